@@ -1,0 +1,38 @@
+"""One affine map of the channels per image, added to its input."""
+
+import torch
+
+from ..layout import check_feature_map, is_channels_last
+
+
+def channel_affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """Return ``y = x + M x + b`` at every pixel, with one ``M`` and one ``b`` per image.
+
+    This is the paper's reconstruction (Eq. 7) with its two 1x1 convolutions multiplied out:
+    ``W_R (z * (W_t X)) = (W_R diag(z) W_t) X``.
+
+    Args:
+        x: ``(N, C, H, W)``, any floating dtype, contiguous or channels_last.
+        matrix: ``(N, C, C)``; rounded to ``x``'s dtype before the product.
+        bias: ``(N, C)`` or None.
+
+    Returns:
+        A tensor of ``x``'s shape, dtype and memory format.
+
+    Raises:
+        ValueError: a shape does not fit ``x``'s.
+    """
+    check_feature_map(x)
+    n, c, h, w = x.shape
+    if matrix.shape != (n, c, c):
+        raise ValueError(f"expected matrix of shape {(n, c, c)} for x {tuple(x.shape)}, got {tuple(matrix.shape)}")
+    if bias is not None and bias.shape != (n, c):
+        raise ValueError(f"expected bias of shape {(n, c)} for x {tuple(x.shape)}, got {tuple(bias.shape)}")
+    matrix = matrix.to(x.dtype)
+    if is_channels_last(x):  # (N, HW, C) is a view then, and so is the way back
+        pixels = x.permute(0, 2, 3, 1).reshape(n, h * w, c)
+        y = torch.baddbmm(pixels, pixels, matrix.mT).reshape(n, h, w, c).permute(0, 3, 1, 2)
+    else:
+        pixels = x.reshape(n, c, h * w)
+        y = torch.baddbmm(pixels, matrix, pixels).reshape(n, c, h, w)
+    return y if bias is None else y + bias.to(x.dtype)[:, :, None, None]

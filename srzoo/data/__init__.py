@@ -1,0 +1,1 @@
+"""Readers, augmentation, label maps and palettes."""

@@ -1,0 +1,131 @@
+"""Names to models."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from pathlib import Path
+
+from torch import nn
+
+from . import registry
+from .backbones.imagenet import load_imagenet_weights
+from .config import ModelConfig
+from .data.labels import LABEL_SETS
+from .models import SRNet
+from .published import PUBLISHED
+from .weights import read_model_file, read_published
+
+
+def create_model(
+    name: str,
+    pretrained: bool = False,
+    num_classes: int | None = None,
+    context: str = "sr",
+    pretrained_backbone: bool | str | Path = False,
+    **options,
+) -> nn.Module:
+    """Build a model by its name.
+
+    Args:
+        name: ``srnet_<backbone>`` or ``srnet_<backbone>_<dataset>``, see `list_models`; or "srnet" with
+            ``backbone=`` any timm backbone that has ``features_only``.
+        pretrained: load the published weights of this name.
+        num_classes: default the dataset's. With ``pretrained`` and another number the classifiers start anew.
+        context: "sr", or "none" for the same model without the block.
+        pretrained_backbone: start the backbone from ImageNet: True, or the path of a file in timm's names. Ignored
+            nowhere: with ``pretrained`` it is an error, as those weights have a backbone of their own.
+        **options: of the architecture, e.g. ``output_stride=16`` or ``nodes=32``; see `srzoo.models.SRNet`.
+
+    Returns:
+        The model in training mode, with its `ModelConfig` as ``model.config``.
+
+    Raises:
+        ValueError: unknown name or option, no published weights, or weights that do not fit the options.
+        RuntimeError: ImageNet weights that cannot be reached.
+    """
+    architecture, dataset = registry.split_name(name)
+    if pretrained:
+        if pretrained_backbone:
+            raise ValueError("pretrained=True brings its own backbone weights; leave pretrained_backbone out")
+        return _create_pretrained(name, num_classes, {**options, **({} if context == "sr" else {"context": context})})
+    if num_classes is None:
+        if dataset is None:
+            raise ValueError(f"{name!r} names no dataset: pass num_classes, or use a name such as {name + '_camvid'!r}")
+        num_classes = len(LABEL_SETS[dataset].classes)
+    options = {**registry.ARCHITECTURES[architecture].options, "context": context, **options}
+    if "backbone" not in options:
+        raise ValueError(f"{name!r} needs a backbone, e.g. create_model('srnet', backbone='convnext_tiny', num_classes=7)")
+    labels = registry.default_labels(dataset, num_classes)
+    transform = registry.default_transform(architecture, dataset)
+    model = _build(ModelConfig(name, options, labels.classes, labels.palette, transform))
+    if pretrained_backbone:
+        load_imagenet_weights(model.backbone, options["backbone"], pretrained_backbone)
+    return model
+
+
+def load_model(path: str | Path) -> nn.Module:
+    """Build the model in a file that `save_model` wrote: fine-tuned, converted or shipped.
+
+    Returns:
+        The model in training mode, with its `ModelConfig` as ``model.config``.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is not a file of ours, or its tensors do not fit its configuration.
+    """
+    config, state = read_model_file(path)
+    model = _build(config)
+    _load(model, state, str(path))
+    return model
+
+
+def _create_pretrained(name: str, num_classes: int | None, options: dict) -> nn.Module:
+    if name not in PUBLISHED:
+        raise ValueError(
+            f"no published weights for {name!r}; there are some for: {', '.join(sorted(PUBLISHED))}. "
+            f"To train it: srzoo train --model {name} --data.root PATH"
+        )
+    config, state = read_published(PUBLISHED[name])
+    own = len(config.classes)
+    config = dataclasses.replace(config, options={**config.options, **options})
+    if num_classes not in (None, own):
+        labels = registry.default_labels(None, num_classes)
+        config = dataclasses.replace(config, classes=labels.classes, palette=labels.palette)
+        heads = [key for key in state if ".classifier." in f".{key}"]
+        state = {key: value for key, value in state.items() if key not in heads}
+        warnings.warn(
+            f"{name}: {num_classes} classes instead of {own}, so {', '.join(heads)} start anew", stacklevel=3
+        )
+        model = _build(config)
+        fresh = model.state_dict()
+        state.update({key: fresh[key] for key in heads})
+    else:
+        model = _build(config)
+    _load(model, state, name)
+    return model
+
+
+def _build(config: ModelConfig) -> nn.Module:
+    try:
+        model = SRNet(num_classes=len(config.classes), **config.options)
+    except TypeError as error:
+        raise ValueError(f"{config.name!r} does not take these options: {error}") from error
+    model.config = config
+    return model
+
+
+def _load(model: nn.Module, state: dict, origin: str) -> None:
+    """Strict loading with a message of one line."""
+    wanted = model.state_dict()
+    problems = [f"lacks {key}" for key in wanted if key not in state]
+    problems += [f"has an unexpected {key}" for key in state if key not in wanted]
+    problems += [
+        f"has {key} of shape {tuple(state[key].shape)} instead of {tuple(value.shape)}"
+        for key, value in wanted.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+        raise ValueError(f"the weights of {origin} do not fit this model: the file {problems[0]}{more}")
+    model.load_state_dict(state)

@@ -1,0 +1,5 @@
+"""Context modules: tensors of ``(N, C, H, W)`` in, the same shape out."""
+
+from .squeeze_reasoning import SqueezeReasoning
+
+__all__ = ["SqueezeReasoning"]

@@ -1,0 +1,97 @@
+"""The block of the paper: squeeze, reason, reconstruct."""
+
+import torch
+from torch import nn
+
+from srzoo_kernels import channel_affine, gram
+
+from .reasoning import REASONING
+
+SQUEEZE = ("hadamard", "average")
+
+
+class SqueezeReasoning(nn.Module):
+    """Squeeze Reasoning (arXiv 2011.03308, Eq. 4 to 7): ``Y = X + W_R (z * T)``, ``z = reason(squeeze(X))``.
+
+    With ``T = W_t X`` and ``B = W_p X`` the reduced maps (``R = channels / reduction``), the squeeze is the mean
+    over the pixels of ``T * B`` ("hadamard", Eq. 4 divided by the number of pixels, which float16 needs) or of
+    ``T`` ("average"). The reasoning works on the ``nodes`` groups of that vector (Eq. 5, Eq. 6, Table 2).
+
+    ``forward`` never stores ``T``, ``B`` or ``z * T``: the squeeze is a function of ``X X^T`` and ``X 1``, the
+    reconstruction one ``C x C`` matrix per image (see ``kernels/README.md``). ``forward_direct`` follows the
+    equations step by step; both give the same values and gradients.
+
+    ``W_R`` starts at zero, so a new block is the identity and can be put into a trained network.
+
+    Args:
+        channels: ``C`` of the input and the output.
+        reduction: ``C / R``; the paper's default is 2.
+        nodes: number of groups ``k``; the paper's default is 16.
+        squeeze: "hadamard" or "average".
+        reasoning: "graph" (Eq. 5), "attention" (Eq. 6), "fc" or "none".
+
+    Shape:
+        ``(N, C, H, W)`` to ``(N, C, H, W)``, any floating dtype, ``H, W >= 1``. The statistics and the reasoning
+        are computed in float32 under autocast too.
+
+    Raises:
+        ValueError: ``channels`` is not divisible by ``reduction``, or ``R`` not by ``nodes``; an unknown choice.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        reduction: int = 2,
+        nodes: int = 16,
+        squeeze: str = "hadamard",
+        reasoning: str = "graph",
+    ):
+        super().__init__()
+        if min(channels, reduction, nodes) < 1:
+            raise ValueError(f"channels, reduction and nodes must be at least 1, got {channels}, {reduction}, {nodes}")
+        if channels % reduction:
+            raise ValueError(f"channels={channels} is not divisible by reduction={reduction}")
+        reduced = channels // reduction
+        if reduced % nodes:
+            raise ValueError(f"channels/reduction = {channels}/{reduction} = {reduced} is not divisible by nodes={nodes}")
+        if squeeze not in SQUEEZE:
+            raise ValueError(f"unknown squeeze {squeeze!r}; choose one of {', '.join(SQUEEZE)}")
+        if reasoning not in REASONING:
+            raise ValueError(f"unknown reasoning {reasoning!r}; choose one of {', '.join(REASONING)}")
+        self.channels, self.reduction, self.nodes, self.squeeze = channels, reduction, nodes, squeeze
+        self.transform = nn.Conv2d(channels, reduced, 1, bias=False)  # W_t
+        self.pair = nn.Conv2d(channels, reduced, 1, bias=False) if squeeze == "hadamard" else None  # W_p
+        self.reasoning = REASONING[reasoning](nodes, reduced // nodes)
+        self.project = nn.Conv2d(reduced, channels, 1, bias=False)  # W_R
+        nn.init.zeros_(self.project.weight)
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, reduction={self.reduction}, nodes={self.nodes}, squeeze={self.squeeze!r}"
+
+    def squeeze_vector(self, x: torch.Tensor) -> torch.Tensor:
+        """``g``, the squeezed vector ``(N, R)`` of ``x`` ``(N, C, H, W)``, before any reasoning."""
+        pixels = x.shape[2] * x.shape[3]
+        w_t = self.transform.weight.flatten(1)
+        if self.pair is None:
+            # The mean needs no second moments; widened first, as a sum over a large float16 map overflows.
+            return x.mean((2, 3), dtype=torch.promote_types(x.dtype, torch.float32)) @ w_t.mT
+        second, _ = gram(x)
+        return ((w_t @ (second / pixels)) * self.pair.weight.flatten(1)).sum(2)
+
+    def affine(self, z: torch.Tensor) -> torch.Tensor:
+        """``M = W_R diag(z) W_t``, ``(N, C, C)``, for the reasoned vector ``z`` ``(N, R)``."""
+        return (self.project.weight.flatten(1) * z[:, None, :]) @ self.transform.weight.flatten(1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.dim() != 4 or x.shape[1] != self.channels:
+            raise ValueError(f"expected x of shape (N, {self.channels}, H, W), got {tuple(x.shape)}")
+        with torch.autocast(x.device.type, enabled=False):
+            matrix = self.affine(self.reasoning(self.squeeze_vector(x)))
+            return channel_affine(x, matrix)
+
+    def forward_direct(self, x: torch.Tensor) -> torch.Tensor:
+        """The same block as the paper writes it, at full resolution: the form to compare with and to count."""
+        t = self.transform(x)
+        g = (t if self.pair is None else t * self.pair(x)).mean((2, 3))
+        z = self.reasoning(g)
+        return x + self.project(t * z[:, :, None, None])

@@ -1,0 +1,5 @@
+"""Architectures, one file per family."""
+
+from .srnet import SRNet
+
+__all__ = ["SRNet"]

@@ -1,0 +1,169 @@
+"""SRNet for semantic segmentation (arXiv 2011.03308, "Network architecture")."""
+
+from collections import OrderedDict
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..backbones import FeatureBackbone
+from ..layers import SqueezeReasoning
+
+CONTEXT_MODULES = {"sr": SqueezeReasoning, "none": None}
+
+
+def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int = 3) -> nn.Sequential:
+    return nn.Sequential(
+        OrderedDict(
+            conv=nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False),
+            bn=nn.BatchNorm2d(out_channels),
+            relu=nn.ReLU(inplace=True),
+        )
+    )
+
+
+class ContextHead(nn.Sequential):
+    """3x3 convolution, context module, 3x3 convolution; both convolutions give ``channels``."""
+
+    def __init__(self, in_channels: int, channels: int, context: str, **context_options):
+        if context not in CONTEXT_MODULES:
+            raise ValueError(f"unknown context module {context!r}; choose one of {', '.join(CONTEXT_MODULES)}")
+        module = CONTEXT_MODULES[context]
+        super().__init__(
+            OrderedDict(
+                reduce=conv_bn_relu(in_channels, channels),
+                context=module(channels, **context_options) if module else nn.Identity(),
+                fuse=conv_bn_relu(channels, channels),
+            )
+        )
+
+
+class LateralDecoder(nn.Module):
+    """Bring finer features in: per step upsample, add a 1x1 projection of the feature, 3x3 convolution."""
+
+    def __init__(self, in_channels: int, lateral_channels: list[int], channels: int):
+        super().__init__()
+        self.reduce = conv_bn_relu(in_channels, channels, 1)
+        self.laterals = nn.ModuleList(conv_bn_relu(c, channels, 1) for c in lateral_channels)
+        self.fuse = nn.ModuleList(conv_bn_relu(channels, channels) for _ in lateral_channels)
+
+    def forward(self, x: torch.Tensor, features: list[torch.Tensor]) -> torch.Tensor:
+        x = self.reduce(x)
+        for feature, lateral, fuse in zip(features, self.laterals, self.fuse, strict=True):
+            x = F.interpolate(x, size=feature.shape[-2:], mode="bilinear", align_corners=False)
+            x = fuse(x + lateral(feature))
+        return x
+
+
+class SRNet(nn.Module):
+    """Dilated backbone, 3x3 convolution, Squeeze Reasoning, 3x3 convolution, classifier.
+
+    Args:
+        backbone: any timm backbone with ``features_only``.
+        num_classes: classes of the logits.
+        output_stride: stride of the map that the block works on; the paper's is 8.
+        channels: ``D``, the width of the head; the paper's is 512.
+        context: "sr", or "none" for the same head without the block.
+        decoder_strides: strides of finer features to bring in after the head, coarse to fine; the paper has none.
+        decoder_channels: width of that decoder.
+        multi_grid: dilation multipliers of a ResNet's last stage.
+        dropout: before the classifier.
+        **context_options: ``nodes``, ``reduction``, ``squeeze``, ``reasoning`` of `SqueezeReasoning`.
+
+    Shape:
+        ``(N, 3, H, W)`` normalised floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; in training at
+        batch 1 too.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        num_classes: int,
+        output_stride: int = 8,
+        channels: int = 512,
+        context: str = "sr",
+        decoder_strides: tuple[int, ...] = (),
+        decoder_channels: int = 64,
+        multi_grid: tuple[int, ...] | None = None,
+        dropout: float = 0.1,
+        **context_options,
+    ):
+        super().__init__()
+        if num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        self.num_classes = num_classes
+        self.backbone = FeatureBackbone(backbone, output_stride, multi_grid)
+        widths, strides = self.backbone.channels, self.backbone.strides
+        self.output_stride = strides[-1]
+        self.head = ContextHead(widths[-1], channels, context, **context_options)
+        self.decoder_levels = [_level_of(stride, strides, backbone) for stride in decoder_strides]
+        if decoder_strides:
+            self.decoder = LateralDecoder(channels, [widths[i] for i in self.decoder_levels], decoder_channels)
+            channels = decoder_channels
+        else:
+            self.decoder = None
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Conv2d(channels, num_classes, 1)
+        # The paper's second supervision, "at the output layer of Stage4": the input of the last stage.
+        aux_width = widths[-2] // 4
+        self.aux_head = nn.Sequential(
+            OrderedDict(
+                fuse=conv_bn_relu(widths[-2], aux_width),
+                dropout=nn.Dropout(dropout),
+                classifier=nn.Conv2d(aux_width, num_classes, 1),
+            )
+        )
+
+    def forward(
+        self, x: torch.Tensor, return_aux: bool = False, upsample: bool = True
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """Logits of ``x``.
+
+        Args:
+            x: ``(N, 3, H, W)`` normalised floats.
+            return_aux: also return the auxiliary head's logits, for the training loss.
+            upsample: resize the logits to ``(H, W)``; without it they stay at the head's own stride.
+
+        Returns:
+            ``(N, num_classes, H, W)``, or a pair of such tensors with ``return_aux``.
+
+        Raises:
+            ValueError: ``x`` is not ``(N, 3, H, W)`` or smaller than 32 pixels on a side.
+        """
+        _check_image_batch(x)
+        size = x.shape[-2:]
+        x = self._at_least_two_cells(x)
+        features = self.backbone(x)
+        y = self.head(features[-1])
+        if self.decoder is not None:
+            y = self.decoder(y, [features[i] for i in self.decoder_levels])
+        logits = self.classifier(self.dropout(y))
+        aux = self.aux_head(features[-2]) if return_aux else None
+        if upsample:
+            logits = _resize(logits, x.shape[-2:], size)
+            aux = _resize(aux, x.shape[-2:], size) if return_aux else None
+        return (logits, aux) if return_aux else logits
+
+    def _at_least_two_cells(self, x: torch.Tensor) -> torch.Tensor:
+        """In training, pad an image that would end as one value per channel, of which BatchNorm has no variance."""
+        if self.training and x.shape[0] == 1 and max(x.shape[-2:]) <= self.output_stride:
+            return F.pad(x, (0, 2 * self.output_stride - x.shape[3]))
+        return x
+
+
+def _resize(logits: torch.Tensor, size: torch.Size, crop: torch.Size) -> torch.Tensor:
+    return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)[:, :, : crop[0], : crop[1]]
+
+
+def _check_image_batch(x: torch.Tensor) -> None:
+    if x.dim() != 4 or x.shape[1] != 3:
+        raise ValueError(f"expected a batch of images of shape (N, 3, H, W), got {tuple(x.shape)}")
+    if min(x.shape[-2:]) < 32:
+        raise ValueError(f"expected height and width of at least 32, got {tuple(x.shape[-2:])}; resize the image first")
+
+
+def _level_of(stride: int, strides: list[int], backbone: str) -> int:
+    """Index of the feature map with this stride."""
+    if stride not in strides:
+        raise ValueError(f"{backbone!r} has no feature of stride {stride}, only of {sorted(set(strides))}")
+    return strides.index(stride)

@@ -1,0 +1,5 @@
+"""The weights that ship."""
+
+from .weights import Weights
+
+PUBLISHED: dict[str, Weights] = {}
