@@ -53,7 +53,11 @@ class Recipe:
 
 def list_recipes() -> list[str]:
     """Names of the recipes in the package."""
-    return sorted(path.name.removesuffix(".yaml") for path in resources.files("srzoo.recipes").iterdir() if path.name.endswith(".yaml"))
+    return sorted(
+        path.name.removesuffix(".yaml")
+        for path in resources.files("srzoo.recipes").iterdir()
+        if path.name.endswith(".yaml")
+    )
 
 
 def load_recipe(source: str | Path) -> Recipe:
