@@ -104,9 +104,9 @@ def _apply_multi_grid(body: nn.Module, name: str, multi_grid: tuple[int, ...]) -
     """Multiply the dilation of the last stage's 3x3 convolutions by ``multi_grid``, block by block."""
     blocks = getattr(body, "layer4", None)
     if blocks is None or len(blocks) != len(multi_grid):
-        blocks_found = "none" if blocks is None else len(blocks)
+        found = "none" if blocks is None else len(blocks)
         raise ValueError(
-            f"multi_grid={multi_grid} needs a ResNet with {len(multi_grid)} blocks in layer4; {name!r} has {blocks_found}"
+            f"multi_grid={multi_grid} needs {len(multi_grid)} blocks in a ResNet's layer4; {name!r} has {found}"
         )
     # timm gives the first block of a dilated stage half the dilation; the paper's line of work does not.
     base = blocks[-1].conv2.dilation[0]

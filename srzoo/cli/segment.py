@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     segmenter = Segmenter(options.model, options.device)
     stems = unique_stems(sources)
     failed = len(failures)
-    for source in tqdm(sources, disable=len(sources) == 1, unit="image"):
+    for source in tqdm(sources, disable=True if len(sources) == 1 else None, unit="image"):
         try:
             result = segmenter(source)
             labels, overlay = write_result(result, options.out / stems[source])

@@ -29,6 +29,8 @@ class ContextHead(nn.Sequential):
         if context not in CONTEXT_MODULES:
             raise ValueError(f"unknown context module {context!r}; choose one of {', '.join(CONTEXT_MODULES)}")
         module = CONTEXT_MODULES[context]
+        if module is None and context_options:
+            raise ValueError(f"context={context!r} takes no options, got {', '.join(context_options)}")
         super().__init__(
             OrderedDict(
                 reduce=conv_bn_relu(in_channels, channels),

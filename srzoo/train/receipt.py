@@ -15,7 +15,9 @@ import torch
 from ..config import ModelConfig
 from ..data.camvid import CamVid
 from ..files import replacing
+from ..published import PUBLISHED
 from .metrics import ConfusionMatrix
+from .recipe import load_recipe
 
 _PACKAGES = ("torch", "timm", "numpy", "pillow")
 
@@ -24,9 +26,12 @@ def make_receipt(model: str, config: ModelConfig, dataset: CamVid, matrix: Confu
     """Figures as fractions, per class and over the split, with protocol, versions, commit and command.
 
     Args:
-        model: what was given as ``--model``.
+        model: what was given as ``--model``: a published name or the path of a file.
+        config: of that model.
+        dataset: the split that was evaluated.
         matrix: of the whole ``dataset``.
     """
+    published = PUBLISHED.get(model)
     iou = dict(zip(config.classes, matrix.iou().tolist(), strict=True))
     return {
         "dataset": "camvid",
@@ -40,6 +45,9 @@ def make_receipt(model: str, config: ModelConfig, dataset: CamVid, matrix: Confu
         "miou": matrix.mean_iou(),
         "pixel_accuracy": matrix.pixel_accuracy(),
         "iou": {name: None if math.isnan(value) else value for name, value in iou.items()},
+        "recipe": published.recipe if published else None,
+        "seed": load_recipe(published.recipe).seed if published else None,
+        "weights_sha256": hashlib.sha256((published.path if published else Path(model)).read_bytes()).hexdigest(),
         "command": f"srzoo eval --model {model} --data.root PATH --split {dataset.split}",
         "commit": _commit(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
