@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -27,6 +28,8 @@ from .evaluation import evaluate
 from .losses import SegmentationLoss, class_weights
 from .recipe import Recipe
 from .schedule import poly
+
+EVALUATE_EVERY = 8  # epochs; a pass over val takes as long as a third of one
 
 
 class EpochSampler(Sampler):
@@ -70,6 +73,41 @@ def _without_backbone(model: torch.nn.Module) -> torch.nn.ModuleDict:
     return torch.nn.ModuleDict({name: child for name, child in model.named_children() if name != "backbone" and child})
 
 
+@dataclass
+class Run:
+    """Everything that a stopped run needs to go on: what `state` holds is all there is."""
+
+    model: torch.nn.Module
+    average: ModelEmaV3
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LambdaLR
+    history: list[dict]
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return len(self.history)
+
+    def state(self, recipe: Recipe) -> dict:
+        return {
+            "recipe": dataclasses.asdict(recipe),
+            "model": self.model.state_dict(),
+            "average": self.average.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "history": self.history,
+            "rng": torch.get_rng_state(),
+        }
+
+    def load(self, state: dict) -> None:
+        self.model.load_state_dict(state["model"])
+        self.average.module.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.history = state["history"]
+        torch.set_rng_state(state["rng"])
+
+
 def train(
     recipe: Recipe, root: str | Path, out: str | Path, workers: int = 1, pretrained_backbone: bool | str = True
 ) -> float:
@@ -78,7 +116,7 @@ def train(
     Args:
         recipe: the protocol.
         root: folder of the data set.
-        out: gets ``checkpoint.pt`` and ``log.csv`` after each epoch, ``model.safetensors`` (the averaged weights).
+        out: gets ``checkpoint.pt``, ``log.csv`` and ``model.safetensors`` (the averaged weights) after each epoch.
         workers: processes that load images.
         pretrained_backbone: as in `create_model`.
 
@@ -97,11 +135,32 @@ def train(
     checkpoint = _read_checkpoint(out, recipe)
     model = create_model(recipe.model, pretrained_backbone=pretrained_backbone if checkpoint is None else False)
     model = replace_depthwise(model).to(accelerator.device, memory_format=torch.channels_last)
-    loss_of = SegmentationLoss(
-        class_weights(label_shares(train_set, model.num_classes)).to(accelerator.device), recipe.lovasz, recipe.aux
-    )
+    weights = class_weights(label_shares(train_set, model.num_classes)).to(accelerator.device)
+    loss_of = SegmentationLoss(weights, recipe.lovasz, recipe.aux)
     sampler = EpochSampler(len(train_set), recipe.seed)
-    loader = DataLoader(
+    loader = accelerator.prepare(_loader(train_set, sampler, recipe, workers))
+    run = _start(model, recipe, len(loader))
+    if checkpoint is not None:
+        run.load(checkpoint)
+        accelerator.print(f"going on from epoch {run.epoch} of {recipe.epochs} in {out}")
+    model, run.optimizer = accelerator.prepare(model, run.optimizer)
+    while run.epoch < recipe.epochs:
+        began = time.monotonic()
+        sampler.epoch = run.epoch
+        loss = _train_epoch(run, model, loader, loss_of, accelerator, recipe)
+        seconds = time.monotonic() - began
+        done = run.epoch + 1
+        is_evaluated = done == recipe.epochs or done % EVALUATE_EVERY == 0
+        miou = evaluate(run.average.module, val_set).mean_iou() if is_evaluated else float("nan")
+        run.history.append({"epoch": done, "loss": loss, "miou": miou, "seconds": seconds})
+        if accelerator.is_main_process:
+            _save(run, recipe, out)
+        accelerator.print(f"epoch {done}: loss {loss:.4f}, val mIoU {miou:.4f}, {seconds:.0f} s", flush=True)
+    return run.history[-1]["miou"]
+
+
+def _loader(train_set: CamVid, sampler: EpochSampler, recipe: Recipe, workers: int) -> DataLoader:
+    return DataLoader(
         AugmentedDataset(train_set, Augment(recipe.crop, recipe.scale), recipe.seed),
         recipe.batch_size,
         sampler=sampler,
@@ -110,66 +169,52 @@ def train(
         persistent_workers=workers > 0,
         prefetch_factor=8 if workers else None,
     )
+
+
+def _start(model: torch.nn.Module, recipe: Recipe, steps_per_epoch: int) -> Run:
+    """A run at its first step."""
     optimizer = torch.optim.AdamW(parameter_groups(model, recipe))
-    average = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True)
-    total = recipe.epochs * len(loader)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: poly(step, total, round(recipe.warmup_epochs * len(loader)), recipe.power)
-    )
-    start = 0
-    if checkpoint is not None:
-        start = checkpoint["epoch"]
-        model.load_state_dict(checkpoint["model"])
-        average.module.load_state_dict(checkpoint["average"])
-        optimizer.load_state_dict(checkpoint["optimizer"])
-        schedule.load_state_dict(checkpoint["schedule"])
-        torch.set_rng_state(checkpoint["rng"])
-        accelerator.print(f"going on from epoch {start} of {recipe.epochs} in {out}")
-    normalize = model.config.transform.normalize
-    model, optimizer, schedule = accelerator.prepare(model, optimizer, schedule)
-    for epoch in range(start, recipe.epochs):
-        began = time.monotonic()
-        sampler.epoch = epoch
-        model.train()
-        bar = tqdm(loader, desc=f"epoch {epoch + 1}/{recipe.epochs}", unit="step", leave=False, disable=None)
-        losses = []
-        for images, target in bar:
-            x = normalize(images.to(accelerator.device)).contiguous(memory_format=torch.channels_last)
-            logits, aux = model(x, return_aux=True, upsample=False)
-            loss = loss_of(logits, aux, target.to(accelerator.device))
-            if not math.isfinite(loss.item()):
-                raise FloatingPointError(
-                    f"loss {loss.item()} in epoch {epoch + 1} at learning rate {schedule.get_last_lr()[-1]:.2e}; "
-                    f"{out / 'checkpoint.pt'} holds the epoch before"
-                )
-            optimizer.zero_grad()
-            accelerator.backward(loss)
-            optimizer.step()
-            schedule.step()
-            plain = accelerator.unwrap_model(model)
-            average.update(plain, step=epoch * len(loader) + len(losses))
-            losses.append(loss.item())
-            bar.set_postfix(loss=f"{losses[-1]:.3f}")
-        seconds = time.monotonic() - began
-        is_last = epoch + 1 == recipe.epochs
-        miou = evaluate(average.module, val_set).mean_iou() if is_last or epoch % 8 == 7 else float("nan")
-        state = {
-            "recipe": dataclasses.asdict(recipe),
-            "epoch": epoch + 1,
-            "model": plain.state_dict(),
-            "average": average.module.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "schedule": schedule.state_dict(),
-            "rng": torch.get_rng_state(),
-        }
-        with replacing(out / "checkpoint.pt") as partial:
-            torch.save(state, partial)
-        _log(out / "log.csv", epoch=epoch + 1, loss=sum(losses) / len(losses), miou=miou, seconds=seconds)
-        accelerator.print(
-            f"epoch {epoch + 1}: loss {sum(losses) / len(losses):.4f}, val mIoU {miou:.4f}, {seconds:.0f} s", flush=True
-        )
-        save_model(average.module, out / "model.safetensors")
-    return miou
+    total, warmup = recipe.epochs * steps_per_epoch, round(recipe.warmup_epochs * steps_per_epoch)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: poly(step, total, warmup, recipe.power))
+    return Run(model, ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True), optimizer, schedule, [])
+
+
+def _train_epoch(
+    run: Run, model: torch.nn.Module, loader, loss_of: SegmentationLoss, accelerator: Accelerator, recipe: Recipe
+) -> float:
+    """One pass over the loader; returns the mean loss. ``model`` is ``run.model`` as Accelerate wraps it."""
+    model.train()
+    normalize = run.model.config.transform.normalize
+    bar = tqdm(loader, desc=f"epoch {run.epoch + 1}/{recipe.epochs}", unit="step", leave=False, disable=None)
+    losses = []
+    for images, target in bar:
+        x = normalize(images).contiguous(memory_format=torch.channels_last)
+        logits, aux = model(x, return_aux=True, upsample=False)
+        loss = loss_of(logits, aux, target)
+        losses.append(loss.item())
+        if not math.isfinite(losses[-1]):
+            raise FloatingPointError(
+                f"loss {losses[-1]} in epoch {run.epoch + 1}, step {len(losses)}, at learning rate "
+                f"{run.schedule.get_last_lr()[-1]:.2e}; the checkpoint is the last epoch's, try a lower rate"
+            )
+        run.optimizer.zero_grad()
+        accelerator.backward(loss)
+        run.optimizer.step()
+        run.schedule.step()
+        run.average.update(run.model, step=run.epoch * len(loader) + len(losses) - 1)
+        bar.set_postfix(loss=f"{losses[-1]:.3f}")
+    return sum(losses) / len(losses)
+
+
+def _save(run: Run, recipe: Recipe, out: Path) -> None:
+    """Write the model, the log and, last, the checkpoint, each whole or not at all."""
+    save_model(run.average.module, out / "model.safetensors")
+    with replacing(out / "log.csv") as partial, partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, run.history[0])
+        writer.writeheader()
+        writer.writerows(run.history)
+    with replacing(out / "checkpoint.pt") as partial:
+        torch.save(run.state(recipe), partial)
 
 
 def _read_checkpoint(out: Path, recipe: Recipe) -> dict | None:
@@ -185,12 +230,3 @@ def _read_checkpoint(out: Path, recipe: Recipe) -> dict | None:
             f"{wanted[changed[0]]!r}; give another output folder, or the recipe it was made with"
         )
     return checkpoint
-
-
-def _log(path: Path, **row) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, row)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)

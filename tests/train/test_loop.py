@@ -33,24 +33,35 @@ def test_training_learns_and_writes_a_model_that_loads(small_camvid, tmp_path):
     ]
 
 
-def test_a_stopped_run_ends_with_the_same_bits(small_camvid, tmp_path, monkeypatch):
+def test_a_run_killed_before_its_checkpoint_ends_with_the_same_bits(small_camvid, tmp_path, monkeypatch):
     run(small_camvid, tmp_path / "whole")
-    save = loop.save_model
+    save = torch.save
 
-    class Killed(Exception):
+    class Killed(BaseException):
         pass
 
-    def stop_after_two(model, path):
-        save(model, path)
-        if torch.load(path.parent / "checkpoint.pt", weights_only=True)["epoch"] == 2:
+    def stop_in_the_second_epoch(state, path):
+        path.write_bytes(b"half")
+        if len(state["history"]) == 2:
             raise Killed
+        save(state, path)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(loop, "save_model", stop_after_two)
+        patch.setattr(torch, "save", stop_in_the_second_epoch)
         run(small_camvid, tmp_path / "stopped")
     run(small_camvid, tmp_path / "stopped")
     whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "stopped"))
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+    logs = [(tmp_path / name / "log.csv").read_text().splitlines() for name in ("whole", "stopped")]
+    assert len(logs[0]) == len(logs[1]) == 1 + RECIPE.epochs
+
+
+def test_a_finished_run_is_left_as_it_is(small_camvid, tmp_path):
+    recipe = dataclasses.replace(RECIPE, epochs=1)
+    first = run(small_camvid, tmp_path / "run", recipe)
+    content = (tmp_path / "run" / "model.safetensors").read_bytes()
+    assert run(small_camvid, tmp_path / "run", recipe) == first
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == content
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(small_camvid, tmp_path):
@@ -60,7 +71,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(small_camvid, tmp_path):
 
 
 def test_a_loss_that_blows_up_stops_with_the_facts(small_camvid, tmp_path):
-    with pytest.raises(FloatingPointError, match=r"loss (nan|inf) in epoch \d at learning rate"):
+    with pytest.raises(FloatingPointError, match=r"loss (nan|inf) in epoch \d, step 1, at learning rate"):
         run(small_camvid, tmp_path / "run", dataclasses.replace(RECIPE, lr=1e30, epochs=5))
 
 
