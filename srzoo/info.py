@@ -89,8 +89,6 @@ def model_info(name: str) -> ModelInfo:
     architecture, dataset = registry.split_name(name)
     labels = LABEL_SETS.get(dataset)
     weights = PUBLISHED.get(name)
-    backbone = registry.ARCHITECTURES[architecture].backbone_licence
-    chain = (_CODE_LICENCE, *([backbone] if backbone else []), *([labels.licence] if labels else []))
     return ModelInfo(
         name=name,
         architecture=architecture,
@@ -99,6 +97,13 @@ def model_info(name: str) -> ModelInfo:
         palette=labels.palette if labels else (),
         transform=registry.default_transform(architecture, dataset),
         weights=weights,
-        licence=weights.licence if weights else chain,
+        licence=weights.licence if weights else licence_chain(architecture, dataset),
         recipe=weights.recipe if weights else None,
     )
+
+
+def licence_chain(architecture: str, dataset: str | None) -> tuple[str, ...]:
+    """Whose terms a model's weights are under: our code, the backbone's weights, the data set."""
+    backbone = registry.ARCHITECTURES[architecture].backbone_licence
+    data = LABEL_SETS[dataset].licence if dataset else ""
+    return tuple(licence for licence in (_CODE_LICENCE, backbone, data) if licence)

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 import srzoo
 from srzoo import registry, weights
 from srzoo.config import ModelConfig
+from srzoo.info import licence_chain
 from srzoo.published import PUBLISHED
 from srzoo.train.recipe import load_recipe
 from srzoo.weights import read_model_file, read_published
@@ -41,6 +42,9 @@ class TestPublished:
         mean = sum(receipt["iou"].values()) / len(receipt["iou"])
         assert receipt["miou"] == pytest.approx(mean, abs=1e-9)
         assert {"split", "protocol", "command", "commit", "versions", "seed", "recipe"} <= set(receipt)
+
+    def test_licence_is_the_whole_chain(self, name):
+        assert PUBLISHED[name].licence == licence_chain(*registry.split_name(name))
 
     def test_recipe_exists_and_is_of_this_model(self, name):
         assert load_recipe(PUBLISHED[name].recipe).model == name

@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
             failed += 1
             continue
         tqdm.write(f"{source} -> {labels}, {overlay}")
-        tqdm.write(table(result, brief=len(sources) > 1))
+        tqdm.write(table(result, brief=len(sources) > 1, coloured=sys.stdout.isatty()))
     if failed:
         print(f"srzoo: {failed} of {len(sources) + len(failures)} inputs failed", file=sys.stderr)
     return 2 if failed else 0
@@ -143,10 +143,15 @@ def _save(picture: Image.Image, path: Path, kind: str, **options) -> None:
         picture.save(temporary, kind, **options)
 
 
-def table(result: Segmentation, brief: bool) -> str:
-    """The classes found with their share of the image: a line each, or all on one line."""
+def table(result: Segmentation, brief: bool, coloured: bool = False) -> str:
+    """The classes found with their share of the image: a line each, or the first five on one line.
+
+    ``coloured`` puts a swatch of the overlay's colour before each name, for terminals.
+    """
     shares = result.shares()
+    colours = dict(zip(result.classes, result.palette))
+    swatch = {name: "\x1b[48;2;{};{};{}m  \x1b[0m ".format(*colours[name]) if coloured else "" for name in shares}
     if brief:
-        return "  " + ", ".join(f"{name} {share:.1%}" for name, share in list(shares.items())[:5])
+        return "  " + ", ".join(f"{swatch[name]}{name} {share:.1%}" for name, share in list(shares.items())[:5])
     width = max(map(len, shares))
-    return "\n".join(f"  {name:{width}}  {share:6.1%}" for name, share in shares.items())
+    return "\n".join(f"  {swatch[name]}{name:{width}}  {share:6.1%}" for name, share in shares.items())
