@@ -7,9 +7,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..backbones import FeatureBackbone
-from ..layers import SqueezeReasoning
+from ..layers import ReleasedSqueezeReasoning, SqueezeReasoning
 
-CONTEXT_MODULES = {"sr": SqueezeReasoning, "none": None}
+CONTEXT_MODULES = {"sr": SqueezeReasoning, "sr_released": ReleasedSqueezeReasoning, "none": None}
 
 
 def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int = 3) -> nn.Sequential:
@@ -65,14 +65,14 @@ class SRNet(nn.Module):
         num_classes: classes of the logits.
         output_stride: stride of the map that the block works on; the paper's is 8.
         channels: ``D``, the width of the head; the paper's is 512.
-        context: "sr", or "none" for the same head without the block.
+        context: "sr", "sr_released" for the block as the authors published it, or "none" for the head without one.
         decoder_strides: strides of finer features to bring in after the head, coarse to fine; the paper has none.
         decoder_channels: width of that decoder.
         multi_grid: dilation multipliers of a ResNet's last stage.
         dropout: before the classifier.
         backbone_options: for ``timm.create_model``, in place of the output stride alone; see `backbones.probe`.
         size_divisor: pad the input on the right and below to a multiple of this, for backbones that need it.
-        **context_options: ``nodes``, ``reduction``, ``squeeze``, ``reasoning`` of `SqueezeReasoning`.
+        **context_options: of the context module: ``nodes``, ``reduction``, ``squeeze``, ``reasoning`` for "sr".
 
     Shape:
         ``(N, 3, H, W)`` normalised floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; in training at

@@ -1,0 +1,96 @@
+"""The block as the authors released it, which differs from the paper in every step but the first idea."""
+
+import torch
+from torch import nn
+
+from srzoo_kernels import channel_affine, gram
+
+from .autocast import autocast_off
+
+
+class ReleasedSqueezeReasoning(nn.Module):
+    """Squeeze Reasoning as in the authors' code: ``Y = X + GroupNorm(W_z * (z * T))``.
+
+    Against the paper (`SqueezeReasoning`): three reductions ``T, B, G`` of ``R = C / 2`` channels; the squeeze is
+    the *sum* of ``B * G``; its vector is read as ``d x k`` and written back as ``k x d``; the reasoning adds its
+    input after the adjacency, ``h = relu(BN(A g)) + g``, ``z = relu(BN(W h))``; the projection is a grouped 1x1
+    convolution (each of ``R`` channels gives two), followed by a GroupNorm with one group for each of those pairs.
+
+    The GroupNorm's mean and variance over the full resolution follow from the mean and variance of ``T``, so this
+    too is one matrix and one bias per image (``forward``); ``forward_direct`` follows the code step by step.
+
+    Args:
+        channels: ``C`` of the input and the output; even.
+        nodes: number of nodes ``k``, of which ``C / 2`` must be a multiple; 32 in the released models.
+
+    Shape:
+        ``(N, C, H, W)`` to ``(N, C, H, W)``, any floating dtype. The statistics and the reasoning are computed in
+        float32 under autocast too, as the sum over the pixels overflows float16.
+
+    Raises:
+        ValueError: ``channels`` is odd, or half of it not divisible by ``nodes``.
+    """
+
+    def __init__(self, channels: int, nodes: int = 32):
+        super().__init__()
+        if channels < 2 or channels % 2:
+            raise ValueError(f"channels must be even and at least 2, got {channels}")
+        reduced = channels // 2
+        if nodes < 1 or reduced % nodes:
+            raise ValueError(f"channels/2 = {reduced} is not divisible by nodes={nodes}")
+        self.channels, self.nodes = channels, nodes
+        self.transform, self.left, self.right = (nn.Conv2d(channels, reduced, 1, bias=False) for _ in range(3))
+        self.adjacency = nn.Conv1d(nodes, nodes, 1, bias=False)
+        self.adjacency_norm = nn.BatchNorm1d(nodes)
+        self.weight = nn.Conv1d(reduced // nodes, reduced // nodes, 1, bias=False)
+        self.weight_norm = nn.BatchNorm1d(reduced // nodes)
+        self.project = nn.Conv2d(reduced, channels, 1, groups=reduced, bias=False)
+        self.norm = nn.GroupNorm(reduced, channels)
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, nodes={self.nodes}"
+
+    def reason(self, g: torch.Tensor) -> torch.Tensor:
+        """The reasoned vector ``(N, R)`` of the squeezed one."""
+        nodes = g.unflatten(1, (-1, self.nodes)).mT  # (N, k, d): the channels of a node lie k apart
+        mixed = torch.relu(self.adjacency_norm(self.adjacency(nodes))) + nodes
+        return torch.relu(self.weight_norm(self.weight(mixed.mT))).mT.flatten(1)  # node after node
+
+    def affine(self, z: torch.Tensor, mean: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """``M`` ``(N, C, C)`` and ``b`` ``(N, C)`` with ``Y = X + M X + b``.
+
+        Args:
+            z: reasoned vector ``(N, R)``.
+            mean: of each channel of ``x``, ``(N, C)``.
+            second: ``X X^T / HW``, ``(N, C, C)``.
+        """
+        w_t = self.transform.weight.flatten(1)
+        w_z = self.project.weight.view(-1, 2)  # the two outputs of each reduced channel
+        covariance = second - mean[:, :, None] * mean[:, None, :]
+        t_mean = mean @ w_t.mT
+        t_variance = ((w_t @ covariance) * w_t).sum(2).clamp(min=0)
+        # Of the pair w_z z t, whose second moment is that of w_z times that of t; written without a cancellation.
+        y_mean = w_z.mean(1) * z * t_mean
+        spread = w_z.var(1, correction=0)
+        y_variance = z.square() * (w_z.square().mean(1) * t_variance + spread * t_mean.square())
+        scale = torch.rsqrt(y_variance + self.norm.eps)[:, :, None] * self.norm.weight.view(-1, 2)  # (N, R, 2)
+        bias = self.norm.bias - (scale * y_mean[:, :, None]).flatten(1)
+        rows = (scale * w_z * z[:, :, None]).flatten(1)
+        return rows[:, :, None] * w_t.repeat_interleave(2, 0), bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.dim() != 4 or x.shape[1] != self.channels:
+            raise ValueError(f"expected x of shape (N, {self.channels}, H, W), got {tuple(x.shape)}")
+        pixels = x.shape[2] * x.shape[3]
+        with autocast_off(x.device.type):
+            second, total = gram(x)
+            left, right = (layer.weight.flatten(1) for layer in (self.left, self.right))
+            z = self.reason(((left @ second) * right).sum(2))
+            matrix, bias = self.affine(z, total / pixels, second / pixels)
+            return channel_affine(x, matrix, bias)
+
+    def forward_direct(self, x: torch.Tensor) -> torch.Tensor:
+        """The same block step by step at full resolution: the form to compare with and to count."""
+        t = self.transform(x)
+        z = self.reason((self.left(x) * self.right(x)).sum((2, 3)))
+        return x + self.norm(self.project(t * z[:, :, None, None]))
