@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .factory import create_model, load_model
+    from .folding import fuse
     from .info import ModelInfo, list_models, model_info
     from .predict import Segmentation, Segmenter
     from .weights import save_model
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _HOME = {
     "create_model": ".factory",
     "load_model": ".factory",
+    "fuse": ".folding",
     "save_model": ".weights",
     "list_models": ".info",
     "model_info": ".info",
@@ -29,6 +31,7 @@ __all__ = [
     "Segmentation",
     "Segmenter",
     "create_model",
+    "fuse",
     "list_models",
     "load_model",
     "model_info",

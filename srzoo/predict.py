@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from srzoo_kernels import upsample_argmax
 
 from .factory import create_model, load_model
+from .folding import fuse
 from .images import as_image
 from .visualize import label_image, overlay
 
@@ -70,7 +71,7 @@ class Segmenter:
 
     Args:
         model: a name with published weights, the path of a ``.safetensors`` file of ours, or a model that
-            `create_model` or `load_model` made.
+            `create_model` or `load_model` made, of which a folded copy is used (`srzoo.fuse`).
         device: "auto" (the GPU if there is one), or anything ``torch.device`` takes.
 
     Raises:
@@ -86,7 +87,7 @@ class Segmenter:
         if not hasattr(model, "config"):
             raise ValueError(f"expected a model made by srzoo, which has a config, got {type(model).__name__}")
         self.config = model.config
-        self.model = model.eval().to(self.device, memory_format=torch.channels_last)
+        self.model = fuse(model).to(self.device, memory_format=torch.channels_last)
 
     def __call__(self, image: Any) -> Segmentation | list[Segmentation]:
         """Segment one image, or each of a list.

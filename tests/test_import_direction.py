@@ -13,7 +13,7 @@ LAYERS = [
     {"srzoo.weights"},
     {"srzoo.published", "srzoo.layers", "srzoo.backbones"},
     {"srzoo.models"},
-    {"srzoo.factory"},
+    {"srzoo.factory", "srzoo.folding"},
     {"srzoo.info", "srzoo.data"},
     {"srzoo.predict", "srzoo.train"},
     {"srzoo.cli"},
