@@ -9,19 +9,17 @@ beside it in turn, so that both see the same machine. Quote the medians.
 from __future__ import annotations
 
 import argparse
-import csv
 import os
-import platform
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from paired import RESULTS, ROOT, machine, write_csv
+
 THREADS = "2"
 
 
@@ -82,26 +80,12 @@ def write(runs: dict[str, list[tuple[float, float]]], frames: int) -> None:
     rows.append((f"{cold}, over import torch", "s", round(over, 3)))
     warm = statistics.median((b[0] - a[0]) / (frames - 1) for a, b in zip(runs[cold], runs[folder_run]))
     rows.append(("frames a second, decoding and writing counted", "1/s", round(1 / warm, 2)))
-    commit = subprocess.run(
-        ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    machine = {
-        "device": f"{platform.machine()}, {os.cpu_count()} cores",
-        "threads": THREADS,
-        "python": platform.python_version(),
-        "torch": version("torch"),
-        "timm": version("timm"),
-        "commit": commit,
-        "repeats": len(runs[cold]),
-    }
-    path = ROOT / "bench" / "results" / "segment.csv"
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["what", "unit", "median", *machine])
-        for row in rows:
-            writer.writerow([*row, *machine.values()])
-            print(f"{row[0]:60} {row[2]:>9} {row[1]}")
+    where = machine("cpu", int(THREADS), len(runs[cold]))
+    write_csv(
+        [{"what": what, "unit": unit, "median": value} | where for what, unit, value in rows], RESULTS / "segment.csv"
+    )
+    for what, unit, value in rows:
+        print(f"{what:60} {value:>9} {unit}")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,92 @@
+"""Paired measurements: all sides in turn in one process, so that a drift of the machine hits them alike."""
+
+from __future__ import annotations
+
+import csv
+import ctypes
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results"
+
+
+def machine(device: str, threads: int, repeats: int) -> dict[str, object]:
+    """What a figure was measured on: the closing columns of every row."""
+    commit = subprocess.run(
+        ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    return {
+        "device": f"{platform.machine()}, {os.cpu_count()} cores" if device == "cpu" else torch.cuda.get_device_name(),
+        "threads": threads,
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "timm": version("timm"),
+        "commit": commit,
+        "repeats": repeats,
+    }
+
+
+def seconds(run: Callable[[], object], device: str) -> float:
+    """Wall time of one call, the device's work included."""
+    began = time.perf_counter()
+    run()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def paired_times(sides: dict[str, Callable[[], object]], repeats: int, device: str) -> dict[str, list[float]]:
+    """Seconds of every call of each side, taken in turn after one call that compiles and warms up."""
+    for run in sides.values():
+        run()
+    times = {side: [] for side in sides}
+    for _ in range(repeats):
+        for side, run in sides.items():
+            times[side].append(seconds(run, device))
+    return times
+
+
+def median_ratio(times: list[float], baseline: list[float]) -> float:
+    """Median over the rounds of each round's own ratio."""
+    return statistics.median(a / b for a, b in zip(times, baseline, strict=True))
+
+
+def extra_memory(run: Callable[[], object], device: str) -> float:
+    """Peak MiB above the memory in use before."""
+    if device != "cpu":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        run()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # else freed pages of an earlier side would serve this one
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    before = _resident("VmRSS")
+    run()
+    return (_resident("VmHWM") - before) / 1024
+
+
+def _resident(field: str) -> int:
+    """KiB of this process, from Linux."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+def write_csv(rows: list[dict[str, object]], path: Path) -> None:
+    """Write rows of equal keys."""
+    path.parent.mkdir(exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)

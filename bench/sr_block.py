@@ -1,0 +1,157 @@
+"""The block in its forms: time in inference and in training, and what autograd keeps.
+
+    python bench/sr_block.py [--repeats 15] [--threads 2] [--device cpu] [--dtypes float32 bfloat16]
+
+Writes ``bench/results/sr_block.csv``. *direct* follows the paper's equations (or the authors' code), *compiled* is that
+under ``torch.compile``, *srzoo* is gram -> reason -> affine, and *folded* puts it into the 3x3 convolution that
+follows, whose own time is taken off. Nothing is timed before its result was found equal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+
+import torch
+from paired import RESULTS, ROOT, machine, median_ratio, paired_times, write_csv
+from torch import nn
+
+sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
+
+from srzoo.folding import FoldedBlock  # noqa: E402
+from srzoo.layers import ReleasedSqueezeReasoning, SqueezeReasoning  # noqa: E402
+from srzoo_kernels import channel_affine, gram  # noqa: E402
+
+CHANNELS, HEIGHT, WIDTH = 512, 128, 256
+
+
+def block_of(kind: str, dtype: torch.dtype, device: str) -> nn.Module:
+    """A block away from its zero start."""
+    torch.manual_seed(0)
+    module = SqueezeReasoning(CHANNELS) if kind == "paper" else ReleasedSqueezeReasoning(CHANNELS)
+    nn.init.normal_(module.project.weight, std=0.02)
+    return module.to(device, dtype)
+
+
+def step(form, x: torch.Tensor, gradient: torch.Tensor):
+    """Forward and backward."""
+    leaf = x.detach().requires_grad_()
+    form(leaf).backward(gradient)
+
+
+def saved_bytes(form, x: torch.Tensor) -> int:
+    """What autograd keeps of one forward pass beyond the input and the parameters."""
+    seen = {x.untyped_storage().data_ptr()}
+    seen |= {p.untyped_storage().data_ptr() for p in form.__self__.parameters()}
+    total = 0
+
+    def pack(tensor):
+        nonlocal total
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in seen:
+            seen.add(storage.data_ptr())
+            total += storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        y = form(x.detach().requires_grad_())
+    del y
+    return total
+
+
+def check(form, reference, x: torch.Tensor) -> None:
+    error = (form(x).float() - reference(x).float()).norm() / reference(x).float().norm()
+    if not error < (1e-4 if x.dtype == torch.float32 else 3e-2):
+        raise AssertionError(f"forms differ by {error:.1e}")
+
+
+def inference_rows(kind: str, x: torch.Tensor, options):
+    module = block_of(kind, x.dtype, options.device).eval()
+    direct, ours = module.forward_direct, module.forward
+    sides = {"direct": direct, "compiled": torch.compile(direct), "srzoo": ours}
+    with torch.inference_mode():
+        for form in sides.values():
+            check(form, direct, x)
+        runs = {side: (lambda form=form: form(x)) for side, form in sides.items()}
+        if kind == "paper":
+            conv = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1).to(x.device, x.dtype)
+            folded = FoldedBlock(module, conv)
+            check(folded, lambda value: conv(direct(value)), x)
+            runs |= {"convolution": lambda: conv(x), "folded": lambda: folded(x)}
+        times = paired_times(runs, options.repeats, options.device)
+    if kind == "paper":
+        alone = times.pop("convolution")
+        times["folded"] = [a - b for a, b in zip(times["folded"], alone)]
+    return rows_of(f"{kind}, inference", times, x)
+
+
+def training_rows(kind: str, x: torch.Tensor, options):
+    module = block_of(kind, x.dtype, options.device).train()
+    direct, ours = module.forward_direct, module.forward
+    gradient = torch.randn_like(x)
+    sides = {"direct": direct, "compiled": torch.compile(direct), "srzoo": ours}
+    runs = {side: (lambda form=form: step(form, x, gradient)) for side, form in sides.items()}
+    rows = list(rows_of(f"{kind}, forward + backward", paired_times(runs, options.repeats, options.device), x))
+    for row in rows:
+        if row["side"] != "compiled":
+            kept = saved_bytes({"direct": direct, "srzoo": ours}[row["side"]], x)
+            row["saved_beyond_x"] = round(kept / (x.numel() * x.element_size()), 4)
+        yield row
+
+
+def product_rows(x: torch.Tensor, options):
+    """Each product beside a plain ``torch.mm`` of as many multiply-adds, in x's dtype."""
+    pixels = x.flatten(2)[0]
+    square = torch.randn(CHANNELS, CHANNELS, device=x.device, dtype=x.dtype)
+    matrix = square[None] / CHANNELS
+    half = pixels[: CHANNELS // 2]  # gram computes the upper half of S
+    sides = {
+        "torch.mm (C/2 x P)(P x C)": lambda: half @ pixels.mT,
+        "gram": lambda: gram(x),
+        "torch.mm (C x C)(C x P)": lambda: square @ pixels,
+        "channel_affine": lambda: channel_affine(x, matrix),
+    }
+    with torch.inference_mode():
+        times = paired_times(sides, options.repeats, options.device)
+    names = list(sides)
+    for baseline, ours in (names[:2], names[2:]):
+        yield from rows_of("product", {baseline: times[baseline], ours: times[ours]}, x)
+
+
+def rows_of(what: str, times: dict[str, list[float]], x: torch.Tensor):
+    """One row a side; ratios are over the first."""
+    first = next(iter(times.values()))
+    for side, values in times.items():
+        yield {
+            "what": f"{what}, C={CHANNELS}, {HEIGHT}x{WIDTH}",
+            "dtype": str(x.dtype).removeprefix("torch."),
+            "side": side,
+            "ms": round(1e3 * statistics.median(values), 2),
+            "ratio": round(median_ratio(values, first), 4),
+            "saved_beyond_x": "",
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    rows = []
+    for name in options.dtypes:
+        x = torch.randn(1, CHANNELS, HEIGHT, WIDTH, device=options.device, dtype=getattr(torch, name))
+        groups = [product_rows(x, options)]
+        groups += [part(kind, x, options) for kind in ("paper", "released") for part in (inference_rows, training_rows)]
+        for group in groups:
+            for row in group:
+                rows.append(row | machine(options.device, options.threads, options.repeats))
+                print(f"{row['ms']:>9} {row['ratio']:>7} {row['dtype']:>9} {row['side']:26} {row['what']}", flush=True)
+    write_csv(rows, RESULTS / "sr_block.csv")
+
+
+if __name__ == "__main__":
+    main()
