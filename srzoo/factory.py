@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from . import registry
+from .backbones import probe
 from .backbones.imagenet import load_imagenet_weights
 from .config import ModelConfig
 from .data.labels import LABEL_SETS
@@ -55,7 +56,12 @@ def create_model(
         num_classes = len(LABEL_SETS[dataset].classes)
     options = {**registry.ARCHITECTURES[architecture].options, "context": context, **options}
     if "backbone" not in options:
-        raise ValueError(f"{name!r} needs a backbone, e.g. create_model('srnet', backbone='convnext_tiny', num_classes=7)")
+        raise ValueError(
+            f"{name!r} needs a backbone, e.g. create_model('srnet', backbone='convnext_tiny', num_classes=7)"
+        )
+    if architecture == "srnet":
+        backbone_options, divisor = probe(options["backbone"], options.pop("output_stride", None))
+        options = {"backbone_options": backbone_options, "size_divisor": divisor, **options}
     labels = registry.default_labels(dataset, num_classes)
     transform = registry.default_transform(architecture, dataset)
     model = _build(ModelConfig(name, options, labels.classes, labels.palette, transform))
@@ -94,9 +100,7 @@ def _create_pretrained(name: str, num_classes: int | None, options: dict) -> nn.
         config = dataclasses.replace(config, classes=labels.classes, palette=labels.palette)
         heads = [key for key in state if ".classifier." in f".{key}"]
         state = {key: value for key, value in state.items() if key not in heads}
-        warnings.warn(
-            f"{name}: {num_classes} classes instead of {own}, so {', '.join(heads)} start anew", stacklevel=3
-        )
+        warnings.warn(f"{name}: {num_classes} classes instead of {own}, so {', '.join(heads)} start anew", stacklevel=3)
         model = _build(config)
         fresh = model.state_dict()
         state.update({key: fresh[key] for key in heads})

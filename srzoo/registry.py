@@ -39,7 +39,8 @@ ARCHITECTURES: dict[str, Architecture] = {
         {"backbone": "tf_efficientnet_lite0", "output_stride": 16, "channels": 128, "decoder_strides": (8, 4)},
         mean=(0.5, 0.5, 0.5),
         std=(0.5, 0.5, 0.5),
-        backbone_licence="EfficientNet-Lite0 by Google, packaged by ML Illustrated: Apache-2.0; trained on ImageNet (research use)",
+        backbone_licence="EfficientNet-Lite0 by Google, packaged by ML Illustrated: Apache-2.0; "
+        "trained on ImageNet (research use)",
     ),
 }
 
@@ -65,7 +66,12 @@ def split_name(name: str) -> tuple[str, str | None]:
 
 def names() -> list[str]:
     """Every name that `create_model` takes, architectures first."""
-    entries = [f"{architecture}_{dataset}" for architecture in ARCHITECTURES if architecture != "srnet" for dataset in LABEL_SETS]
+    entries = [
+        f"{architecture}_{dataset}"
+        for architecture in ARCHITECTURES
+        if architecture != "srnet"
+        for dataset in LABEL_SETS
+    ]
     return [*ARCHITECTURES, *sorted(entries)]
 
 
@@ -90,7 +96,9 @@ def default_labels(dataset: str | None, num_classes: int) -> LabelSet:
     if dataset is not None and len(LABEL_SETS[dataset].classes) == num_classes:
         return LABEL_SETS[dataset]
     return LabelSet(
-        tuple(f"class {i}" for i in range(num_classes)), tuple(_spread_colour(i) for i in range(num_classes)), "your own data"
+        tuple(f"class {i}" for i in range(num_classes)),
+        tuple(_spread_colour(i) for i in range(num_classes)),
+        "your own data",
     )
 
 

@@ -33,7 +33,9 @@ class Transform:
         scale = self.short_side / min(height, width)
         scale = min(scale, (self.max_pixels / (height * width)) ** 0.5)
         # An extreme strip loses its proportions rather than its short side.
-        return tuple(max(self.MIN_SIDE, min(round(side * scale), self.max_pixels // self.MIN_SIDE)) for side in (height, width))
+        return tuple(
+            max(self.MIN_SIDE, min(round(side * scale), self.max_pixels // self.MIN_SIDE)) for side in (height, width)
+        )
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """``(1, 3, H, W)`` float32 model input of an RGB image."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .config import ModelConfig
+from .files import replacing
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +85,9 @@ def read_model_file(path: str | Path) -> tuple[ModelConfig, dict[str, torch.Tens
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is not a readable safetensors file ({error})") from error
     if header is None:
-        raise ValueError(f"{path} carries no srzoo configuration; load it with safetensors, or save it with srzoo.save_model")
+        raise ValueError(
+            f"{path} carries no srzoo configuration; load it with safetensors, or save it with srzoo.save_model"
+        )
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
     return ModelConfig.from_json(header), state
 
@@ -100,16 +102,13 @@ def save_model(model: nn.Module, path: str | Path, dtype: torch.dtype | None = N
     """
     from safetensors.torch import save_file
 
-    path = Path(path)
     state = model.state_dict()
     if dtype is not None:
         state = {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        save_file({key: value.contiguous() for key, value in state.items()}, temporary, {_HEADER: model.config.to_json()})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        save_file(
+            {key: value.contiguous() for key, value in state.items()}, temporary, {_HEADER: model.config.to_json()}
+        )
 
 
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:

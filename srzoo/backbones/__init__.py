@@ -1,5 +1,5 @@
 """Feature extractors: an image in, a list of ``(N, C_i, H / s_i, W / s_i)`` maps out."""
 
-from .features import FeatureBackbone
+from .features import FeatureBackbone, probe
 
-__all__ = ["FeatureBackbone"]
+__all__ = ["FeatureBackbone", "probe"]

@@ -1,9 +1,15 @@
 """Any timm backbone as a list of NCHW feature maps, at a chosen output stride."""
 
+from __future__ import annotations
+
 import torch
 from torch import nn
 
-MULTI_GRID = (1, 2, 4)
+from ..registry import nearest
+
+# timm names a backbone's freedom of input size in three ways.
+_SIZE_OPTIONS = ({}, {"dynamic_img_size": True}, {"strict_img_size": False})
+_DIVISOR = 32
 
 
 class FeatureBackbone(nn.Module):
@@ -11,31 +17,19 @@ class FeatureBackbone(nn.Module):
 
     Args:
         name: any name that ``timm.create_model`` takes.
-        output_stride: stride of the last feature map; timm replaces the strides beyond it by dilation.
+        options: for ``timm.create_model``, e.g. ``{"output_stride": 8}``, or as `probe` finds them.
         multi_grid: dilation multipliers of the last stage's blocks, for ResNets ("Network architecture").
 
     Attributes:
         channels, strides: one number per feature map, shallow to deep.
 
     Raises:
-        ValueError: timm has no such backbone, it offers no features, or not at this stride.
+        ValueError: timm has no such backbone, or not with these options.
     """
 
-    def __init__(self, name: str, output_stride: int, multi_grid: tuple[int, ...] | None = None):
+    def __init__(self, name: str, options: dict, multi_grid: tuple[int, ...] | None = None):
         super().__init__()
-        import timm  # takes a second, and `srzoo list` does without
-
-        if not timm.is_model(name):
-            from ..registry import nearest
-
-            raise ValueError(f"timm has no backbone {name!r}{nearest(name, timm.list_models())}")
-        try:
-            self.body = timm.create_model(name, pretrained=False, features_only=True, output_stride=output_stride)
-        except (AttributeError, AssertionError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"timm's {name!r} gives no features at output_stride={output_stride} ({str(error) or type(error).__name__}); "
-                "try output_stride=32, 16 or 8, or another backbone"
-            ) from error
+        self.body = _create(name, options)
         self.channels: list[int] = self.body.feature_info.channels()
         self.strides: list[int] = self.body.feature_info.reduction()
         if multi_grid is not None:
@@ -47,11 +41,73 @@ class FeatureBackbone(nn.Module):
         return [f if f.shape[1] == c else f.permute(0, 3, 1, 2) for f, c in zip(features, self.channels, strict=True)]
 
 
+def probe(name: str, output_stride: int | None) -> tuple[dict, int]:
+    """How to build a backbone, tried on the meta device, where it costs no memory and little time.
+
+    Args:
+        name: any name that ``timm.create_model`` takes.
+        output_stride: of the last feature map; None for 8, or the backbone's own where timm cannot dilate it.
+
+    Returns:
+        The options for `FeatureBackbone`, and the number that height and width must be divisible by: 1, or 32 for
+        a backbone that fails at odd sizes.
+
+    Raises:
+        ValueError: timm has no such backbone, it gives no features, or not at this stride.
+    """
+    reasons = []
+    own = None
+    for stride in (8,) if output_stride is None else (output_stride,):
+        for size_options in _SIZE_OPTIONS:
+            for options in ({"output_stride": stride, **size_options}, size_options):
+                try:
+                    with torch.device("meta"):
+                        backbone = FeatureBackbone(name, options).eval()
+                        backbone(torch.empty(1, 3, 2 * _DIVISOR, 3 * _DIVISOR))
+                except _BUILD_ERRORS as error:
+                    if not isinstance(error.__cause__, TypeError):  # not just "unexpected keyword"
+                        reasons.append(str(error).splitlines()[0])
+                    continue
+                own = backbone.strides[-1]
+                if own == stride or output_stride is None:
+                    return options, _divisor(backbone)
+    if own is not None:
+        raise ValueError(f"{name!r} has output stride {own}, which timm cannot change to {output_stride}; pass {own}")
+    raise ValueError(reasons[0] if reasons else f"timm's {name!r} gives no feature maps; choose another backbone")
+
+
+_BUILD_ERRORS = (AssertionError, AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError)
+
+
+def _create(name: str, options: dict) -> nn.Module:
+    import timm  # takes a second, and `srzoo list` does without
+
+    if not timm.is_model(name):
+        raise ValueError(f"timm has no backbone {name!r}{nearest(name, timm.list_models())}")
+    try:
+        return timm.create_model(name, pretrained=False, features_only=True, **options)
+    except _BUILD_ERRORS as error:
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"timm's {name!r} gives no features with {options} ({reason})") from error
+
+
+def _divisor(backbone: FeatureBackbone) -> int:
+    try:
+        with torch.device("meta"):
+            backbone(torch.empty(1, 3, _DIVISOR + 1, _DIVISOR + 15))
+    except _BUILD_ERRORS:
+        return _DIVISOR
+    return 1
+
+
 def _apply_multi_grid(body: nn.Module, name: str, multi_grid: tuple[int, ...]) -> None:
     """Multiply the dilation of the last stage's 3x3 convolutions by ``multi_grid``, block by block."""
     blocks = getattr(body, "layer4", None)
     if blocks is None or len(blocks) != len(multi_grid):
-        raise ValueError(f"multi_grid={multi_grid} needs a ResNet with {len(multi_grid)} blocks in layer4, not {name!r}")
+        found = "none" if blocks is None else len(blocks)
+        raise ValueError(
+            f"multi_grid={multi_grid} needs {len(multi_grid)} blocks in a ResNet's layer4; {name!r} has {found}"
+        )
     # timm gives the first block of a dilated stage half the dilation; the paper's line of work does not.
     base = blocks[-1].conv2.dilation[0]
     for block, factor in zip(blocks, multi_grid, strict=True):

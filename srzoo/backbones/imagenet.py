@@ -30,7 +30,9 @@ def load_imagenet_weights(backbone: FeatureBackbone, name: str, source: bool | s
     wanted = backbone.body.state_dict()
     missing = [key for key in wanted if key not in state]
     if missing:
-        raise ValueError(f"the weights for {name!r} lack {len(missing)} of {len(wanted)} keys, the first is {missing[0]!r}")
+        raise ValueError(
+            f"the weights for {name!r} lack {len(missing)} of {len(wanted)} keys, the first is {missing[0]!r}"
+        )
     wrong = [key for key, value in wanted.items() if value.shape != state[key].shape]
     if wrong:
         key = wrong[0]
@@ -40,19 +42,15 @@ def load_imagenet_weights(backbone: FeatureBackbone, name: str, source: bool | s
 
 def _timm_hub(name: str) -> dict[str, torch.Tensor]:
     import timm
-    from timm.models import load_state_dict_from_hf
 
-    hub_id = timm.get_pretrained_cfg(name).hf_hub_id
-    if not hub_id:
+    if not timm.get_pretrained_cfg(name, allow_unregistered=False).has_weights:
         raise RuntimeError(f"timm publishes no weights for {name!r}; pass pretrained_backbone='FILE.safetensors'")
-    tag = timm.get_pretrained_cfg(name).tag
-    repository = hub_id if hub_id.endswith(tag or "") and hub_id != "timm/" else f"{hub_id}{name}.{tag}"
     try:
-        return load_state_dict_from_hf(repository)
+        return timm.create_model(name, pretrained=True, features_only=True).state_dict()
     except Exception as error:  # the hub's client raises its own, the transport's and the system's errors
         raise RuntimeError(
-            f"could not reach {repository!r} on the Hugging Face hub for the ImageNet weights of {name!r} "
-            f"({type(error).__name__}); pass pretrained_backbone='FILE.safetensors' with timm's weights instead"
+            f"could not reach the Hugging Face hub for timm's ImageNet weights of {name!r} ({type(error).__name__}); "
+            "pass pretrained_backbone='FILE.safetensors' with a file you downloaded elsewhere"
         ) from error
 
 

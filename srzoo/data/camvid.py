@@ -23,11 +23,12 @@ class CamVid(Dataset):
     """
 
     def __init__(self, root: str | Path, split: str):
+        self.split = split
         images, annotations = Path(root, split), Path(root, split + "annot")
         for folder in (images, annotations):
             if not folder.is_dir():
                 raise FileNotFoundError(
-                    f"no folder {folder}: CamVid is expected as {split}/ and {split}annot/ (the SegNet tutorial's layout)"
+                    f"no folder {folder}: expected {split}/ and {split}annot/, the SegNet tutorial's layout"
                 )
         self.images = sorted(images.glob("*.png"))
         self.annotations = [annotations / path.name for path in self.images]

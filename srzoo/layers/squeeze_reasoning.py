@@ -1,7 +1,10 @@
 """The block of the paper: squeeze, reason, reconstruct."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import nn
+from torch.amp import is_autocast_available
 
 from srzoo_kernels import channel_affine, gram
 
@@ -53,7 +56,9 @@ class SqueezeReasoning(nn.Module):
             raise ValueError(f"channels={channels} is not divisible by reduction={reduction}")
         reduced = channels // reduction
         if reduced % nodes:
-            raise ValueError(f"channels/reduction = {channels}/{reduction} = {reduced} is not divisible by nodes={nodes}")
+            raise ValueError(
+                f"channels/reduction = {channels}/{reduction} = {reduced} is not divisible by nodes={nodes}"
+            )
         if squeeze not in SQUEEZE:
             raise ValueError(f"unknown squeeze {squeeze!r}; choose one of {', '.join(SQUEEZE)}")
         if reasoning not in REASONING:
@@ -85,7 +90,7 @@ class SqueezeReasoning(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.dim() != 4 or x.shape[1] != self.channels:
             raise ValueError(f"expected x of shape (N, {self.channels}, H, W), got {tuple(x.shape)}")
-        with torch.autocast(x.device.type, enabled=False):
+        with _autocast_off(x.device.type):
             matrix = self.affine(self.reasoning(self.squeeze_vector(x)))
             return channel_affine(x, matrix)
 
@@ -95,3 +100,8 @@ class SqueezeReasoning(nn.Module):
         g = (t if self.pair is None else t * self.pair(x)).mean((2, 3))
         z = self.reasoning(g)
         return x + self.project(t * z[:, :, None, None])
+
+
+def _autocast_off(device_type: str) -> AbstractContextManager:
+    """Leave autocast, where the device has one: the meta device, on which models are counted, has none."""
+    return torch.autocast(device_type, enabled=False) if is_autocast_available(device_type) else nullcontext()

@@ -29,6 +29,8 @@ class ContextHead(nn.Sequential):
         if context not in CONTEXT_MODULES:
             raise ValueError(f"unknown context module {context!r}; choose one of {', '.join(CONTEXT_MODULES)}")
         module = CONTEXT_MODULES[context]
+        if module is None and context_options:
+            raise ValueError(f"context={context!r} takes no options, got {', '.join(context_options)}")
         super().__init__(
             OrderedDict(
                 reduce=conv_bn_relu(in_channels, channels),
@@ -68,6 +70,8 @@ class SRNet(nn.Module):
         decoder_channels: width of that decoder.
         multi_grid: dilation multipliers of a ResNet's last stage.
         dropout: before the classifier.
+        backbone_options: for ``timm.create_model``, in place of the output stride alone; see `backbones.probe`.
+        size_divisor: pad the input on the right and below to a multiple of this, for backbones that need it.
         **context_options: ``nodes``, ``reduction``, ``squeeze``, ``reasoning`` of `SqueezeReasoning`.
 
     Shape:
@@ -86,13 +90,18 @@ class SRNet(nn.Module):
         decoder_channels: int = 64,
         multi_grid: tuple[int, ...] | None = None,
         dropout: float = 0.1,
+        backbone_options: dict | None = None,
+        size_divisor: int = 1,
         **context_options,
     ):
         super().__init__()
         if num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {num_classes}")
         self.num_classes = num_classes
-        self.backbone = FeatureBackbone(backbone, output_stride, multi_grid)
+        self.size_divisor = size_divisor
+        if backbone_options is None:
+            backbone_options = {"output_stride": output_stride}
+        self.backbone = FeatureBackbone(backbone, backbone_options, multi_grid)
         widths, strides = self.backbone.channels, self.backbone.strides
         self.output_stride = strides[-1]
         self.head = ContextHead(widths[-1], channels, context, **context_options)
@@ -132,7 +141,7 @@ class SRNet(nn.Module):
         """
         _check_image_batch(x)
         size = x.shape[-2:]
-        x = self._at_least_two_cells(x)
+        x = self._pad(x)
         features = self.backbone(x)
         y = self.head(features[-1])
         if self.decoder is not None:
@@ -144,11 +153,13 @@ class SRNet(nn.Module):
             aux = _resize(aux, x.shape[-2:], size) if return_aux else None
         return (logits, aux) if return_aux else logits
 
-    def _at_least_two_cells(self, x: torch.Tensor) -> torch.Tensor:
-        """In training, pad an image that would end as one value per channel, of which BatchNorm has no variance."""
-        if self.training and x.shape[0] == 1 and max(x.shape[-2:]) <= self.output_stride:
-            return F.pad(x, (0, 2 * self.output_stride - x.shape[3]))
-        return x
+    def _pad(self, x: torch.Tensor) -> torch.Tensor:
+        """Pad with the mean colour where the backbone, or BatchNorm in training, could not take the image as it is."""
+        height, width = x.shape[-2:]
+        right, below = -width % self.size_divisor, -height % self.size_divisor
+        if self.training and x.shape[0] == 1 and max(height, width) < 2 * self.output_stride:
+            right = 2 * self.output_stride - width  # else one value per channel, of which there is no variance
+        return F.pad(x, (0, right, 0, below)) if right or below else x
 
 
 def _resize(logits: torch.Tensor, size: torch.Size, crop: torch.Size) -> torch.Tensor:

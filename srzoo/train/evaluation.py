@@ -28,7 +28,7 @@ def evaluate(model: nn.Module, dataset: Iterable, progress: bool = False) -> Con
     device = next(model.parameters()).device
     matrix = ConfusionMatrix(len(model.config.classes))
     samples = (dataset[index] for index in range(len(dataset)))
-    for image, ids in tqdm(samples, total=len(dataset), disable=not progress, unit="image", leave=False):
+    for image, ids in tqdm(samples, total=len(dataset), disable=None if progress else True, unit="image", leave=False):
         x = model.config.transform(Image.fromarray(image)).to(device, memory_format=torch.channels_last)
         labels = upsample_argmax(model(x, upsample=False), ids.shape)
         target = torch.from_numpy(ids)[None]

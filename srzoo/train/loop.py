@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import math
-import os
 import time
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from ..data.augment import Augment, AugmentedDataset
 from ..data.camvid import CamVid
 from ..data.labels import IGNORE
 from ..factory import create_model
+from ..files import replacing
 from ..weights import save_model
 from .depthwise import replace_depthwise
 from .evaluation import evaluate
@@ -50,7 +50,9 @@ def label_shares(dataset: CamVid, num_classes: int) -> torch.Tensor:
         counts += torch.bincount(torch.from_numpy(dataset[index][1]).flatten(), minlength=256)
     unknown = [i for i in range(num_classes, 256) if counts[i] and i != IGNORE]
     if unknown:
-        raise ValueError(f"the annotations hold ids {unknown[:5]}, but the model has {num_classes} classes (0..{num_classes - 1})")
+        raise ValueError(
+            f"the annotations hold ids {unknown[:5]}, but the model has {num_classes} classes (0..{num_classes - 1})"
+        )
     return counts[:num_classes] / counts[:num_classes].sum()
 
 
@@ -68,7 +70,9 @@ def _without_backbone(model: torch.nn.Module) -> torch.nn.ModuleDict:
     return torch.nn.ModuleDict({name: child for name, child in model.named_children() if name != "backbone" and child})
 
 
-def train(recipe: Recipe, root: str | Path, out: str | Path, workers: int = 1, pretrained_backbone: bool | str = True) -> float:
+def train(
+    recipe: Recipe, root: str | Path, out: str | Path, workers: int = 1, pretrained_backbone: bool | str = True
+) -> float:
     """Train to the end of the recipe; a checkpoint in ``out`` is gone on from.
 
     Args:
@@ -158,17 +162,14 @@ def train(recipe: Recipe, root: str | Path, out: str | Path, workers: int = 1, p
             "schedule": schedule.state_dict(),
             "rng": torch.get_rng_state(),
         }
-        _write(out / "checkpoint.pt", state)
+        with replacing(out / "checkpoint.pt") as partial:
+            torch.save(state, partial)
         _log(out / "log.csv", epoch=epoch + 1, loss=sum(losses) / len(losses), miou=miou, seconds=seconds)
-        accelerator.print(f"epoch {epoch + 1}: loss {sum(losses) / len(losses):.4f}, val mIoU {miou:.4f}, {seconds:.0f} s", flush=True)
+        accelerator.print(
+            f"epoch {epoch + 1}: loss {sum(losses) / len(losses):.4f}, val mIoU {miou:.4f}, {seconds:.0f} s", flush=True
+        )
         save_model(average.module, out / "model.safetensors")
     return miou
-
-
-def _write(path: Path, state: dict) -> None:
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
 
 
 def _read_checkpoint(out: Path, recipe: Recipe) -> dict | None:

@@ -60,7 +60,9 @@ class SegmentationLoss:
             logits = F.interpolate(logits, size=target.shape[-2:], mode="bilinear", align_corners=False)
         loss = F.cross_entropy(logits.float(), target, self.class_weights, ignore_index=IGNORE, reduction="sum")
         # Divided by hand: the library's mean over no labelled pixel is NaN.
-        weight = torch.cat([self.class_weights, self.class_weights.new_zeros(1)])[target.clamp(max=len(self.class_weights))]
+        weight = torch.cat([self.class_weights, self.class_weights.new_zeros(1)])[
+            target.clamp(max=len(self.class_weights))
+        ]
         return loss / weight.sum().clamp(min=1e-6)
 
 

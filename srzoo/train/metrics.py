@@ -29,4 +29,4 @@ class ConfusionMatrix:
         return self.iou().nanmean().item()
 
     def pixel_accuracy(self) -> float:
-        return (self.counts.diag().sum() / self.counts.sum()).item()
+        return self.counts.diag().sum().item() / max(1, self.counts.sum().item())

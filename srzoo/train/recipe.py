@@ -53,7 +53,11 @@ class Recipe:
 
 def list_recipes() -> list[str]:
     """Names of the recipes in the package."""
-    return sorted(path.name.removesuffix(".yaml") for path in resources.files("srzoo.recipes").iterdir() if path.name.endswith(".yaml"))
+    return sorted(
+        path.name.removesuffix(".yaml")
+        for path in resources.files("srzoo.recipes").iterdir()
+        if path.name.endswith(".yaml")
+    )
 
 
 def load_recipe(source: str | Path) -> Recipe:
@@ -67,7 +71,12 @@ def load_recipe(source: str | Path) -> Recipe:
         path = resources.files("srzoo.recipes") / f"{source}.yaml"
     if not path.is_file():
         raise ValueError(f"no recipe {str(source)!r}: give a YAML file or one of {', '.join(list_recipes())}")
-    values = yaml.safe_load(path.read_text())
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML ({str(error).splitlines()[0]})") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} is not a recipe: it holds no keys")
     known = {field.name: field for field in dataclasses.fields(Recipe)}
     unknown = sorted(set(values) - set(known))
     if unknown:

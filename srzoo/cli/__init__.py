@@ -1,0 +1,44 @@
+"""The command ``srzoo``. Each command is a module that imports what it needs when it runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+
+from . import evaluate, info, listing, segment, train
+
+_COMMANDS = {"segment": segment, "list": listing, "info": info, "train": train, "eval": evaluate}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0, or 2 for bad input, with one line on stderr that says what."""
+    parser = argparse.ArgumentParser(prog="srzoo", description="Semantic segmentation with Squeeze Reasoning (SRNet).")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, module in _COMMANDS.items():
+        summary = module.__doc__.splitlines()[0]
+        subparser = subparsers.add_parser(name, help=summary, description=summary)
+        module.add_arguments(subparser)
+        subparser.set_defaults(run=module.run)
+    options = parser.parse_args(arguments)
+    warnings.showwarning = _show_warning
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        print("srzoo: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe went away, e.g. `srzoo list | head`
+        sys.stderr.close()
+        return 0
+    except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
+        print(f"srzoo: {one_line(error)}", file=sys.stderr)
+        return 2
+
+
+def one_line(error: Exception) -> str:
+    """The first line of an error's text, or its type where it has none."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    print(f"srzoo: warning: {message}", file=sys.stderr)

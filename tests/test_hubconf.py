@@ -1,0 +1,58 @@
+import json
+import os
+import re
+
+import pytest
+
+from srzoo import list_models
+
+
+@pytest.fixture
+def hub(run_python, request):
+    """Run code in a process to which srzoo is not importable, with the checkout's path as REPO."""
+    root = request.config.rootpath
+
+    def run(code: str) -> str:
+        result = run_python("-c", f"import torch\nREPO = {str(root)!r}\n{code}", env={"PYTHONPATH": os.devnull})
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    return run
+
+
+@pytest.fixture
+def entries(hub):
+    """Docstrings of the entries, as torch.hub.list and torch.hub.help see them (both only take an address)."""
+    code = """
+import importlib.util, json, sys
+spec = importlib.util.spec_from_file_location("hubconf", REPO + "/hubconf.py")
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+assert "srzoo" not in sys.modules
+names = [name for name in dir(module) if callable(getattr(module, name)) and not name.startswith("_")]
+print(json.dumps({name: getattr(module, name).__doc__ for name in names}))
+"""
+    return json.loads(hub(code))
+
+
+def test_one_entry_for_each_name(entries):
+    assert sorted(entries) == sorted(set(list_models()) - {"srnet"})
+
+
+def test_help_says_what_an_entry_takes(entries):
+    for name, text in entries.items():
+        assert "pretrained (bool)" in text
+        assert re.search(r"\(N, (11|19|num_classes), H, W\) logits", text), name
+
+
+def test_load_pretrained_from_a_checkout(hub):
+    code = (
+        "model = torch.hub.load(REPO, 'srnet_lite0_camvid', source='local', pretrained=True).eval()\n"
+        "with torch.inference_mode(): print(tuple(model(torch.zeros(1, 3, 97, 64)).shape), model.config.classes[3])"
+    )
+    assert hub(code).strip().endswith("(1, 11, 97, 64) road")
+
+
+def test_entries_without_a_dataset_take_the_number_of_classes(hub):
+    code = "print(torch.hub.load(REPO, 'srnet_lite0', num_classes=4, source='local').num_classes)"
+    assert hub(code).strip().endswith("4")

@@ -1,0 +1,75 @@
+"""What the README says is run, or counted."""
+
+import re
+import shlex
+import sys
+
+import pytest
+
+import srzoo
+
+
+@pytest.fixture
+def readme(request):
+    return (request.config.rootpath / "README.md").read_text()
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def test_first_command(readme, run_python, request, tmp_path):
+    """Without its install, which is what put the package here."""
+    first = blocks(readme, "bash")[0].strip()
+    assert first.startswith("pip install . && srzoo segment ")
+    arguments = shlex.split(first.split("&&")[1])[1:]
+    result = run_python("-m", "srzoo", *arguments, "--out", str(tmp_path / "segmented"), cwd=request.config.rootpath)
+    assert result.returncode == 0, result.stderr
+    assert {path.name for path in (tmp_path / "segmented").iterdir()} == {"street_labels.png", "street_overlay.jpg"}
+
+
+def test_ci_runs_the_test_line(readme, request):
+    line = blocks(readme, "bash")[-1].strip()
+    assert line == "pip install '.[test]' && pytest"
+    assert "grep -m 1" in (ci := (request.config.rootpath / ".ci" / "run").read_text())
+    assert r"^pip install '.\[test\]' && pytest" in ci
+
+
+def test_python_runs(readme, run_python, request):
+    (code,) = blocks(readme, "python")
+    result = run_python("-c", code, cwd=request.config.rootpath)
+    assert result.returncode == 0, result.stderr
+
+
+def test_train_and_eval_lines_are_understood(readme):
+    lines = [
+        line for block in blocks(readme, "bash") for line in block.splitlines() if re.match(r"srzoo (train|eval)", line)
+    ]
+    assert len(lines) == 2
+    for line in lines:
+        arguments = shlex.split(line, comments=True)[1:]
+        with pytest.MonkeyPatch.context() as patch:
+            command = sys.modules["srzoo.cli"] if "srzoo.cli" in sys.modules else __import__("srzoo.cli").cli
+            seen = []
+            patch.setattr(command._COMMANDS[arguments[0]], "run", lambda options, seen=seen: seen.append(options) or 0)
+            assert command.main(arguments) == 0
+            assert seen[0].root == "PATH"
+
+
+def test_table_is_counted(readme):
+    rows = re.findall(r"^\| `(\w+)` \| ([\d.]+) M \| ([\d.]+) G at (\d+)x(\d+) \| .* \| (.*) \|$", readme, re.MULTILINE)
+    assert len(rows) >= 5
+    for name, parameters, macs, width, height, measured in rows:
+        info = srzoo.model_info(name)
+        assert f"{info.parameters / 1e6:.2f}" == parameters, name
+        assert f"{info.macs / 1e9:.2f}" == macs, name
+        assert info.input_size == (int(height), int(width)), name
+        if info.metrics is None:
+            assert measured == "not trained yet"
+        else:
+            assert measured == f"{info.metrics['miou'] * 100:.1f} on {info.metrics['split']}"
+
+
+def test_links_lead_somewhere(readme, request):
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", readme):
+        assert (request.config.rootpath / target).exists(), target

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from srzoo.visualize import label_image, overlay
+
+PALETTE = ((255, 0, 0), (0, 0, 200))
+
+
+def test_label_image_holds_ids_and_colours(tmp_path):
+    labels = np.array([[0, 1, 1], [1, 0, 0]], np.uint8)
+    label_image(labels, PALETTE).save(tmp_path / "l.png")
+    with Image.open(tmp_path / "l.png") as read:
+        assert read.mode == "P"
+        assert (np.asarray(read) == labels).all()
+        assert (np.asarray(read.convert("RGB"))[labels == 1] == PALETTE[1]).all()
+
+
+def test_more_than_256_classes_keep_their_ids(tmp_path):
+    labels = np.array([[0, 300], [65535, 7]])
+    label_image(labels, ()).save(tmp_path / "l.png")
+    with Image.open(tmp_path / "l.png") as read:
+        assert (np.asarray(read) == labels).all()
+
+
+@pytest.mark.parametrize("alpha", [0, 0.25, 1])
+def test_overlay_mixes_over_several_strips(alpha):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, (1030, 3)).astype(np.uint8)
+    pixels = rng.integers(0, 256, (1030, 3, 3), dtype=np.uint8)
+    expected = (1 - alpha) * pixels + alpha * np.array(PALETTE)[labels]
+    assert np.abs(np.asarray(overlay(Image.fromarray(pixels), labels, PALETTE, alpha)) - expected).max() <= 1
+
+
+def test_alpha_out_of_range():
+    with pytest.raises(ValueError, match="between 0 and 1, got 2"):
+        overlay(Image.new("RGB", (2, 2)), np.zeros((2, 2), np.uint8), PALETTE, 2)

@@ -1,0 +1,135 @@
+import dataclasses
+import hashlib
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import srzoo
+from srzoo import registry, weights
+from srzoo.config import ModelConfig
+from srzoo.published import PUBLISHED
+from srzoo.train.recipe import load_recipe
+from srzoo.weights import read_model_file, read_published
+
+NAMES = sorted(PUBLISHED)
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestPublished:
+    def test_file_is_the_published_one(self, name):
+        entry = PUBLISHED[name]
+        assert hashlib.sha256(entry.path.read_bytes()).hexdigest() == entry.sha256
+        assert entry.path.stat().st_size <= 12 << 20
+
+    def test_parameters_are_recounted(self, name):
+        model = srzoo.create_model(name, pretrained=True)
+        assert sum(p.numel() for p in model.parameters()) == PUBLISHED[name].parameters
+
+    def test_configuration_is_the_registry_s(self, name):
+        config, _ = read_published(PUBLISHED[name])
+        built = srzoo.create_model(name).config
+        assert config == built
+        assert config.options == built.options
+
+    def test_receipt_is_complete(self, name):
+        receipt = PUBLISHED[name].receipt()
+        assert receipt["weights_sha256"] == PUBLISHED[name].sha256
+        assert list(receipt["iou"]) == list(srzoo.model_info(name).classes)
+        mean = sum(receipt["iou"].values()) / len(receipt["iou"])
+        assert receipt["miou"] == pytest.approx(mean, abs=1e-9)
+        assert {"split", "protocol", "command", "commit", "versions", "seed", "recipe"} <= set(receipt)
+
+    def test_recipe_exists_and_is_of_this_model(self, name):
+        assert load_recipe(PUBLISHED[name].recipe).model == name
+
+
+def test_round_trip_in_half_precision(tmp_path):
+    torch.manual_seed(0)
+    model = srzoo.create_model("srnet", backbone="resnet18", num_classes=3, channels=32, nodes=4).eval()
+    srzoo.save_model(model, tmp_path / "m.safetensors", dtype=torch.float16)
+    again = srzoo.load_model(tmp_path / "m.safetensors").eval()
+    assert again.config == model.config
+    x = torch.randn(1, 3, 64, 64)
+    torch.testing.assert_close(again(x), model(x), rtol=1e-2, atol=1e-2)
+    assert list(tmp_path.iterdir()) == [tmp_path / "m.safetensors"]
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    model = srzoo.create_model("srnet", backbone="resnet18", num_classes=3, channels=32, nodes=4)
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(b"old")
+
+    def fail(state, target, metadata):
+        target.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", fail)
+    with pytest.raises(OSError, match="no space left"):
+        srzoo.save_model(model, path)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_damaged_published_file(tmp_path, monkeypatch):
+    entry = PUBLISHED["srnet_lite0_camvid"]
+    damaged = tmp_path / entry.file
+    shutil.copy(entry.path, damaged)
+    content = bytearray(damaged.read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(content)
+    monkeypatch.setattr(weights, "DATA", tmp_path)
+    with pytest.raises(ValueError, match=r"has sha256 .*, expected .*: the file is damaged; reinstall srzoo"):
+        srzoo.create_model("srnet_lite0_camvid", pretrained=True)
+    damaged.unlink()
+    with pytest.raises(ValueError, match="is missing; reinstall srzoo"):
+        srzoo.create_model("srnet_lite0_camvid", pretrained=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\xff" * 64])
+def test_files_that_are_no_safetensors(tmp_path, content):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.safetensors is not a readable safetensors file"):
+        srzoo.load_model(path)
+
+
+def test_safetensors_of_somebody_else(tmp_path):
+    save_file({"a": torch.zeros(1)}, tmp_path / "x.safetensors")
+    with pytest.raises(ValueError, match="carries no srzoo configuration"):
+        srzoo.load_model(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("header", ["", "[]", "{}", '{"name": "x"}', '{"name":"x","options":{},"classes":3}'])
+def test_headers_that_are_no_configuration(tmp_path, header):
+    save_file({"a": torch.zeros(1)}, tmp_path / "x.safetensors", {"srzoo": header})
+    with pytest.raises(ValueError, match="not a configuration of srzoo"):
+        srzoo.load_model(tmp_path / "x.safetensors")
+
+
+def test_missing_and_surplus_tensors_are_named(tmp_path):
+    model = srzoo.create_model("srnet", backbone="resnet18", num_classes=3, channels=32, nodes=4)
+    state = model.state_dict()
+    state["extra"] = torch.zeros(1)
+    del state["classifier.bias"]
+    save_file(state, tmp_path / "x.safetensors", {"srzoo": model.config.to_json()})
+    with pytest.raises(ValueError, match="the file lacks classifier.bias and 1 more"):
+        srzoo.load_model(tmp_path / "x.safetensors")
+
+
+def test_configuration_round_trip():
+    config = srzoo.create_model("srnet_lite0_camvid").config
+    assert ModelConfig.from_json(config.to_json()) == config
+    assert json.loads(config.to_json())["options"]["decoder_strides"] == [8, 4]
+
+
+def test_missing_file():
+    with pytest.raises(FileNotFoundError, match="no weights file gone.safetensors"):
+        read_model_file("gone.safetensors")
+
+
+def test_published_names_are_registered():
+    assert set(PUBLISHED) <= set(registry.names())
+    assert all(dataclasses.is_dataclass(entry) for entry in PUBLISHED.values())
