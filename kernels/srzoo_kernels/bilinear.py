@@ -67,7 +67,7 @@ class Axis:
 
 
 class Cells:
-    """The cells of a resize from ``(h, w)`` to ``(H, W)``, numbered along rows; an ``index`` below is ``(S,)`` int64."""
+    """The cells of a resize from ``(h, w)`` to ``(H, W)``, numbered along rows; an ``index`` below: ``(S,)`` int64."""
 
     def __init__(self, source: tuple[int, int], size: tuple[int, int], align_corners: bool, dtype: torch.dtype):
         self.rows, self.columns = (Axis.of(*sides, align_corners, dtype) for sides in zip(size, source))

@@ -5,6 +5,8 @@ plane, whatever the classes) and two sums a tile. In the second a source pixel o
 it contributed to: no atomics, so the same input gives the same bits.
 """
 
+# ruff: noqa: N803  (compile-time constants are in capitals in Triton)
+
 import math
 
 import torch
@@ -35,7 +37,8 @@ def classes_per_block(classes: int) -> int:
 
 @triton.jit
 def _loss_kernel(
-    logits, labels, weight, log_totals, probability, sums, scale_y: tl.float64, scale_x: tl.float64, smoothing: tl.float64,
+    logits, labels, weight, log_totals, probability, sums,
+    scale_y: tl.float64, scale_x: tl.float64, smoothing: tl.float64,
     classes, h, w, height, width, stride_n, stride_k, stride_h, stride_w,
     ALIGN_CORNERS: tl.constexpr, ROWS: tl.constexpr, SPAN: tl.constexpr, COLUMNS: tl.constexpr,
     DTYPE: tl.constexpr, PROBABILITY: tl.constexpr,
@@ -87,10 +90,9 @@ def _loss_kernel(
 @triton.jit
 def _first_output(source_pixel, outputs_per_pixel, ALIGN_CORNERS: tl.constexpr):
     """No output before this one has a share in ``source_pixel``. A hundredth of a pixel covers the rounding."""
+    bound = (source_pixel - 0.5) * outputs_per_pixel - 0.5
     if ALIGN_CORNERS:
-        bound = (source_pixel - 1) * outputs_per_pixel
-    else:
-        bound = (source_pixel - 0.5) * outputs_per_pixel - 0.5
+        bound = (source_pixel - 1.0) * outputs_per_pixel
     # Those before the first source pixel's centre are all its own.
     return tl.where(source_pixel == 0, 0, tl.maximum(tl.floor(bound - 0.01).to(tl.int32), 0))
 
@@ -154,17 +156,16 @@ def _gradient_kernel(
             share = tl.where(inside, share_y * _share(low_x, high_x, across, j), 0.0)
             result += tl.where(share[None, :] > 0, share[None, :] * slope, 0.0)
 
-    result = tl.where(divisor > 0, result / divisor, 0.0)
+    result = tl.where(divisor > 0, result, 0.0) / tl.where(divisor > 0, divisor, 1.0)
     out = gradient + image * grad_stride_n + k.to(tl.int64)[:, None] * grad_stride_k + i * grad_stride_h
     tl.store(out + j[None, :] * grad_stride_w, result, (k < classes)[:, None] & (j < w)[None, :])
 
 
 def _outputs_per_pixel(size: int, source: int, align_corners: bool) -> tuple[float, int]:
     """Output pixels per source pixel, and the most of them that share one source pixel."""
+    each = size / source
     if align_corners:
         each = (size - 1) / (source - 1) if source > 1 and size > 1 else 1.0
-    else:
-        each = size / source
     return each, size if source == 1 else min(size, math.ceil(2 * each) + 3)
 
 

@@ -18,9 +18,8 @@ def class_ids(target: torch.Tensor, classes: int, ignore_index: int) -> torch.Te
     if wrong.any():
         found = target[wrong].unique()
         values = ", ".join(map(str, found[:8].tolist())) + (", ..." if len(found) > 8 else "")
-        raise ValueError(
-            f"labels must be 0..{classes - 1} or ignore_index={ignore_index}, but {int(wrong.sum())} pixels have: {values}"
-        )
+        allowed = f"0..{classes - 1} or ignore_index={ignore_index}"
+        raise ValueError(f"labels must be {allowed}, but {int(wrong.sum())} pixels have: {values}")
     return ids
 
 
@@ -41,5 +40,6 @@ def hard_pixels(probability: torch.Tensor, labelled: torch.Tensor, threshold: fl
         return labelled
     keep = probability < threshold
     if min_kept > 0:
-        keep |= probability <= candidates.kthvalue(min_kept).values
+        # Not kthvalue, which torch.use_deterministic_algorithms refuses on CUDA.
+        keep |= probability <= candidates.topk(min_kept, largest=False, sorted=False).values.amax()
     return keep & labelled

@@ -89,7 +89,7 @@ def upsample_cross_entropy(
     ohem: tuple[float, int] | None = None,
     align_corners: bool = False,
 ) -> torch.Tensor:
-    """Return ``cross_entropy(interpolate(logits, (H, W)), target)`` without anything of ``K`` planes at full resolution.
+    """Return ``cross_entropy(interpolate(logits, (H, W)), target)`` without ``K`` planes at full resolution.
 
     The gradient is computed together with the loss, where ``logits`` need one, and saved at the logits' size. All in
     float32 (float64 for float64 logits); same input, same bits. Differentiable once.
