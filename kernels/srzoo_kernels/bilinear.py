@@ -6,6 +6,8 @@ the cells innermost, so that each step (two interpolations, a maximum or a sum o
 pass over a block that stays in the cache.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -67,60 +69,76 @@ class Axis:
 
 
 class Cells:
-    """The cells of a resize from ``(h, w)`` to ``(H, W)``, numbered along rows; an ``index`` below: ``(S,)`` int64."""
+    """The cells of a resize from ``(h, w)`` to ``(H, W)``, numbered along rows."""
 
     def __init__(self, source: tuple[int, int], size: tuple[int, int], align_corners: bool, dtype: torch.dtype):
         self.rows, self.columns = (Axis.of(*sides, align_corners, dtype) for sides in zip(size, source))
-        self.source, self.width = source, size[1]
+        self.source, self.size = source, size
         self.count = len(self.rows.low) * len(self.columns.low)
-        self.pixels_each = len(self.rows.weight) * len(self.columns.weight)
 
-    def _split(self, index):
-        return index // len(self.columns.low), index % len(self.columns.low)
+    def spread(self, source: torch.Tensor, out: torch.Tensor) -> None:
+        """Fill ``out``, ``(H, W)``, with every pixel's corner above and to the left in ``(h, w)``."""
+        torch.index_select(source.index_select(0, self.rows.base), 1, self.columns.base, out=out)
 
-    def corners(self, index: torch.Tensor) -> torch.Tensor:
-        """Source pixels ``(4, S)`` of the cells: above left, above right, below left, below right."""
-        row, column = self._split(index)
-        above, below = (side.index_select(0, row).mul_(self.source[1]) for side in (self.rows.low, self.rows.high))
-        left, right = (side.index_select(0, column) for side in (self.columns.low, self.columns.high))
+    def parts(self, planes: int, elements: int, index: torch.Tensor | None = None) -> Iterator["Part"]:
+        """The cells ``index`` (all without it), as many at a time as have ``elements`` output values in ``planes``."""
+        each = planes * len(self.rows.weight) * len(self.columns.weight)
+        index = torch.arange(self.count) if index is None else index
+        count = max(1, elements // each)
+        # One block for all parts: a new one for each would be zeroed by the system each time.
+        block = self.rows.weight.new_empty(each * min(count, len(index)))
+        for part in index.split(count):
+            yield Part(self, part, block)
+
+
+class Part:
+    """Some cells of a resize, ``index`` of ``(S,)``. Output pixels below are ``(rows, columns, S)`` of them."""
+
+    def __init__(self, cells: Cells, index: torch.Tensor, block: torch.Tensor):
+        self.cells, self.index, self.block = cells, index, block
+        self.row = index // len(cells.columns.low)
+        self.column = index - self.row * len(cells.columns.low)
+        self.down = cells.rows.weight.index_select(1, self.row)
+        self.across = cells.columns.weight.index_select(1, self.column)
+
+    def corners(self) -> torch.Tensor:
+        """Source pixels ``(4, S)``: above left, above right, below left, below right."""
+        rows, columns = self.cells.rows, self.cells.columns
+        above, below = ((side * self.cells.source[1]).index_select(0, self.row) for side in (rows.low, rows.high))
+        left, right = (side.index_select(0, self.column) for side in (columns.low, columns.high))
         return torch.stack([above + left, above + right, below + left, below + right])
 
-    def spread(self, source: torch.Tensor) -> torch.Tensor:
-        """Every output pixel's corner above and to the left, ``(H, W)``, of ``(h, w)``."""
-        return source.index_select(0, self.rows.base).index_select(1, self.columns.base)
+    def pixels(self) -> torch.Tensor:
+        """Output pixels as flat indices."""
+        start = (self.cells.rows.position * self.cells.size[1]).index_select(1, self.row)
+        return start[:, None] + self.cells.columns.position.index_select(1, self.column)
 
-    def pixels(self, index: torch.Tensor) -> torch.Tensor:
-        """Output pixels ``(rows, columns, S)`` of the cells, as flat indices."""
-        row, column = self._split(index)
-        start = self.rows.position.index_select(1, row).mul_(self.width)
-        return start[:, None] + self.columns.position.index_select(1, column)
+    def inside(self) -> torch.Tensor:
+        """False where `pixels` repeats one."""
+        return self.cells.rows.inside[:, None, self.row] & self.cells.columns.inside[:, self.column]
 
-    def inside(self, index: torch.Tensor) -> torch.Tensor:
-        """False ``(rows, columns, S)`` where `pixels` repeats one."""
-        row, column = self._split(index)
-        return self.rows.inside[:, None, row] & self.columns.inside[:, column]
+    def resize(self, source: torch.Tensor) -> torch.Tensor:
+        """The output pixels ``(K, rows, columns, S)``, in the weights' dtype, of the whole source ``(K, h * w)``.
 
-    def resize(self, source: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        """The output pixels ``(K, rows, columns, S)`` of the cells, from the whole source ``(K, h * w)``."""
-        row, column = self._split(index)
+        They lie in a block that the next part overwrites.
+        """
         above_left, above_right, below_left, below_right = (
-            source.index_select(1, corner)[:, None] for corner in self.corners(index)
+            source.index_select(1, corner)[:, None].to(self.down.dtype) for corner in self.corners()
         )
-        down, across = self.rows.weight.index_select(1, row), self.columns.weight.index_select(1, column)
-        left = torch.lerp(above_left, below_left, down)
-        right = torch.lerp(above_right, below_right, down)
-        return torch.lerp(left[:, :, None], right[:, :, None], across)
+        left = torch.lerp(above_left, below_left, self.down)
+        right = torch.lerp(above_right, below_right, self.down)
+        shape = (*left.shape[:2], *self.across.shape)
+        block = self.block[: math.prod(shape)].view(shape)
+        return torch.lerp(left[:, :, None], right[:, :, None], self.across, out=block)
 
-    def collapse(self, grad: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    def collapse(self, grad: torch.Tensor) -> torch.Tensor:
         """The transpose of `resize`, ``(4, K, S)`` in the order of `corners`. Overwrites ``grad``."""
-        row, column = self._split(index)
-        down, across = self.rows.weight.index_select(1, row), self.columns.weight.index_select(1, column)
         both = grad.sum(2)
-        right = grad.mul_(across).sum(2)
+        right = grad.mul_(self.across).sum(2)
         left = both.sub_(right)
         parts = []
         for side in (left, right):
             every = side.sum(1)
-            below = side.mul_(down).sum(1)
+            below = side.mul_(self.down).sum(1)
             parts.append((every.sub_(below), below))
         return torch.stack([parts[0][0], parts[1][0], parts[0][1], parts[1][1]])

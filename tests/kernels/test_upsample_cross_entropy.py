@@ -38,7 +38,7 @@ OPTIONS = {
     "weighted": {"weighted": True},
     "smoothed": {"label_smoothing": 0.1},
     "weighted and smoothed": {"weighted": True, "label_smoothing": 0.3},
-    "mined below a threshold": {"ohem": (0.3, 1)},
+    "mined below a threshold": {"ohem": (0.3, 0)},
     "mined, at least some": {"ohem": (1e-9, 200), "weighted": True},
     "mined, more than there are": {"ohem": (0.1, 10**6)},
 }
@@ -228,7 +228,8 @@ def test_bad_arguments_are_refused(change, message):
     source=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     size=st.tuples(st.integers(1, 30), st.integers(1, 30)),
     ignored=st.sampled_from([0.0, 0.3, 0.95]),
-    options=st.sampled_from(list(OPTIONS.values())),
+    # Not a count: pixels beside the border tie, and each side's rounding breaks the tie differently.
+    options=st.sampled_from([options for name, options in OPTIONS.items() if name != "mined, at least some"]),
     seed=st.integers(0, 99),
 )
 def test_any_sizes(n, k, source, size, ignored, options, seed):

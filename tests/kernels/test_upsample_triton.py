@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 triton = pytest.importorskip("triton")
 # ruff: noqa: E402  (what follows needs triton)
@@ -14,6 +16,7 @@ from triton import language as tl
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from srzoo_kernels import upsample_argmax, upsample_cross_entropy
 from srzoo_kernels.upsample_argmax import _triton as argmax
 from srzoo_kernels.upsample_cross_entropy import _triton as loss
 
@@ -140,3 +143,17 @@ def test_a_tile_reads_all_its_source_rows(height, source, rows, span):
 @pytest.mark.parametrize(("classes", "block"), [(1, 4), (4, 4), (19, 8), (11, 16), (150, 16), (32, 16)])
 def test_blocks_of_classes(classes, block):
     assert loss.classes_per_block(classes) == block
+
+
+def test_the_cuda_path_traces_without_a_gpu():
+    with FakeTensorMode():
+        logits = torch.empty(2, 19, 8, 9, device="cuda", dtype=torch.float16, requires_grad=True)
+        labels, probability = upsample_argmax(logits, (64, 72), return_probability=True)
+        value = upsample_cross_entropy(logits, labels)
+        # The engine itself asks for a device, so its call is made by hand.
+        _, saved = torch.ops.srzoo.upsample_cross_entropy(logits, labels, None, 255, 0.0, None, 0, False, True)
+        gradient = torch.ops.srzoo.upsample_cross_entropy_backward(value.detach(), saved, logits.dtype)
+    assert (labels.device.type, labels.dtype, labels.shape) == ("cuda", torch.uint8, (2, 64, 72))
+    assert (probability.dtype, probability.shape) == (torch.float32, (2, 64, 72))
+    assert (value.dtype, value.shape, value.requires_grad) == (torch.float32, (), True)
+    assert (gradient.device, gradient.dtype, gradient.shape) == (logits.device, torch.float16, logits.shape)

@@ -5,10 +5,10 @@ import os
 import torch
 from torch.utils.flop_counter import register_flop_formula
 
-from ..bilinear import Cells
+from ..bilinear import Cells, Part
 from ..layout import accumulation_dtype, check_logits, check_size
 
-_BLOCK = 1 << 19  # elements of a block of cells: 2 MB of float32, which two cores keep in their second-level caches
+_BLOCK = 3 << 17  # elements of a block of cells: 1.5 MB of float32, which stays in the caches
 
 
 def label_dtype(classes: int) -> torch.dtype:
@@ -43,9 +43,10 @@ def _(logits, height, width, align_corners, return_probability):
     probability = logits.new_empty((n, height, width) if return_probability else (0,), dtype=torch.float32)
     cells = Cells((h, w), (height, width), align_corners, accumulation_dtype(logits))
     for image in range(n):
-        source = logits[image].to(accumulation_dtype(logits)).reshape(k, h * w).contiguous()
+        source = logits[image].flatten(1).contiguous()
         if return_probability:
-            _label_cells(cells, source, torch.arange(cells.count), labels[image], probability[image])
+            for part in cells.parts(k, _BLOCK):
+                _label_part(part, source, labels[image], probability[image])
         else:
             _label_image(cells, source, labels[image])
     return labels, probability
@@ -56,27 +57,27 @@ def _label_image(cells: Cells, source: torch.Tensor, labels: torch.Tensor) -> No
 
     Where one class is the largest at all four corners it is the largest in any convex combination of them.
     """
-    winner = _first_best(source.clone(), source.amax(0)).to(labels.dtype)
-    labels.copy_(cells.spread(winner.view(cells.source)))
-    corners = winner[cells.corners(torch.arange(cells.count))]
-    index = (corners != corners[0]).any(0).nonzero()[:, 0]
-    _label_cells(cells, source, index, labels)
+    dtype = cells.rows.weight.dtype
+    parts = (part.to(dtype, copy=True) for part in source.split(max(1, _BLOCK // len(source)), 1))
+    winner = torch.cat([_first_best(part, part.amax(0)).to(labels.dtype) for part in parts])
+    cells.spread(winner.view(cells.source), out=labels)
+    mixed = []
+    for part in cells.parts(1, _BLOCK):
+        corners = winner[part.corners()]
+        mixed.append(part.index[(corners != corners[0]).any(0)])
+    for part in cells.parts(len(source), _BLOCK, torch.cat(mixed)):
+        _label_part(part, source, labels)
 
 
-def _label_cells(
-    cells: Cells,
-    source: torch.Tensor,
-    index: torch.Tensor,
-    labels: torch.Tensor,
-    probability: torch.Tensor | None = None,
+def _label_part(
+    part: Part, source: torch.Tensor, labels: torch.Tensor, probability: torch.Tensor | None = None
 ) -> None:
-    for part in index.split(max(1, _BLOCK // (len(source) * cells.pixels_each))):
-        block = cells.resize(source, part).flatten(1)
-        pixels = cells.pixels(part).flatten()
-        best = block.amax(0)
-        if probability is not None:
-            probability.view(-1).scatter_(0, pixels, (block - best).exp_().sum(0).reciprocal_().float())
-        labels.view(-1).scatter_(0, pixels, _first_best(block, best).to(labels.dtype))
+    block = part.resize(source).flatten(1)
+    pixels = part.pixels().flatten()
+    best = block.amax(0)
+    if probability is not None:
+        probability.view(-1).scatter_(0, pixels, (block - best).exp_().sum(0).reciprocal_().float())
+    labels.view(-1).scatter_(0, pixels, _first_best(block, best).to(labels.dtype))
 
 
 def _first_best(block: torch.Tensor, best: torch.Tensor) -> torch.Tensor:

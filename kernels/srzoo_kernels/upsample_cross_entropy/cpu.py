@@ -28,16 +28,16 @@ def upsample_cross_entropy_cpu(
     if ohem_threshold is not None:
         probability = torch.zeros(labels.shape, dtype=dtype)
         for image in range(len(logits)):
-            _true_class_probability(cells, _matrix(logits[image], dtype), labels[image], probability[image])
+            _true_class_probability(cells, logits[image].flatten(1).contiguous(), labels[image], probability[image])
         labels = labels.where(hard_pixels(probability, labels != IGNORED, ohem_threshold, ohem_min_kept), IGNORED)
     weight = logits.new_ones(k, dtype=dtype) if weight is None else weight.to(dtype)
     gradient = torch.empty_like(logits if with_gradient else logits.new_empty(0), dtype=dtype)
     totals = torch.zeros(2, dtype=torch.float64)  # of the loss and of the weights it is divided by
     for image in range(len(logits)):
-        source = _matrix(logits[image], dtype)
+        source = logits[image].flatten(1).contiguous()
         sums = torch.zeros(source.shape[::-1], dtype=dtype) if with_gradient else None
-        for part in _labelled_cells(cells, labels[image]).split(max(1, _BLOCK // (k * cells.pixels_each))):
-            totals += _part(cells, part, source, labels[image], weight, label_smoothing, sums)
+        for part in cells.parts(k, _BLOCK, _labelled_cells(cells, labels[image])):
+            totals += _sum_part(part, source, labels[image], weight, label_smoothing, sums)
         if with_gradient:
             gradient[image].copy_(sums.T.unflatten(1, cells.source))
     loss, divisor = totals.tolist()
@@ -46,21 +46,18 @@ def upsample_cross_entropy_cpu(
     return logits.new_tensor(loss / divisor, dtype=dtype), gradient.div_(divisor)
 
 
-def _matrix(image: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    return image.to(dtype).flatten(1).contiguous()
-
-
 def _labelled_cells(cells: Cells, labels: torch.Tensor) -> torch.Tensor:
     """The cells with a pixel to learn from: a mined or a cropped target has few."""
-    index = torch.arange(cells.count)
-    parts = index.split(max(1, _BLOCK // (8 * cells.pixels_each)))
-    return torch.cat([part[(labels.take(cells.pixels(part)) != IGNORED).flatten(0, 1).any(0)] for part in parts])
+    labelled = [
+        part.index[(labels.take(part.pixels()) != IGNORED).flatten(0, 1).any(0)] for part in cells.parts(8, _BLOCK)
+    ]
+    return torch.cat(labelled)
 
 
-def _part(cells, part, source, labels, weight, smoothing, sums):
+def _sum_part(part, source, labels, weight, smoothing, sums):
     """Sums of loss and weights over some cells, ``(2,)``; their gradient is added to ``sums``, ``(h * w, K)``."""
-    ids = labels.take(cells.pixels(part)).where(cells.inside(part), IGNORED).flatten()
-    block = cells.resize(source, part)
+    ids = labels.take(part.pixels()).where(part.inside(), IGNORED).flatten()
+    block = part.resize(source)
     flat = block.flatten(1)
     kept, ids = ids != IGNORED, ids.clamp_(min=0)
     share = weight[ids] * kept
@@ -75,8 +72,8 @@ def _part(cells, part, source, labels, weight, smoothing, sums):
     loss = loss.where(kept, 0).sum(dtype=torch.float64)
     if sums is not None:
         _gradient(flat, ids, kept, share, total, weight, smoothing)
-        corners = cells.collapse(block, part).transpose(1, 2).reshape(-1, len(flat))
-        sums.index_add_(0, cells.corners(part).flatten(), corners)
+        corners = part.collapse(block).transpose(1, 2).reshape(-1, len(flat))
+        sums.index_add_(0, part.corners().flatten(), corners)
     return torch.stack([loss, share.sum(dtype=torch.float64)])
 
 
@@ -91,9 +88,9 @@ def _gradient(flat, ids, kept, share, total, weight, smoothing):
 
 
 def _true_class_probability(cells: Cells, source: torch.Tensor, labels: torch.Tensor, out: torch.Tensor) -> None:
-    for part in _labelled_cells(cells, labels).split(max(1, _BLOCK // (len(source) * cells.pixels_each))):
-        pixels = cells.pixels(part).flatten()
-        flat = cells.resize(source, part).flatten(1)
+    for part in cells.parts(len(source), _BLOCK, _labelled_cells(cells, labels)):
+        pixels = part.pixels().flatten()
+        flat = part.resize(source).flatten(1)
         flat.sub_(flat.amax(0)).exp_()
         true = flat.gather(0, labels.take(pixels).clamp_(min=0)[None])[0]
         out.view(-1).scatter_(0, pixels, true / flat.sum(0))
