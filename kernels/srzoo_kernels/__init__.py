@@ -4,6 +4,15 @@ from .channel_affine.reference import channel_affine
 from .depthwise_conv2d.op import depthwise_conv2d
 from .gram.reference import gram
 from .graph_reason.reference import attention_reason, graph_reason
-from .upsample_argmax.reference import upsample_argmax
+from .upsample_argmax.op import upsample_argmax
+from .upsample_cross_entropy.op import upsample_cross_entropy
 
-__all__ = ["attention_reason", "channel_affine", "depthwise_conv2d", "gram", "graph_reason", "upsample_argmax"]
+__all__ = [
+    "attention_reason",
+    "channel_affine",
+    "depthwise_conv2d",
+    "gram",
+    "graph_reason",
+    "upsample_argmax",
+    "upsample_cross_entropy",
+]

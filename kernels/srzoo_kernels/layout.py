@@ -21,3 +21,16 @@ def is_channels_last(x: torch.Tensor) -> bool:
 def accumulation_dtype(x: torch.Tensor) -> torch.dtype:
     """float32 for half precisions, since a sum over 1024x2048 pixels overflows float16; else ``x``'s own."""
     return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+def check_logits(logits: torch.Tensor) -> None:
+    """Refuse anything that is not a floating ``(N, K, h, w)`` tensor with at least one class and one pixel."""
+    check_feature_map(logits)
+    if logits.shape[1] == 0:
+        raise ValueError(f"logits have no classes: shape {tuple(logits.shape)}; the second side must be at least 1")
+
+
+def check_size(size: tuple[int, int]) -> None:
+    """Refuse an output size that is not two sides of at least 1."""
+    if len(size) != 2 or size[0] < 1 or size[1] < 1:
+        raise ValueError(f"size must be (H, W) of at least (1, 1), got {tuple(size)}")

@@ -1,0 +1,203 @@
+"""Time and memory of a segmentation head's last step: labels for inference, cross-entropy for training.
+
+    python bench/head.py [--repeats 15] [--threads 2] [--device cpu] [--dtypes float32 bfloat16]
+
+Writes ``bench/results/head.csv``: PyTorch's own operators eager and compiled, and srzoo's, taken in turn in one
+process so that all see the same machine. Times are medians, ratios are medians of each round's own ratio, and nothing
+is timed before its result was found equal. Extra memory is the peak above what the inputs take.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import ctypes
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "kernels"))
+
+from srzoo_kernels import upsample_argmax, upsample_cross_entropy  # noqa: E402
+from srzoo_kernels.upsample_argmax.reference import upsample_argmax as eager_argmax  # noqa: E402
+from srzoo_kernels.upsample_cross_entropy.reference import upsample_cross_entropy as eager_mined_loss  # noqa: E402
+
+
+def eager_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """What a training loop has, without the reference's care for a target that has no label."""
+    return F.cross_entropy(F.interpolate(logits, target.shape[1:], mode="bilinear"), target, ignore_index=255)
+
+
+def with_gradient(loss: Callable, **options) -> Callable:
+    """Forward and backward of ``loss(logits, target)``."""
+
+    def run(logits, target):
+        logits = logits.detach().requires_grad_()
+        value = loss(logits, target, **options)
+        value.backward()
+        return value.detach(), logits.grad
+
+    return run
+
+
+def random_logits(shape, dtype, device):
+    """The worst case: hardly a cell's corners agree on their class."""
+    return (3 * torch.randn(shape, generator=torch.Generator().manual_seed(0))).to(device, dtype)
+
+
+def regions_of_logits(shape, dtype, device):
+    """As a network's: classes in regions, each about an eighth of the map's side."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.randn(*shape[:2], 8, 8, generator=generator)
+    smooth = F.interpolate(coarse, shape[2:], mode="bicubic")
+    return (5 * smooth + 0.1 * torch.randn(shape, generator=generator)).to(device, dtype)
+
+
+def check_labels(labels: torch.Tensor, logits: torch.Tensor) -> None:
+    """Every label's logit is the largest, up to 1e-5 (of float32 or better)."""
+    for image, chosen in zip(logits, labels):
+        full = F.interpolate(image[None].float(), chosen.shape, mode="bilinear")[0]
+        gap = full.amax(0) - full.gather(0, chosen.long()[None])[0]
+        if gap.max() > 1e-5:
+            raise AssertionError(f"a label's logit is {gap.max():.2e} below the largest")
+
+
+def check_loss(result: tuple[torch.Tensor, torch.Tensor], expected: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """Loss to 1e-5, gradient to 1e-5 of its largest entry, or to its own dtype's rounding."""
+    (value, gradient), (expected_value, expected_gradient) = result, expected
+    tolerance = max(1e-5, torch.finfo(gradient.dtype).eps)
+    error = (gradient.float() - expected_gradient).abs().max() / expected_gradient.abs().max()
+    if abs(value - expected_value) > 1e-5 * expected_value or error > tolerance:
+        raise AssertionError(f"loss {value} for {expected_value}, gradient off by {error:.2e}")
+
+
+def cases(dtype: torch.dtype, device: str):
+    """Name, inputs, the sides by name, and a check of srzoo's result."""
+    size = (1024, 2048)
+    for name, make in (("random", random_logits), ("regions", regions_of_logits)):
+        logits = make((1, 19, 128, 256), dtype, device)
+        sides = {
+            "eager": lambda x: eager_argmax(x, size),
+            "compiled": torch.compile(lambda x: eager_argmax(x, size)),
+            "srzoo": lambda x: upsample_argmax(x, size),
+        }
+        yield f"upsample_argmax 19x128x256 to 1024x2048, {name}", (logits,), sides, check_labels
+    logits = random_logits((2, 150, 64, 64), dtype, device)
+    target = torch.randint(150, (2, 512, 512), generator=torch.Generator().manual_seed(1)).to(device)
+    target[:, :50] = 255
+    plain, mined = {}, {"ohem": (0.7, 100_000)}
+    for name, options, eager in (("", plain, eager_loss), (", mined", mined, eager_mined_loss)):
+        sides = {"eager": with_gradient(eager, **options), "srzoo": with_gradient(upsample_cross_entropy, **options)}
+        if not options:
+            sides["compiled"] = with_gradient(torch.compile(eager))
+        expected = with_gradient(eager, **options)(logits.float(), target)
+        name = f"upsample_cross_entropy forward + backward 2x150x64x64 to 512x512{name}"
+        yield name, (logits, target), sides, lambda result, *_, expected=expected: check_loss(result, expected)
+
+
+def extra_memory(run: Callable[[], object], device: str) -> float:
+    """Peak MiB above the memory in use before."""
+    if device != "cpu":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        run()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # else freed pages of an earlier side would serve this one
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
+    before = resident("VmRSS")
+    run()
+    return (resident("VmHWM") - before) / 1024
+
+
+def resident(field: str) -> int:
+    """KiB of this process, from Linux."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+def seconds(run: Callable[[], object], device: str) -> float:
+    began = time.perf_counter()
+    run()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def measure(name, inputs, sides, check, options, dtype):
+    """One row a side."""
+    runs = {side: (lambda call=call: call(*inputs)) for side, call in sides.items()}
+    check(runs["srzoo"](), *inputs)
+    for run in runs.values():
+        run()  # compiles
+    memory = {
+        side: statistics.median(extra_memory(run, options.device) for _ in range(3)) for side, run in runs.items()
+    }
+    times = {side: [] for side in runs}
+    for _ in range(options.repeats):
+        for side, run in runs.items():
+            times[side].append(seconds(run, options.device))
+    for side in runs:
+        ratio = statistics.median(ours / eager for ours, eager in zip(times[side], times["eager"]))
+        yield {
+            "what": name,
+            "dtype": str(dtype).removeprefix("torch."),
+            "side": side,
+            "ms": round(1e3 * statistics.median(times[side]), 2),
+            "time_over_eager": round(ratio, 4),
+            "extra_mib": round(memory[side], 1),
+            "memory_over_eager": round(memory[side] / memory["eager"], 4),
+        }
+
+
+def machine(options) -> dict[str, object]:
+    commit = subprocess.run(
+        ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    cpu = f"{platform.machine()}, {os.cpu_count()} cores"
+    return {
+        "device": cpu if options.device == "cpu" else torch.cuda.get_device_name(),
+        "threads": options.threads,
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "commit": commit,
+        "repeats": options.repeats,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results" / "head.csv")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    rows = []
+    for dtype in (getattr(torch, name) for name in options.dtypes):
+        for case in cases(dtype, options.device):
+            for row in measure(*case, options, dtype):
+                rows.append(row | machine(options))
+                print(" ".join(f"{value!s:>9}" for value in list(row.values())[1:]), row["what"], flush=True)
+    options.out.parent.mkdir(exist_ok=True)
+    with options.out.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()

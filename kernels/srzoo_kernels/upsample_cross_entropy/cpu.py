@@ -1,0 +1,96 @@
+"""The loss and its gradient on a CPU, a few cells of the resize at a time."""
+
+import torch
+
+from ..bilinear import Cells
+from ..layout import accumulation_dtype
+from .labels import IGNORED, class_ids, hard_pixels
+
+_BLOCK = 1 << 20  # elements of a block of cells: 4 MB of float32; many classes leave too few cells in less
+
+
+def upsample_cross_entropy_cpu(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    weight: torch.Tensor | None,
+    ignore_index: int,
+    label_smoothing: float,
+    ohem_threshold: float | None,
+    ohem_min_kept: int,
+    align_corners: bool,
+    with_gradient: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The op's CPU kernel; arguments and results as `op._upsample_cross_entropy` has them."""
+    k = logits.shape[1]
+    dtype = accumulation_dtype(logits)
+    labels = class_ids(target, k, ignore_index)
+    cells = Cells(logits.shape[2:], target.shape[1:], align_corners, dtype)
+    if ohem_threshold is not None:
+        probability = torch.zeros(labels.shape, dtype=dtype)
+        for image in range(len(logits)):
+            _true_class_probability(cells, logits[image].flatten(1).contiguous(), labels[image], probability[image])
+        labels = labels.where(hard_pixels(probability, labels != IGNORED, ohem_threshold, ohem_min_kept), IGNORED)
+    weight = logits.new_ones(k, dtype=dtype) if weight is None else weight.to(dtype)
+    gradient = torch.empty_like(logits if with_gradient else logits.new_empty(0), dtype=dtype)
+    totals = torch.zeros(2, dtype=torch.float64)  # of the loss and of the weights it is divided by
+    for image in range(len(logits)):
+        source = logits[image].flatten(1).contiguous()
+        sums = torch.zeros(source.shape[::-1], dtype=dtype) if with_gradient else None
+        for part in cells.parts(k, _BLOCK, _labelled_cells(cells, labels[image])):
+            totals += _sum_part(part, source, labels[image], weight, label_smoothing, sums)
+        if with_gradient:
+            gradient[image].copy_(sums.T.unflatten(1, cells.source))
+    loss, divisor = totals.tolist()
+    if divisor <= 0:
+        return logits.new_zeros((), dtype=dtype), gradient.zero_()
+    return logits.new_tensor(loss / divisor, dtype=dtype), gradient.div_(divisor)
+
+
+def _labelled_cells(cells: Cells, labels: torch.Tensor) -> torch.Tensor:
+    """The cells with a pixel to learn from: a mined or a cropped target has few."""
+    labelled = [
+        part.index[(labels.take(part.pixels()) != IGNORED).flatten(0, 1).any(0)] for part in cells.parts(8, _BLOCK)
+    ]
+    return torch.cat(labelled)
+
+
+def _sum_part(part, source, labels, weight, smoothing, sums):
+    """Sums of loss and weights over some cells, ``(2,)``; their gradient is added to ``sums``, ``(h * w, K)``."""
+    ids = labels.take(part.pixels()).where(part.inside(), IGNORED).flatten()
+    block = part.resize(source)
+    flat = block.flatten(1)
+    kept, ids = ids != IGNORED, ids.clamp_(min=0)
+    share = weight[ids] * kept
+    flat.sub_(flat.amax(0))
+    true = flat.gather(0, ids[None])[0]
+    mean = weight @ flat / len(flat) if smoothing else None
+    total = flat.exp_().sum(0)
+    log_total = total.log()
+    loss = (1 - smoothing) * share * (log_total - true)
+    if smoothing:
+        loss += smoothing * (weight.mean() * log_total - mean)
+    loss = loss.where(kept, 0).sum(dtype=torch.float64)
+    if sums is not None:
+        _gradient(flat, ids, kept, share, total, weight, smoothing)
+        corners = part.collapse(block).transpose(1, 2).reshape(-1, len(flat))
+        sums.index_add_(0, part.corners().flatten(), corners)
+    return torch.stack([loss, share.sum(dtype=torch.float64)])
+
+
+def _gradient(flat, ids, kept, share, total, weight, smoothing):
+    """Turn ``exp(x - max)`` of ``(K, P)`` into the gradient of the summed loss by ``x``, in place."""
+    true = (1 - smoothing) * share
+    every = kept.to(flat.dtype) * (smoothing / len(flat))
+    flat.mul_((true + every * weight.sum()) / total)
+    flat.scatter_add_(0, ids[None], -true[None])
+    if smoothing:
+        flat.addcmul_(weight[:, None], every, value=-1)
+
+
+def _true_class_probability(cells: Cells, source: torch.Tensor, labels: torch.Tensor, out: torch.Tensor) -> None:
+    for part in cells.parts(len(source), _BLOCK, _labelled_cells(cells, labels)):
+        pixels = part.pixels().flatten()
+        flat = part.resize(source).flatten(1)
+        flat.sub_(flat.amax(0)).exp_()
+        true = flat.gather(0, labels.take(pixels).clamp_(min=0)[None])[0]
+        out.view(-1).scatter_(0, pixels, true / flat.sum(0))
