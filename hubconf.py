@@ -25,7 +25,7 @@ def srnet_lite0(num_classes, pretrained=False, **options):
 
     num_classes (int): classes of the logits
     pretrained (bool): no weights are published for this entry: True is an error that names those that have some
-    options: context ("sr", "sr_released" or "none"), pretrained_backbone (True or a file), and those of srzoo.models.SRNet
+    options: context ("sr", "sr_released", "none"), pretrained_backbone (True or a file), those of srzoo.models.SRNet
 
     Maps (N, 3, H, W) normalised floats, H and W >= 32, to (N, num_classes, H, W) logits.
     """
@@ -36,7 +36,7 @@ def srnet_lite0_camvid(pretrained=False, **options):
     """SRNet over EfficientNet-Lite0 at stride 16, with a light decoder to stride 4, for the 11 classes of CamVid.
 
     pretrained (bool): load the weights trained on CamVid, which ship with the package
-    options: num_classes, context ("sr", "sr_released" or "none"), pretrained_backbone (True or a file), and those of
+    options: num_classes, context ("sr", "sr_released", "none"), pretrained_backbone (True or a file), and those of
         srzoo.models.SRNet
 
     Maps (N, 3, H, W) normalised floats, H and W >= 32, to (N, 11, H, W) logits; model.config has the
@@ -49,7 +49,7 @@ def srnet_lite0_cityscapes(pretrained=False, **options):
     """SRNet over EfficientNet-Lite0 at stride 16, with a light decoder to stride 4, for the 19 classes of Cityscapes.
 
     pretrained (bool): no weights are published for this entry: True is an error that names those that have some
-    options: num_classes, context ("sr", "sr_released" or "none"), pretrained_backbone (True or a file), and those of
+    options: num_classes, context ("sr", "sr_released", "none"), pretrained_backbone (True or a file), and those of
         srzoo.models.SRNet
 
     Maps (N, 3, H, W) normalised floats, H and W >= 32, to (N, 19, H, W) logits; model.config has the
@@ -63,7 +63,7 @@ def srnet_r50(num_classes, pretrained=False, **options):
 
     num_classes (int): classes of the logits
     pretrained (bool): no weights are published for this entry: True is an error that names those that have some
-    options: context ("sr", "sr_released" or "none"), pretrained_backbone (True or a file), and those of srzoo.models.SRNet
+    options: context ("sr", "sr_released", "none"), pretrained_backbone (True or a file), those of srzoo.models.SRNet
 
     Maps (N, 3, H, W) normalised floats, H and W >= 32, to (N, num_classes, H, W) logits.
     """
@@ -74,7 +74,7 @@ def srnet_r50_camvid(pretrained=False, **options):
     """SRNet over a dilated ResNet-50 with the deep stem, stride 8, for the 11 classes of CamVid.
 
     pretrained (bool): no weights are published for this entry: True is an error that names those that have some
-    options: num_classes, context ("sr", "sr_released" or "none"), pretrained_backbone (True or a file), and those of
+    options: num_classes, context ("sr", "sr_released", "none"), pretrained_backbone (True or a file), and those of
         srzoo.models.SRNet
 
     Maps (N, 3, H, W) normalised floats, H and W >= 32, to (N, 11, H, W) logits; model.config has the
@@ -87,7 +87,7 @@ def srnet_r50_cityscapes(pretrained=False, **options):
     """SRNet over a dilated ResNet-50 with the deep stem, stride 8, for the 19 classes of Cityscapes.
 
     pretrained (bool): no weights are published for this entry: True is an error that names those that have some
-    options: num_classes, context ("sr", "sr_released" or "none"), pretrained_backbone (True or a file), and those of
+    options: num_classes, context ("sr", "sr_released", "none"), pretrained_backbone (True or a file), and those of
         srzoo.models.SRNet
 
     Maps (N, 3, H, W) normalised floats, H and W >= 32, to (N, 19, H, W) logits; model.config has the
@@ -101,7 +101,7 @@ def srnet_r101(num_classes, pretrained=False, **options):
 
     num_classes (int): classes of the logits
     pretrained (bool): no weights are published for this entry: True is an error that names those that have some
-    options: context ("sr", "sr_released" or "none"), pretrained_backbone (True or a file), and those of srzoo.models.SRNet
+    options: context ("sr", "sr_released", "none"), pretrained_backbone (True or a file), those of srzoo.models.SRNet
 
     Maps (N, 3, H, W) normalised floats, H and W >= 32, to (N, num_classes, H, W) logits.
     """
@@ -112,7 +112,7 @@ def srnet_r101_camvid(pretrained=False, **options):
     """SRNet over a dilated ResNet-101 with the deep stem, stride 8, for the 11 classes of CamVid.
 
     pretrained (bool): no weights are published for this entry: True is an error that names those that have some
-    options: num_classes, context ("sr", "sr_released" or "none"), pretrained_backbone (True or a file), and those of
+    options: num_classes, context ("sr", "sr_released", "none"), pretrained_backbone (True or a file), and those of
         srzoo.models.SRNet
 
     Maps (N, 3, H, W) normalised floats, H and W >= 32, to (N, 11, H, W) logits; model.config has the
@@ -125,7 +125,7 @@ def srnet_r101_cityscapes(pretrained=False, **options):
     """SRNet over a dilated ResNet-101 with the deep stem, stride 8, for the 19 classes of Cityscapes.
 
     pretrained (bool): no weights are published for this entry: True is an error that names those that have some
-    options: num_classes, context ("sr", "sr_released" or "none"), pretrained_backbone (True or a file), and those of
+    options: num_classes, context ("sr", "sr_released", "none"), pretrained_backbone (True or a file), and those of
         srzoo.models.SRNet
 
     Maps (N, 3, H, W) normalised floats, H and W >= 32, to (N, 19, H, W) logits; model.config has the

@@ -10,27 +10,20 @@ is timed before its result was found equal. Extra memory is the peak above what 
 from __future__ import annotations
 
 import argparse
-import csv
-import ctypes
-import os
-import platform
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from paired import RESULTS, ROOT, extra_memory, machine, median_ratio, paired_times, write_csv
 from torch.nn import functional as F
 
-ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "kernels"))
 
-from srzoo_kernels import upsample_argmax, upsample_cross_entropy  # noqa: E402
-from srzoo_kernels.upsample_argmax.reference import upsample_argmax as eager_argmax  # noqa: E402
-from srzoo_kernels.upsample_cross_entropy.reference import upsample_cross_entropy as eager_mined_loss  # noqa: E402
+from srzoo_kernels import upsample_argmax, upsample_cross_entropy
+from srzoo_kernels.upsample_argmax.reference import upsample_argmax as eager_argmax
+from srzoo_kernels.upsample_cross_entropy.reference import upsample_cross_entropy as eager_mined_loss
 
 
 def eager_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -105,76 +98,24 @@ def cases(dtype: torch.dtype, device: str):
         yield name, (logits, target), sides, lambda result, *_, expected=expected: check_loss(result, expected)
 
 
-def extra_memory(run: Callable[[], object], device: str) -> float:
-    """Peak MiB above the memory in use before."""
-    if device != "cpu":
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        run()
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
-    ctypes.CDLL("libc.so.6").malloc_trim(0)  # else freed pages of an earlier side would serve this one
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
-    before = resident("VmRSS")
-    run()
-    return (resident("VmHWM") - before) / 1024
-
-
-def resident(field: str) -> int:
-    """KiB of this process, from Linux."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field))
-
-
-def seconds(run: Callable[[], object], device: str) -> float:
-    began = time.perf_counter()
-    run()
-    if device != "cpu":
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
-
-
 def measure(name, inputs, sides, check, options, dtype):
     """One row a side."""
     runs = {side: (lambda call=call: call(*inputs)) for side, call in sides.items()}
     check(runs["srzoo"](), *inputs)
-    for run in runs.values():
-        run()  # compiles
+    times = paired_times(runs, options.repeats, options.device)
     memory = {
         side: statistics.median(extra_memory(run, options.device) for _ in range(3)) for side, run in runs.items()
     }
-    times = {side: [] for side in runs}
-    for _ in range(options.repeats):
-        for side, run in runs.items():
-            times[side].append(seconds(run, options.device))
     for side in runs:
-        ratio = statistics.median(ours / eager for ours, eager in zip(times[side], times["eager"]))
         yield {
             "what": name,
             "dtype": str(dtype).removeprefix("torch."),
             "side": side,
             "ms": round(1e3 * statistics.median(times[side]), 2),
-            "time_over_eager": round(ratio, 4),
+            "time_over_eager": round(median_ratio(times[side], times["eager"]), 4),
             "extra_mib": round(memory[side], 1),
             "memory_over_eager": round(memory[side] / memory["eager"], 4),
         }
-
-
-def machine(options) -> dict[str, object]:
-    commit = subprocess.run(
-        ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"],
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
-    cpu = f"{platform.machine()}, {os.cpu_count()} cores"
-    return {
-        "device": cpu if options.device == "cpu" else torch.cuda.get_device_name(),
-        "threads": options.threads,
-        "python": platform.python_version(),
-        "torch": version("torch"),
-        "commit": commit,
-        "repeats": options.repeats,
-    }
 
 
 def main() -> None:
@@ -183,20 +124,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results" / "head.csv")
+    parser.add_argument("--out", type=Path, default=RESULTS / "head.csv")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = []
     for dtype in (getattr(torch, name) for name in options.dtypes):
         for case in cases(dtype, options.device):
             for row in measure(*case, options, dtype):
-                rows.append(row | machine(options))
+                rows.append(row | machine(options.device, options.threads, options.repeats))
                 print(" ".join(f"{value!s:>9}" for value in list(row.values())[1:]), row["what"], flush=True)
-    options.out.parent.mkdir(exist_ok=True)
-    with options.out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    write_csv(rows, options.out)
 
 
 if __name__ == "__main__":

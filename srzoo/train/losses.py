@@ -3,6 +3,8 @@
 import torch
 from torch.nn import functional as F
 
+from srzoo_kernels import upsample_cross_entropy
+
 from ..data.labels import IGNORE
 
 
@@ -55,15 +57,8 @@ class SegmentationLoss:
             loss = loss + self.lovasz * lovasz_softmax(logits, _nearest(target, logits))
         return loss
 
-    def _cross_entropy(self, logits, target):
-        if logits.shape[-2:] != target.shape[-2:]:
-            logits = F.interpolate(logits, size=target.shape[-2:], mode="bilinear", align_corners=False)
-        loss = F.cross_entropy(logits.float(), target, self.class_weights, ignore_index=IGNORE, reduction="sum")
-        # Divided by hand: the library's mean over no labelled pixel is NaN.
-        weight = torch.cat([self.class_weights, self.class_weights.new_zeros(1)])[
-            target.clamp(max=len(self.class_weights))
-        ]
-        return loss / weight.sum().clamp(min=1e-6)
+    def _cross_entropy(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return upsample_cross_entropy(logits, target, IGNORE, self.class_weights)
 
 
 def _nearest(target: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
