@@ -1,0 +1,26 @@
+"""Launches of `channel_affine` and of the gradients of its matrix and bias."""
+
+import torch
+
+from ..launch import run, target_of
+from ..layout import dense, empty_map
+from ..products._triton import plan_channel_map, plan_pixel_product
+
+
+def channel_affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """``x + M x + b``; see ``reference.py``. ``matrix`` may be a transposed view."""
+    x = dense(x)
+    y = empty_map(x)
+    bias = None if bias is None else bias.contiguous()
+    run([plan_channel_map(x, matrix.to(x.dtype), bias, y, True, target_of(x))], x)
+    return y
+
+
+def channel_affine_backward(
+    grad: torch.Tensor, x: torch.Tensor, with_bias: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """``dM = dY X^T`` and, ``with_bias``, ``db = dY 1``, both float32; the splits are summed in their order."""
+    grad, x = dense(grad), dense(x)
+    launch, parts, part_sums = plan_pixel_product(grad, x, target_of(x), with_sums=with_bias)
+    run([launch], x)
+    return parts.sum(0), part_sums.sum(0) if with_bias else None
