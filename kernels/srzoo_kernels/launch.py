@@ -87,6 +87,11 @@ def run(launches: list[Launch], x: torch.Tensor) -> None:
 
 
 def precision(x: torch.Tensor) -> str:
-    """How a product of float32 operands is computed: TF32 only where the user allows PyTorch the same."""
+    """How a product of ``x`` is computed: in TF32 only where the user allows PyTorch the same.
+
+    "widened" is bfloat16 in the interpreter, which has no product for it.
+    """
+    if x.dtype == torch.bfloat16 and interpreted():
+        return "widened"
     tf32 = x.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
     return "tf32" if tf32 else "ieee"

@@ -11,8 +11,6 @@ import triton.language as tl
 from ..launch import Launch, Target, run, target_of
 
 
-
-
 @triton.jit
 def _matrix(pointer, height, width, HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
     """Load a contiguous ``height x width`` matrix in float32, padded with zeros."""
@@ -151,9 +149,7 @@ def plan_attention_reason(g, query, key, value, target: Target) -> tuple[Launch,
     return _plan(attention_kernel, tensors, g.shape[0], g.shape[1] // d, d, target), z
 
 
-def plan_attention_reason_backward(
-    grad, g, query, key, value, z, target: Target
-) -> tuple[Launch, list[torch.Tensor]]:
+def plan_attention_reason_backward(grad, g, query, key, value, z, target: Target) -> tuple[Launch, list[torch.Tensor]]:
     """The launch that fills the gradient of ``g`` and each image's float32 share of the other three."""
     n, d = g.shape[0], len(value)
     shares = [torch.empty((n, d, d), dtype=torch.float32, device=g.device) for _ in range(3)]

@@ -26,7 +26,9 @@ def graph_reason(g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor)
     """
     k, d = adjacency.shape[0], weight.shape[0]
     if adjacency.shape != (k, k) or weight.shape != (d, d):
-        raise ValueError(f"expected square matrices, got adjacency {tuple(adjacency.shape)}, weight {tuple(weight.shape)}")
+        raise ValueError(
+            f"expected square matrices, got adjacency {tuple(adjacency.shape)}, weight {tuple(weight.shape)}"
+        )
     nodes = _as_nodes(g, d)
     if nodes.shape[1] != k:
         raise ValueError(f"g has {g.shape[1]} channels, but {k} nodes of {d} channels need {k * d}")

@@ -13,6 +13,14 @@ from .blocks import map_columns, product_blocks, split_steps, tile_size, upper_t
 
 
 @triton.jit
+def _multiply_add(a, b, total, PRECISION: tl.constexpr):
+    if PRECISION == "widened":  # Triton's interpreter would multiply the bits of a bfloat16 as an integer
+        return tl.dot(a.to(tl.float32), b.to(tl.float32), total, input_precision="ieee")
+    else:
+        return tl.dot(a, b, total, input_precision=PRECISION)
+
+
+@triton.jit
 def _upper_tile(tile, across):
     """Row and column of the ``tile``-th tile on or above the diagonal, counted row by row."""
     row = 0
@@ -84,7 +92,7 @@ def pixel_product_kernel(
                 right = left
             else:
                 right = tl.load(b_rows + pixel[None, :] * b_pixel, mask=columns_exist & exists, other=0.0)
-            total = tl.dot(left, tl.trans(right), total, input_precision=PRECISION)
+            total = _multiply_add(left, tl.trans(right), total, PRECISION)
             row_sums += tl.sum(left.to(tl.float32), 1)
         tl.store(sums + split_image * channels + rows, row_sums, mask=rows < channels)
     else:
@@ -93,7 +101,7 @@ def pixel_product_kernel(
             exists = (pixel < pixels)[None, :]
             left = tl.load(a_rows + pixel[None, :] * a_pixel, mask=rows_exist & exists, other=0.0)
             right = tl.load(b_rows + pixel[None, :] * b_pixel, mask=columns_exist & exists, other=0.0)
-            total = tl.dot(left, tl.trans(right), total, input_precision=PRECISION)
+            total = _multiply_add(left, tl.trans(right), total, PRECISION)
     here = product + split_image * channels * channels
     inside = rows_exist & (columns < channels)[None, :]
     tl.store(here + rows[:, None] * channels + columns[None, :], total, mask=inside)
@@ -169,7 +177,7 @@ def channel_map_kernel(
         k = step * DEPTH + depth
         m = tl.load(m_rows + k[None, :] * matrix_column, mask=rows_exist & (k < channels)[None, :], other=0.0)
         values = tl.load(x_pixels + k[:, None] * channel_stride, mask=(k < channels)[:, None] & pixels_exist, other=0.0)
-        total = tl.dot(m, values, total, input_precision=PRECISION)
+        total = _multiply_add(m, values, total, PRECISION)
     if WITH_BIAS:
         offset = tl.load(bias + image * channels + rows, mask=rows < channels, other=0.0)
         total += offset.to(tl.float32)[:, None]
