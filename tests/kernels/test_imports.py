@@ -21,7 +21,9 @@ srzoo_kernels.channel_affine(x, second * z[:, None]).sum().backward()
 assert x.grad.isfinite().all()
 """
     environment = {"PYTHONPATH": str(PACKAGE.parent), "PATH": ""}
-    result = subprocess.run([sys.executable, "-c", program], check=False, env=environment, capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-c", program], check=False, env=environment, capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stderr
 
 

@@ -16,6 +16,15 @@ def plan_gram(x: torch.Tensor, target: Target) -> tuple[list[Launch], torch.Tens
     return [product, mirrored], second, first
 
 
+def plan_gram_backward(
+    x: torch.Tensor, symmetric: torch.Tensor, grad_first: torch.Tensor, target: Target
+) -> tuple[Launch, torch.Tensor]:
+    """The launch that fills the gradient of a dense ``x``; ``symmetric`` is ``dS + dS^T``."""
+    grad = empty_map(x)
+    matrix = symmetric.to(x.dtype)  # symmetric, so any strides of it are as good as contiguous ones
+    return plan_channel_map(x, matrix, grad_first.contiguous(), grad, False, target), grad
+
+
 def gram(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """``S = X X^T`` and ``m = X 1``; see ``reference.py``."""
     x = dense(x)
@@ -25,9 +34,8 @@ def gram(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def gram_backward(x: torch.Tensor, symmetric: torch.Tensor, grad_first: torch.Tensor) -> torch.Tensor:
-    """``G X + dm 1^T`` with ``G = dS + dS^T`` ``(N, C, C)``, in one pass over ``x``."""
+    """``(dS + dS^T) X + dm 1^T`` in one pass over ``x``, given ``dS + dS^T`` ``(N, C, C)``."""
     x = dense(x)
-    grad = empty_map(x)
-    matrix = symmetric.to(x.dtype).contiguous()
-    run([plan_channel_map(x, matrix, grad_first.contiguous(), grad, False, target_of(x))], x)
+    launch, grad = plan_gram_backward(x, symmetric, grad_first, target_of(x))
+    run([launch], x)
     return grad

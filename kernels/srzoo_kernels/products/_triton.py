@@ -9,7 +9,7 @@ import triton.language as tl
 
 from ..launch import Launch, Target, precision
 from ..layout import pixel_strides
-from .blocks import map_columns, product_blocks, split_steps, tile_size, upper_tiles
+from .blocks import map_tile, product_blocks, split_steps, symmetric_tile, tile_size, upper_tiles
 
 
 @triton.jit
@@ -199,11 +199,11 @@ def plan_pixel_product(
     """
     n, c, h, w = a.shape
     pixels = h * w
-    tile = tile_size(c)
+    tile = symmetric_tile(c, pixels, a.dtype) if symmetric else tile_size(c)
     kind = precision(a)
     blocks = product_blocks(tile, tile, a.dtype, kind, target)
     across = triton.cdiv(c, tile)
-    tiles = upper_tiles(c) if symmetric else across * across
+    tiles = upper_tiles(c, tile) if symmetric else across * across
     total_steps = triton.cdiv(pixels, blocks.depth)
     steps = split_steps(tiles * n, total_steps, target)
     splits = triton.cdiv(total_steps, steps)
@@ -231,10 +231,9 @@ def plan_mirrored_sum(
     """Plan the second stage of a symmetric `plan_pixel_product`: ``(N, C, C)`` in full, and ``(N, C)``."""
     splits, n, c, _ = parts.shape
     product, sums = torch.empty_like(parts[0]), torch.empty_like(part_sums[0])
-    across = triton.cdiv(c, 32)
     launch = Launch(
         mirrored_sum_kernel,
-        (across * (across + 1) // 2, n, 1),
+        (upper_tiles(c, 32), n, 1),
         {"parts": parts, "part_sums": part_sums, "product": product, "sums": sums}
         | {"images": n, "channels": c, "splits": splits},
         {"TILE": 32},
@@ -249,8 +248,7 @@ def plan_channel_map(
     """Plan ``y = M x + b`` (``+ x`` for ``residual``) of a dense map; ``matrix`` in its dtype, with any strides."""
     n, c, h, w = x.shape
     pixels = h * w
-    rows = tile_size(c)
-    columns = min(rows, map_columns(triton.cdiv(c, rows) * n, pixels, target))
+    rows, columns = map_tile(c, n, pixels, target)
     kind = precision(x)
     blocks = product_blocks(rows, columns, x.dtype, kind, target)
     image, channel, pixel = pixel_strides(x)

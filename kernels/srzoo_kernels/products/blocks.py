@@ -23,9 +23,16 @@ def tile_size(channels: int) -> int:
     return 128 if channels > 64 else 64 if channels > 32 else 32
 
 
-def upper_tiles(channels: int) -> int:
+def symmetric_tile(channels: int, pixels: int, dtype: torch.dtype) -> int:
+    """Side of a tile of ``X X^T``: smaller for a small map, where one tile would leave no lower half to skip."""
+    if not 64 < channels <= 128 or pixels > 8192:
+        return tile_size(channels)
+    return 32 if dtype == torch.float32 else 64  # bound by operations, and by bytes
+
+
+def upper_tiles(channels: int, tile: int) -> int:
     """Number of tiles on and above the diagonal of a ``channels x channels`` matrix."""
-    across = -(-channels // tile_size(channels))
+    across = -(-channels // tile)
     return across * (across + 1) // 2
 
 
@@ -58,16 +65,18 @@ def split_steps(tiles: int, steps: int, target: Target) -> int:
     return min(lengths, key=cost)
 
 
-def map_columns(programs_of: int, pixels: int, target: Target) -> int:
-    """Pixels of an output tile of the channel map: 128, or 64 where that leaves fewer processors idle.
+def map_tile(channels: int, images: int, pixels: int, target: Target) -> tuple[int, int]:
+    """Channels and pixels of an output tile of the channel map: 128 x 128, or less where that idles processors."""
 
-    ``programs_of`` is the number of programs that share a pixel tile (tiles of channels times images).
-    """
+    def elements(rows: int, columns: int) -> int:
+        """Elements of the map the device could have computed in the time: the padding and the idle included."""
+        programs = images * -(-channels // rows) * -(-pixels // columns)
+        return -(-programs // target.processors) * target.processors * rows * columns
 
-    def idle(columns: int) -> float:
-        programs = programs_of * -(-pixels // columns)
-        waves = -(-programs // target.processors)
-        return waves * target.processors * columns
-
-    # The smaller tile reads the matrix twice as often, so it has to win by a tenth.
-    return 64 if idle(64) * 1.1 < idle(128) else 128
+    rows = tile_size(channels)
+    best = (rows, rows)
+    for smaller in ((rows, rows // 2), (rows // 2, rows // 2), (rows // 2, rows // 4), (rows // 4, rows // 4)):
+        # A smaller tile reads the matrix or the map more often, so it has to win by a tenth.
+        if min(smaller) >= 16 and elements(*smaller) * 1.1 < elements(*best):
+            best = smaller
+    return best
