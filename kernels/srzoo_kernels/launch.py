@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-_SMALL_INTEGER = 2**31  # offsets inside one image are 32-bit: half the address registers
+_SMALL_INTEGER = 2**31
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,16 @@ def interpreted() -> bool:
 
 
 def triton_serves(x: torch.Tensor) -> bool:
-    """Whether the Triton kernels take ``x``: a GPU (or the interpreter), not float64, and something to compute.
+    """Whether the Triton kernels take ``x``: a recent GPU (or the interpreter), not float64, something to compute.
 
-    The offsets inside one image are 32-bit, so an image of 2^31 elements or more is left to PyTorch too.
+    Triton has no tensor-core products before Ampere, and spills there. The offsets inside one image are 32-bit, so an
+    image of 2^31 elements or more is left to PyTorch too.
     """
     if x.dtype == torch.float64 or x.numel() == 0 or x[0].numel() >= _SMALL_INTEGER:
         return False
-    return x.is_cuda or interpreted()
+    if not x.is_cuda:
+        return interpreted()
+    return bool(torch.version.hip) or torch.cuda.get_device_capability(x.device) >= (8, 0)
 
 
 def target_of(x: torch.Tensor) -> Target:

@@ -103,3 +103,11 @@ def test_splits_cover_every_pixel_once(shape, target, meta_map):
         launch.grid[1],
     )
     assert (splits - 1) * steps * depth < pixels <= splits * steps * depth
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: str(target.arch))
+def test_grids_stay_within_what_a_launch_takes(target, meta_map):
+    """Only the first axis of a CUDA grid may have more than 65535 programs."""
+    for shape in [(1, 32, 4096, 8192), (512, 64, 8, 8), (1, 1024, 1024, 1024)]:
+        for case in all_cases(meta_map(shape), target):
+            assert max(case.launch.grid[1:]) <= 65535 and case.launch.grid[0] < 2**31, (case.name, case.launch.grid)

@@ -69,6 +69,16 @@ def test_float16_sums_do_not_overflow(device):
     assert (second == 72e4).all() and (first == 7200).all()
 
 
+def test_float16_gradients_below_its_range_are_not_lost(feature_map):
+    """The mean over many pixels divides the gradient of ``S`` by their number: 1e-7 is subnormal in float16."""
+    x = (50 * feature_map((1, 40, 7, 5), grad=False)).half().requires_grad_()
+    weight = 1e-7 * torch.randn(1, 40, 40, generator=torch.Generator().manual_seed(0)).to(x.device)
+    (grad,) = torch.autograd.grad(gram(x)[0], x, weight)
+    exact = x.detach().double().requires_grad_()
+    (expected,) = torch.autograd.grad(reference.gram(exact)[0], exact, weight.double())
+    assert (grad.double() - expected).norm() <= 0.01 * expected.norm()
+
+
 @layouts
 def test_gradients_without_strides(channels_last, feature_map, assert_accurate):
     x = feature_map((2, 20, 5, 7), channels_last=channels_last)

@@ -54,10 +54,10 @@ def _product_operations(launch: Launch) -> int:
 
 
 def _map_operations(launch: Launch) -> int:
-    rows, columns, n = launch.grid
+    tiles, n, _ = launch.grid
     constants, channels = launch.constants, launch.arguments["channels"]
     padded = -(-channels // constants["DEPTH"]) * constants["DEPTH"]
-    return 2 * n * rows * constants["ROWS"] * columns * constants["COLUMNS"] * padded
+    return 2 * n * tiles * constants["ROWS"] * constants["COLUMNS"] * padded
 
 
 def gram_cases(x: torch.Tensor, target: Target) -> list[Case]:

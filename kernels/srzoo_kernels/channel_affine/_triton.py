@@ -13,7 +13,7 @@ def plan_channel_affine(
     """The launch that fills ``y``, for a dense ``x``; ``matrix`` may be a transposed view."""
     y = empty_map(x)
     bias = None if bias is None else bias.contiguous()
-    return plan_channel_map(x, matrix.to(x.dtype), bias, y, True, target), y
+    return plan_channel_map(x, matrix.to(x.dtype), y, target, bias=bias, residual=True), y
 
 
 def plan_channel_affine_backward(

@@ -21,8 +21,13 @@ def plan_gram_backward(
 ) -> tuple[Launch, torch.Tensor]:
     """The launch that fills the gradient of a dense ``x``; ``symmetric`` is ``dS + dS^T``."""
     grad = empty_map(x)
+    scale = None
+    if x.dtype == torch.float16:
+        # Averaged over the pixels, the gradients of S are often below float16's smallest number.
+        scale = symmetric.abs().amax((1, 2)).clamp_min(torch.finfo(torch.float32).tiny)
+        symmetric = symmetric / scale[:, None, None]
     matrix = symmetric.to(x.dtype)  # symmetric, so any strides of it are as good as contiguous ones
-    return plan_channel_map(x, matrix, grad_first.contiguous(), grad, False, target), grad
+    return plan_channel_map(x, matrix, grad, target, bias=grad_first.contiguous(), scale=scale), grad
 
 
 def gram(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

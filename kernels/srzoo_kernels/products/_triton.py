@@ -147,6 +147,7 @@ def channel_map_kernel(
     x,
     matrix,  # (N, C, C) in x's dtype
     bias,  # (N, C), any floating dtype
+    scale,  # (N,) float32
     y,
     channels,
     pixels,
@@ -158,15 +159,19 @@ def channel_map_kernel(
     matrix_column,
     RESIDUAL: tl.constexpr,
     WITH_BIAS: tl.constexpr,
+    WITH_SCALE: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
     DEPTH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """``M X + b``, plus ``X`` itself for ``RESIDUAL``. The channel tiles of one pixel tile run together."""
-    image = tl.program_id(2).to(tl.int64)
-    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    pixel = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    """``scale M X + b``, plus ``X`` itself for ``RESIDUAL``. The channel tiles of one pixel tile run together."""
+    # On the first axis of the grid, the only one that takes more than 65535 programs.
+    row_tiles = tl.cdiv(channels, ROWS)
+    tile = tl.program_id(0)
+    image = tl.program_id(1).to(tl.int64)
+    rows = tile % row_tiles * ROWS + tl.arange(0, ROWS)
+    pixel = tile // row_tiles * COLUMNS + tl.arange(0, COLUMNS)
     depth = tl.arange(0, DEPTH)
     rows_exist = (rows < channels)[:, None]
     pixels_exist = (pixel < pixels)[None, :]
@@ -178,6 +183,8 @@ def channel_map_kernel(
         m = tl.load(m_rows + k[None, :] * matrix_column, mask=rows_exist & (k < channels)[None, :], other=0.0)
         values = tl.load(x_pixels + k[:, None] * channel_stride, mask=(k < channels)[:, None] & pixels_exist, other=0.0)
         total = _multiply_add(m, values, total, PRECISION)
+    if WITH_SCALE:
+        total *= tl.load(scale + image)
     if WITH_BIAS:
         offset = tl.load(bias + image * channels + rows, mask=rows < channels, other=0.0)
         total += offset.to(tl.float32)[:, None]
@@ -243,23 +250,34 @@ def plan_mirrored_sum(
 
 
 def plan_channel_map(
-    x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None, y: torch.Tensor, residual: bool, target: Target
+    x: torch.Tensor,
+    matrix: torch.Tensor,
+    y: torch.Tensor,
+    target: Target,
+    bias: torch.Tensor | None = None,
+    scale: torch.Tensor | None = None,
+    residual: bool = False,
 ) -> Launch:
-    """Plan ``y = M x + b`` (``+ x`` for ``residual``) of a dense map; ``matrix`` in its dtype, with any strides."""
+    """Plan ``y = scale M x + b`` (``+ x`` for ``residual``) of a dense map.
+
+    ``matrix`` ``(N, C, C)`` has ``x``'s dtype and any strides; ``bias`` ``(N, C)`` and ``scale`` ``(N,)`` are contiguous.
+    """
     n, c, h, w = x.shape
     pixels = h * w
     rows, columns = map_tile(c, n, pixels, target)
     kind = precision(x)
     blocks = product_blocks(rows, columns, x.dtype, kind, target)
     image, channel, pixel = pixel_strides(x)
+    absent = y  # a pointer that is never followed
     return Launch(
         channel_map_kernel,
-        (triton.cdiv(c, rows), triton.cdiv(pixels, columns), n),
-        {"x": x, "matrix": matrix, "bias": x if bias is None else bias, "y": y, "channels": c, "pixels": pixels}
+        (triton.cdiv(c, rows) * triton.cdiv(pixels, columns), n, 1),
+        {"x": x, "matrix": matrix, "y": y, "channels": c, "pixels": pixels}
+        | {"bias": absent if bias is None else bias, "scale": absent if scale is None else scale}
         | {"image_stride": image, "channel_stride": channel, "pixel_stride": pixel}
         | dict(zip(("matrix_image", "matrix_row", "matrix_column"), matrix.stride(), strict=True)),
-        {"RESIDUAL": residual, "WITH_BIAS": bias is not None, "ROWS": rows, "COLUMNS": columns}
-        | {"DEPTH": blocks.depth, "PRECISION": kind},
+        {"RESIDUAL": residual, "WITH_BIAS": bias is not None, "WITH_SCALE": scale is not None}
+        | {"ROWS": rows, "COLUMNS": columns, "DEPTH": blocks.depth, "PRECISION": kind},
         blocks.warps,
         blocks.stages,
     )

@@ -1,6 +1,7 @@
 """Block sizes, from shapes and the architecture alone, so that the same input always takes the same path."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 
@@ -47,6 +48,7 @@ def product_blocks(rows: int, columns: int, dtype: torch.dtype, precision: str, 
     return Blocks(rows, columns, 64, warps, 3)
 
 
+@lru_cache(maxsize=1024)  # on the way of every launch
 def split_steps(tiles: int, steps: int, target: Target) -> int:
     """Steps of the pixel loop each program runs, so that ``tiles`` times the number of splits fill the device.
 
@@ -65,18 +67,18 @@ def split_steps(tiles: int, steps: int, target: Target) -> int:
     return min(lengths, key=cost)
 
 
+@lru_cache(maxsize=1024)
 def map_tile(channels: int, images: int, pixels: int, target: Target) -> tuple[int, int]:
     """Channels and pixels of an output tile of the channel map: 128 x 128, or less where that idles processors."""
 
-    def elements(rows: int, columns: int) -> int:
-        """Elements of the map the device could have computed in the time: the padding and the idle included."""
-        programs = images * -(-channels // rows) * -(-pixels // columns)
-        return -(-programs // target.processors) * target.processors * rows * columns
-
     rows = tile_size(channels)
-    best = (rows, rows)
-    for smaller in ((rows, rows // 2), (rows // 2, rows // 2), (rows // 2, rows // 4), (rows // 4, rows // 4)):
-        # A smaller tile reads the matrix or the map more often, so it has to win by a tenth.
-        if min(smaller) >= 16 and elements(*smaller) * 1.1 < elements(*best):
-            best = smaller
-    return best
+    halvings = [(rows, rows), (rows, rows // 2), (rows // 2, rows // 2), (rows // 2, rows // 4), (rows // 4, rows // 4)]
+    tiles = [tile for tile in halvings if min(tile) >= 16]
+
+    def cost(index: int) -> float:
+        """Elements the device could have computed in the time; each halving reads its operands more often."""
+        height, width = tiles[index]
+        programs = images * -(-channels // height) * -(-pixels // width)
+        return -(-programs // target.processors) * height * width * 1.15**index
+
+    return tiles[min(range(len(tiles)), key=cost)]
