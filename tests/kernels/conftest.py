@@ -1,5 +1,9 @@
 """What every operator's test needs: a device, maps to feed, and a judge of accuracy."""
 
+import os
+
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what a deterministic cuBLAS asks for, before it starts
+
 import pytest
 import torch
 

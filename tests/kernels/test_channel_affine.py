@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils.flop_counter import FlopCounterMode
 
 from srzoo_kernels import channel_affine
@@ -131,6 +132,15 @@ def test_strided_operands_are_read_right(feature_map):
     torch.testing.assert_close(channel_affine(x, matrix, bias), reference.channel_affine(x, matrix, bias))
 
 
+@plain_only
+def test_autocast_leaves_the_map_alone(feature_map, device):
+    x = feature_map((1, 6, 3, 4), grad=False)
+    operands = operands_for(x, True)
+    with torch.autocast(device, torch.bfloat16):
+        y = channel_affine(x, *operands)
+    assert torch.equal(y, channel_affine(x, *operands))
+
+
 def test_an_empty_batch_gives_empty_results(feature_map):
     x = feature_map((0, 8, 3, 3))
     shapes = [each.shape for each in with_gradients(channel_affine, x, *operands_for(x, True))]
@@ -225,7 +235,7 @@ def test_counts_what_it_executes(feature_map):
 @plain_only
 @biases
 def test_compiles_whole_and_once_for_every_size(with_bias, feature_map):
-    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    counter = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(channel_affine, backend=counter, fullgraph=True, dynamic=True)
     for size in [(5, 7), (8, 6), (33, 47)]:
         x = feature_map((2, 12, *size))

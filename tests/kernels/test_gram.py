@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils.flop_counter import FlopCounterMode
 
 from srzoo_kernels import gram
@@ -96,6 +97,14 @@ def test_strided_maps_are_read_right(feature_map):
     torch.testing.assert_close(gram(x), reference.gram(x))
 
 
+@plain_only
+def test_autocast_leaves_the_map_alone(feature_map, device):
+    x = feature_map((1, 6, 3, 4), grad=False)
+    with torch.autocast(device, torch.bfloat16):
+        second, of_half = gram(x)[0], gram(x.bfloat16())[0]
+    assert torch.equal(second, gram(x)[0]) and torch.equal(of_half, gram(x.bfloat16())[0])
+
+
 def test_an_empty_batch_gives_empty_results(feature_map):
     x = feature_map((0, 8, 3, 3))
     second, first, grad = weighted_results(gram, x)
@@ -179,7 +188,7 @@ def test_counts_what_it_executes(feature_map):
 
 @plain_only
 def test_compiles_whole_and_once_for_every_size(feature_map):
-    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    counter = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(gram, backend=counter, fullgraph=True, dynamic=True)
     for size in [(5, 7), (8, 6), (33, 47)]:
         x = feature_map((2, 12, *size))

@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils.flop_counter import FlopCounterMode
 
 import srzoo_kernels
@@ -193,7 +194,7 @@ def test_counts_what_it_executes(name, forward, backward):
 @both
 @plain_only
 def test_compiles_whole(name):
-    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    counter = CompileCounterWithBackend("aot_eager")
     function = getattr(srzoo_kernels, name)
     compiled = torch.compile(function, backend=counter, fullgraph=True, dynamic=True)
     for n in (2, 3, 4):

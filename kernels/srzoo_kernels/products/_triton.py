@@ -9,7 +9,7 @@ import triton.language as tl
 
 from ..launch import Launch, Target, precision
 from ..layout import pixel_strides
-from .blocks import map_tile, product_blocks, split_steps, symmetric_tile, tile_size, upper_tiles
+from .blocks import map_tile, product_blocks, product_tile, split_steps, upper_tiles
 
 
 @triton.jit
@@ -206,7 +206,7 @@ def plan_pixel_product(
     """
     n, c, h, w = a.shape
     pixels = h * w
-    tile = symmetric_tile(c, pixels, a.dtype) if symmetric else tile_size(c)
+    tile = product_tile(c, pixels, a.dtype)
     kind = precision(a)
     blocks = product_blocks(tile, tile, a.dtype, kind, target)
     across = triton.cdiv(c, tile)

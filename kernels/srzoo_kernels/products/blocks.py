@@ -24,8 +24,8 @@ def tile_size(channels: int) -> int:
     return 128 if channels > 64 else 64 if channels > 32 else 32
 
 
-def symmetric_tile(channels: int, pixels: int, dtype: torch.dtype) -> int:
-    """Side of a tile of ``X X^T``: smaller for a small map, where one tile would leave no lower half to skip."""
+def product_tile(channels: int, pixels: int, dtype: torch.dtype) -> int:
+    """Side of a tile of ``A B^T``: smaller for a small map, where one tile leaves no lower half and few programs."""
     if not 64 < channels <= 128 or pixels > 8192:
         return tile_size(channels)
     return 32 if dtype == torch.float32 else 64  # bound by operations, and by bytes
@@ -41,7 +41,8 @@ def product_blocks(rows: int, columns: int, dtype: torch.dtype, precision: str, 
     """Blocks for one ``rows x columns`` tile of a product in ``dtype``."""
     warps = 8 if rows * columns > 64 * 64 else 4
     if target.backend == "hip":  # 64 KB of shared memory, and no asynchronous copy to hide behind more stages
-        return Blocks(rows, columns, 32, warps, 2)
+        # A wavefront is twice a warp: a small tile has no 128 bits for each of its threads otherwise.
+        return Blocks(rows, columns, 32, warps if rows * columns > 32 * 32 else 2, 2)
     if dtype == torch.float32:
         depth = 32 if precision == "tf32" else 16
         return Blocks(rows, columns, depth, warps, 3)
