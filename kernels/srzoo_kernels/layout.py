@@ -22,11 +22,11 @@ def check_same_device(x: torch.Tensor, **others: torch.Tensor | None) -> None:
             raise ValueError(f"expected {name} on {x.device}, got {other.device}; move it with .to({str(x.device)!r})")
 
 
-def check_same_dtype(x: torch.Tensor, **others: torch.Tensor) -> None:
-    """Refuse operands of several dtypes; the message names the first that differs."""
-    for name, other in others.items():
-        if other.dtype != x.dtype:
-            raise ValueError(f"expected {name} in {x.dtype}, got {other.dtype}; convert one of the two")
+def check_same_dtype(x: torch.Tensor, *others: torch.Tensor) -> None:
+    """Refuse operands of several dtypes."""
+    dtypes = [each.dtype for each in (x, *others)]
+    if len(set(dtypes)) > 1:
+        raise ValueError(f"expected operands of one dtype, got {', '.join(map(str, dtypes))}; convert them to one")
 
 
 def is_channels_last(x: torch.Tensor) -> bool:

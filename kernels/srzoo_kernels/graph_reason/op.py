@@ -75,7 +75,6 @@ def _check_operands(g: torch.Tensor, **matrices: torch.Tensor) -> None:
     if not g.is_floating_point():
         raise ValueError(f"expected a floating g, got {g.dtype}")
     check_same_device(g, **matrices)
-    check_same_dtype(g, **matrices)
 
 
 def _widen(*operands: torch.Tensor) -> list[torch.Tensor]:
@@ -88,6 +87,7 @@ def _fits(g: torch.Tensor, dim: int) -> bool:
 
 
 def _graph(g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    check_same_dtype(g, adjacency, weight)  # here and not before the call: autocast may mix dtypes, and mends them
     if _fits(g, len(weight)):
         from . import _triton
 
@@ -115,6 +115,7 @@ def _graph_backward(
 
 
 def _attention(g: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    check_same_dtype(g, query, key, value)
     if _fits(g, len(value)):
         from . import _triton
 
@@ -145,7 +146,12 @@ def _register(name: str, forward, backward):
     """Register ``forward`` of ``(g, *matrices)`` and ``backward`` of ``(grad, g, *matrices, z)`` on GPU and CPU."""
     op = torch.library.custom_op(f"srzoo::{name}", forward, mutates_args=(), device_types="cuda")
     op.register_kernel("cpu")(forward)
-    op.register_fake(lambda g, *matrices: g.new_empty(g.shape))
+
+    @op.register_fake
+    def _(g, *matrices):
+        check_same_dtype(g, *matrices)
+        return g.new_empty(g.shape)
+
     gradient = torch.library.custom_op(f"srzoo::{name}_backward", backward, mutates_args=(), device_types="cuda")
     gradient.register_kernel("cpu")(backward)
     gradient.register_fake(lambda grad, *operands: [each.new_empty(each.shape) for each in operands[:-1]])
