@@ -1,5 +1,8 @@
 """The checks and the views of a feature map that every operator shares."""
 
+from collections.abc import Callable
+from functools import wraps
+
 import torch
 
 
@@ -53,3 +56,14 @@ def pixel_strides(x: torch.Tensor) -> tuple[int, int, int]:
 def accumulation_dtype(x: torch.Tensor) -> torch.dtype:
     """float32 for half precisions, since a sum over 1024x2048 pixels overflows float16; else ``x``'s own."""
     return torch.float64 if x.dtype == torch.float64 else torch.float32
+
+
+def without_autocast(kernel: Callable) -> Callable:
+    """Run an operator's kernel in its operands' dtypes: autocast would reach the products inside, and round them."""
+
+    @wraps(kernel)
+    def run(*operands):
+        with torch.autocast(operands[0].device.type, enabled=False):
+            return kernel(*operands)
+
+    return run

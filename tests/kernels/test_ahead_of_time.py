@@ -13,6 +13,7 @@ pytest.importorskip("triton")
 from srzoo_kernels.ahead_of_time._triton import compile_launch
 from srzoo_kernels.ahead_of_time.cases import all_cases, gram_cases
 from srzoo_kernels.ahead_of_time.roofline import RATES, roofline
+from srzoo_kernels.products.blocks import map_tile
 
 TARGETS = [A100, H100, B200, MI300]
 DTYPES = [(torch.float16, False), (torch.bfloat16, False), (torch.float32, False), (torch.float32, True)]
@@ -111,3 +112,10 @@ def test_grids_stay_within_what_a_launch_takes(target, meta_map):
     for shape in [(1, 32, 4096, 8192), (512, 64, 8, 8), (1, 1024, 1024, 1024)]:
         for case in all_cases(meta_map(shape), target):
             assert max(case.launch.grid[1:]) <= 65535 and case.launch.grid[0] < 2**31, (case.name, case.launch.grid)
+
+
+def test_a_map_tile_is_large_unless_it_idles_the_device():
+    assert map_tile(512, 8, 9216, H100) == (128, 128)
+    assert map_tile(512, 1, 9216, H100) == (128, 64)  # 288 tiles of 128 x 128 would leave the third wave nearly empty
+    height, width = map_tile(128, 1, 2048, A100)  # 16 tiles for 108 processors
+    assert height * width < 128 * 64

@@ -99,10 +99,11 @@ def test_strided_maps_are_read_right(feature_map):
 
 @plain_only
 def test_autocast_leaves_the_map_alone(feature_map, device):
-    x = feature_map((1, 6, 3, 4), grad=False)
+    maps = [feature_map((1, 6, 3, 4)), feature_map((1, 6, 3, 4), torch.bfloat16)]
     with torch.autocast(device, torch.bfloat16):
-        second, of_half = gram(x)[0], gram(x.bfloat16())[0]
-    assert torch.equal(second, gram(x)[0]) and torch.equal(of_half, gram(x.bfloat16())[0])
+        inside = [weighted_results(gram, x) for x in maps]
+    for results, x in zip(inside, maps, strict=True):
+        assert all(torch.equal(*pair) for pair in zip(results, weighted_results(gram, x), strict=True))
 
 
 def test_an_empty_batch_gives_empty_results(feature_map):

@@ -143,11 +143,12 @@ def test_is_float32_under_autocast(name, device):
     operands = operands_for(name, 2, 4, 8, device=device)
     function = getattr(srzoo_kernels, name)
     with torch.autocast(device, torch.bfloat16):
-        assert torch.equal(function(*operands), function(*(each.detach() for each in operands)))
+        inside = with_gradients(function, operands)
         halves = [each.detach().bfloat16() for each in operands]
         assert function(*halves).dtype == torch.float32
         # A convolution's output meets float32 parameters there.
         assert torch.equal(function(halves[0], *operands[1:]), function(halves[0].float(), *operands[1:]))
+    assert all(torch.equal(*pair) for pair in zip(inside, with_gradients(function, operands), strict=True))
 
 
 @both

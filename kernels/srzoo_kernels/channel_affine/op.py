@@ -4,7 +4,15 @@ import torch
 from torch.utils.flop_counter import register_flop_formula
 
 from ..launch import triton_serves
-from ..layout import accumulation_dtype, check_feature_map, check_same_device, dense, empty_map, is_channels_last
+from ..layout import (
+    accumulation_dtype,
+    check_feature_map,
+    check_same_device,
+    dense,
+    empty_map,
+    is_channels_last,
+    without_autocast,
+)
 
 
 def channel_affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -37,6 +45,7 @@ def channel_affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | N
     return torch.ops.srzoo.channel_affine(x, matrix, bias)
 
 
+@without_autocast
 def _affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     if not triton_serves(x):
         return _affine_in_torch(x, matrix, bias)
@@ -45,6 +54,7 @@ def _affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None) ->
     return _triton.channel_affine(x, matrix, bias)
 
 
+@without_autocast
 def _affine_backward(
     grad: torch.Tensor, x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:

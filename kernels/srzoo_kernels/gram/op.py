@@ -4,7 +4,7 @@ import torch
 from torch.utils.flop_counter import register_flop_formula
 
 from ..launch import triton_serves
-from ..layout import accumulation_dtype, check_feature_map, dense, empty_map, is_channels_last
+from ..layout import accumulation_dtype, check_feature_map, dense, empty_map, is_channels_last, without_autocast
 
 _ROWS = 64  # of S in one CPU product: halves the work as nearly as BLAS stays efficient
 _PIXELS_WIDENED = 1 << 14  # of a half-precision map at a time: the float32 copy stays at 32 MB for 512 channels
@@ -32,6 +32,7 @@ def gram(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.ops.srzoo.gram(x)
 
 
+@without_autocast
 def _gram(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     if not triton_serves(x):
         return _gram_in_torch(x)
@@ -40,6 +41,7 @@ def _gram(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return _triton.gram(x)
 
 
+@without_autocast
 def _gram_backward(x: torch.Tensor, grad_second: torch.Tensor, grad_first: torch.Tensor) -> torch.Tensor:
     symmetric = grad_second + grad_second.mT
     if not triton_serves(x):

@@ -4,7 +4,7 @@ import torch
 from torch.utils.flop_counter import register_flop_formula
 
 from ..launch import triton_serves
-from ..layout import check_same_device, check_same_dtype
+from ..layout import check_same_device, check_same_dtype, without_autocast
 from . import reference
 
 _MAX_SIDE = 64  # nodes or channels of a node that a Triton program holds; beyond that PyTorch's products run
@@ -86,6 +86,7 @@ def _fits(g: torch.Tensor, dim: int) -> bool:
     return triton_serves(g) and max(dim, g.shape[1] // dim) <= _MAX_SIDE
 
 
+@without_autocast
 def _graph(g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     check_same_dtype(g, adjacency, weight)  # here and not before the call: autocast may mix dtypes, and mends them
     if _fits(g, len(weight)):
@@ -95,6 +96,7 @@ def _graph(g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor) -> to
     return reference.graph_reason(*_widen(g, adjacency, weight)).to(g.dtype)
 
 
+@without_autocast
 def _graph_backward(
     grad: torch.Tensor, g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor, z: torch.Tensor
 ) -> list[torch.Tensor]:
@@ -114,6 +116,7 @@ def _graph_backward(
     return [each.to(dtype) for each in (grad_g, grad_adjacency, grad_weight)]
 
 
+@without_autocast
 def _attention(g: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     check_same_dtype(g, query, key, value)
     if _fits(g, len(value)):
@@ -123,6 +126,7 @@ def _attention(g: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: t
     return reference.attention_reason(*_widen(g, query, key, value)).to(g.dtype)
 
 
+@without_autocast
 def _attention_backward(
     grad: torch.Tensor, g: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, z: torch.Tensor
 ) -> list[torch.Tensor]:
