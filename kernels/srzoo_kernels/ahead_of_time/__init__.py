@@ -1,0 +1,1 @@
+"""Compiling the kernels for devices that are not here, and reading back what the compiler made of them."""

@@ -1,0 +1,127 @@
+"""The launches that the ahead-of-time test and report compile.
+
+To add an operator, write a function as `gram_cases` and put it into `CASES`: nothing else needs to know.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from ..channel_affine._triton import plan_channel_affine, plan_channel_affine_backward
+from ..gram._triton import plan_gram, plan_gram_backward
+from ..graph_reason import _triton as reason
+from ..launch import Launch, Target
+
+NODES, REDUCTION = 16, 2  # of the block whose reasoning is compiled
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kernel launch of an operator, and what it moves and does.
+
+    Attributes:
+        name: operator and kernel.
+        launch: planned with meta tensors.
+        bytes: least traffic with device memory, each operand once; without `scratch_bytes`.
+        operations: executed, two per multiply-add, padding included.
+        least_operations: what the mathematics asks for; for a symmetric result half of the product.
+        scratch_bytes: partial results handed to a second stage, written or read here; meant to stay in the L2 cache.
+        tensor_core: whether it is a product that belongs on tensor cores.
+        streams: whether it reads a map, and so has to load 128 bits at a time.
+    """
+
+    name: str
+    launch: Launch
+    bytes: int
+    operations: int
+    least_operations: int
+    scratch_bytes: int = 0
+    tensor_core: bool = True
+    streams: bool = True
+
+
+def _size(*tensors: torch.Tensor) -> int:
+    return sum(each.numel() * each.element_size() for each in tensors)
+
+
+def _product_operations(launch: Launch) -> int:
+    """Two per multiply-add of every program, the last step of a split padded."""
+    tiles, _, n = launch.grid
+    depth = launch.constants["DEPTH"]
+    steps = -(-launch.arguments["pixels"] // depth)
+    return 2 * tiles * n * steps * depth * launch.constants["TILE"] ** 2
+
+
+def _map_operations(launch: Launch) -> int:
+    tiles, n, _ = launch.grid
+    constants, channels = launch.constants, launch.arguments["channels"]
+    padded = -(-channels // constants["DEPTH"]) * constants["DEPTH"]
+    return 2 * n * tiles * constants["ROWS"] * constants["COLUMNS"] * padded
+
+
+def gram_cases(x: torch.Tensor, target: Target) -> list[Case]:
+    """Both stages of `gram`, and its gradient."""
+    launches, second, first = plan_gram(x, target)
+    n, c, h, w = x.shape
+    results = _size(second, first)
+    product = launches[0]
+    # A split writes the tiles on and above the diagonal; with a single one they are the result.
+    tiles = product.grid[0] * product.constants["TILE"] ** 2
+    scratch = 4 * product.grid[1] * n * (tiles + c) if len(launches) == 2 else 0
+    moved = _size(x) + (0 if scratch else results)
+    halved = n * h * w * c * (c + 1)
+    cases = [Case("gram", product, moved, _product_operations(product), halved, scratch)]
+    if scratch:
+        cases.append(Case("gram second stage", launches[1], results, 0, 0, scratch, tensor_core=False))
+    backward, grad = plan_gram_backward(x, second, first, target)
+    matrix = backward.arguments["matrix"]
+    moved = _size(x, matrix, first, grad)
+    return [*cases, Case("gram backward", backward, moved, _map_operations(backward), 2 * halved)]
+
+
+def channel_affine_cases(x: torch.Tensor, target: Target) -> list[Case]:
+    """`channel_affine`, whose transpose is its gradient, and the gradient of the matrix and bias."""
+    n, c, h, w = x.shape
+    matrix, bias = x.new_empty(n, c, c), x.new_empty(n, c)
+    least = 2 * n * h * w * c * c
+    cases = []
+    for name, each, offset in (("channel_affine", matrix, bias), ("channel_affine dX", matrix.mT, None)):
+        launch, y = plan_channel_affine(x, each, offset, target)
+        cases.append(Case(name, launch, _size(x, matrix, bias, y), _map_operations(launch), least))
+    launch, parts, part_sums = plan_channel_affine_backward(x, x, True, target)
+    scratch = _size(parts, part_sums)
+    return [*cases, Case("channel_affine dM db", launch, 2 * _size(x), _product_operations(launch), least, scratch)]
+
+
+def reason_cases(x: torch.Tensor, target: Target) -> list[Case]:
+    """Both reasoning operators, forward and backward, in float32 whatever the map's dtype."""
+    n, c = x.shape[:2]
+    width = c // REDUCTION
+    k, d = NODES, width // NODES
+    g, adjacency, weight = (x.new_empty(shape, dtype=torch.float32) for shape in ((n, width), (k, k), (d, d)))
+    graph, attention = (g, adjacency, weight), (g, weight, weight, weight)
+    grad = z = g
+    planned = {
+        "graph_reason": (reason.plan_graph_reason(*graph, target), k + d),
+        "graph_reason backward": (reason.plan_graph_reason_backward(grad, *graph, z, target), 3 * k + 2 * d),
+        "attention_reason": (reason.plan_attention_reason(*attention, target), 2 * k + 3 * d),
+        "attention_reason backward": (
+            reason.plan_attention_reason_backward(grad, *attention, z, target),
+            5 * k + 9 * d,
+        ),
+    }
+    cases = []
+    for name, ((launch, _), products) in planned.items():
+        moved = _size(*(each for each in launch.arguments.values() if isinstance(each, torch.Tensor)))
+        operations = 2 * n * k * d * products
+        cases.append(Case(name, launch, moved, operations, operations, tensor_core=False, streams=False))
+    return cases
+
+
+CASES: list[Callable[[torch.Tensor, Target], list[Case]]] = [gram_cases, channel_affine_cases, reason_cases]
+
+
+def all_cases(x: torch.Tensor, target: Target) -> list[Case]:
+    """Every operator's launches for a meta tensor ``x`` ``(N, C, H, W)``, dense."""
+    return [case for cases in CASES for case in cases(x, target)]

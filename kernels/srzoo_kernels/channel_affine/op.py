@@ -1,0 +1,136 @@
+"""`channel_affine` as an operator: one affine map of the channels per image, added to its input."""
+
+import torch
+from torch.utils.flop_counter import register_flop_formula
+
+from ..launch import triton_serves
+from ..layout import (
+    accumulation_dtype,
+    check_feature_map,
+    check_same_device,
+    dense,
+    empty_map,
+    is_channels_last,
+    without_autocast,
+)
+
+
+def channel_affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """Return ``y = x + M x + b`` at every pixel, with one ``M`` and one ``b`` per image.
+
+    This is the paper's reconstruction (Eq. 7) with its two 1x1 convolutions multiplied out:
+    ``W_R (z * (W_t X)) = (W_R diag(z) W_t) X``. Autocast leaves ``x`` as it is.
+
+    Args:
+        x: ``(N, C, H, W)``, any floating dtype; contiguous and channels_last maps are read where they lie.
+        matrix: ``(N, C, C)``, any floating dtype; rounded to ``x``'s before the product.
+        bias: ``(N, C)``, any floating dtype, or None.
+
+    Returns:
+        A tensor of ``x``'s shape, dtype and memory format.
+
+    Raises:
+        ValueError: a shape does not fit ``x``'s, an operand is not floating, or on another device.
+    """
+    check_feature_map(x)
+    n, c = x.shape[:2]
+    if matrix.shape != (n, c, c):
+        raise ValueError(f"expected matrix of shape {(n, c, c)} for x {tuple(x.shape)}, got {tuple(matrix.shape)}")
+    if bias is not None and bias.shape != (n, c):
+        raise ValueError(f"expected bias of shape {(n, c)} for x {tuple(x.shape)}, got {tuple(bias.shape)}")
+    for name, operand in (("matrix", matrix), ("bias", bias)):
+        if operand is not None and not operand.is_floating_point():
+            raise ValueError(f"expected a floating {name}, got {operand.dtype}")
+    check_same_device(x, matrix=matrix, bias=bias)
+    return torch.ops.srzoo.channel_affine(x, matrix, bias)
+
+
+@without_autocast
+def _affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    if not triton_serves(x):
+        return _affine_in_torch(x, matrix, bias)
+    from . import _triton
+
+    return _triton.channel_affine(x, matrix, bias)
+
+
+@without_autocast
+def _affine_backward(
+    grad: torch.Tensor, x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """``dM = dY X^T`` in the matrix's dtype, and ``db = dY 1`` in the bias's, or nothing ``(0,)`` without one."""
+    if triton_serves(x):
+        from . import _triton
+
+        grad_matrix, grad_bias = _triton.channel_affine_backward(grad, x, bias is not None)
+    else:
+        rows, columns = (dense(each).flatten(2) for each in (grad, x))
+        if _multiplies_slowly(x):
+            rows, columns = rows.float(), columns.float()
+        grad_matrix = torch.bmm(rows, columns.mT)
+        grad_bias = None if bias is None else rows.sum(2, dtype=accumulation_dtype(x))
+    grad_bias = matrix.new_empty(0) if bias is None else grad_bias.to(bias.dtype)
+    return grad_matrix.to(matrix.dtype), grad_bias
+
+
+def _multiplies_slowly(x: torch.Tensor) -> bool:
+    """float16 on a CPU: oneDNN has no fast product for it without AVX512-FP16, unlike for bfloat16."""
+    return x.dtype == torch.float16 and not x.is_cuda
+
+
+def _affine_in_torch(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    x = dense(x)
+    n, c, h, w = x.shape
+    wide = torch.float32 if _multiplies_slowly(x) else x.dtype
+    matrix = matrix.to(x.dtype).to(wide)
+    if is_channels_last(x):  # (N, HW, C) is a view then, and so is the way back
+        pixels = x.permute(0, 2, 3, 1).reshape(n, h * w, c).to(wide)
+        start = pixels if bias is None else pixels + bias.to(wide)[:, None]
+        return torch.baddbmm(start, pixels, matrix.mT).to(x.dtype).reshape(n, h, w, c).permute(0, 3, 1, 2)
+    pixels = x.reshape(n, c, h * w).to(wide)
+    start = pixels if bias is None else pixels + bias.to(wide)[:, :, None]
+    return torch.baddbmm(start, matrix, pixels).to(x.dtype).reshape(n, c, h, w)
+
+
+_op = torch.library.custom_op("srzoo::channel_affine", _affine, mutates_args=(), device_types="cuda")
+_op.register_kernel("cpu")(_affine)
+_backward_op = torch.library.custom_op(
+    "srzoo::channel_affine_backward", _affine_backward, mutates_args=(), device_types="cuda"
+)
+_backward_op.register_kernel("cpu")(_affine_backward)
+
+
+@_op.register_fake
+def _(x, matrix, bias):
+    return empty_map(x)
+
+
+@_backward_op.register_fake
+def _(grad, x, matrix, bias):
+    return matrix.new_empty(matrix.shape), matrix.new_empty(0) if bias is None else bias.new_empty(bias.shape)
+
+
+def _save(ctx, inputs, output):
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx, grad):
+    x, matrix, bias = ctx.saved_tensors
+    # dX = dY + M^T dY is the operator itself.
+    grad_x = torch.ops.srzoo.channel_affine(grad, matrix.mT, None) if ctx.needs_input_grad[0] else None
+    if not any(ctx.needs_input_grad[1:]):
+        return grad_x, None, None
+    grad_matrix, grad_bias = torch.ops.srzoo.channel_affine_backward(grad, x, matrix, bias)
+    return grad_x, grad_matrix, None if bias is None else grad_bias
+
+
+_op.register_autograd(_backward, setup_context=_save)
+
+
+def channel_affine_flops(x_shape, *args, out_shape=None, **kwargs) -> int:
+    """Two per multiply-add of one ``C x C`` matrix per pixel."""
+    n, c, h, w = x_shape
+    return 2 * n * h * w * c * c
+
+
+register_flop_formula([torch.ops.srzoo.channel_affine, torch.ops.srzoo.channel_affine_backward])(channel_affine_flops)

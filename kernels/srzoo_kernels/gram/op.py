@@ -1,0 +1,129 @@
+"""`gram` as an operator: first and second moments of a feature map over its pixels."""
+
+import torch
+from torch.utils.flop_counter import register_flop_formula
+
+from ..launch import triton_serves
+from ..layout import accumulation_dtype, check_feature_map, dense, empty_map, is_channels_last, without_autocast
+
+_ROWS = 64  # of S in one CPU product: halves the work as nearly as BLAS stays efficient
+_PIXELS_WIDENED = 1 << 14  # of a half-precision map at a time: the float32 copy stays at 32 MB for 512 channels
+
+
+def gram(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ``S = X X^T`` and ``m = X 1``, with ``X`` the ``C x HW`` matrix of each image.
+
+    Every squeeze of the paper is a function of these two: Hadamard pooling (Eq. 4) of ``T = W_t X`` and
+    ``B = W_p X`` is ``g_c = w_t[c] S w_p[c]^T``, average pooling of ``T`` is ``W_t m / HW``.
+
+    Half precisions are summed in float32, under autocast too, which leaves ``x`` as it is. Differentiable once.
+
+    Args:
+        x: ``(N, C, H, W)``, any floating dtype; contiguous and channels_last maps are read where they lie.
+
+    Returns:
+        ``S`` of shape ``(N, C, C)`` and ``m`` of shape ``(N, C)``, sums (not means) in float32, or in float64
+        for a float64 ``x``.
+
+    Raises:
+        ValueError: ``x`` is not four-dimensional, not floating, or has no channels or no pixels.
+    """
+    check_feature_map(x)
+    return torch.ops.srzoo.gram(x)
+
+
+@without_autocast
+def _gram(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    if not triton_serves(x):
+        return _gram_in_torch(x)
+    from . import _triton
+
+    return _triton.gram(x)
+
+
+@without_autocast
+def _gram_backward(x: torch.Tensor, grad_second: torch.Tensor, grad_first: torch.Tensor) -> torch.Tensor:
+    symmetric = grad_second + grad_second.mT
+    if not triton_serves(x):
+        return _gram_backward_in_torch(x, symmetric, grad_first)
+    from . import _triton
+
+    return _triton.gram_backward(x, symmetric, grad_first)
+
+
+def _upper_rows(channels: int):
+    """Row ranges of ``S``; each multiplies the channels from its first on."""
+    return [(start, min(start + _ROWS, channels)) for start in range(0, channels, _ROWS)]
+
+
+def _gram_in_torch(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    dtype = accumulation_dtype(x)
+    matrix = dense(x).flatten(2)
+    n, c, pixels = matrix.shape
+    second = torch.zeros(n, c, c, dtype=dtype, device=x.device)
+    step = pixels if x.dtype == dtype else _PIXELS_WIDENED
+    for start in range(0, pixels, step):
+        # float32 even for bfloat16: half the products make up for the wider ones, and a bfloat16 bmm rounds S.
+        part = matrix[:, :, start : start + step].to(dtype)
+        for low, high in _upper_rows(c):
+            second[:, low:high, low:] += torch.bmm(part[:, low:high], part[:, low:].mT)
+    for low, high in _upper_rows(c):
+        second[:, high:, low:high] = second[:, low:high, high:].mT
+    return second, matrix.sum(2, dtype=dtype)
+
+
+def _gram_backward_in_torch(x: torch.Tensor, symmetric: torch.Tensor, grad_first: torch.Tensor) -> torch.Tensor:
+    x = dense(x)
+    n, c, h, w = x.shape
+    # oneDNN multiplies bfloat16 three times as fast as float32, and float16 not at all without AVX512-FP16.
+    wide = torch.float32 if x.dtype == torch.float16 and not x.is_cuda else x.dtype
+    symmetric, offset = symmetric.to(wide), grad_first.to(wide)
+    if is_channels_last(x):
+        pixels = x.permute(0, 2, 3, 1).reshape(n, h * w, c).to(wide)
+        grad = torch.baddbmm(offset[:, None, :], pixels, symmetric).to(x.dtype)
+        return grad.reshape(n, h, w, c).permute(0, 3, 1, 2)
+    pixels = x.reshape(n, c, h * w).to(wide)
+    return torch.baddbmm(offset[:, :, None], symmetric, pixels).to(x.dtype).reshape(n, c, h, w)
+
+
+_op = torch.library.custom_op("srzoo::gram", _gram, mutates_args=(), device_types="cuda")
+_op.register_kernel("cpu")(_gram)
+_backward_op = torch.library.custom_op("srzoo::gram_backward", _gram_backward, mutates_args=(), device_types="cuda")
+_backward_op.register_kernel("cpu")(_gram_backward)
+
+
+@_op.register_fake
+def _(x):
+    n, c = x.shape[:2]
+    dtype = accumulation_dtype(x)
+    return x.new_empty(n, c, c, dtype=dtype), x.new_empty(n, c, dtype=dtype)
+
+
+@_backward_op.register_fake
+def _(x, grad_second, grad_first):
+    return empty_map(x)
+
+
+def _save(ctx, inputs, output):
+    ctx.save_for_backward(inputs[0])
+
+
+def _backward(ctx, grad_second, grad_first):
+    return torch.ops.srzoo.gram_backward(ctx.saved_tensors[0], grad_second, grad_first)
+
+
+_op.register_autograd(_backward, setup_context=_save)
+
+
+@register_flop_formula(torch.ops.srzoo.gram)
+def gram_flops(x_shape, *args, out_shape=None, **kwargs) -> int:
+    """Two per multiply-add of the upper rows the CPU computes; a GPU's tiles are twice as wide at most."""
+    n, c, h, w = x_shape
+    return 2 * n * h * w * sum((high - low) * (c - low) for low, high in _upper_rows(c))
+
+
+@register_flop_formula(torch.ops.srzoo.gram_backward)
+def gram_backward_flops(x_shape, *args, out_shape=None, **kwargs) -> int:
+    """One ``C x C`` matrix per pixel."""
+    n, c, h, w = x_shape
+    return 2 * n * h * w * c * c

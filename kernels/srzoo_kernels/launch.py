@@ -1,0 +1,100 @@
+"""What a Triton launch needs to know, without Triton: the device, the grid and the arguments.
+
+Every ``_triton.py`` first plans its launches and then runs them. A plan made from meta tensors is what the
+ahead-of-time report compiles, so the report and the program cannot drift apart.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+
+_SMALL_INTEGER = 2**31
+
+
+@dataclass(frozen=True)
+class Target:
+    """A device to compile for.
+
+    Attributes:
+        backend: "cuda", "hip" or "interpreter".
+        arch: compute capability times ten (80, 90, 100), or a ``gfx`` name.
+        processors: streaming multiprocessors or compute units; the splits are chosen to fill them.
+        warp_size: threads in a warp.
+    """
+
+    backend: str
+    arch: int | str
+    processors: int
+    warp_size: int = 32
+
+
+INTERPRETER = Target("interpreter", 80, processors=6)
+A100 = Target("cuda", 80, processors=108)
+H100 = Target("cuda", 90, processors=132)
+B200 = Target("cuda", 100, processors=148)
+MI300 = Target("hip", "gfx942", processors=304, warp_size=64)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One kernel launch: ``kernel[grid](**arguments, **constants)``."""
+
+    kernel: Callable
+    grid: tuple[int, int, int]
+    arguments: dict[str, torch.Tensor | int]
+    constants: dict[str, object] = field(default_factory=dict)
+    warps: int = 4
+    stages: int = 2
+
+    def __call__(self) -> None:
+        self.kernel[self.grid](**self.arguments, **self.constants, num_warps=self.warps, num_stages=self.stages)
+
+
+def interpreted() -> bool:
+    """Whether Triton's interpreter stands in for the CPU kernels, so that a machine with no GPU runs them."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+def triton_serves(x: torch.Tensor) -> bool:
+    """Whether the Triton kernels take ``x``: a recent GPU (or the interpreter), not float64, something to compute.
+
+    Triton has no tensor-core products before Ampere, and spills there. The offsets inside one image are 32-bit, so an
+    image of 2^31 elements or more is left to PyTorch too.
+    """
+    if x.dtype == torch.float64 or x.numel() == 0 or x[0].numel() >= _SMALL_INTEGER:
+        return False
+    if not x.is_cuda:
+        return interpreted()
+    return bool(torch.version.hip) or torch.cuda.get_device_capability(x.device) >= (8, 0)
+
+
+def target_of(x: torch.Tensor) -> Target:
+    """The device ``x`` lives on."""
+    if not x.is_cuda:
+        return INTERPRETER
+    properties = torch.cuda.get_device_properties(x.device)
+    if torch.version.hip:
+        arch = properties.gcnArchName.split(":")[0]
+        return Target("hip", arch, properties.multi_processor_count, properties.warp_size)
+    return Target("cuda", properties.major * 10 + properties.minor, properties.multi_processor_count)
+
+
+def run(launches: list[Launch], x: torch.Tensor) -> None:
+    """Run ``launches`` in order on ``x``'s device; Triton would take the current one."""
+    with torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext():
+        for launch in launches:
+            launch()
+
+
+def precision(x: torch.Tensor) -> str:
+    """How a product of ``x`` is computed: in TF32 only where the user allows PyTorch the same.
+
+    "widened" is bfloat16 in the interpreter, which has no product for it.
+    """
+    if x.dtype == torch.bfloat16 and interpreted():
+        return "widened"
+    tf32 = x.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
+    return "tf32" if tf32 else "ieee"
