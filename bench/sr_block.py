@@ -19,9 +19,9 @@ from torch import nn
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 
-from srzoo.folding import FoldedBlock  # noqa: E402
-from srzoo.layers import ReleasedSqueezeReasoning, SqueezeReasoning  # noqa: E402
-from srzoo_kernels import channel_affine, gram  # noqa: E402
+from srzoo.folding import FoldedBlock
+from srzoo.layers import ReleasedSqueezeReasoning, SqueezeReasoning
+from srzoo_kernels import channel_affine, gram
 
 CHANNELS, HEIGHT, WIDTH = 512, 128, 256
 

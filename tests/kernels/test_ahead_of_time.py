@@ -1,4 +1,4 @@
-"""The kernels' machine code for GPUs that are not here: no spills, tensor cores, wide loads, and a short way to the limit."""
+"""The kernels' machine code for GPUs that are not here: no spills, tensor cores, wide loads, close to the limit."""
 
 import dataclasses
 import math

@@ -260,7 +260,8 @@ def plan_channel_map(
 ) -> Launch:
     """Plan ``y = scale M x + b`` (``+ x`` for ``residual``) of a dense map.
 
-    ``matrix`` ``(N, C, C)`` has ``x``'s dtype and any strides; ``bias`` ``(N, C)`` and ``scale`` ``(N,)`` are contiguous.
+    ``matrix`` ``(N, C, C)`` has ``x``'s dtype and any strides; ``bias`` ``(N, C)`` and ``scale`` ``(N,)`` are
+    contiguous.
     """
     n, c, h, w = x.shape
     pixels = h * w

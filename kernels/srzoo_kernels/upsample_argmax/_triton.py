@@ -1,7 +1,5 @@
 """Bilinear resize and argmax in one kernel: the running maximum of a tile of output pixels stays in registers."""
 
-# ruff: noqa: N803  (compile-time constants are in capitals in Triton)
-
 import torch
 import triton
 import triton.language as tl

@@ -5,8 +5,6 @@ plane, whatever the classes) and two sums a tile. In the second a source pixel o
 it contributed to: no atomics, so the same input gives the same bits.
 """
 
-# ruff: noqa: N803  (compile-time constants are in capitals in Triton)
-
 import math
 
 import torch
