@@ -71,15 +71,3 @@ def test_a_module_imports_nothing_from_above(path, module):
             ):
                 continue  # a name that srzoo/__init__ forwards
             assert layer(target) <= layer(module), f"{module} imports {imported}"
-
-
-def test_only_the_triton_files_import_triton():
-    for path in (ROOT / "kernels").glob("**/*.py"):
-        imported = [
-            name
-            for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, (ast.Import, ast.ImportFrom))
-            for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])
-        ]
-        if any(name.split(".")[0] == "triton" for name in imported):
-            assert path.name == "_triton.py", path
