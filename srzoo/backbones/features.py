@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import timm
 import torch
 from torch import nn
 
@@ -80,8 +81,6 @@ _BUILD_ERRORS = (AssertionError, AttributeError, IndexError, NotImplementedError
 
 
 def _create(name: str, options: dict) -> nn.Module:
-    import timm  # takes a second, and `srzoo list` does without
-
     if not timm.is_model(name):
         raise ValueError(f"timm has no backbone {name!r}{nearest(name, timm.list_models())}")
     try:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import timm
 import torch
 
 from ..weights import read_state_dict
@@ -41,8 +42,6 @@ def load_imagenet_weights(backbone: FeatureBackbone, name: str, source: bool | s
 
 
 def _timm_hub(name: str) -> dict[str, torch.Tensor]:
-    import timm
-
     if not timm.get_pretrained_cfg(name, allow_unregistered=False).has_weights:
         raise RuntimeError(f"timm publishes no weights for {name!r}; pass pretrained_backbone='FILE.safetensors'")
     try:
