@@ -56,25 +56,24 @@ def probe(name: str, output_stride: int | None) -> tuple[dict, int]:
     Raises:
         ValueError: timm has no such backbone, it gives no features, or not at this stride.
     """
-    reasons = []
-    own = None
-    for stride in (8,) if output_stride is None else (output_stride,):
-        for size_options in _SIZE_OPTIONS:
-            for options in ({"output_stride": stride, **size_options}, size_options):
-                try:
-                    with torch.device("meta"):
-                        backbone = FeatureBackbone(name, options).eval()
-                        backbone(torch.empty(1, 3, 2 * _DIVISOR, 3 * _DIVISOR))
-                except _BUILD_ERRORS as error:
-                    if not isinstance(error.__cause__, TypeError):  # not just "unexpected keyword"
-                        reasons.append(str(error).splitlines()[0])
-                    continue
-                own = backbone.strides[-1]
-                if own == stride or output_stride is None:
-                    return options, _divisor(backbone)
+    wanted = 8 if output_stride is None else output_stride
+    own, reason = None, f"timm's {name!r} gives no feature maps; choose another backbone"
+    for size_options in _SIZE_OPTIONS:
+        for options in ({"output_stride": wanted, **size_options}, size_options):
+            try:
+                with torch.device("meta"):
+                    backbone = FeatureBackbone(name, options).eval()
+                    backbone(torch.empty(1, 3, 2 * _DIVISOR, 3 * _DIVISOR))
+            except _BUILD_ERRORS as error:
+                if not isinstance(error.__cause__, TypeError):  # more than an option that this backbone lacks
+                    reason = str(error).splitlines()[0]
+                continue
+            own = backbone.strides[-1]
+            if own == wanted or output_stride is None:
+                return options, _divisor(backbone)
     if own is not None:
         raise ValueError(f"{name!r} has output stride {own}, which timm cannot change to {output_stride}; pass {own}")
-    raise ValueError(reasons[0] if reasons else f"timm's {name!r} gives no feature maps; choose another backbone")
+    raise ValueError(reason)
 
 
 _BUILD_ERRORS = (AssertionError, AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError)

@@ -1,11 +1,10 @@
 """``srzoo::upsample_argmax``: labels at full resolution from logits at the network's."""
 
-import os
-
 import torch
 from torch.utils.flop_counter import register_flop_formula
 
 from ..bilinear import Cells, Part
+from ..launch import interpreted
 from ..layout import accumulation_dtype, check_logits, check_size
 
 _BLOCK = 3 << 17  # elements of a block of cells: 1.5 MB of float32, which stays in the caches
@@ -34,7 +33,7 @@ def _(logits, height, width, align_corners, return_probability):
 
 @_upsample_argmax.register_kernel("cpu")
 def _(logits, height, width, align_corners, return_probability):
-    if os.environ.get("TRITON_INTERPRET") == "1":
+    if interpreted():
         from ._triton import upsample_argmax_triton
 
         return upsample_argmax_triton(logits, height, width, align_corners, return_probability)

@@ -1,11 +1,11 @@
 """``srzoo::upsample_cross_entropy``: the loss at full resolution, and its gradient, from logits at the network's."""
 
 import math
-import os
 
 import torch
 from torch.utils.flop_counter import register_flop_formula
 
+from ..launch import interpreted
 from ..layout import accumulation_dtype, check_logits
 from .cpu import upsample_cross_entropy_cpu
 
@@ -31,7 +31,7 @@ def _upsample_cross_entropy(
 
 @_upsample_cross_entropy.register_kernel("cpu")
 def _(logits, target, *options):
-    if os.environ.get("TRITON_INTERPRET") == "1":
+    if interpreted():
         from ._triton import upsample_cross_entropy_triton
 
         return upsample_cross_entropy_triton(logits, target, *options)
