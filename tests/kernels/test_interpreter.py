@@ -17,7 +17,7 @@ def test_kernels_pass_the_operators_tests(name):
     root = HERE.parents[1]
     paths = os.pathsep.join([str(root), str(root / "kernels"), os.environ.get("PYTHONPATH", "")])
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE / name)],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(HERE / name)],
         check=False,
         env=os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": paths},
         cwd=root,
