@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from .startup import heavy_imports
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="a name with published weights, or a .safetensors file of ours")
@@ -15,13 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..data.camvid import CamVid
+    with heavy_imports():
+        from ..data.camvid import CamVid
+        from ..predict import Segmenter
+        from ..train.evaluation import evaluate
+        from ..train.receipt import make_receipt, write_receipt
 
     dataset = CamVid(options.root, options.split)
-    from ..predict import Segmenter
-    from ..train.evaluation import evaluate
-    from ..train.receipt import make_receipt, write_receipt
-
     segmenter = Segmenter(options.model, options.device)
     matrix = evaluate(segmenter.model, dataset, progress=True)
     receipt = make_receipt(options.model, segmenter.config, dataset, matrix)

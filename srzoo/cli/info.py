@@ -2,6 +2,8 @@
 
 import argparse
 
+from .startup import heavy_imports
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", help="a name from `srzoo list`")
@@ -13,8 +15,10 @@ def run(options: argparse.Namespace) -> int:
     info = model_info(options.name)
     height, width = info.input_size
     rows = [("name", info.name)]
-    if info.parameters is not None:
-        rows.append(("parameters", f"{info.parameters / 1e6:.2f} M"))
+    with heavy_imports():
+        counted = info.parameters
+    if counted is not None:
+        rows.append(("parameters", f"{counted / 1e6:.2f} M"))
         rows.append(("multiply-adds", f"{info.macs / 1e9:.2f} G at {width}x{height}"))
     rows.append(("input", f"short side {info.transform.short_side}, at most {info.transform.max_pixels:,} pixels"))
     rows.append(("classes", ", ".join(info.classes) or "yours: pass num_classes"))

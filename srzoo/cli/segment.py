@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .startup import heavy_imports
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -45,9 +47,10 @@ def run(options: argparse.Namespace) -> int:
         print(f"srzoo: {failure}", file=sys.stderr)
     if not sources:
         return 2
-    from ..predict import Segmenter  # imports torch: only now that there is something to do
+    with heavy_imports():  # only now that there is something to do
+        from ..predict import Segmenter
 
-    segmenter = Segmenter(options.model, options.device)
+        segmenter = Segmenter(options.model, options.device)
     stems = unique_stems(sources)
     failed = len(failures)
     for source in tqdm(sources, disable=True if len(sources) == 1 else None, unit="image"):
