@@ -7,6 +7,7 @@ import sys
 import warnings
 
 from . import evaluate, info, listing, segment, train
+from .messages import one_line
 
 _COMMANDS = {"segment": segment, "list": listing, "info": info, "train": train, "eval": evaluate}
 
@@ -33,11 +34,6 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         print(f"srzoo: {one_line(error)}", file=sys.stderr)
         return 2
-
-
-def one_line(error: Exception) -> str:
-    """The first line of an error's text, or its type where it has none."""
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .messages import one_line
 from .startup import heavy_imports
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
             result = segmenter(source)
             labels, overlay = write_result(result, options.out / stems[source])
         except (ValueError, OSError, MemoryError) as error:
-            text = str(error).splitlines()[0] if str(error) else type(error).__name__
+            text = one_line(error)
             tqdm.write(f"srzoo: {text if source in text else f'{source}: {text}'}", file=sys.stderr)
             failed += 1
             continue
