@@ -7,9 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..backbones import FeatureBackbone
-from ..layers import ReleasedSqueezeReasoning, SqueezeReasoning
-
-CONTEXT_MODULES = {"sr": SqueezeReasoning, "sr_released": ReleasedSqueezeReasoning, "none": None}
+from ..layers import build_context
 
 
 def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int = 3) -> nn.Sequential:
@@ -26,15 +24,10 @@ class ContextHead(nn.Sequential):
     """3x3 convolution, context module, 3x3 convolution; both convolutions give ``channels``."""
 
     def __init__(self, in_channels: int, channels: int, context: str, **context_options):
-        if context not in CONTEXT_MODULES:
-            raise ValueError(f"unknown context module {context!r}; choose one of {', '.join(CONTEXT_MODULES)}")
-        module = CONTEXT_MODULES[context]
-        if module is None and context_options:
-            raise ValueError(f"context={context!r} takes no options, got {', '.join(context_options)}")
         super().__init__(
             OrderedDict(
                 reduce=conv_bn_relu(in_channels, channels),
-                context=module(channels, **context_options) if module else nn.Identity(),
+                context=build_context(context, channels, **context_options),
                 fuse=conv_bn_relu(channels, channels),
             )
         )

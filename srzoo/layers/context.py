@@ -1,0 +1,31 @@
+"""Every context module by the name that ``create_model(..., context=...)`` takes."""
+
+from torch import nn
+
+from .released import ReleasedSqueezeReasoning
+from .squeeze_reasoning import SqueezeReasoning
+
+CONTEXT_MODULES: dict[str, type[nn.Module] | None] = {
+    "sr": SqueezeReasoning,
+    "sr_released": ReleasedSqueezeReasoning,
+    "none": None,
+}
+
+
+def build_context(name: str, channels: int, **options) -> nn.Module:
+    """The context module of that name, ``(N, channels, H, W)`` to the same shape; an identity for "none".
+
+    Args:
+        name: a key of `CONTEXT_MODULES`.
+        channels: of its input and its output.
+        **options: of the module's class, e.g. ``nodes=32`` for "sr".
+
+    Raises:
+        ValueError: no such module, options for "none", or options that the module refuses.
+    """
+    if name not in CONTEXT_MODULES:
+        raise ValueError(f"unknown context module {name!r}; choose one of {', '.join(CONTEXT_MODULES)}")
+    module = CONTEXT_MODULES[name]
+    if module is None and options:
+        raise ValueError(f"context={name!r} takes no options, got {', '.join(options)}")
+    return module(channels, **options) if module else nn.Identity()
