@@ -33,7 +33,7 @@ def create_model(
             ``backbone=`` any timm backbone that has ``features_only``.
         pretrained: load the published weights of this name.
         num_classes: default the dataset's. With ``pretrained`` and another number the classifiers start anew.
-        context: "sr", "sr_released", or "none" for the same model without the block.
+        context: "sr", another of `srzoo.layers.CONTEXT_MODULES`, or "none" for the same model without the block.
         pretrained_backbone: start the backbone from ImageNet: True, or the path of a file in timm's names. Ignored
             nowhere: with ``pretrained`` it is an error, as those weights have a backbone of their own.
         **options: of the architecture, e.g. ``output_stride=16`` or ``nodes=32``; see `srzoo.models.SRNet`.

@@ -35,6 +35,7 @@ def logits_of(model, x):
         ("srnet_lite0_camvid", {"context": "sr_released"}),
         ("srnet_lite0_camvid", {"context": "none"}),
         ("srnet", {"backbone": "resnet18", "num_classes": 5, "channels": 64, "nodes": 8}),
+        ("srnet", {"backbone": "resnet18", "num_classes": 5, "channels": 64, "context": "ema"}),
         ("srnet", {"backbone": "convnext_atto", "num_classes": 5, "channels": 64, "nodes": 8}),
         ("srnet", {"backbone": "hrnet_w18_small", "num_classes": 5, "channels": 64, "nodes": 8}),
     ],

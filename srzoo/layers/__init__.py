@@ -1,7 +1,30 @@
 """Context modules: tensors of ``(N, C, H, W)`` in, the same shape out."""
 
-from .context import CONTEXT_MODULES, build_context
+from .context import CONTEXT_MODULES, PYRAMIDS, build_context
+from .criss_cross import RecurrentCrissCrossAttention
+from .double_attention import DoubleAttention
+from .dual_attention import DualAttention
+from .expectation_maximization import ExpectationMaximizationAttention
+from .generalized_non_local import CompactGeneralizedNonLocal
+from .non_local import NonLocal
+from .pyramids import ASPP, PyramidPooling
 from .released import ReleasedSqueezeReasoning
+from .squeeze_excitation import SqueezeExcitation
 from .squeeze_reasoning import SqueezeReasoning
 
-__all__ = ["CONTEXT_MODULES", "ReleasedSqueezeReasoning", "SqueezeReasoning", "build_context"]
+__all__ = [
+    "ASPP",
+    "CONTEXT_MODULES",
+    "PYRAMIDS",
+    "CompactGeneralizedNonLocal",
+    "DoubleAttention",
+    "DualAttention",
+    "ExpectationMaximizationAttention",
+    "NonLocal",
+    "PyramidPooling",
+    "RecurrentCrissCrossAttention",
+    "ReleasedSqueezeReasoning",
+    "SqueezeExcitation",
+    "SqueezeReasoning",
+    "build_context",
+]

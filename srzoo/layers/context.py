@@ -2,14 +2,32 @@
 
 from torch import nn
 
+from .criss_cross import RecurrentCrissCrossAttention
+from .double_attention import DoubleAttention
+from .dual_attention import DualAttention
+from .expectation_maximization import ExpectationMaximizationAttention
+from .generalized_non_local import CompactGeneralizedNonLocal
+from .non_local import NonLocal
+from .pyramids import ASPP, PyramidPooling
 from .released import ReleasedSqueezeReasoning
+from .squeeze_excitation import SqueezeExcitation
 from .squeeze_reasoning import SqueezeReasoning
 
 CONTEXT_MODULES: dict[str, type[nn.Module] | None] = {
     "sr": SqueezeReasoning,
     "sr_released": ReleasedSqueezeReasoning,
+    "nl": NonLocal,
+    "a2": DoubleAttention,
+    "cgnl": CompactGeneralizedNonLocal,
+    "rcca": RecurrentCrissCrossAttention,
+    "da": DualAttention,
+    "ema": ExpectationMaximizationAttention,
+    "se": SqueezeExcitation,
+    "aspp": ASPP,
+    "psp": PyramidPooling,
     "none": None,
 }
+PYRAMIDS = ("aspp", "psp")  # also take ``out_channels``, so they can stand for a head's convolutions too
 
 
 def build_context(name: str, channels: int, **options) -> nn.Module:
@@ -17,7 +35,7 @@ def build_context(name: str, channels: int, **options) -> nn.Module:
 
     Args:
         name: a key of `CONTEXT_MODULES`.
-        channels: of its input and its output.
+        channels: of its input, and of its output unless a pyramid is given ``out_channels``.
         **options: of the module's class, e.g. ``nodes=32`` for "sr".
 
     Raises:

@@ -7,30 +7,26 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..backbones import FeatureBackbone
-from ..layers import build_context
-
-
-def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int = 3) -> nn.Sequential:
-    return nn.Sequential(
-        OrderedDict(
-            conv=nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False),
-            bn=nn.BatchNorm2d(out_channels),
-            relu=nn.ReLU(inplace=True),
-        )
-    )
+from ..layers import PYRAMIDS, build_context
+from ..layers.conv import conv_bn_relu
 
 
 class ContextHead(nn.Sequential):
-    """3x3 convolution, context module, 3x3 convolution; both convolutions give ``channels``."""
+    """3x3 convolution, context module, 3x3 convolution; both convolutions give ``channels``.
+
+    A pyramid, "aspp" or "psp", takes the place of all three, as in Table 3: it reduces and fuses by itself.
+    """
 
     def __init__(self, in_channels: int, channels: int, context: str, **context_options):
-        super().__init__(
-            OrderedDict(
+        if context in PYRAMIDS:
+            parts = OrderedDict(context=build_context(context, in_channels, out_channels=channels, **context_options))
+        else:
+            parts = OrderedDict(
                 reduce=conv_bn_relu(in_channels, channels),
                 context=build_context(context, channels, **context_options),
                 fuse=conv_bn_relu(channels, channels),
             )
-        )
+        super().__init__(parts)
 
 
 class LateralDecoder(nn.Module):
@@ -58,14 +54,16 @@ class SRNet(nn.Module):
         num_classes: classes of the logits.
         output_stride: stride of the map that the block works on; the paper's is 8.
         channels: ``D``, the width of the head; the paper's is 512.
-        context: "sr", "sr_released" for the block as the authors published it, or "none" for the head without one.
+        context: "sr", "sr_released" for the block as the authors published it, another of
+            `srzoo.layers.CONTEXT_MODULES`, or "none" for the head without one.
         decoder_strides: strides of finer features to bring in after the head, coarse to fine; the paper has none.
         decoder_channels: width of that decoder.
         multi_grid: dilation multipliers of a ResNet's last stage.
         dropout: before the classifier.
         backbone_options: for ``timm.create_model``, in place of the output stride alone; see `backbones.probe`.
         size_divisor: pad the input on the right and below to a multiple of this, for backbones that need it.
-        **context_options: of the context module: ``nodes``, ``reduction``, ``squeeze``, ``reasoning`` for "sr".
+        **context_options: of the context module: ``nodes``, ``reduction``, ``squeeze``, ``reasoning`` for "sr"; see
+            the classes in `srzoo.layers`.
 
     Shape:
         ``(N, 3, H, W)`` normalised floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; in training at

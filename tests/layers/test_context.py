@@ -1,7 +1,126 @@
+"""What holds for every context module, whatever it computes; each has a file of its own for that."""
+
 import pytest
+import torch
 from torch import nn
 
-from srzoo.layers import SqueezeReasoning, build_context
+from srzoo import create_model
+from srzoo.layers import CONTEXT_MODULES, PYRAMIDS, SqueezeReasoning, build_context
+
+MODULES = [name for name in CONTEXT_MODULES if name != "none"]
+FORMS = [(n, form) for n in MODULES for form in ("forward", "forward_direct") if hasattr(CONTEXT_MODULES[n], form)]
+IDENTITY_AT_FIRST = ["sr", "nl", "a2", "cgnl", "rcca", "da"]
+CHANNELS = 64
+OPTIONS = {"sr_released": {"nodes": 8}}  # 32 nodes would be of one channel each, of which batch 1 has no variance
+
+every_module = pytest.mark.parametrize("name", MODULES)
+
+
+def module_of(name: str) -> nn.Module:
+    """A module past its start, where a zero would hide what is behind it."""
+    torch.manual_seed(0)
+    module = build_context(name, CHANNELS, **OPTIONS.get(name, {}))
+    for parameter in module.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.1)
+    return module
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("size", [(1, 1), (1, 6), (7, 5), (33, 47)])
+@pytest.mark.parametrize(("name", "form"), FORMS)
+def test_shape_stays_at_batch_1(name, form, size, training):
+    x = torch.randn(1, CHANNELS, *size)
+    y = getattr(module_of(name).train(training), form)(x)
+    assert y.shape == x.shape
+    assert y.isfinite().all()
+
+
+@every_module
+def test_gradients_reach_the_input_and_every_parameter(name):
+    module = module_of(name)
+    x = torch.randn(2, CHANNELS, 7, 5, requires_grad=True)
+    (module(x) * torch.randn_like(x)).sum().backward()
+    leaves = {"x": x, **dict(module.named_parameters())}
+    assert [key for key, leaf in leaves.items() if leaf.grad is None or leaf.grad.abs().max() < 1e-7] == []
+
+
+@every_module
+def test_a_corner_reaches_the_other(name):
+    module = module_of(name).eval()
+    x = torch.randn(1, CHANNELS, 9, 8)
+    far = x.clone()
+    far[..., 8, 7] += 3
+    assert (module(far) - module(x))[..., 0, 0].abs().max() > 1e-6
+
+
+@every_module
+def test_channels_last_agrees(name):
+    module = module_of(name).eval()
+    x = torch.randn(2, CHANNELS, 7, 5)
+    torch.testing.assert_close(module(x.to(memory_format=torch.channels_last)), module(x), rtol=1e-4, atol=1e-5)
+
+
+@every_module
+def test_under_autocast(name):
+    module = module_of(name)
+    x = torch.randn(2, CHANNELS, 17, 15)
+    expected = module.eval()(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = module(x.bfloat16())
+        module.train()(x.bfloat16()).float().square().mean().backward()
+    assert (y.float() - expected).norm() / expected.norm() < 2**-6
+    assert all(p.grad.isfinite().all() for p in module.parameters())
+
+
+@pytest.mark.parametrize("training", [True, False])
+@every_module
+def test_compiles_without_a_break_and_at_a_second_size(name, training):
+    module = module_of(name).train(training)
+    compiled = torch.compile(module, fullgraph=True, backend="eager", dynamic=True)
+    for size in ((9, 7), (12, 5)):
+        x = torch.randn(2, CHANNELS, *size)
+        state = {key: value.clone() for key, value in module.state_dict().items()}
+        expected = module(x)
+        after = {key: value.clone() for key, value in module.state_dict().items()}
+        module.load_state_dict(state)
+        torch.testing.assert_close(compiled(x), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(dict(module.state_dict()), after)  # running statistics and EMA's bases
+
+
+@every_module
+def test_exports_with_any_height_and_width(name):
+    module = module_of(name).eval()
+    size = {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
+    program = torch.export.export(module, (torch.randn(2, CHANNELS, 9, 8),), dynamic_shapes=(size,))
+    x = torch.randn(2, CHANNELS, 6, 11)
+    torch.testing.assert_close(program.module()(x), module(x), rtol=1e-4, atol=1e-5)
+
+
+@every_module
+def test_state_dict_makes_an_equal_module(name):
+    module = module_of(name)
+    module(torch.randn(2, CHANNELS, 7, 5))  # moves statistics and bases
+    other = build_context(name, CHANNELS, **OPTIONS.get(name, {}))
+    other.load_state_dict(module.state_dict())
+    x = torch.randn(2, CHANNELS, 7, 5)
+    torch.testing.assert_close(other.eval()(x), module.eval()(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", IDENTITY_AT_FIRST)
+def test_a_new_residual_module_is_the_identity(name):
+    x = torch.randn(2, CHANNELS, 7, 5)
+    torch.testing.assert_close(build_context(name, CHANNELS)(x), x, rtol=0, atol=0)
+
+
+@every_module
+def test_as_part_of_a_model(name):
+    with torch.device("meta"):
+        model = create_model("srnet_r50", num_classes=3, context=name)
+        logits = model(torch.empty(1, 3, 65, 97))
+    assert logits.shape == (1, 3, 65, 97)
+    assert type(model.head.context) is CONTEXT_MODULES[name]
+    assert ("reduce" in dict(model.head.named_children())) == (name not in PYRAMIDS)
 
 
 def test_a_name_gives_its_module_with_its_options():
@@ -14,11 +133,30 @@ def test_a_name_gives_its_module_with_its_options():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("nonlocal", {}, "unknown context module 'nonlocal'; choose one of sr, sr_released, none"),
+        ("nonlocal", {}, "unknown context module 'nonlocal'; choose one of sr, sr_released, nl"),
         ("none", {"nodes": 8}, "context='none' takes no options, got nodes"),
         ("sr", {"nodes": 7}, "64/2 = 32 is not divisible by nodes=7"),
+        ("nl", {"reduction": 7}, "channels=64 is not divisible by reduction=7"),
+        ("a2", {"heads": 5}, "channels=32 is not divisible by heads=5"),
+        ("cgnl", {"groups": 5}, "channels=32 is not divisible by groups=5"),
+        ("cgnl", {"kernel": "gauss"}, "unknown kernel 'gauss'; choose one of dot, rbf"),
+        ("cgnl", {"kernel": "rbf", "order": 0}, "order must be at least 1, got 0"),
+        ("rcca", {"recurrences": 0}, "recurrences must be at least 1, got 0"),
+        ("da", {"reduction": 0}, "channels=64 is not divisible by reduction=0"),
+        ("ema", {"iterations": 0}, "at least 1, got 64, 64, 0"),
+        ("se", {"reduction": 128}, "channels=64 is not divisible by reduction=128"),
+        ("aspp", {"rates": (6, 0)}, r"at least 1, got 64, 64, \(6, 0\)"),
+        ("psp", {"bins": (1, 2, 3)}, "channels=64 is not divisible by number of bins=3"),
+        ("psp", {"bins": ()}, "channels=64 is not divisible by number of bins=0"),
     ],
 )
 def test_errors_say_what_to_pass(name, options, message):
     with pytest.raises(ValueError, match=message):
         build_context(name, 64, **options)
+
+
+@pytest.mark.parametrize("shape", [(2, 64, 8), (2, 63, 8, 8), (2, 64, 0, 8)])
+@pytest.mark.parametrize(("name", "form"), [pair for pair in FORMS if "sr" not in pair[0]])
+def test_input_errors(name, form, shape):
+    with pytest.raises(ValueError, match=r"expected x of shape \(N, 64, H, W\) with H, W >= 1, got \(2, 6"):
+        getattr(build_context(name, 64), form)(torch.zeros(shape))

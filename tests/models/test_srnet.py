@@ -67,7 +67,7 @@ def test_context_none_has_no_block():
 
 
 def test_unknown_context_lists_the_known():
-    with pytest.raises(ValueError, match="unknown context module 'nonlocal'; choose one of sr, sr_released, none"):
+    with pytest.raises(ValueError, match="unknown context module 'nonlocal'; choose one of sr, sr_released, nl, "):
         create_model("srnet", backbone="resnet18", num_classes=5, context="nonlocal")
 
 

@@ -1,0 +1,51 @@
+"""Recurrent criss-cross attention, "rcca"."""
+
+import torch
+
+from .attention import ProjectedContext
+
+
+class RecurrentCrissCrossAttention(ProjectedContext):
+    """Recurrent criss-cross attention of CCNet (Huang et al., 2019, Eq. 1 and 2).
+
+    Each pixel attends to the ``H + W - 1`` pixels of its column and row; a second pass with the same weights brings
+    every pixel to every other. Table 1 of arXiv 2011.03308: computation ``O(C HW (H + W))``, affinity memory
+    ``O(HW (H + W))``. With theta, phi, g and ``W_z`` of ``C/2`` as in the non-local block, which gives Table 3's
+    parameters; CCNet itself has queries and keys of ``C/8`` and no ``W_z``.
+
+    Args:
+        channels: ``C`` of the input and the output.
+        reduction: ``C`` over the width of query, key and value.
+        recurrences: passes with the same weights; CCNet's is 2.
+
+    Shape:
+        ``(N, C, H, W)`` to ``(N, C, H, W)``, ``H, W >= 1``.
+
+    Raises:
+        ValueError: ``channels`` is not divisible by ``reduction``, or ``recurrences`` below 1.
+    """
+
+    def __init__(self, channels: int, reduction: int = 2, recurrences: int = 2):
+        super().__init__(channels, reduction)
+        if recurrences < 1:
+            raise ValueError(f"recurrences must be at least 1, got {recurrences}")
+        self.recurrences = recurrences
+
+    def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        height, width = query.shape[2:]
+        # (N, W, H, R) and (N, H, W, R): the pixels of one column, or of one row, below each other.
+        (q_column, k_column, v_column), (q_row, k_row, v_row) = (
+            [each.permute(order) for each in (query, key, value)] for order in ((0, 3, 2, 1), (0, 2, 3, 1))
+        )
+        itself = torch.eye(height, dtype=torch.bool, device=query.device)  # is in the row already
+        column = (q_column @ k_column.mT).masked_fill(itself, float("-inf")).transpose(1, 2)  # (N, H, W, H)
+        row = q_row @ k_row.mT  # (N, H, W, W)
+        column, row = torch.softmax(torch.cat([column, row], 3), 3).to(value.dtype).split([height, width], 3)
+        from_column = column.transpose(1, 2) @ v_column  # (N, W, H, R)
+        from_row = row @ v_row  # (N, H, W, R)
+        return from_column.permute(0, 3, 2, 1) + from_row.permute(0, 3, 1, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for _ in range(self.recurrences):
+            x = super().forward(x)
+        return x

@@ -1,0 +1,64 @@
+"""Expectation-maximization attention unit, "ema"."""
+
+from collections import OrderedDict
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from .checks import check_map
+from .conv import LenientBatchNorm2d
+
+
+class ExpectationMaximizationAttention(nn.Module):
+    """Expectation-maximization attention unit of EMANet (Li et al., 2019, section 4).
+
+    ``Y = relu(X + BN(W_2 relu(mu Z^T)))``: the pixels of ``W_1 X`` are clustered about ``K`` bases ``mu``, whose
+    responsibilities ``Z = softmax(X^T mu)`` and weighted means are taken in turn, and each pixel is written as a mean
+    of the bases. Computation ``O(C HW K)`` an iteration; arXiv 2011.03308 counts the unit in Table 3 but not in
+    Table 1.
+
+    In training the bases that a batch ends with move those that the next one starts from, by ``1 - momentum``. The
+    gradient runs through the iterations; the authors' code cuts it, which leaves ``W_1`` as it was drawn.
+
+    Args:
+        channels: ``C`` of the input and the output.
+        bases: ``K``.
+        iterations: of expectation and maximization.
+        momentum: of the bases' moving mean.
+
+    Shape:
+        ``(N, C, H, W)`` to ``(N, C, H, W)``, ``H, W >= 1``. The output is not negative.
+
+    Raises:
+        ValueError: ``channels``, ``bases`` or ``iterations`` below 1.
+    """
+
+    def __init__(self, channels: int, bases: int = 64, iterations: int = 3, momentum: float = 0.9):
+        super().__init__()
+        if min(channels, bases, iterations) < 1:
+            raise ValueError(
+                f"channels, bases and iterations must be at least 1, got {channels}, {bases}, {iterations}"
+            )
+        self.channels, self.iterations, self.momentum = channels, iterations, momentum
+        self.reduce = nn.Conv2d(channels, channels, 1)
+        self.project = nn.Sequential(
+            OrderedDict(conv=nn.Conv2d(channels, channels, 1, bias=False), bn=LenientBatchNorm2d(channels))
+        )
+        self.register_buffer("bases", F.normalize(torch.randn(channels, bases), dim=0))
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, bases={self.bases.shape[1]}, iterations={self.iterations}, momentum={self.momentum}"
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        check_map(x, self.channels)
+        pixels = self.reduce(x).flatten(2)  # (N, C, P)
+        bases = self.bases.repeat(x.shape[0], 1, 1)  # (N, C, K), a copy: the buffer changes below
+        for _ in range(self.iterations):
+            belonging = torch.softmax(pixels.mT @ bases, 2)  # (N, P, K)
+            bases = F.normalize(pixels @ (belonging / (belonging.sum(1, keepdim=True) + 1e-6)), dim=1)
+        if self.training:
+            with torch.no_grad():
+                self.bases.lerp_(bases.mean(0).to(self.bases.dtype), 1 - self.momentum)
+        rebuilt = torch.relu(bases @ belonging.mT).unflatten(2, x.shape[2:])
+        return torch.relu(x + self.project(rebuilt))

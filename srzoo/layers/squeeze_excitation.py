@@ -1,0 +1,31 @@
+"""Squeeze-and-Excitation, "se"."""
+
+import torch
+from torchvision import ops
+
+from .checks import check_map, divided
+
+
+class SqueezeExcitation(ops.SqueezeExcitation):
+    """Squeeze-and-Excitation (Hu et al., 2018, Eq. 2 to 4), torchvision's: ``Y = X * sigmoid(W_2 relu(W_1 mean(X)))``.
+
+    Computation ``O(C HW)``; arXiv 2011.03308 counts it in Table 3 but not in Table 1.
+
+    Args:
+        channels: ``C`` of the input and the output.
+        reduction: ``C`` over the width between the two layers; the default is the source's.
+
+    Shape:
+        ``(N, C, H, W)`` to ``(N, C, H, W)``, ``H, W >= 1``.
+
+    Raises:
+        ValueError: ``channels`` is not divisible by ``reduction``.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16):
+        super().__init__(channels, divided(channels, reduction))
+        self.channels = channels
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        check_map(x, self.channels)
+        return super().forward(x)
