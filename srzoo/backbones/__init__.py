@@ -1,6 +1,8 @@
 """Feature extractors: an image in, a list of ``(N, C_i, H / s_i, W / s_i)`` maps out."""
 
-from .dfnet import DFNet  # registers its models in timm
+# dfnet and wider_resnet register their models in timm.
+from .dfnet import DFNet
 from .features import FeatureBackbone, probe
+from .wider_resnet import WiderResNet
 
-__all__ = ["DFNet", "FeatureBackbone", "probe"]
+__all__ = ["DFNet", "FeatureBackbone", "WiderResNet", "probe"]

@@ -59,9 +59,6 @@ class DFNet(StagedNet):
             drop_rate=drop_rate,
             **dd,
         )
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 def _stage(width: int, out: int, depth: int, stride: int, first_dilation: int, dilation: int, dd: dict) -> Stage:

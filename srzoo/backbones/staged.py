@@ -66,10 +66,13 @@ class StagedNet(nn.Module):
         self.in_chans, self.num_classes, self.num_features = in_chans, num_classes, widths[-1]
         self.head = ClassifierHead(widths[-1], num_classes, global_pool, drop_rate, device=device, dtype=dtype)
         self.head_hidden_size = widths[-1] * self.head.global_pool.feat_mult()
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict:
-        blocks = r"^stages\.(\d+)" if coarse else [(r"^stages\.(\d+)\.(\w+)", None), (r"^norm", (99999,))]
+        blocks = r"^stages\.(\d+)" if coarse else [(r"^stages\.(\d+)\.(\d+)", None), (r"^norm", (99999,))]
         return {"stem": r"^stem", "blocks": blocks}
 
     @torch.jit.ignore
