@@ -70,8 +70,10 @@ class AugmentedDataset(Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, position: int) -> tuple[torch.Tensor, torch.Tensor]:
-        image, mask = self.dataset[position % len(self.dataset)]
+    def __getitem__(self, position: int) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """Image, mask and the index of both."""
+        index = position % len(self.dataset)
+        image, mask = self.dataset[index]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(np.random.SeedSequence([self.seed, position]).generate_state(1)[0]))
-            return self.augment(image, mask)
+            return (*self.augment(image, mask), index)

@@ -2,231 +2,244 @@
 
 from __future__ import annotations
 
-import csv
-import dataclasses
 import math
 import time
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
-from timm.optim import param_groups_weight_decay
+from timm.layers import convert_sync_batchnorm
 from timm.utils import ModelEmaV3
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ..data.augment import Augment, AugmentedDataset
 from ..data.camvid import CamVid
 from ..data.labels import IGNORE
 from ..factory import create_model
-from ..files import replacing
 from ..weights import save_model
 from .depthwise import replace_depthwise
 from .evaluation import evaluate
+from .log import line, write_csv, write_tensorboard
 from .losses import SegmentationLoss, class_weights
+from .optimizer import make_optimizer, make_schedule
 from .recipe import Recipe
-from .schedule import poly
+from .run import Interval, Run, read_checkpoint, write_checkpoint
+from .stream import StepBatches
 
-EVALUATE_EVERY = 8  # epochs; a pass over val takes as long as a third of one
+_COUNTED_IMAGES = 500  # enough for the shares of the classes; ADE20K has 20,210 images
 
 
-class EpochSampler(Sampler):
-    """Positions ``epoch * len + index`` in an order drawn from ``(seed, epoch)``, for `AugmentedDataset`."""
+def train(
+    recipe: Recipe,
+    root: str | Path,
+    out: str | Path,
+    workers: int = 1,
+    pretrained_backbone: bool | str = True,
+    checkpoint_seconds: float = 300,
+) -> float:
+    """Train to the end of the recipe; a checkpoint in ``out`` is gone on from, with the same bits on one process.
 
-    def __init__(self, length: int, seed: int):
-        self.length, self.seed, self.epoch = length, seed, 0
+    Under ``accelerate launch`` the recipe's batch is shared between the processes.
 
-    def __len__(self) -> int:
-        return self.length
+    Args:
+        recipe: the protocol.
+        root: folder of the data set.
+        out: gets ``checkpoint.pt`` and, after each epoch, ``log.csv``, ``tensorboard/`` and ``model.safetensors``:
+            the averaged weights, where the recipe has an average.
+        workers: processes that load images, for each process that trains.
+        pretrained_backbone: as in `create_model`.
+        checkpoint_seconds: a checkpoint is written after so long, besides the one at the end of each epoch.
 
-    def __iter__(self):
-        order = torch.randperm(self.length, generator=torch.Generator().manual_seed(self.seed + 1_000_003 * self.epoch))
-        return iter((order + self.epoch * self.length).tolist())
+    Returns:
+        mIoU on val of the model that was kept, after the last step.
+
+    Raises:
+        ValueError: the checkpoint in ``out`` is of another recipe, or recipe, labels and machine do not fit.
+        FloatingPointError: the loss became non-finite; the last checkpoint is kept.
+    """
+    out = Path(out)
+    accelerator = _accelerator(recipe)
+    train_set, val_set = CamVid(root, "train"), CamVid(root, "val")
+    set_seed(recipe.seed)
+    state = read_checkpoint(out, recipe)
+    model = create_model(
+        recipe.model, pretrained_backbone=pretrained_backbone if state is None else False, **recipe.model_options
+    )
+    loss_of = _loss(recipe, train_set, model.num_classes, accelerator.device)
+    trainer = _Trainer(recipe, model, loss_of, train_set, val_set, out, accelerator)
+    if state is not None:
+        trainer.run.load(state)
+        accelerator.print(f"going on from step {trainer.run.step} of {trainer.steps} in {out}")
+    trainer.train(workers, checkpoint_seconds)
+    return trainer.run.history[-1]["miou"]
+
+
+def _accelerator(recipe: Recipe) -> Accelerator:
+    if recipe.precision == "fp16" and not torch.cuda.is_available():
+        raise ValueError("precision='fp16' needs a GPU; use 'bf16' on this machine")
+    AcceleratorState._reset_state()  # else a notebook's second run is held to the first one's precision
+    return Accelerator(mixed_precision=recipe.precision)
+
+
+def _loss(recipe: Recipe, dataset: CamVid, num_classes: int, device: torch.device) -> SegmentationLoss:
+    weights = None
+    if recipe.class_weights:
+        weights = class_weights(label_shares(dataset, num_classes)).to(device)
+    return SegmentationLoss(weights, recipe.lovasz, recipe.dice, recipe.aux, recipe.ohem, recipe.label_smoothing)
 
 
 def label_shares(dataset: CamVid, num_classes: int) -> torch.Tensor:
-    """Share of each class among the labelled pixels."""
+    """Share of each class among the labelled pixels, ``(num_classes,)``, from up to 500 images over the whole split.
+
+    Raises:
+        ValueError: an id is no class.
+    """
     counts = torch.zeros(256, dtype=torch.int64)
-    for index in range(len(dataset)):
+    for index in range(0, len(dataset), math.ceil(len(dataset) / _COUNTED_IMAGES)):
         counts += torch.bincount(torch.from_numpy(dataset[index][1]).flatten(), minlength=256)
     unknown = [i for i in range(num_classes, 256) if counts[i] and i != IGNORE]
     if unknown:
         raise ValueError(
             f"the annotations hold ids {unknown[:5]}, but the model has {num_classes} classes (0..{num_classes - 1})"
         )
-    return counts[:num_classes] / counts[:num_classes].sum()
+    return counts[:num_classes] / counts[:num_classes].sum().clamp(min=1)
 
 
-def parameter_groups(model: torch.nn.Module, recipe: Recipe) -> list[dict]:
-    """AdamW's groups: backbone and head at their rates, norms and biases without weight decay."""
-    groups = []
-    for is_backbone in (True, False):
-        part = torch.nn.ModuleDict({"part": model.backbone}) if is_backbone else _without_backbone(model)
-        rate = recipe.lr * (recipe.backbone_lr_scale if is_backbone else 1.0)
-        groups += [{**group, "lr": rate} for group in param_groups_weight_decay(part, recipe.weight_decay)]
-    return groups
+class _Trainer:
+    """A run with what it works on: the recipe, the data, the processes."""
 
+    def __init__(self, recipe, model, loss_of, train_set, val_set, out, accelerator):
+        self.recipe, self.loss_of, self.train_set, self.val_set = recipe, loss_of, train_set, val_set
+        self.out, self.accelerator = out, accelerator
+        self.steps_per_epoch = max(1, len(train_set) // recipe.batch_size)
+        self.steps = recipe.steps or recipe.epochs * self.steps_per_epoch
+        self.normalize = model.config.transform.normalize
+        if not recipe.aux and getattr(model, "aux_head", None) is not None:
+            model.aux_head.requires_grad_(False)  # else several processes wait for a gradient that never comes
+        model = replace_depthwise(model).to(accelerator.device, memory_format=torch.channels_last)
+        if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
+            model = convert_sync_batchnorm(model)
+        average = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
+        optimizer = make_optimizer(model, recipe)
+        schedule = make_schedule(optimizer, recipe, self.steps, self.steps_per_epoch)
+        self.run = Run(model, average, optimizer, schedule, accelerator.scaler)
+        # The models as they are called: compiled, and wrapped where several processes share the gradient.
+        compiled = torch.compile(model) if recipe.compile else model
+        self.forward, self.optimizer = accelerator.prepare(compiled, optimizer)
 
-def _without_backbone(model: torch.nn.Module) -> torch.nn.ModuleDict:
-    return torch.nn.ModuleDict({name: child for name, child in model.named_children() if name != "backbone" and child})
+    def train(self, workers: int, checkpoint_seconds: float) -> None:
+        run, written = self.run, time.monotonic()
+        if run.step >= self.steps:
+            return
+        self.out.mkdir(parents=True, exist_ok=True)
+        batches = iter(self._loader(workers))
+        is_main = self.accelerator.is_main_process
+        with tqdm(total=self.steps, initial=run.step, unit="step", disable=None if is_main else True) as bar:
+            while run.step < self.steps:
+                loss = self._step(batches)
+                bar.set_postfix(loss=f"{loss:.3f}", **self._last_miou())
+                bar.update()
+                is_epoch = run.step % self.steps_per_epoch == 0 or run.step == self.steps
+                if is_epoch:
+                    self._end_epoch()
+                if is_main and (is_epoch or time.monotonic() - written > checkpoint_seconds):
+                    self._save(is_epoch)
+                    written = time.monotonic()
 
-
-@dataclass
-class Run:
-    """Everything that a stopped run needs to go on: what `state` holds is all there is."""
-
-    model: torch.nn.Module
-    average: ModelEmaV3
-    optimizer: torch.optim.Optimizer
-    schedule: torch.optim.lr_scheduler.LambdaLR
-    history: list[dict]
-
-    @property
-    def epoch(self) -> int:
-        """Epochs done."""
-        return len(self.history)
-
-    def state(self, recipe: Recipe) -> dict:
-        return {
-            "recipe": dataclasses.asdict(recipe),
-            "model": self.model.state_dict(),
-            "average": self.average.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "history": self.history,
-            "rng": torch.get_rng_state(),
-        }
-
-    def load(self, state: dict) -> None:
-        self.model.load_state_dict(state["model"])
-        self.average.module.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.history = state["history"]
-        torch.set_rng_state(state["rng"])
-
-
-def train(
-    recipe: Recipe, root: str | Path, out: str | Path, workers: int = 1, pretrained_backbone: bool | str = True
-) -> float:
-    """Train to the end of the recipe; a checkpoint in ``out`` is gone on from.
-
-    Args:
-        recipe: the protocol.
-        root: folder of the data set.
-        out: gets ``checkpoint.pt``, ``log.csv`` and ``model.safetensors`` (the averaged weights) after each epoch.
-        workers: processes that load images.
-        pretrained_backbone: as in `create_model`.
-
-    Returns:
-        mIoU of the averaged weights on val, after the last epoch.
-
-    Raises:
-        ValueError: the checkpoint in ``out`` is of another recipe, or the labels do not fit the model.
-        FloatingPointError: the loss became non-finite; the last checkpoint is kept.
-    """
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    accelerator = Accelerator(mixed_precision=recipe.precision)
-    set_seed(recipe.seed)
-    train_set, val_set = CamVid(root, "train"), CamVid(root, "val")
-    checkpoint = _read_checkpoint(out, recipe)
-    model = create_model(recipe.model, pretrained_backbone=pretrained_backbone if checkpoint is None else False)
-    model = replace_depthwise(model).to(accelerator.device, memory_format=torch.channels_last)
-    weights = class_weights(label_shares(train_set, model.num_classes)).to(accelerator.device)
-    loss_of = SegmentationLoss(weights, recipe.lovasz, recipe.aux)
-    sampler = EpochSampler(len(train_set), recipe.seed)
-    loader = accelerator.prepare(_loader(train_set, sampler, recipe, workers))
-    run = _start(model, recipe, len(loader))
-    if checkpoint is not None:
-        run.load(checkpoint)
-        accelerator.print(f"going on from epoch {run.epoch} of {recipe.epochs} in {out}")
-    model, run.optimizer = accelerator.prepare(model, run.optimizer)
-    while run.epoch < recipe.epochs:
-        began = time.monotonic()
-        sampler.epoch = run.epoch
-        loss = _train_epoch(run, model, loader, loss_of, accelerator, recipe)
-        seconds = time.monotonic() - began
-        done = run.epoch + 1
-        is_evaluated = done == recipe.epochs or done % EVALUATE_EVERY == 0
-        miou = evaluate(run.average.module, val_set).mean_iou() if is_evaluated else float("nan")
-        run.history.append({"epoch": done, "loss": loss, "miou": miou, "seconds": seconds})
-        if accelerator.is_main_process:
-            _save(run, recipe, out)
-        accelerator.print(f"epoch {done}: loss {loss:.4f}, val mIoU {miou:.4f}, {seconds:.0f} s", flush=True)
-    return run.history[-1]["miou"]
-
-
-def _loader(train_set: CamVid, sampler: EpochSampler, recipe: Recipe, workers: int) -> DataLoader:
-    return DataLoader(
-        AugmentedDataset(train_set, Augment(recipe.crop, recipe.scale), recipe.seed),
-        recipe.batch_size,
-        sampler=sampler,
-        drop_last=len(train_set) > recipe.batch_size,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        prefetch_factor=8 if workers else None,
-    )
-
-
-def _start(model: torch.nn.Module, recipe: Recipe, steps_per_epoch: int) -> Run:
-    """A run at its first step."""
-    optimizer = torch.optim.AdamW(parameter_groups(model, recipe))
-    total, warmup = recipe.epochs * steps_per_epoch, round(recipe.warmup_epochs * steps_per_epoch)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: poly(step, total, warmup, recipe.power))
-    return Run(model, ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True), optimizer, schedule, [])
-
-
-def _train_epoch(
-    run: Run, model: torch.nn.Module, loader, loss_of: SegmentationLoss, accelerator: Accelerator, recipe: Recipe
-) -> float:
-    """One pass over the loader; returns the mean loss. ``model`` is ``run.model`` as Accelerate wraps it."""
-    model.train()
-    normalize = run.model.config.transform.normalize
-    bar = tqdm(loader, desc=f"epoch {run.epoch + 1}/{recipe.epochs}", unit="step", leave=False, disable=None)
-    losses = []
-    for images, target in bar:
-        x = normalize(images).contiguous(memory_format=torch.channels_last)
-        logits, aux = model(x, return_aux=True, upsample=False)
-        loss = loss_of(logits, aux, target)
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
-            raise FloatingPointError(
-                f"loss {losses[-1]} in epoch {run.epoch + 1}, step {len(losses)}, at learning rate "
-                f"{run.schedule.get_last_lr()[-1]:.2e}; the checkpoint is the last epoch's, try a lower rate"
-            )
-        run.optimizer.zero_grad()
-        accelerator.backward(loss)
-        run.optimizer.step()
-        run.schedule.step()
-        run.average.update(run.model, step=run.epoch * len(loader) + len(losses) - 1)
-        bar.set_postfix(loss=f"{losses[-1]:.3f}")
-    return sum(losses) / len(losses)
-
-
-def _save(run: Run, recipe: Recipe, out: Path) -> None:
-    """Write the model, the log and, last, the checkpoint, each whole or not at all."""
-    save_model(run.average.module, out / "model.safetensors")
-    with replacing(out / "log.csv") as partial, partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, run.history[0])
-        writer.writeheader()
-        writer.writerows(run.history)
-    with replacing(out / "checkpoint.pt") as partial:
-        torch.save(run.state(recipe), partial)
-
-
-def _read_checkpoint(out: Path, recipe: Recipe) -> dict | None:
-    path = out / "checkpoint.pt"
-    if not path.is_file():
-        return None
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    wanted = dataclasses.asdict(recipe)
-    changed = [key for key in wanted if checkpoint["recipe"].get(key) != wanted[key]]
-    if changed:
-        raise ValueError(
-            f"{path} was made with {changed[0]}={checkpoint['recipe'].get(changed[0])!r}, the recipe has "
-            f"{wanted[changed[0]]!r}; give another output folder, or the recipe it was made with"
+    def _loader(self, workers: int) -> DataLoader:
+        recipe, accelerator = self.recipe, self.accelerator
+        dataset = AugmentedDataset(self.train_set, Augment(recipe.crop, recipe.scale), recipe.seed)
+        batches = StepBatches(
+            len(dataset),
+            recipe.batch_size,
+            recipe.accumulate,
+            range(self.run.step, self.steps),
+            recipe.seed,
+            accelerator.process_index,
+            accelerator.num_processes,
         )
-    return checkpoint
+        return DataLoader(
+            dataset,
+            batch_sampler=batches,
+            num_workers=workers,
+            prefetch_factor=8 if workers else None,
+            pin_memory=accelerator.device.type == "cuda",
+            generator=torch.Generator(),  # of its own: the default one's draws would differ after a stop
+        )
+
+    def _step(self, batches) -> float:
+        """One optimiser step; returns its loss."""
+        began, recipe, run, total = time.monotonic(), self.recipe, self.run, 0.0
+        self.forward.train()
+        for part in range(recipe.accumulate):
+            asked = time.monotonic()
+            images, target, index = next(batches)
+            run.interval.wait_seconds += time.monotonic() - asked
+            is_last = part == recipe.accumulate - 1
+            with nullcontext() if is_last else self.accelerator.no_sync(self.forward):
+                loss = self._loss(images, target)
+                value = loss.item()
+                if not math.isfinite(value):
+                    raise FloatingPointError(self._blown_up(value, index))
+                self.accelerator.backward(loss / recipe.accumulate)
+            total += value / recipe.accumulate
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        run.schedule.step()
+        if run.average is not None:
+            run.average.update(run.model, step=run.step)
+        run.step += 1
+        run.interval.loss += total
+        run.interval.steps += 1
+        run.interval.seconds += time.monotonic() - began
+        return total
+
+    def _loss(self, images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        device = self.accelerator.device
+        x = self.normalize(images.to(device, non_blocking=True)).contiguous(memory_format=torch.channels_last)
+        out = self.forward(x, return_aux=self.recipe.aux > 0, upsample=False)
+        logits, aux = out if self.recipe.aux else (out, None)
+        return self.loss_of(logits, aux, target.to(device, non_blocking=True))
+
+    def _blown_up(self, value: float, index: torch.Tensor) -> str:
+        names = ", ".join(Path(self.train_set.images[i]).name for i in index.tolist()[:4])
+        more = f" and {len(index) - 4} more" if len(index) > 4 else ""
+        return (
+            f"loss {value} in step {self.run.step + 1} of {self.steps}, on {names}{more}, at learning rate "
+            f"{self.run.schedule.get_last_lr()[-1]:.2e}; the checkpoint is from before it, try a lower rate"
+        )
+
+    def _last_miou(self) -> dict[str, str]:
+        measured = [row["miou"] for row in self.run.history if row["miou"] is not None]
+        return {"mIoU": f"{measured[-1]:.2%}"} if measured else {}
+
+    def _end_epoch(self) -> None:
+        """Evaluate where it is due, and add a row to the history."""
+        run, interval = self.run, self.run.interval
+        epoch = math.ceil(run.step / self.steps_per_epoch)
+        is_due = run.step == self.steps or epoch % self.recipe.evaluate_every == 0
+        row = {
+            "step": run.step,
+            "epoch": epoch,
+            "loss": interval.loss / interval.steps,
+            "miou": evaluate(run.result, self.val_set).mean_iou() if is_due else None,
+            "lr": run.schedule.get_last_lr()[-1],
+            "seconds": interval.seconds,
+            "data_wait": interval.wait_seconds / interval.seconds,
+        }
+        run.history.append(row)
+        run.interval = Interval()
+        if self.accelerator.is_main_process:
+            tqdm.write(line(row, math.ceil(self.steps / self.steps_per_epoch)))
+
+    def _save(self, is_epoch: bool) -> None:
+        """Last of all the checkpoint: what it says is done has been written."""
+        if is_epoch:
+            save_model(self.run.result, self.out / "model.safetensors")
+            write_csv(self.run.history, self.out / "log.csv")
+            write_tensorboard(self.run.history[-1], self.out / "tensorboard")
+        write_checkpoint(self.run, self.recipe, self.out)

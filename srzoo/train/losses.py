@@ -37,28 +37,60 @@ def lovasz_softmax(logits: torch.Tensor, target: torch.Tensor, ignore_index: int
     return (errors * jaccard).sum(1).mean()
 
 
-class SegmentationLoss:
-    """Weighted cross-entropy at full resolution, Lovasz-Softmax at the head's, cross-entropy of the auxiliary head.
+def dice(logits: torch.Tensor, target: torch.Tensor, ignore_index: int = IGNORE) -> torch.Tensor:
+    """Soft Dice (Milletari et al., 2016, with plain sums below), over the batch's pixels and the classes in it.
 
-    Attributes:
-        class_weights: ``(K,)``.
-        lovasz, aux: weights of those terms.
+    Args:
+        logits: ``(N, K, H, W)``.
+        target: ``(N, H, W)`` class ids.
+
+    Returns:
+        A scalar in 0..1; zero, with a gradient of zero, where no pixel has a class.
+    """
+    probabilities = logits.float().softmax(1)
+    truth = F.one_hot(target.where(target != ignore_index, logits.shape[1]), logits.shape[1] + 1)[..., :-1]
+    truth = truth.movedim(-1, 1).float()
+    probabilities = probabilities * truth.sum(1, keepdim=True)  # not where the target is ignored
+    hit, total = (probabilities * truth).sum((0, 2, 3)), (probabilities + truth).sum((0, 2, 3))
+    present = truth.sum((0, 2, 3)) > 0
+    return ((1 - 2 * hit / total.clamp(min=1e-6)) * present).sum() / present.sum().clamp(min=1)
+
+
+class SegmentationLoss:
+    """Cross-entropy at full resolution, Lovasz-Softmax and Dice at the head's, cross-entropy of the auxiliary head.
+
+    Args:
+        class_weights: ``(K,)`` or None, for the cross-entropies.
+        lovasz, dice, aux: weights of those terms.
+        ohem: ``(threshold, min_kept)`` for the main cross-entropy, or None.
+        label_smoothing: for the cross-entropies.
     """
 
-    def __init__(self, class_weights: torch.Tensor, lovasz: float, aux: float):
-        self.class_weights, self.lovasz, self.aux = class_weights, lovasz, aux
+    def __init__(
+        self,
+        class_weights: torch.Tensor | None = None,
+        lovasz: float = 0.0,
+        dice: float = 0.0,
+        aux: float = 0.0,
+        ohem: tuple[float, int] | None = None,
+        label_smoothing: float = 0.0,
+    ):
+        self.class_weights, self.lovasz, self.dice, self.aux = class_weights, lovasz, dice, aux
+        self.ohem, self.label_smoothing = ohem, label_smoothing
 
-    def __call__(self, logits: torch.Tensor, aux_logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    def __call__(self, logits: torch.Tensor, aux_logits: torch.Tensor | None, target: torch.Tensor) -> torch.Tensor:
         """Loss of logits at any resolution against ``(N, H, W)`` targets."""
-        loss = self._cross_entropy(logits, target)
+        loss = self._cross_entropy(logits, target, self.ohem)
         if self.aux:
             loss = loss + self.aux * self._cross_entropy(aux_logits, _nearest(target, aux_logits))
         if self.lovasz:
             loss = loss + self.lovasz * lovasz_softmax(logits, _nearest(target, logits))
+        if self.dice:
+            loss = loss + self.dice * dice(logits, _nearest(target, logits))
         return loss
 
-    def _cross_entropy(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return upsample_cross_entropy(logits, target, IGNORE, self.class_weights)
+    def _cross_entropy(self, logits: torch.Tensor, target: torch.Tensor, ohem=None) -> torch.Tensor:
+        return upsample_cross_entropy(logits, target, IGNORE, self.class_weights, self.label_smoothing, ohem)
 
 
 def _nearest(target: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
@@ -16,39 +16,79 @@ class Recipe:
 
     Attributes:
         model: name for `create_model`; its backbone starts from ImageNet.
-        epochs, batch_size: length of the run.
+        batch_size: images of a step, over all processes.
         crop, scale: square crop and the range of the random resize factor before it.
-        lr, backbone_lr_scale, weight_decay: AdamW; norms and biases are not decayed.
+        lr, backbone_lr_scale: learning rate of the head, and the backbone's share of it.
+        epochs, steps: length of the run, one of the two. An epoch has ``images // batch_size`` steps.
+        model_options: keyword arguments for `create_model`.
+        optimizer: "adamw" or "sgd", with ``momentum`` for the latter.
+        weight_decay: norms and biases are not decayed.
         warmup_epochs, power: linear warm-up, then poly.
-        lovasz, aux: weights of Lovasz-Softmax and of the auxiliary cross-entropy.
-        ema_decay: of the averaged weights, which are the ones evaluated and kept.
-        precision: "bf16" or "no", as Accelerate names them.
+        class_weights: weight the cross-entropies by the rarity of the classes.
+        ohem: ``(threshold, min_kept)`` of the main cross-entropy, see `srzoo_kernels.upsample_cross_entropy`.
+        label_smoothing: of the cross-entropies.
+        lovasz, dice, aux: weights of Lovasz-Softmax, of Dice and of the auxiliary cross-entropy.
+        ema_decay: of the averaged weights, which are the ones evaluated and kept; 0 for none.
+        precision: "bf16", "fp16" or "no", as Accelerate names them.
+        accumulate: parts of a batch that are computed one after the other, to save memory.
+        compile: put the model under ``torch.compile``.
+        evaluate_every: epochs between two passes over val.
         seed: of initialisation, order and augmentation.
     """
 
     model: str
-    epochs: int
     batch_size: int
     crop: int
     scale: tuple[float, float]
     lr: float
+    epochs: int | None = None
+    steps: int | None = None
+    model_options: dict = field(default_factory=dict)
+    optimizer: str = "adamw"
+    momentum: float = 0.9
     backbone_lr_scale: float = 1.0
     weight_decay: float = 0.01
     warmup_epochs: float = 1.0
     power: float = 0.9
+    class_weights: bool = True
+    ohem: tuple[float, int] | None = None
+    label_smoothing: float = 0.0
     lovasz: float = 0.5
+    dice: float = 0.0
     aux: float = 0.4
     ema_decay: float = 0.995
     precision: str = "bf16"
+    accumulate: int = 1
+    compile: bool = False
+    evaluate_every: int = 8
     seed: int = 0
 
     def __post_init__(self):
-        self.scale = tuple(self.scale)
-        for name in ("epochs", "batch_size", "crop"):
-            if getattr(self, name) < 1:
+        for item in dataclasses.fields(self):
+            if item.type == "float":  # YAML reads 1e-3 as text
+                setattr(self, item.name, _number(item.name, getattr(self, item.name)))
+        self.scale = tuple(_number("scale", value) for value in self.scale)
+        self.ohem = None if self.ohem is None else tuple(self.ohem)
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError(f"recipe: give epochs or steps, one of the two; got {self.epochs} and {self.steps}")
+        for name in ("epochs", "steps", "batch_size", "crop", "accumulate", "evaluate_every"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"recipe: {name} must be at least 1, got {getattr(self, name)}")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"recipe: scale must be 0 < low <= high, got {self.scale}")
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"recipe: {name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+
+
+def _number(name: str, value) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"recipe: {name} must be a number, got {value!r}") from None
+
+
+_CHOICES = {"optimizer": ("adamw", "sgd"), "precision": ("bf16", "fp16", "no")}
 
 
 def list_recipes() -> list[str]:

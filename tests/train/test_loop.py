@@ -1,59 +1,129 @@
 import csv
 import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 import srzoo
-from srzoo.train import loop
+from srzoo.train import run as run_module
+from srzoo.train.loop import train
 from srzoo.train.recipe import Recipe
 
-RECIPE = Recipe("srnet_lite0_camvid", epochs=3, batch_size=2, crop=64, scale=(0.3, 0.6), lr=2e-3, precision="no")
+RECIPE = Recipe(
+    "srnet",
+    batch_size=2,
+    crop=64,
+    scale=(0.3, 0.6),
+    lr=2e-3,
+    epochs=3,
+    precision="no",
+    evaluate_every=2,
+    model_options={"backbone": "test_efficientnet", "num_classes": 11, "channels": 32, "output_stride": 16},
+)
 
 
 def run(root, out, recipe=RECIPE, **options):
-    return loop.train(recipe, root, out, workers=0, **options)
+    return train(recipe, root, out, workers=0, pretrained_backbone=False, **options)
+
+
+def same_weights(*folders: Path) -> bool:
+    first, second = (load_file(folder / "model.safetensors") for folder in folders)
+    return all(torch.equal(first[key], second[key]) for key in first)
 
 
 def test_training_learns_and_writes_a_model_that_loads(small_camvid, tmp_path):
-    recipe = dataclasses.replace(RECIPE, epochs=12)
+    recipe = dataclasses.replace(RECIPE, epochs=30, lr=5e-3, scale=(0.3, 0.3), evaluate_every=15)
     run(small_camvid, tmp_path / "run", recipe)
     with (tmp_path / "run" / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     losses = [float(row["loss"]) for row in rows]
-    assert len(rows) == 12
-    assert losses[-1] < 0.85 * losses[0]
-    model = srzoo.load_model(tmp_path / "run" / "model.safetensors")
-    assert model.config.classes[3] == "road"
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
-        "checkpoint.pt",
-        "log.csv",
-        "model.safetensors",
-    ]
+    assert len(rows) == 30
+    assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
+    assert [bool(row["miou"]) for row in rows] == [epoch in (15, 30) for epoch in range(1, 31)]
+    assert all(0 <= float(row["data_wait"]) <= 1 for row in rows)
+    assert srzoo.load_model(tmp_path / "run" / "model.safetensors").num_classes == 11
+    names = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert names == ["checkpoint.pt", "log.csv", "model.safetensors", "tensorboard"]
 
 
-def test_a_run_killed_before_its_checkpoint_ends_with_the_same_bits(small_camvid, tmp_path, monkeypatch):
-    run(small_camvid, tmp_path / "whole")
+@pytest.mark.parametrize("stopped_at", [1, 2, 5])
+def test_a_run_stopped_at_any_step_ends_with_the_same_bits(small_camvid, tmp_path, monkeypatch, stopped_at):
+    """Two images and a batch of 1: an epoch has two steps, and a checkpoint follows each step."""
+    recipe = dataclasses.replace(RECIPE, batch_size=1)
+    run(small_camvid, tmp_path / "whole", recipe)
     save = torch.save
 
     class Killed(BaseException):
         pass
 
-    def stop_in_the_second_epoch(state, path):
+    def stop(state, path):
         path.write_bytes(b"half")
-        if len(state["history"]) == 2:
+        if state["step"] == stopped_at + 1:
             raise Killed
         save(state, path)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(torch, "save", stop_in_the_second_epoch)
-        run(small_camvid, tmp_path / "stopped")
-    run(small_camvid, tmp_path / "stopped")
-    whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "stopped"))
-    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
-    logs = [(tmp_path / name / "log.csv").read_text().splitlines() for name in ("whole", "stopped")]
-    assert len(logs[0]) == len(logs[1]) == 1 + RECIPE.epochs
+        patch.setattr(torch, "save", stop)
+        run(small_camvid, tmp_path / "stopped", recipe, checkpoint_seconds=0)
+    assert torch.load(tmp_path / "stopped" / "checkpoint.pt", weights_only=True)["step"] == stopped_at
+    run(small_camvid, tmp_path / "stopped", recipe)
+    assert same_weights(tmp_path / "whole", tmp_path / "stopped")
+    whole, stopped = (untimed_rows(tmp_path / name / "log.csv") for name in ("whole", "stopped"))
+    assert whole == stopped
+
+
+def untimed_rows(path: Path) -> list[dict]:
+    return [{k: v for k, v in row.items() if k not in ("seconds", "data_wait")} for row in csv.DictReader(path.open())]
+
+
+@pytest.mark.slow
+def test_kill_minus_9(small_camvid, tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "model: srnet_lite0_camvid\nepochs: 40\nbatch_size: 2\ncrop: 64\nscale: [0.3, 0.6]\nlr: 2e-3\nprecision: 'no'\n"
+    )
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "kernels")])}
+
+    def start(name):
+        return subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "srzoo",
+                "train",
+                f"--recipe={recipe}",
+                f"--data.root={small_camvid}",
+                "--out",
+                name,
+            ],
+            env=environment,
+            cwd=tmp_path,
+        )
+
+    assert start("whole").wait(300) == 0
+    for _ in range(3):
+        process = start("killed")
+        size = 0
+        for _ in range(3):  # three checkpoints later
+            while (now := _modified(tmp_path / "killed" / "checkpoint.pt")) == size and process.poll() is None:
+                time.sleep(0.05)
+            size = now
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert start("killed").wait(300) == 0
+    assert same_weights(tmp_path / "whole", tmp_path / "killed")
+
+
+def _modified(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def test_a_finished_run_is_left_as_it_is(small_camvid, tmp_path):
@@ -70,9 +140,29 @@ def test_a_checkpoint_of_another_recipe_is_refused(small_camvid, tmp_path):
         run(small_camvid, tmp_path / "run", dataclasses.replace(RECIPE, epochs=1, lr=0.1))
 
 
+def test_a_damaged_checkpoint_is_named(small_camvid, tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"no such thing")
+    with pytest.raises(ValueError, match=r"checkpoint.pt is no checkpoint of a run; give another output folder"):
+        run(small_camvid, tmp_path)
+
+
 def test_a_loss_that_blows_up_stops_with_the_facts(small_camvid, tmp_path):
-    with pytest.raises(FloatingPointError, match=r"loss (nan|inf) in epoch \d, step 1, at learning rate"):
-        run(small_camvid, tmp_path / "run", dataclasses.replace(RECIPE, lr=1e30, epochs=5))
+    recipe = dataclasses.replace(RECIPE, lr=1e30, epochs=5, warmup_epochs=0)
+    with pytest.raises(FloatingPointError, match=r"loss (nan|inf) in step 2 of 5, on \w+.png, \w+.png, at learning"):
+        run(small_camvid, tmp_path / "run", recipe, checkpoint_seconds=1e9)
+
+
+def test_weights_that_are_not_finite_are_never_kept(small_camvid, tmp_path, monkeypatch):
+    recipe = dataclasses.replace(RECIPE, epochs=1)
+    run(small_camvid, tmp_path / "run", recipe)
+    before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
+    model = torch.nn.Linear(2, 2)
+    model.weight.data[0, 0] = float("nan")
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    broken = run_module.Run(model, None, optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1))
+    with pytest.raises(FloatingPointError, match="weight is not finite after step 0, at learning rate 1.00e-01"):
+        run_module.write_checkpoint(broken, recipe, tmp_path / "run")
+    assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
 
 
 def test_labels_beyond_the_classes(small_camvid, tmp_path, monkeypatch):
@@ -81,6 +171,38 @@ def test_labels_beyond_the_classes(small_camvid, tmp_path, monkeypatch):
         run(small_camvid, tmp_path / "run")
 
 
-def test_batch_1_with_a_crop_larger_than_the_image(small_camvid, tmp_path):
-    run(small_camvid, tmp_path / "run", dataclasses.replace(RECIPE, batch_size=1, epochs=1, crop=96, scale=(0.1, 0.2)))
-    assert (tmp_path / "run" / "model.safetensors").is_file()
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_size": 1, "crop": 96, "scale": (0.1, 0.2)},  # an image smaller than the crop
+        {"batch_size": 3},  # more than there are images
+        {"batch_size": 4, "accumulate": 2},
+        {"optimizer": "sgd", "lr": 1e-2, "ema_decay": 0, "aux": 0, "ohem": (0.7, 100), "class_weights": False},
+        {"epochs": None, "steps": 2, "precision": "bf16", "dice": 0.5, "label_smoothing": 0.1},
+        {"model_options": {**RECIPE.model_options, "context": "none", "dropout": 0}},
+    ],
+    ids=lambda options: "-".join(options),
+)
+def test_choices_of_a_recipe(small_camvid, tmp_path, options):
+    recipe = dataclasses.replace(RECIPE, **{"epochs": 1, **options})
+    assert 0 <= run(small_camvid, tmp_path, recipe) <= 1
+    assert srzoo.load_model(tmp_path / "model.safetensors")
+
+
+def test_a_batch_in_parts_has_the_loss_of_the_whole(small_camvid, tmp_path):
+    """Roughly, as BatchNorm's statistics and the shares of the classes are each part's own."""
+    losses = []
+    for accumulate in (1, 2):
+        options = {**RECIPE.model_options, "dropout": 0}
+        recipe = dataclasses.replace(RECIPE, steps=1, epochs=None, accumulate=accumulate, model_options=options)
+        out = tmp_path / str(accumulate)
+        run(small_camvid, out, recipe)
+        losses.append(float(next(csv.DictReader((out / "log.csv").open()))["loss"]))
+    assert losses[1] == pytest.approx(losses[0], rel=0.15)
+
+
+def test_half_precision_needs_a_gpu(small_camvid, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(ValueError, match="precision='fp16' needs a GPU; use 'bf16'"):
+        run(small_camvid, tmp_path, dataclasses.replace(RECIPE, precision="fp16"))

@@ -1,0 +1,33 @@
+"""What a run says about itself: ``log.csv``, TensorBoard, and one line an epoch."""
+
+import csv
+from pathlib import Path
+
+from ..files import replacing
+
+
+def write_csv(history: list[dict], path: Path) -> None:
+    """All rows, whole or not at all."""
+    with replacing(path) as partial, partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, history[0])
+        writer.writeheader()
+        writer.writerows(history)
+
+
+def write_tensorboard(row: dict, folder: Path) -> None:
+    """Add a row to the events in ``folder``."""
+    from torch.utils.tensorboard import SummaryWriter  # slow to import
+
+    with SummaryWriter(folder) as writer:
+        for name, value in row.items():
+            if name != "step" and value is not None:
+                writer.add_scalar(name, value, row["step"])
+
+
+def line(row: dict, epochs: int) -> str:
+    """A row for people."""
+    miou = "" if row["miou"] is None else f", val mIoU {row['miou']:.4f}"
+    return (
+        f"epoch {row['epoch']} of {epochs}: loss {row['loss']:.4f}{miou}, {row['seconds']:.0f} s "
+        f"({row['data_wait']:.1%} of it waiting for data)"
+    )
