@@ -1,0 +1,126 @@
+"""Table 2 and Table 3 of the paper at our scale: lite0 on CamVid, one budget, several seeds, two kinds of head.
+
+    python bench/ablation.py --data.root PATH [--settings decoder] [--variants none,sr] [--seeds 0 1]
+
+Every variant is trained alike (``PROTOCOL``) and evaluated once on val, after its last step; nothing is chosen on val.
+One row a run is added to ``bench/results/ablation.csv``; runs that have a row are skipped, and one that was stopped
+goes on from its checkpoint. ``--plot`` draws ``bench/results/ablation.png`` from the rows. About 4 minutes a run on one
+core. ``decoder`` is the head of the model that ships (stride 16, a light decoder to stride 4); ``paper`` the paper's
+(stride 8, the block between two 3x3 convolutions, no decoder).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from pathlib import Path
+
+from paired import RESULTS, ROOT, machine
+
+sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
+from srzoo.train.loop import train
+from srzoo.train.recipe import Recipe
+
+CSV, PLOT = RESULTS / "ablation.csv", RESULTS / "ablation.png"
+SETTINGS = {
+    "decoder": {},
+    "paper": {"output_stride": 8, "decoder_strides": ()},
+}
+VARIANTS = {
+    "none": {"context": "none"},
+    **{
+        f"sr {squeeze} {reasoning}": {"context": "sr", "squeeze": squeeze, "reasoning": reasoning}
+        for squeeze in ("average", "hadamard")
+        for reasoning in ("none", "fc", "graph", "attention")
+    },
+    "sr_released": {"context": "sr_released"},
+    **{name: {"context": name} for name in ("se", "nl", "a2", "cgnl", "rcca", "da", "ema", "aspp", "psp")},
+}
+PROTOCOL = {
+    "model": "srnet_lite0_camvid",
+    "epochs": 8,
+    "batch_size": 4,
+    "crop": 256,
+    "scale": (0.5, 1.5),
+    "lr": 1.5e-3,
+    "backbone_lr_scale": 0.4,
+    "ema_decay": 0.99,
+    "evaluate_every": 1000,  # after the last step only
+}
+
+
+def recipe(setting: str, variant: str, seed: int) -> Recipe:
+    return Recipe(**PROTOCOL, seed=seed, model_options={**SETTINGS[setting], **VARIANTS[variant]})
+
+
+def read() -> list[dict[str, str]]:
+    if not CSV.exists():
+        return []
+    with CSV.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def append(row: dict[str, object]) -> None:
+    is_new = not CSV.exists()
+    with CSV.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def run(setting: str, variant: str, seed: int, root: str, out: Path, workers: int) -> None:
+    protocol = recipe(setting, variant, seed)
+    miou = train(protocol, root, out / f"{setting}-{variant.replace(' ', '-')}-{seed}", workers)
+    facts = {key: PROTOCOL[key] for key in ("epochs", "batch_size", "crop")}
+    append({"setting": setting, "variant": variant, "seed": seed, "miou": miou, **facts, **machine("cpu", 1, 1)})
+
+
+def plot() -> None:
+    """Every run as a dot over its variant, against the span of the runs without a block."""
+    import matplotlib.pyplot as plt
+
+    rows = read()
+    settings = [name for name in SETTINGS if any(row["setting"] == name for row in rows)]
+    figure, axes = plt.subplots(1, len(settings), figsize=(5.2 * len(settings), 5.6), squeeze=False, sharey=True)
+    for axis, setting in zip(axes[0], settings, strict=True):
+        values = {
+            v: [100 * float(r["miou"]) for r in rows if (r["setting"], r["variant"]) == (setting, v)] for v in VARIANTS
+        }
+        for place, found in enumerate(values.values()):
+            axis.plot(found, [place] * len(found), "o", color="tab:blue", alpha=0.7)
+        if values["none"]:
+            axis.axvspan(min(values["none"]), max(values["none"]), color="0.85", zorder=0)
+        axis.set_yticks(range(len(VARIANTS)), list(VARIANTS))
+        axis.invert_yaxis()
+        axis.grid(axis="x", color="0.9")
+        axis.set_xlabel("val mIoU, %: one dot a seed")
+        axis.set_title({"decoder": "our head (stride 16, decoder)", "paper": "the paper's head (stride 8)"}[setting])
+    figure.tight_layout()
+    figure.savefig(PLOT, dpi=130)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data.root", dest="root")
+    parser.add_argument("--settings", default=",".join(SETTINGS))
+    parser.add_argument("--variants", default=",".join(VARIANTS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
+    parser.add_argument("--plot", action="store_true")
+    options = parser.parse_args()
+    if options.root:
+        for seed in options.seeds:
+            for setting in options.settings.split(","):
+                for variant in options.variants.split(","):
+                    done = {(row["setting"], row["variant"], int(row["seed"])) for row in read()}
+                    if (setting, variant, seed) not in done:
+                        run(setting, variant, seed, options.root, options.out, options.workers)
+    if options.plot:
+        plot()
+
+
+if __name__ == "__main__":
+    main()
