@@ -70,6 +70,7 @@ def train(
         recipe.model, pretrained_backbone=pretrained_backbone if state is None else False, **recipe.model_options
     )
     loss_of = _loss(recipe, train_set, model.num_classes, accelerator.device)
+    set_seed(recipe.seed, device_specific=True)  # the same weights on every process, but not the same dropout
     trainer = _Trainer(recipe, model, loss_of, train_set, val_set, out, accelerator)
     if state is not None:
         trainer.run.load(state)
@@ -225,7 +226,7 @@ class _Trainer:
         row = {
             "step": run.step,
             "epoch": epoch,
-            "loss": interval.loss / interval.steps,
+            "loss": self._mean_over_processes(interval.loss / interval.steps),
             "miou": evaluate(run.result, self.val_set).mean_iou() if is_due else None,
             "lr": run.schedule.get_last_lr()[-1],
             "seconds": interval.seconds,
@@ -235,6 +236,9 @@ class _Trainer:
         run.interval = Interval()
         if self.accelerator.is_main_process:
             tqdm.write(line(row, math.ceil(self.steps / self.steps_per_epoch)))
+
+    def _mean_over_processes(self, value: float) -> float:
+        return self.accelerator.reduce(torch.tensor(value, device=self.accelerator.device), "mean").item()
 
     def _save(self, is_epoch: bool) -> None:
         """Last of all the checkpoint: what it says is done has been written."""

@@ -84,6 +84,29 @@ def untimed_rows(path: Path) -> list[dict]:
 
 
 @pytest.mark.slow
+def test_two_processes_share_the_batch_and_agree(small_camvid, tmp_path):
+    """Each takes one image of a batch of two; the first loss is the mean of what one process would see."""
+    recipe = dataclasses.replace(RECIPE, model_options={**RECIPE.model_options, "dropout": 0})
+    script = tmp_path / "go.py"
+    script.write_text(
+        "import sys\nfrom srzoo.train.loop import train\nfrom srzoo.train.recipe import Recipe\n"
+        f"recipe = Recipe(**{dataclasses.asdict(recipe)!r})\n"
+        f"train(recipe, {str(small_camvid)!r}, sys.argv[1], workers=0, pretrained_backbone=False)\n"
+    )
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "kernels")])}
+    environment["ACCELERATE_USE_CPU"] = "true"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    done = subprocess.run([*launch, script, "both"], env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("epoch 3 of 3") == 1  # one process speaks
+    assert srzoo.load_model(tmp_path / "both" / "model.safetensors")
+    run(small_camvid, tmp_path / "one", dataclasses.replace(recipe, accumulate=2))
+    both, one = (list(csv.DictReader((tmp_path / name / "log.csv").open())) for name in ("both", "one"))
+    assert float(both[0]["loss"]) == pytest.approx(float(one[0]["loss"]), rel=1e-4)
+
+
+@pytest.mark.slow
 def test_kill_minus_9(small_camvid, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
