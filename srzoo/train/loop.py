@@ -136,7 +136,7 @@ def train(
     model = create_model(recipe.model, pretrained_backbone=pretrained_backbone if checkpoint is None else False)
     model = replace_depthwise(model).to(accelerator.device, memory_format=torch.channels_last)
     weights = class_weights(label_shares(train_set, model.num_classes)).to(accelerator.device)
-    loss_of = SegmentationLoss(weights, recipe.lovasz, recipe.aux)
+    loss_of = SegmentationLoss(weights, recipe.lovasz, recipe.aux, model.config.align_corners)
     sampler = EpochSampler(len(train_set), recipe.seed)
     loader = accelerator.prepare(_loader(train_set, sampler, recipe, workers))
     run = _start(model, recipe, len(loader))

@@ -43,10 +43,11 @@ class SegmentationLoss:
     Attributes:
         class_weights: ``(K,)``.
         lovasz, aux: weights of those terms.
+        align_corners: how the model resizes its logits.
     """
 
-    def __init__(self, class_weights: torch.Tensor, lovasz: float, aux: float):
-        self.class_weights, self.lovasz, self.aux = class_weights, lovasz, aux
+    def __init__(self, class_weights: torch.Tensor, lovasz: float, aux: float, align_corners: bool = False):
+        self.class_weights, self.lovasz, self.aux, self.align_corners = class_weights, lovasz, aux, align_corners
 
     def __call__(self, logits: torch.Tensor, aux_logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Loss of logits at any resolution against ``(N, H, W)`` targets."""
@@ -58,7 +59,7 @@ class SegmentationLoss:
         return loss
 
     def _cross_entropy(self, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        return upsample_cross_entropy(logits, target, IGNORE, self.class_weights)
+        return upsample_cross_entropy(logits, target, IGNORE, self.class_weights, align_corners=self.align_corners)
 
 
 def _nearest(target: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
