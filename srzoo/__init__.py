@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .factory import create_model, load_model
     from .folding import fuse
     from .info import ModelInfo, list_models, model_info
+    from .insertion import insert
     from .predict import Segmentation, Segmenter
     from .weights import save_model
 
@@ -20,6 +21,7 @@ _HOME = {
     "load_model": ".factory",
     "fuse": ".folding",
     "save_model": ".weights",
+    "insert": ".insertion",
     "list_models": ".info",
     "model_info": ".info",
     "ModelInfo": ".info",
@@ -32,6 +34,7 @@ __all__ = [
     "Segmenter",
     "create_model",
     "fuse",
+    "insert",
     "list_models",
     "load_model",
     "model_info",

@@ -27,6 +27,11 @@ class ModelConfig:
     palette: tuple[tuple[int, int, int], ...]
     transform: Transform
 
+    @property
+    def align_corners(self) -> bool:
+        """How the model's logits are resized, as in ``torch.nn.functional.interpolate``."""
+        return self.options.get("align_corners", False)
+
     def to_json(self) -> str:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 

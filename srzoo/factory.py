@@ -15,7 +15,7 @@ from .config import ModelConfig
 from .data.labels import LABEL_SETS
 from .models import SRNet
 from .published import PUBLISHED
-from .weights import read_model_file, read_published
+from .weights import misfit, read_model_file, read_published
 
 
 def create_model(
@@ -121,15 +121,6 @@ def _build(config: ModelConfig) -> nn.Module:
 
 def _load(model: nn.Module, state: dict, origin: str) -> None:
     """Strict loading with a message of one line."""
-    wanted = model.state_dict()
-    problems = [f"lacks {key}" for key in wanted if key not in state]
-    problems += [f"has an unexpected {key}" for key in state if key not in wanted]
-    problems += [
-        f"has {key} of shape {tuple(state[key].shape)} instead of {tuple(value.shape)}"
-        for key, value in wanted.items()
-        if key in state and state[key].shape != value.shape
-    ]
-    if problems:
-        more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
-        raise ValueError(f"the weights of {origin} do not fit this model: the file {problems[0]}{more}")
+    if problem := misfit(state, model.state_dict()):
+        raise ValueError(f"the weights of {origin} do not fit this model: the file {problem}")
     model.load_state_dict(state)

@@ -39,10 +39,12 @@ class Segmentation:
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     _logits: torch.Tensor = field(repr=False)
+    _align_corners: bool = field(default=False, repr=False)
 
     def probabilities(self) -> np.ndarray:
         """``(K, H, W)`` float32 class probabilities; made on demand, as they take ``4 K`` bytes a pixel."""
-        logits = F.interpolate(self._logits, size=self.labels.shape, mode="bilinear", align_corners=False)
+        size = self.labels.shape
+        logits = F.interpolate(self._logits, size=size, mode="bilinear", align_corners=self._align_corners)
         return logits[0].float().softmax(0).cpu().numpy()
 
     def overlay(self, alpha: float = 0.5) -> Image.Image:
@@ -106,8 +108,9 @@ class Segmenter:
     def _segment(self, image: Image.Image) -> Segmentation:
         x = self.config.transform(image).to(self.device, memory_format=torch.channels_last)
         logits = self.model(x, upsample=False)
-        labels = upsample_argmax(logits, (image.height, image.width))[0].cpu().numpy()
-        return Segmentation(image, labels, self.config.classes, self.config.palette, logits)
+        align_corners = self.config.align_corners
+        labels = upsample_argmax(logits, (image.height, image.width), align_corners)[0].cpu().numpy()
+        return Segmentation(image, labels, self.config.classes, self.config.palette, logits, align_corners)
 
 
 def _resolve_device(device: str | torch.device) -> torch.device:

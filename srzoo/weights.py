@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
+import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,38 +101,101 @@ def save_model(model: nn.Module, path: str | Path, dtype: torch.dtype | None = N
         path: the ``.safetensors`` file.
         dtype: storage type of the floating tensors, e.g. ``torch.float16``; default their own.
     """
-    from safetensors.torch import save_file
-
     state = model.state_dict()
     if dtype is not None:
         state = {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
-    with replacing(path) as temporary:
-        save_file(
-            {key: value.contiguous() for key, value in state.items()}, temporary, {_HEADER: model.config.to_json()}
-        )
+    write_state_dict(state, path, {_HEADER: model.config.to_json()})
+
+
+def write_state_dict(state: dict[str, torch.Tensor], path: str | Path, header: dict[str, str] | None = None) -> None:
+    """Write a ``.safetensors`` file, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        with replacing(path) as temporary:
+            save_file({key: value.contiguous() for key, value in state.items()}, temporary, header)
+    except SafetensorError as error:
+        raise OSError(f"cannot write {path} ({error})") from error
 
 
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     """A foreign state dict: ``.safetensors``, or a PyTorch file read without unpickling code.
 
+    In a PyTorch file it may be the entry "state_dict" or "model" of a training snapshot, and its names may begin with
+    the ``module.`` of a data-parallel wrapper.
+
     Raises:
         FileNotFoundError: no such file.
         ValueError: it holds something else than tensors, or cannot be read.
     """
-    import torch
-
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no weights file {path}")
+        raise FileNotFoundError(f"no weights file {path}" + (": it is a folder" if path.is_dir() else ""))
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise ValueError(f"{path} is not a readable file of tensors ({str(error).splitlines()[0]})") from error
-    state = state.get("state_dict", state) if isinstance(state, dict) else state
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    except Exception as error:  # a damaged file can make either reader raise anything
+        raise ValueError(f"{path} is not a readable file of tensors ({_reason(error)})") from error
+    state = content
+    for entry in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(entry), dict):
+            state = content[entry]
+    if not isinstance(state, dict) or not state or not all(map(_is_named_tensor, state.items())):
         raise ValueError(f"{path} holds no state dict of tensors")
+    if all(key.startswith("module.") for key in state):
+        state = {key.removeprefix("module."): value for key, value in state.items()}
     return state
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+def _read_pickle(path: Path) -> object:
+    """The file's objects, made by nothing but PyTorch's list of harmless types and numpy's plain numbers.
+
+    Training snapshots keep a best score beside the tensors, often as a numpy number.
+    """
+    import numpy as np
+    import torch
+
+    scalar = np.float64(0).__reduce__()[0]
+    names = [f"numpy.{package}.multiarray.scalar" for package in ("core", "_core")]
+    numbers = [np.dtype, *{type(np.dtype(code)) for code in "efdbhilqBHILQ?"}, *((scalar, name) for name in names)]
+    with torch.serialization.safe_globals(numbers), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about pickle protocols
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _is_named_tensor(item: tuple[object, object]) -> bool:
+    import torch
+
+    return isinstance(item[0], str) and isinstance(item[1], torch.Tensor)
+
+
+def _reason(error: Exception) -> str:
+    """Why a file could not be read, without PyTorch's advice to read it unsafely."""
+    if found := re.search(r"GLOBAL (\S+)", str(error)):
+        return f"it holds {found[1]}, which could run code when read; save its state dict alone"
+    if isinstance(error, (RuntimeError, OSError)) and str(error):
+        return re.split(r"\. |\n", str(error))[0]
+    return "it is damaged, or something else"
+
+
+def misfit(state: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> str:
+    """What keeps ``state`` from being loaded as ``wanted``: the first problem and the number of others, or nothing."""
+    problems = [f"lacks {key}" for key in wanted if key not in state]
+    problems += [f"has an unexpected {key}" for key in state if key not in wanted]
+    problems += [
+        f"has {key} of shape {tuple(state[key].shape)} instead of {tuple(value.shape)}"
+        for key, value in wanted.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
+    return problems[0] + more if problems else ""

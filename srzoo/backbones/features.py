@@ -19,7 +19,8 @@ class FeatureBackbone(nn.Module):
     Args:
         name: any name that ``timm.create_model`` takes.
         options: for ``timm.create_model``, e.g. ``{"output_stride": 8}``, or as `probe` finds them.
-        multi_grid: dilation multipliers of the last stage's blocks, for ResNets ("Network architecture").
+        multi_grid: dilation multipliers of the last stage's blocks, for ResNets ("Network architecture"). The blocks
+            of the other stages share one dilation then, which timm halves for the first of a dilated stage.
 
     Attributes:
         channels, strides: one number per feature map, shallow to deep.
@@ -99,7 +100,7 @@ def _divisor(backbone: FeatureBackbone) -> int:
 
 
 def _apply_multi_grid(body: nn.Module, name: str, multi_grid: tuple[int, ...]) -> None:
-    """Multiply the dilation of the last stage's 3x3 convolutions by ``multi_grid``, block by block."""
+    """Even out the dilation in each stage, and multiply the last one's by ``multi_grid``, block by block."""
     blocks = getattr(body, "layer4", None)
     if blocks is None or len(blocks) != len(multi_grid):
         found = "none" if blocks is None else len(blocks)
@@ -107,6 +108,7 @@ def _apply_multi_grid(body: nn.Module, name: str, multi_grid: tuple[int, ...]) -
             f"multi_grid={multi_grid} needs {len(multi_grid)} blocks in a ResNet's layer4; {name!r} has {found}"
         )
     # timm gives the first block of a dilated stage half the dilation; the paper's line of work does not.
-    base = blocks[-1].conv2.dilation[0]
-    for block, factor in zip(blocks, multi_grid, strict=True):
-        block.conv2.dilation = block.conv2.padding = (base * factor,) * 2
+    for stage, factors in ((body.layer3, (1,) * len(body.layer3)), (blocks, multi_grid)):
+        base = stage[-1].conv2.dilation[0]
+        for block, factor in zip(stage, factors, strict=True):
+            block.conv2.dilation = block.conv2.padding = (base * factor,) * 2

@@ -6,10 +6,10 @@ import argparse
 import sys
 import warnings
 
-from . import evaluate, info, listing, segment, train
+from . import convert, evaluate, info, listing, segment, train
 from .messages import one_line
 
-_COMMANDS = {"segment": segment, "list": listing, "info": info, "train": train, "eval": evaluate}
+_COMMANDS = {"segment": segment, "list": listing, "info": info, "train": train, "eval": evaluate, "convert": convert}
 
 
 def main(arguments: list[str] | None = None) -> int:

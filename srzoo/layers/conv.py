@@ -19,12 +19,14 @@ class LenientBatchNorm2d(nn.BatchNorm2d):
         return super().forward(x)
 
 
-def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int = 3, dilation: int = 1) -> nn.Sequential:
-    """A convolution that keeps the size, without bias, BatchNorm and ReLU, as ``conv``, ``bn`` and ``relu``."""
+def conv_bn_relu(
+    in_channels: int, out_channels: int, kernel_size: int = 3, dilation: int = 1, bias: bool = False
+) -> nn.Sequential:
+    """A convolution that keeps the size, BatchNorm and ReLU, as ``conv``, ``bn`` and ``relu``."""
     padding = dilation * (kernel_size // 2)
     return nn.Sequential(
         OrderedDict(
-            conv=nn.Conv2d(in_channels, out_channels, kernel_size, padding=padding, dilation=dilation, bias=False),
+            conv=nn.Conv2d(in_channels, out_channels, kernel_size, padding=padding, dilation=dilation, bias=bias),
             bn=LenientBatchNorm2d(out_channels),
             relu=nn.ReLU(inplace=True),
         )

@@ -15,16 +15,17 @@ class ContextHead(nn.Sequential):
     """3x3 convolution, context module, 3x3 convolution; both convolutions give ``channels``.
 
     A pyramid, "aspp" or "psp", takes the place of all three, as in Table 3: it reduces and fuses by itself.
+    ``released`` makes the first a 1x1 convolution alone, and gives the last a bias.
     """
 
-    def __init__(self, in_channels: int, channels: int, context: str, **context_options):
+    def __init__(self, in_channels: int, channels: int, context: str, released: bool = False, **context_options):
         if context in PYRAMIDS:
             parts = OrderedDict(context=build_context(context, in_channels, out_channels=channels, **context_options))
         else:
             parts = OrderedDict(
-                reduce=conv_bn_relu(in_channels, channels),
+                reduce=nn.Conv2d(in_channels, channels, 1) if released else conv_bn_relu(in_channels, channels),
                 context=build_context(context, channels, **context_options),
-                fuse=conv_bn_relu(channels, channels),
+                fuse=conv_bn_relu(channels, channels, bias=released),
             )
         super().__init__(parts)
 
@@ -58,8 +59,12 @@ class SRNet(nn.Module):
             `srzoo.layers.CONTEXT_MODULES`, or "none" for the head without one.
         decoder_strides: strides of finer features to bring in after the head, coarse to fine; the paper has none.
         decoder_channels: width of that decoder.
-        multi_grid: dilation multipliers of a ResNet's last stage.
+        multi_grid: dilation multipliers of a ResNet's last stage; (1, 1, 1) in the released models.
         dropout: before the classifier.
+        align_corners: how the logits are resized to the image, as in ``torch.nn.functional.interpolate``; True in
+            the released models.
+        released_head: the convolutions around the block as in the released models: a 1x1 convolution in place of
+            the first 3x3 with its BatchNorm and ReLU, and biases on the others.
         backbone_options: for ``timm.create_model``, in place of the output stride alone; see `backbones.probe`.
         size_divisor: pad the input on the right and below to a multiple of this, for backbones that need it.
         **context_options: of the context module: ``nodes``, ``reduction``, ``squeeze``, ``reasoning`` for "sr"; see
@@ -81,6 +86,8 @@ class SRNet(nn.Module):
         decoder_channels: int = 64,
         multi_grid: tuple[int, ...] | None = None,
         dropout: float = 0.1,
+        align_corners: bool = False,
+        released_head: bool = False,
         backbone_options: dict | None = None,
         size_divisor: int = 1,
         **context_options,
@@ -90,12 +97,13 @@ class SRNet(nn.Module):
             raise ValueError(f"num_classes must be at least 1, got {num_classes}")
         self.num_classes = num_classes
         self.size_divisor = size_divisor
+        self.align_corners = align_corners
         if backbone_options is None:
             backbone_options = {"output_stride": output_stride}
         self.backbone = FeatureBackbone(backbone, backbone_options, multi_grid)
         widths, strides = self.backbone.channels, self.backbone.strides
         self.output_stride = strides[-1]
-        self.head = ContextHead(widths[-1], channels, context, **context_options)
+        self.head = ContextHead(widths[-1], channels, context, released_head, **context_options)
         self.decoder_levels = [_level_of(stride, strides, backbone) for stride in decoder_strides]
         if decoder_strides:
             self.decoder = LateralDecoder(channels, [widths[i] for i in self.decoder_levels], decoder_channels)
@@ -108,7 +116,7 @@ class SRNet(nn.Module):
         aux_width = widths[-2] // 4
         self.aux_head = nn.Sequential(
             OrderedDict(
-                fuse=conv_bn_relu(widths[-2], aux_width),
+                fuse=conv_bn_relu(widths[-2], aux_width, bias=released_head),
                 dropout=nn.Dropout(dropout),
                 classifier=nn.Conv2d(aux_width, num_classes, 1),
             )
@@ -140,8 +148,8 @@ class SRNet(nn.Module):
         logits = self.classifier(self.dropout(y))
         aux = self.aux_head(features[-2]) if return_aux else None
         if upsample:
-            logits = _resize(logits, x.shape[-2:], size)
-            aux = _resize(aux, x.shape[-2:], size) if return_aux else None
+            logits = self._resize(logits, x.shape[-2:], size)
+            aux = self._resize(aux, x.shape[-2:], size) if return_aux else None
         return (logits, aux) if return_aux else logits
 
     def _pad(self, x: torch.Tensor) -> torch.Tensor:
@@ -152,9 +160,9 @@ class SRNet(nn.Module):
             right = 2 * self.output_stride - width  # else one value per channel, of which there is no variance
         return F.pad(x, (0, right, 0, below)) if right or below else x
 
-
-def _resize(logits: torch.Tensor, size: torch.Size, crop: torch.Size) -> torch.Tensor:
-    return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)[:, :, : crop[0], : crop[1]]
+    def _resize(self, logits: torch.Tensor, size: torch.Size, crop: torch.Size) -> torch.Tensor:
+        full = F.interpolate(logits, size=size, mode="bilinear", align_corners=self.align_corners)
+        return full[:, :, : crop[0], : crop[1]]
 
 
 def _check_image_batch(x: torch.Tensor) -> None:

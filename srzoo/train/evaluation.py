@@ -30,7 +30,7 @@ def evaluate(model: nn.Module, dataset: Iterable, progress: bool = False) -> Con
     samples = (dataset[index] for index in range(len(dataset)))
     for image, ids in tqdm(samples, total=len(dataset), disable=None if progress else True, unit="image", leave=False):
         x = model.config.transform(Image.fromarray(image)).to(device, memory_format=torch.channels_last)
-        labels = upsample_argmax(model(x, upsample=False), ids.shape)
+        labels = upsample_argmax(model(x, upsample=False), ids.shape, model.config.align_corners)
         target = torch.from_numpy(ids)[None]
         matrix.update(labels, torch.where(target == IGNORE, -1, target.long()).to(device))
     model.train(was_training)

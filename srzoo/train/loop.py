@@ -69,7 +69,7 @@ def train(
     model = create_model(
         recipe.model, pretrained_backbone=pretrained_backbone if state is None else False, **recipe.model_options
     )
-    loss_of = _loss(recipe, train_set, model.num_classes, accelerator.device)
+    loss_of = _loss(recipe, train_set, model, accelerator.device)
     set_seed(recipe.seed, device_specific=True)  # the same weights on every process, but not the same dropout
     trainer = _Trainer(recipe, model, loss_of, train_set, val_set, out, accelerator)
     if state is not None:
@@ -86,11 +86,19 @@ def _accelerator(recipe: Recipe) -> Accelerator:
     return Accelerator(mixed_precision=recipe.precision)
 
 
-def _loss(recipe: Recipe, dataset: CamVid, num_classes: int, device: torch.device) -> SegmentationLoss:
+def _loss(recipe: Recipe, dataset: CamVid, model: torch.nn.Module, device: torch.device) -> SegmentationLoss:
     weights = None
     if recipe.class_weights:
-        weights = class_weights(label_shares(dataset, num_classes)).to(device)
-    return SegmentationLoss(weights, recipe.lovasz, recipe.dice, recipe.aux, recipe.ohem, recipe.label_smoothing)
+        weights = class_weights(label_shares(dataset, model.num_classes)).to(device)
+    return SegmentationLoss(
+        weights,
+        recipe.lovasz,
+        recipe.dice,
+        recipe.aux,
+        recipe.ohem,
+        recipe.label_smoothing,
+        model.config.align_corners,
+    )
 
 
 def label_shares(dataset: CamVid, num_classes: int) -> torch.Tensor:

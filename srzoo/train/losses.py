@@ -64,6 +64,7 @@ class SegmentationLoss:
         lovasz, dice, aux: weights of those terms.
         ohem: ``(threshold, min_kept)`` for the main cross-entropy, or None.
         label_smoothing: for the cross-entropies.
+        align_corners: how the model resizes its logits.
     """
 
     def __init__(
@@ -74,9 +75,10 @@ class SegmentationLoss:
         aux: float = 0.0,
         ohem: tuple[float, int] | None = None,
         label_smoothing: float = 0.0,
+        align_corners: bool = False,
     ):
         self.class_weights, self.lovasz, self.dice, self.aux = class_weights, lovasz, dice, aux
-        self.ohem, self.label_smoothing = ohem, label_smoothing
+        self.ohem, self.label_smoothing, self.align_corners = ohem, label_smoothing, align_corners
 
     def __call__(self, logits: torch.Tensor, aux_logits: torch.Tensor | None, target: torch.Tensor) -> torch.Tensor:
         """Loss of logits at any resolution against ``(N, H, W)`` targets."""
@@ -90,7 +92,9 @@ class SegmentationLoss:
         return loss
 
     def _cross_entropy(self, logits: torch.Tensor, target: torch.Tensor, ohem=None) -> torch.Tensor:
-        return upsample_cross_entropy(logits, target, IGNORE, self.class_weights, self.label_smoothing, ohem)
+        return upsample_cross_entropy(
+            logits, target, IGNORE, self.class_weights, self.label_smoothing, ohem, self.align_corners
+        )
 
 
 def _nearest(target: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:

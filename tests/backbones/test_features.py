@@ -39,6 +39,8 @@ def test_multi_grid_dilates_the_last_stage():
     with torch.device("meta"):
         backbone = FeatureBackbone("resnet50s", {"output_stride": 8}, multi_grid=(1, 2, 4))
         assert backbone(torch.empty(1, 3, 65, 33))[-1].shape == (1, 2048, 9, 5)
+    assert {block.conv2.dilation for block in backbone.body.layer2} == {(1, 1)}
+    assert {block.conv2.dilation for block in backbone.body.layer3} == {(2, 2)}
     assert [block.conv2.dilation for block in backbone.body.layer4] == [(4, 4), (8, 8), (16, 16)]
 
 

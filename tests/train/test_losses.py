@@ -42,13 +42,16 @@ def test_lovasz_of_a_perfect_prediction_is_zero_and_of_nothing_too():
     assert empty.grad.abs().sum() == 0
 
 
-def test_loss_is_the_library_s_cross_entropy_when_alone():
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_loss_is_the_library_s_cross_entropy_when_alone(align_corners):
     torch.manual_seed(0)
     logits, target = torch.randn(2, 5, 6, 7), torch.randint(0, 5, (2, 12, 14))
     target[:, :3] = 255
     weights = torch.rand(5) + 0.5
-    expected = F.cross_entropy(F.interpolate(logits, (12, 14), mode="bilinear"), target, weights, ignore_index=255)
-    torch.testing.assert_close(SegmentationLoss(weights)(logits, logits, target), expected)
+    full = F.interpolate(logits, (12, 14), mode="bilinear", align_corners=align_corners)
+    expected = F.cross_entropy(full, target, weights, ignore_index=255)
+    loss_of = SegmentationLoss(weights, align_corners=align_corners)
+    torch.testing.assert_close(loss_of(logits, logits, target), expected)
 
 
 @pytest.mark.parametrize("terms", [{}, {"lovasz": 0.5}, {"dice": 0.5}, {"ohem": (0.7, 5)}])

@@ -1,0 +1,167 @@
+"""The block in somebody else's network, behind any of its modules."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from .layers import SqueezeReasoning
+from .registry import nearest
+
+CHILD = "context"  # the block's name in the module that it is put behind
+
+
+def insert(
+    model: nn.Module,
+    name: str,
+    block: Callable[..., nn.Module] = SqueezeReasoning,
+    example: torch.Tensor | None = None,
+    **options,
+) -> nn.Module:
+    """Put a block behind a module, in place: ``insert(torchvision.models.resnet50(), "layer4.2")``.
+
+    No name in the model's state dict changes; the block's tensors come in as ``<name>.context.*``, on the device and in
+    the mode of the model, in its dtype or float32 if that is wider. A new `SqueezeReasoning` is the identity, so the
+    model computes what it did until it is trained. To fill the model with a checkpoint from before, load that first,
+    or with ``strict=False``.
+
+    The channels are found by running a copy of the model on the meta device, which costs no memory and little time.
+
+    Args:
+        model: any module that maps one tensor.
+        name: of a module in it, as ``model.named_modules()`` has it, whose output is ``(N, C, H, W)``. Of an
+            ``nn.Sequential`` it is the last.
+        block: called with the channels; `SqueezeReasoning` or any other of `srzoo.layers`.
+        example: a tensor of an input's shape and dtype; default 1 x 3 x 224 x 224 in the model's dtype.
+        **options: of the block, e.g. ``nodes=32``.
+
+    Returns:
+        The model itself.
+
+    Raises:
+        ValueError: no such module, one that a forward pass does not call exactly once, that has such a block or gives
+            something else than ``(N, C, H, W)``; channels that the block cannot take; a model that does not run on
+            the example.
+    """
+    path = _last_of_sequential(model, name)
+    module = model.get_submodule(path)
+    if hasattr(module, CHILD):
+        raise ValueError(f"{path!r} already has a child named {CHILD}; choose another module")
+    if isinstance(module, (nn.Sequential, nn.ModuleList, nn.ModuleDict)):
+        raise ValueError(f"{path!r} is a container that would run the block itself; choose a module in it")
+    shape = _shape_behind(model, path, example)
+    try:
+        new = block(shape[1], **options)
+    except ValueError as error:
+        raise ValueError(f"behind {path!r} there is {tuple(shape)}: {error}") from error
+    like = _placed_like(module, model)
+    # The block takes maps in half precision, but reasons in float32, where its weights have to be.
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    _extend(module, new.to(like.device, dtype).train(module.training))
+    return model
+
+
+def _last_of_sequential(model: nn.Module, name: str) -> str:
+    """Of an ``nn.Sequential`` the name of its last module, whose output is the same; of any other module its own.
+
+    Raises:
+        ValueError: no such module; the message has the nearest name.
+    """
+    names = dict(model.named_modules())
+    if name not in names:
+        raise ValueError(f"{type(model).__name__} has no module {name!r}{nearest(name, names)}")
+    module = names[name]
+    while type(module).forward is nn.Sequential.forward and len(module):
+        last, module = list(module.named_children())[-1]
+        name = f"{name}.{last}" if name else last
+    return name
+
+
+class _Probe(nn.Module):
+    """An identity that notes what passes."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen: list = []
+
+    def forward(self, x):
+        self.seen.append(x)
+        return x
+
+
+def _shape_behind(model: nn.Module, path: str, example: torch.Tensor | None) -> torch.Size:
+    """Shape of the module's output, ``(N, C, H, W)``, from one pass of a copy on the meta device."""
+    twin, probe = _on_meta(model).eval(), _Probe()
+    _extend(twin.get_submodule(path), probe)
+    if example is None:
+        example = torch.empty(1, 3, 224, 224, dtype=_placed_like(model).dtype)
+    try:
+        with torch.device("meta"), torch.no_grad():
+            twin(example.to("meta"))
+    except Exception as error:  # the model's own code may raise anything
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"{type(model).__name__} does not run on an input of {tuple(example.shape)} ({reason}); pass example="
+        ) from error
+    if len(probe.seen) != 1:
+        times = f"{len(probe.seen)} times" if probe.seen else "never"
+        raise ValueError(f"a forward pass calls {path!r} {times}; choose a module that it calls once")
+    output = probe.seen[0]
+    if not isinstance(output, torch.Tensor):
+        raise ValueError(f"{path!r} gives a {type(output).__name__}; choose a module that gives a tensor")
+    shape = output.shape
+    # A square input gives square maps, (N, C, H, H) or (N, H, H, C).
+    is_last = len(shape) == 4 and example.shape[-2] == example.shape[-1] and shape[1] == shape[2] != shape[3]
+    if len(shape) != 4 or is_last:
+        raise ValueError(
+            f"{path!r} gives {tuple(shape)}{', channels last' if is_last else ''}; "
+            "the block takes (N, C, H, W), choose a module that gives that"
+        )
+    return shape
+
+
+def _on_meta(model: nn.Module) -> nn.Module:
+    """A copy without memory of its own: the structure is copied, each tensor becomes an empty one."""
+    memo = {id(b): torch.empty_like(b, device="meta") for b in model.buffers()}
+    for p in model.parameters():
+        memo[id(p)] = nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=False)
+    return copy.deepcopy(model, memo)
+
+
+def _placed_like(*modules: nn.Module) -> torch.Tensor:
+    """The first floating parameter, for its device and dtype."""
+    parameters = (p for module in modules for p in module.parameters() if p.is_floating_point())
+    return next(parameters, torch.empty(0))
+
+
+def _extend(module: nn.Module, block: nn.Module) -> None:
+    """Make ``block`` a child of ``module``, through which its output goes.
+
+    A class of its own does that, as in PyTorch's `parametrize` and `fully_shard`. A wrapper around the module would
+    rename its parameters; a hook would not be seen by `torch.export`, nor be copied with the class.
+    """
+    module.add_module(CHILD, block)
+    module.__class__ = _extended(type(module))
+
+
+class _Extended:
+    def forward(self, *args, **kwargs):
+        return getattr(self, CHILD)(super().forward(*args, **kwargs))
+
+    def __reduce__(self):
+        return _rebuild, (type(self).__bases__[1],), self.__dict__
+
+
+@functools.cache
+def _extended(cls: type[nn.Module]) -> type[nn.Module]:
+    return type(f"{cls.__name__}WithContext", (_Extended, cls), {})
+
+
+def _rebuild(cls: type[nn.Module]) -> nn.Module:
+    """An empty module of the extended class, which pickle could not find by its name."""
+    extended = _extended(cls)
+    return extended.__new__(extended)

@@ -1,0 +1,227 @@
+import copy
+import io
+import pickle
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import fx, nn
+
+import srzoo
+from srzoo.layers import ReleasedSqueezeReasoning, SqueezeReasoning
+
+segmentation = torchvision.models.segmentation
+
+
+def resnet(**options) -> nn.Module:
+    torch.manual_seed(0)
+    kinds = torchvision.models.resnet
+    return kinds.ResNet(kinds.BasicBlock, [1, 1, 1, 1], **options).eval()
+
+
+def deeplab() -> nn.Module:
+    return segmentation.deeplabv3_mobilenet_v3_large(weights=None, weights_backbone=None).eval()
+
+
+def unet() -> nn.Module:
+    smp = pytest.importorskip("segmentation_models_pytorch")
+    return smp.Unet("resnet18", encoder_weights=None, decoder_channels=(128, 64, 32, 32, 16)).eval()
+
+
+@pytest.mark.parametrize(
+    ("build", "name", "options", "inside", "channels"),
+    [
+        (resnet, "layer4.0", {}, "layer4.0", 512),
+        (resnet, "layer3", {"nodes": 8, "squeeze": "average"}, "layer3.0", 256),
+        (lambda: timm.create_model("convnext_atto").eval(), "stages.2", {"nodes": 8}, "stages.2", 160),
+        (lambda: torchvision.models.mobilenet_v3_small().eval(), "features.12", {"nodes": 4}, "features.12.2", 576),
+        (deeplab, "backbone.16", {"nodes": 8}, "backbone.16.2", 960),
+        (deeplab, "classifier.0", {}, "classifier.0", 256),
+        (unet, "decoder.blocks.0", {}, "decoder.blocks.0", 128),
+    ],
+)
+@torch.inference_mode()
+def test_a_new_block_changes_nothing_but_is_there(build, name, options, inside, channels):
+    model = build()
+    before = copy.deepcopy(model.state_dict())
+    x = torch.randn(1, 3, 64, 96)
+    expected = model(x)
+    assert srzoo.insert(model, name, **options) is model
+    after = model.state_dict()
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+    added = after.keys() - before.keys()
+    assert added and all(key.startswith(f"{inside}.context.") for key in added)
+    block = model.get_submodule(f"{inside}.context")
+    assert isinstance(block, SqueezeReasoning) and block.channels == channels
+    calls = []
+    block.register_forward_hook(lambda *arguments: calls.append(arguments))
+    logits = [y["out"] if isinstance(y, dict) else y for y in (model(x), expected)]
+    assert torch.equal(*logits) and len(calls) == 1
+
+
+@pytest.fixture(scope="module")
+def extended():
+    """A ResNet with a block past its zero start, an input and the logits for it."""
+    model = srzoo.insert(resnet(num_classes=5), "layer3", nodes=8)
+    nn.init.normal_(model.layer3[0].context.project.weight, std=0.1)
+    x = torch.randn(2, 3, 49, 71)
+    return model, x, model(x).detach()
+
+
+def through_a_file(model: nn.Module) -> nn.Module:
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model)), through_a_file],
+    ids=["copy", "pickle", "file"],
+)
+def test_copies_are_equal_and_independent(again, extended):
+    model, x, expected = extended
+    other = again(model)
+    assert torch.equal(other(x), expected)
+    assert type(other.layer3[0]) is type(model.layer3[0]) and isinstance(other.layer3[0], type(model.layer2[0]))
+    nn.init.zeros_(other.layer3[0].context.project.weight)
+    assert torch.equal(model(x), expected)
+
+
+def test_state_dict_round_trip(extended):
+    model, x, expected = extended
+    other = srzoo.insert(resnet(num_classes=5), "layer3", nodes=8)
+    other.load_state_dict(model.state_dict())
+    assert torch.equal(other(x), expected)
+
+
+def test_a_checkpoint_from_before_still_fits():
+    plain = resnet()
+    result = srzoo.insert(resnet(), "layer4.0").load_state_dict(plain.state_dict(), strict=False)
+    assert not result.unexpected_keys and all(".context." in key for key in result.missing_keys)
+
+
+def test_compiles_without_a_break(extended):
+    model, x, expected = extended
+    compiled = torch.compile(model, fullgraph=True, backend="eager", dynamic=True)
+    torch.testing.assert_close(compiled(x), expected)
+    torch.testing.assert_close(compiled(x[:, :, :40, :60]), model(x[:, :, :40, :60]))
+
+
+def test_exports(extended):
+    model, x, expected = extended
+    program = torch.export.export(model, (x,))
+    torch.testing.assert_close(program.module()(x), expected)
+    assert program.state_dict.keys() == model.state_dict().keys()
+
+
+def test_traces_with_the_block_as_a_leaf(extended):
+    model, x, expected = extended
+
+    class Tracer(fx.Tracer):
+        def is_leaf_module(self, module, name):
+            return isinstance(module, SqueezeReasoning) or super().is_leaf_module(module, name)
+
+    graph = Tracer().trace(model)
+    assert [node.target for node in graph.nodes if "context" in str(node.target)] == ["layer3.0.context"]
+    torch.testing.assert_close(fx.GraphModule(model, graph)(x), expected)
+
+
+def test_the_block_trains_in_place():
+    model = srzoo.insert(resnet(num_classes=5).train().requires_grad_(False), "layer4.0")
+    assert model.layer4[0].context.training
+    model(torch.randn(2, 3, 64, 64)).square().sum().backward()
+    assert {name for name, p in model.named_parameters() if p.grad is not None} == {
+        name for name, _ in model.named_parameters() if ".context." in name
+    }
+
+
+def test_the_search_for_channels_leaves_the_model_alone():
+    model = resnet().train()
+    model.layer1.eval()
+    modes = {name: module.training for name, module in model.named_modules()}
+    before = copy.deepcopy(model.state_dict())
+    calls = []
+    model.layer2.register_forward_hook(lambda *arguments: calls.append(arguments[1][0].device.type))
+    srzoo.insert(model, "layer1.0", nodes=8)
+    assert set(calls) <= {"meta"}
+    assert all(torch.equal(model.state_dict()[key], value) for key, value in before.items())
+    assert {name: m.training for name, m in model.named_modules() if ".context" not in name} == modes
+    assert not model.layer1[0].context.training
+
+
+@pytest.mark.parametrize(("dtype", "device"), [("bfloat16", "cpu"), ("float64", "cpu"), ("float32", "meta")])
+def test_the_block_goes_where_the_model_is(dtype, device):
+    dtype = getattr(torch, dtype)
+    model = srzoo.insert(resnet().to(device, dtype), "layer2", nodes=8)
+    wide = torch.promote_types(dtype, torch.float32)
+    assert {(p.dtype, p.device.type) for p in model.layer2[0].context.parameters()} == {(wide, device)}
+    assert model(torch.zeros(1, 3, 64, 64, dtype=dtype, device=device)).shape == (1, 1000)
+
+
+def test_other_blocks_and_inputs():
+    model = nn.Sequential(nn.Conv2d(5, 48, 3), nn.ReLU())
+    srzoo.insert(model, "0", ReleasedSqueezeReasoning, torch.empty(1, 5, 20, 30), nodes=4)
+    assert isinstance(model[0].context, ReleasedSqueezeReasoning)
+    assert model(torch.randn(1, 5, 9, 8)).shape == (1, 48, 7, 6)
+
+
+class Unused(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.used, self.spare = nn.Conv2d(3, 32, 1), nn.Conv2d(3, 32, 1)
+
+    def forward(self, x):
+        return self.used(x)
+
+
+@pytest.mark.parametrize(
+    ("build", "name", "message"),
+    [
+        (resnet, "layer4.5", "ResNet has no module 'layer4.5'; did you mean 'layer4.0'"),
+        (resnet, "layer4.0.relu", "calls 'layer4.0.relu' 2 times; choose a module that it calls once"),
+        (resnet, "fc", r"'fc' gives \(1, 1000\); the block takes \(N, C, H, W\)"),
+        (resnet, "conv1", r"behind 'conv1' there is \(1, 64, 112, 112\): .*not divisible by nodes=48"),
+        (Unused, "spare", "calls 'spare' never"),
+        (lambda: torchvision.models.swin_t(), "features.7", r"'features.7.1' gives \(1, 7, 7, 768\), channels last"),
+        (lambda: torchvision.models.vit_b_16(), "encoder.ln", r"'encoder.ln' gives \(1, 197, 768\)"),
+        (lambda: torchvision.models.densenet121(), "features.denseblock2", "a container that would run the block"),
+        (lambda: nn.LSTM(224, 8), "", "LSTM does not run on an input of .*; pass example="),
+        (lambda: nn.Conv2d(1, 8, 3), "", "Conv2d does not run on an input of .*; pass example="),
+    ],
+)
+def test_what_is_refused(build, name, message):
+    with torch.device("meta"):
+        model = build()
+    before = {key: type(module) for key, module in model.named_modules()}
+    with pytest.raises(ValueError, match=message):
+        srzoo.insert(model, name, nodes=48)
+    assert {key: type(module) for key, module in model.named_modules()} == before
+
+
+def test_twice_behind_the_same_module():
+    model = srzoo.insert(resnet(), "layer4")
+    with pytest.raises(ValueError, match="'layer4.0' already has a child named context"):
+        srzoo.insert(model, "layer4.0")
+    srzoo.insert(model, "layer3")  # behind another one it may
+    srzoo.insert(model, "layer4.0.context")
+    assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 1000)
+
+
+def test_a_module_that_gives_more_than_a_tensor():
+    class Pair(nn.Module):
+        def forward(self, x):
+            return x, x
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.pair = Pair()
+
+        def forward(self, x):
+            return self.pair(x)[0]
+
+    with pytest.raises(ValueError, match="'pair' gives a tuple; choose a module that gives a tensor"):
+        srzoo.insert(Net(), "pair")
