@@ -94,4 +94,4 @@ class FoldedBlock(nn.Module):
         images = [
             F.conv2d(image, own, bias, conv.stride, conv.padding) for image, own in zip(x.split(1), weights.unbind())
         ]
-        return torch.cat(images)
+        return images[0] if len(images) == 1 else torch.cat(images)  # which would copy a single one

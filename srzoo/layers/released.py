@@ -56,17 +56,25 @@ class ReleasedSqueezeReasoning(nn.Module):
         mixed = torch.relu(self.adjacency_norm(self.adjacency(nodes))) + nodes
         return torch.relu(self.weight_norm(self.weight(mixed.mT))).mT.flatten(1)  # node after node
 
-    def affine(self, z: torch.Tensor, mean: torch.Tensor, second: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def squeeze(self, mean: torch.Tensor, covariance: torch.Tensor, pixels: int) -> torch.Tensor:
+        """The squeezed vector ``(N, R)``, the sum over the pixels of ``B * G``; arguments as of `affine`."""
+        left, right = (layer.weight.flatten(1).to(mean.dtype) for layer in (self.left, self.right))
+        # Through the covariance, which `affine` needs too, so that autograd keeps one C x C matrix for both.
+        g = pixels * (((left @ covariance) * right).sum(2) + (mean @ left.mT) * (mean @ right.mT))
+        return g.to(self.left.weight.dtype)
+
+    def affine(
+        self, z: torch.Tensor, mean: torch.Tensor, covariance: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """``M`` ``(N, C, C)`` and ``b`` ``(N, C)`` with ``Y = X + M X + b``.
 
         Args:
             z: reasoned vector ``(N, R)``.
-            mean: of each channel of ``x``, ``(N, C)``.
-            second: ``X X^T / HW``, ``(N, C, C)``.
+            mean: of each channel of ``x`` over the pixels, ``(N, C)``.
+            covariance: of the channels over the pixels, ``(N, C, C)``.
         """
-        w_t = self.transform.weight.flatten(1)
-        w_z = self.project.weight.view(-1, 2)  # the two outputs of each reduced channel
-        covariance = second - mean[:, :, None] * mean[:, None, :]
+        w_t = self.transform.weight.flatten(1).to(mean.dtype)
+        w_z = self.project.weight.view(-1, 2).to(mean.dtype)  # the two outputs of each reduced channel
         t_mean = mean @ w_t.mT
         t_variance = ((w_t @ covariance) * w_t).sum(2).clamp(min=0)
         # Of the pair w_z z t, whose second moment is that of w_z times that of t; written without a cancellation.
@@ -75,8 +83,8 @@ class ReleasedSqueezeReasoning(nn.Module):
         y_variance = z.square() * (w_z.square().mean(1) * t_variance + spread * t_mean.square())
         scale = torch.rsqrt(y_variance + self.norm.eps)[:, :, None] * self.norm.weight.view(-1, 2)  # (N, R, 2)
         bias = self.norm.bias - (scale * y_mean[:, :, None]).flatten(1)
-        rows = (scale * w_z * z[:, :, None]).flatten(1)
-        return rows[:, :, None] * w_t.repeat_interleave(2, 0), bias
+        rows = scale * w_z * z[:, :, None]
+        return (rows[..., None] * w_t[:, None]).flatten(1, 2), bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.dim() != 4 or x.shape[1] != self.channels:
@@ -84,10 +92,10 @@ class ReleasedSqueezeReasoning(nn.Module):
         pixels = x.shape[2] * x.shape[3]
         with autocast_off(x.device.type):
             second, total = gram(x)
-            left, right = (layer.weight.flatten(1) for layer in (self.left, self.right))
-            z = self.reason(((left @ second) * right).sum(2))
-            matrix, bias = self.affine(z, total / pixels, second / pixels)
-            return channel_affine(x, matrix, bias)
+            mean = total / pixels
+            covariance = second / pixels - mean[:, :, None] * mean[:, None, :]
+            z = self.reason(self.squeeze(mean, covariance, pixels))
+            return channel_affine(x, *self.affine(z, mean, covariance))
 
     def forward_direct(self, x: torch.Tensor) -> torch.Tensor:
         """The same block step by step at full resolution: the form to compare with and to count."""

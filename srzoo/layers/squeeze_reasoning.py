@@ -33,7 +33,7 @@ class SqueezeReasoning(nn.Module):
 
     Shape:
         ``(N, C, H, W)`` to ``(N, C, H, W)``, any floating dtype, ``H, W >= 1``. The statistics and the reasoning
-        are computed in float32 under autocast too.
+        are computed in float32 under autocast too, and in a block that was converted to a half precision.
 
     Raises:
         ValueError: ``channels`` is not divisible by ``reduction``, or ``R`` not by ``nodes``; an unknown choice.
@@ -73,13 +73,16 @@ class SqueezeReasoning(nn.Module):
 
     def squeeze_vector(self, x: torch.Tensor) -> torch.Tensor:
         """``g``, the squeezed vector ``(N, R)`` of ``x`` ``(N, C, H, W)``, before any reasoning."""
-        pixels = x.shape[2] * x.shape[3]
-        w_t = self.transform.weight.flatten(1)
+        wide = torch.promote_types(x.dtype, torch.float32)
+        w_t = self.transform.weight.flatten(1).to(wide)
         if self.pair is None:
             # The mean needs no second moments; widened first, as a sum over a large float16 map overflows.
-            return x.mean((2, 3), dtype=torch.promote_types(x.dtype, torch.float32)) @ w_t.mT
-        second, _ = gram(x)
-        return ((w_t @ (second / pixels)) * self.pair.weight.flatten(1)).sum(2)
+            g = x.mean((2, 3), dtype=wide) @ w_t.mT
+        else:
+            second, _ = gram(x)
+            second = second / (x.shape[2] * x.shape[3])
+            g = ((w_t @ second) * self.pair.weight.flatten(1).to(wide)).sum(2)
+        return g.to(self.transform.weight.dtype)
 
     def affine(self, z: torch.Tensor) -> torch.Tensor:
         """``M = W_R diag(z) W_t``, ``(N, C, C)``, for the reasoned vector ``z`` ``(N, R)``."""

@@ -26,7 +26,7 @@ def test_info_of_a_published_model(capsys):
     printed = capsys.readouterr().out
     for part in (
         "3.62 M",
-        "7.35 G at 720x540",
+        "7.36 G at 720x540",
         "bicyclist",
         "research use",
         "mIoU",

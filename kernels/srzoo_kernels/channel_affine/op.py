@@ -83,13 +83,15 @@ def _affine_in_torch(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor |
     n, c, h, w = x.shape
     wide = torch.float32 if _multiplies_slowly(x) else x.dtype
     matrix = matrix.to(x.dtype).to(wide)
-    if is_channels_last(x):  # (N, HW, C) is a view then, and so is the way back
-        pixels = x.permute(0, 2, 3, 1).reshape(n, h * w, c).to(wide)
-        start = pixels if bias is None else pixels + bias.to(wide)[:, None]
-        return torch.baddbmm(start, pixels, matrix.mT).to(x.dtype).reshape(n, h, w, c).permute(0, 3, 1, 2)
-    pixels = x.reshape(n, c, h * w).to(wide)
-    start = pixels if bias is None else pixels + bias.to(wide)[:, :, None]
-    return torch.baddbmm(start, matrix, pixels).to(x.dtype).reshape(n, c, h, w)
+    last = is_channels_last(x)  # (N, HW, C) is a view then, and so is the way back
+    pixels = (x.permute(0, 2, 3, 1).reshape(n, h * w, c) if last else x.reshape(n, c, h * w)).to(wide)
+    factors = (pixels, matrix.mT) if last else (matrix, pixels)
+    if bias is None:
+        y = torch.baddbmm(pixels, *factors)
+    else:  # in place, or there would be a second map to fill
+        y = (pixels + bias.to(wide).unsqueeze(1 if last else 2)).baddbmm_(*factors)
+    y = y.to(x.dtype)
+    return y.reshape(n, h, w, c).permute(0, 3, 1, 2) if last else y.reshape(n, c, h, w)
 
 
 _op = torch.library.custom_op("srzoo::channel_affine", _affine, mutates_args=(), device_types="cuda")
