@@ -24,10 +24,9 @@ def insert(
 ) -> nn.Module:
     """Put a block behind a module, in place: ``insert(torchvision.models.resnet50(), "layer4.2")``.
 
-    No name in the model's state dict changes; the block's tensors come in as ``<name>.context.*``, on the device and in
-    the mode of the model, in its dtype or float32 if that is wider. A new `SqueezeReasoning` is the identity, so the
-    model computes what it did until it is trained. To fill the model with a checkpoint from before, load that first,
-    or with ``strict=False``.
+    No name in the model's state dict changes; the block's tensors come in as ``<name>.context.*``, in the device, dtype
+    and mode of the model. A new `SqueezeReasoning` is the identity, so the model computes what it did until it is
+    trained. To fill the model with a checkpoint from before, load that first, or with ``strict=False``.
 
     The channels are found by running a copy of the model on the meta device, which costs no memory and little time.
 
@@ -59,9 +58,7 @@ def insert(
     except ValueError as error:
         raise ValueError(f"behind {path!r} there is {tuple(shape)}: {error}") from error
     like = _placed_like(module, model)
-    # The block takes maps in half precision, but reasons in float32, where its weights have to be.
-    dtype = torch.promote_types(like.dtype, torch.float32)
-    _extend(module, new.to(like.device, dtype).train(module.training))
+    _extend(module, new.to(like.device, like.dtype).train(module.training))
     return model
 
 

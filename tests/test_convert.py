@@ -244,6 +244,14 @@ def test_targets_that_are_refused_before_the_source_is_read(target, message, tmp
     assert source.read_bytes() == b"unread"
 
 
+def test_a_target_that_cannot_be_written(tmp_path):
+    torch.save({key: value for key, value in load_file(MODULE).items() if "." in key}, tmp_path / "in.pth")
+    (tmp_path / "out.safetensors").mkdir()
+    with pytest.raises(OSError, match=r"out\.safetensors"):
+        convert(tmp_path / "in.pth", tmp_path / "out.safetensors")
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_data_sets_that_do_not_fit(tmp_path):
     torch.save(changed(), tmp_path / "in.pth")
     with pytest.raises(ValueError, match="unknown data set 'cityscape'; did you mean 'cityscapes'"):

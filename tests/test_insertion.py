@@ -3,13 +3,14 @@ import io
 import pickle
 
 import pytest
+import segmentation_models_pytorch as smp
 import timm
 import torch
 import torchvision
 from torch import fx, nn
 
 import srzoo
-from srzoo.layers import ReleasedSqueezeReasoning, SqueezeReasoning
+from srzoo.layers import CONTEXT_MODULES, ReleasedSqueezeReasoning, SqueezeReasoning
 
 segmentation = torchvision.models.segmentation
 
@@ -25,7 +26,6 @@ def deeplab() -> nn.Module:
 
 
 def unet() -> nn.Module:
-    smp = pytest.importorskip("segmentation_models_pytorch")
     return smp.Unet("resnet18", encoder_weights=None, decoder_channels=(128, 64, 32, 32, 16)).eval()
 
 
@@ -156,9 +156,14 @@ def test_the_search_for_channels_leaves_the_model_alone():
 def test_the_block_goes_where_the_model_is(dtype, device):
     dtype = getattr(torch, dtype)
     model = srzoo.insert(resnet().to(device, dtype), "layer2", nodes=8)
-    wide = torch.promote_types(dtype, torch.float32)
-    assert {(p.dtype, p.device.type) for p in model.layer2[0].context.parameters()} == {(wide, device)}
+    assert {(p.dtype, p.device.type) for p in model.parameters()} == {(dtype, device)}
     assert model(torch.zeros(1, 3, 64, 64, dtype=dtype, device=device)).shape == (1, 1000)
+
+
+@pytest.mark.parametrize("block", [module for module in CONTEXT_MODULES.values() if module])
+def test_every_context_module_can_be_inserted(block):
+    model = srzoo.insert(nn.Sequential(nn.Conv2d(3, 64, 1), nn.ReLU()), "0", block).eval()
+    assert model(torch.randn(2, 3, 9, 7)).shape == (2, 64, 9, 7)
 
 
 def test_other_blocks_and_inputs():
