@@ -15,10 +15,11 @@ class ModelConfig:
 
     Attributes:
         name: the entry or architecture it was made from.
-        options: keyword arguments of the architecture's class, without ``num_classes``.
+        options: keyword arguments of the family's class, without ``num_classes``.
         classes: class names in order of id.
         palette: an RGB colour (0..255) for each class.
         transform: how an image becomes the model's input.
+        family: a key of `srzoo.models.FAMILIES`.
     """
 
     name: str
@@ -26,6 +27,7 @@ class ModelConfig:
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     transform: Transform
+    family: str = "srnet"  # in the first files there was no other
 
     @property
     def align_corners(self) -> bool:
@@ -50,6 +52,7 @@ class ModelConfig:
                 classes=tuple(str(name) for name in values["classes"]),
                 palette=tuple((int(r), int(g), int(b)) for r, g, b in values["palette"]),
                 transform=Transform.from_dict(values["transform"]),
+                family=str(values.get("family", cls.family)),
             )
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a configuration of srzoo: {type(error).__name__}: {error}") from error

@@ -13,7 +13,7 @@ from .backbones import probe
 from .backbones.imagenet import load_imagenet_weights
 from .config import ModelConfig
 from .data.labels import LABEL_SETS
-from .models import SRNet
+from .models import FAMILIES
 from .published import PUBLISHED
 from .weights import misfit, read_model_file, read_published
 
@@ -22,21 +22,22 @@ def create_model(
     name: str,
     pretrained: bool = False,
     num_classes: int | None = None,
-    context: str = "sr",
+    context: str | None = None,
     pretrained_backbone: bool | str | Path = False,
     **options,
 ) -> nn.Module:
     """Build a model by its name.
 
     Args:
-        name: ``srnet_<backbone>`` or ``srnet_<backbone>_<dataset>``, see `list_models`; or "srnet" with
-            ``backbone=`` any timm backbone that has ``features_only``.
+        name: ``<architecture>`` or ``<architecture>_<dataset>``, see `list_models`; or "srnet" with ``backbone=``
+            any timm backbone that has ``features_only``.
         pretrained: load the published weights of this name.
         num_classes: default the dataset's. With ``pretrained`` and another number the classifiers start anew.
-        context: "sr", another of `srzoo.layers.CONTEXT_MODULES`, or "none" for the same model without the block.
+        context: a key of `srzoo.layers.CONTEXT_MODULES`, or "none" for the same model without the block; default the
+            architecture's own, which is "sr" for SRNet and "psp" for DFSeg. FCN has no place for one.
         pretrained_backbone: start the backbone from ImageNet: True, or the path of a file in timm's names. Ignored
             nowhere: with ``pretrained`` it is an error, as those weights have a backbone of their own.
-        **options: of the architecture, e.g. ``output_stride=16`` or ``nodes=32``; see `srzoo.models.SRNet`.
+        **options: of the architecture's class in `srzoo.models`, e.g. ``output_stride=16`` or ``nodes=32``.
 
     Returns:
         The model in training mode, with its `ModelConfig` as ``model.config``.
@@ -46,25 +47,28 @@ def create_model(
         RuntimeError: ImageNet weights that cannot be reached.
     """
     architecture, dataset = registry.split_name(name)
+    if context is not None:
+        options["context"] = context
     if pretrained:
         if pretrained_backbone:
             raise ValueError("pretrained=True brings its own backbone weights; leave pretrained_backbone out")
-        return _create_pretrained(name, num_classes, {**options, **({} if context == "sr" else {"context": context})})
+        return _create_pretrained(name, num_classes, options)
     if num_classes is None:
         if dataset is None:
             raise ValueError(f"{name!r} names no dataset: pass num_classes, or use a name such as {name + '_camvid'!r}")
         num_classes = len(LABEL_SETS[dataset].classes)
-    options = {**registry.ARCHITECTURES[architecture].options, "context": context, **options}
+    entry = registry.ARCHITECTURES[architecture]
+    options = {**entry.options, **options}
     if "backbone" not in options:
         raise ValueError(
             f"{name!r} needs a backbone, e.g. create_model('srnet', backbone='convnext_tiny', num_classes=7)"
         )
-    if architecture == "srnet":
+    if not entry.has_backbone:
         backbone_options, divisor = probe(options["backbone"], options.pop("output_stride", None))
         options = {"backbone_options": backbone_options, "size_divisor": divisor, **options}
     labels = registry.default_labels(dataset, num_classes)
     transform = registry.default_transform(architecture, dataset)
-    model = _build(ModelConfig(name, options, labels.classes, labels.palette, transform))
+    model = _build(ModelConfig(name, options, labels.classes, labels.palette, transform, entry.family))
     if pretrained_backbone:
         load_imagenet_weights(model.backbone, options["backbone"], pretrained_backbone)
     return model
@@ -111,8 +115,10 @@ def _create_pretrained(name: str, num_classes: int | None, options: dict) -> nn.
 
 
 def _build(config: ModelConfig) -> nn.Module:
+    if config.family not in FAMILIES:
+        raise ValueError(f"unknown family {config.family!r} of {config.name!r}; this version has {', '.join(FAMILIES)}")
     try:
-        model = SRNet(num_classes=len(config.classes), **config.options)
+        model = FAMILIES[config.family](num_classes=len(config.classes), **config.options)
     except TypeError as error:
         raise ValueError(f"{config.name!r} does not take these options: {error}") from error
     model.config = config

@@ -31,7 +31,7 @@ def fuse(model: nn.Module) -> nn.Module:
         if isinstance(part, nn.Sequential) and isinstance(getattr(part, "bn", None), nn.BatchNorm2d):
             _fold_batch_norms(part)
     head = model.head
-    if isinstance(head.context, SqueezeReasoning):
+    if isinstance(getattr(head, "context", None), SqueezeReasoning):
         head.fuse.conv = FoldedBlock(head.context, head.fuse.conv)
         head.context = nn.Identity()
     return model

@@ -20,6 +20,7 @@ class ModelInfo:
 
     Attributes:
         name: as `create_model` takes it.
+        description: what it is, in words.
         architecture, dataset: its two halves; the dataset is None for a bare architecture.
         classes, palette: class names and RGB colours in order of id; empty without a dataset.
         transform: how an image becomes the model's input.
@@ -29,6 +30,7 @@ class ModelInfo:
     """
 
     name: str
+    description: str
     architecture: str
     dataset: str | None
     classes: tuple[str, ...]
@@ -46,7 +48,7 @@ class ModelInfo:
     @property
     def input_size(self) -> tuple[int, int]:
         """``(H, W)`` that `macs` is counted at: the dataset's frame under the transform."""
-        frames = {"camvid": (360, 480), "cityscapes": (1024, 2048)}
+        frames = {"camvid": (360, 480), "cityscapes": (1024, 2048), "pascal_context": (375, 500)}
         return self.transform.input_size(*frames.get(self.dataset, (512, 512)))
 
     @property
@@ -61,7 +63,7 @@ class ModelInfo:
 
     @cached_property
     def _counts(self) -> tuple[int | None, int | None]:
-        if self.architecture == self.name == "srnet":
+        if not registry.ARCHITECTURES[self.architecture].has_backbone:
             return None, None
         import torch
         from torch.utils.flop_counter import FlopCounterMode
@@ -89,8 +91,10 @@ def model_info(name: str) -> ModelInfo:
     architecture, dataset = registry.split_name(name)
     labels = LABEL_SETS.get(dataset)
     weights = PUBLISHED.get(name)
+    task = f"the {len(labels.classes)} classes of {labels.title}" if labels else "any number of classes"
     return ModelInfo(
         name=name,
+        description=f"{registry.ARCHITECTURES[architecture].description}, for {task}",
         architecture=architecture,
         dataset=dataset,
         classes=labels.classes if labels else (),
@@ -104,6 +108,6 @@ def model_info(name: str) -> ModelInfo:
 
 def licence_chain(architecture: str, dataset: str | None) -> tuple[str, ...]:
     """Whose terms a model's weights are under: our code, the backbone's weights, the data set."""
-    backbone = registry.ARCHITECTURES[architecture].backbone_licence
+    backbone = registry.ARCHITECTURES[architecture].trunk.licence
     data = LABEL_SETS[dataset].licence if dataset else ""
     return tuple(licence for licence in (_CODE_LICENCE, backbone, data) if licence)

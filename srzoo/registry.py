@@ -12,40 +12,72 @@ from .transform import Transform
 
 
 @dataclass(frozen=True)
-class Architecture:
-    """A builder's options and where its backbone's weights come from.
+class Trunk:
+    """A backbone as the zoo uses it.
 
     Attributes:
-        options: keyword arguments of `srzoo.models.SRNet`.
-        mean, std: normalisation its backbone was trained with.
-        backbone_licence: licence of the pretrained backbone's weights, for the licence chain.
+        title: in words.
+        options: keyword arguments of the family's class that belong to the backbone.
+        mean, std: normalisation it was trained with.
+        licence: of its pretrained weights, for the licence chain; empty where there are none.
     """
 
+    title: str
     options: dict = field(hash=False)
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    backbone_licence: str = ""
+    licence: str = ""
 
 
-_RESNET = {"output_stride": 8, "channels": 512, "multi_grid": (1, 2, 4)}
-_GLUON = "ResNet deep stem by GluonCV, converted by timm: Apache-2.0; trained on ImageNet (research use)"
+@dataclass(frozen=True)
+class Architecture:
+    """A family of models over a trunk.
 
-ARCHITECTURES: dict[str, Architecture] = {
-    # Over any timm backbone: create_model("srnet", backbone=..., num_classes=...).
-    "srnet": Architecture({}),
-    "srnet_r50": Architecture({"backbone": "resnet50s", **_RESNET}, backbone_licence=_GLUON),
-    "srnet_r101": Architecture({"backbone": "resnet101s", **_RESNET}, backbone_licence=_GLUON),
-    "srnet_lite0": Architecture(
-        {"backbone": "tf_efficientnet_lite0", "output_stride": 16, "channels": 128, "decoder_strides": (8, 4)},
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
-        backbone_licence="EfficientNet-Lite0 by Google, packaged by ML Illustrated: Apache-2.0; "
-        "trained on ImageNet (research use)",
-    ),
-}
+    Attributes:
+        title: in words, without the trunk.
+        family: a key of `srzoo.models.FAMILIES`.
+        trunk: what it stands on.
+        head: keyword arguments of the family's class that belong to what stands on the trunk.
+    """
 
-# Short side in pixels as the network sees it. CamVid's 360 are enlarged, Cityscapes is seen as it is.
-_SHORT_SIDE = {"camvid": 540, "cityscapes": 1024}
+    title: str
+    family: str
+    trunk: Trunk
+    head: dict = field(hash=False, default_factory=dict)
+
+    @property
+    def options(self) -> dict:
+        """Keyword arguments of the family's class, without ``num_classes``."""
+        return {**self.trunk.options, **self.head}
+
+    @property
+    def description(self) -> str:
+        return f"{self.title}, over {self.trunk.title}"
+
+    @property
+    def has_backbone(self) -> bool:
+        """False for "srnet", which takes any timm backbone and needs to be told which."""
+        return "backbone" in self.options
+
+
+ARCHITECTURES: dict[str, Architecture] = {}
+
+
+def register(name: str, architecture: Architecture) -> None:
+    """Add an architecture, and with it ``<name>_<dataset>`` for every dataset.
+
+    Raises:
+        ValueError: one of these names is taken.
+    """
+    taken = set(names()) & {name, *(f"{name}_{dataset}" for dataset in LABEL_SETS)}
+    if taken:
+        raise ValueError(f"{min(taken)!r} is registered already; choose another name")
+    ARCHITECTURES[name] = architecture
+
+
+# Short side in pixels as the network sees it. CamVid's 360 are enlarged, Cityscapes is seen as it is; ADE20K is
+# evaluated at 512, PASCAL Context with 520 on the long side, which at its usual 4:3 is 390 on the short one.
+_SHORT_SIDE = {"camvid": 540, "cityscapes": 1024, "ade20k": 512, "pascal_context": 390}
 DEFAULT_SHORT_SIDE = 512
 
 
@@ -55,11 +87,11 @@ def split_name(name: str) -> tuple[str, str | None]:
     Raises:
         ValueError: no such name; the message has the nearest one.
     """
-    for architecture in ARCHITECTURES:
-        if name == architecture:
-            return architecture, None
-        dataset = name.removeprefix(architecture + "_")
-        if architecture != "srnet" and dataset != name and dataset in LABEL_SETS:
+    if name in ARCHITECTURES:
+        return name, None
+    for dataset in LABEL_SETS:
+        architecture = name.removesuffix(f"_{dataset}")
+        if architecture != name and architecture in ARCHITECTURES and ARCHITECTURES[architecture].has_backbone:
             return architecture, dataset
     raise ValueError(f"unknown model {name!r}{nearest(name, names())}; `srzoo list` shows all")
 
@@ -67,10 +99,7 @@ def split_name(name: str) -> tuple[str, str | None]:
 def names() -> list[str]:
     """Every name that `create_model` takes, architectures first."""
     entries = [
-        f"{architecture}_{dataset}"
-        for architecture in ARCHITECTURES
-        if architecture != "srnet"
-        for dataset in LABEL_SETS
+        f"{name}_{dataset}" for name, entry in ARCHITECTURES.items() if entry.has_backbone for dataset in LABEL_SETS
     ]
     return [*ARCHITECTURES, *sorted(entries)]
 
@@ -87,8 +116,8 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 
 
 def default_transform(architecture: str, dataset: str | None) -> Transform:
-    entry = ARCHITECTURES[architecture]
-    return Transform(_SHORT_SIDE.get(dataset, DEFAULT_SHORT_SIDE), mean=entry.mean, std=entry.std)
+    trunk = ARCHITECTURES[architecture].trunk
+    return Transform(_SHORT_SIDE.get(dataset, DEFAULT_SHORT_SIDE), mean=trunk.mean, std=trunk.std)
 
 
 def default_labels(dataset: str | None, num_classes: int) -> LabelSet:
@@ -99,6 +128,7 @@ def default_labels(dataset: str | None, num_classes: int) -> LabelSet:
         tuple(f"class {i}" for i in range(num_classes)),
         tuple(_spread_colour(i) for i in range(num_classes)),
         "your own data",
+        "",
     )
 
 
@@ -110,3 +140,38 @@ def _spread_colour(index: int) -> tuple[int, int, int]:
         for channel in range(3):
             rgb[channel] |= ((index >> (3 * bit + channel)) & 1) << (7 - bit)
     return tuple(rgb)
+
+
+_DILATED = {"output_stride": 8, "multi_grid": (1, 2, 4)}
+_GLUON = "ResNet deep stem by GluonCV, converted by timm: Apache-2.0; trained on ImageNet (research use)"
+_ANY = Trunk("any timm backbone", {})
+_R50 = Trunk("a dilated ResNet-50 with the deep stem, stride 8", {"backbone": "resnet50s", **_DILATED}, licence=_GLUON)
+_R101 = Trunk(
+    "a dilated ResNet-101 with the deep stem, stride 8", {"backbone": "resnet101s", **_DILATED}, licence=_GLUON
+)
+_WRN38 = Trunk("a dilated Wider-ResNet-38, stride 8", {"backbone": "wider_resnet38_a2", "output_stride": 8})
+_LITE0 = Trunk(
+    "EfficientNet-Lite0 at stride 16, with a light decoder to stride 4",
+    {"backbone": "tf_efficientnet_lite0", "output_stride": 16, "decoder_strides": (8, 4)},
+    mean=(0.5, 0.5, 0.5),
+    std=(0.5, 0.5, 0.5),
+    licence="EfficientNet-Lite0 by Google, packaged by ML Illustrated: Apache-2.0; trained on ImageNet (research use)",
+)
+_DFV1 = Trunk("DFNet v1", {"backbone": "dfnet_v1", "levels": (3, 4, 5)})
+_DFV2 = Trunk("DFNet v2", {"backbone": "dfnet_v2", "levels": (3, 5, 7)})
+_SR = {"context": "sr", "channels": 512}
+_NO_HEAD = {"context": "none", "channels": None}
+
+# Over any timm backbone: create_model("srnet", backbone=..., num_classes=...).
+register("srnet", Architecture("SRNet", "srnet", _ANY, {"context": "sr"}))
+register("srnet_r50", Architecture("SRNet", "srnet", _R50, _SR))
+register("srnet_r101", Architecture("SRNet", "srnet", _R101, _SR))
+register("srnet_wrn38", Architecture("SRNet", "srnet", _WRN38, _SR))
+register("srnet_lite0", Architecture("SRNet", "srnet", _LITE0, {**_SR, "channels": 128}))
+register("srnet_dfv2", Architecture("SRNet in real time, DFSeg with the block", "dfseg", _DFV2, {"context": "sr"}))
+register("fcn_r50", Architecture("FCN, the baseline without a head", "srnet", _R50, _NO_HEAD))
+register("fcn_r101", Architecture("FCN, the baseline without a head", "srnet", _R101, _NO_HEAD))
+register("fcn_wrn38", Architecture("FCN, the baseline without a head", "srnet", _WRN38, _NO_HEAD))
+register("fcn_lite0", Architecture("FCN, the baseline without a head", "srnet", _LITE0, _NO_HEAD))
+register("dfseg_v1", Architecture("DFSeg, the real-time baseline", "dfseg", _DFV1, {"context": "psp"}))
+register("dfseg_v2", Architecture("DFSeg, the real-time baseline", "dfseg", _DFV2, {"context": "psp"}))

@@ -38,6 +38,9 @@ def logits_of(model, x):
         ("srnet", {"backbone": "resnet18", "num_classes": 5, "channels": 64, "context": "ema"}),
         ("srnet", {"backbone": "convnext_atto", "num_classes": 5, "channels": 64, "nodes": 8}),
         ("srnet", {"backbone": "hrnet_w18_small", "num_classes": 5, "channels": 64, "nodes": 8}),
+        ("dfseg_v1", {"num_classes": 5, "context": "sr"}),
+        ("dfseg_v1", {"num_classes": 5}),
+        ("fcn_lite0", {"num_classes": 5}),
     ],
 )
 def test_folded_model_is_equal(name, options):
@@ -53,7 +56,7 @@ def test_folded_model_is_equal(name, options):
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize("name", ["srnet_lite0_camvid", "srnet_r50_camvid"])
+@pytest.mark.parametrize("name", ["srnet_lite0_camvid", "srnet_r50_camvid", "dfseg_v1_camvid", "fcn_lite0_camvid"])
 def test_every_batch_norm_is_gone(name):
     folded = fuse(srzoo.create_model(name))
     norms = [key for key, module in folded.named_modules() if isinstance(module, nn.BatchNorm2d)]

@@ -8,7 +8,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"srzoo_kernels"},
-    {"srzoo.data.labels", "srzoo.files", "srzoo.transform", "srzoo.images", "srzoo.visualize"},
+    {
+        "srzoo.data.labels",
+        "srzoo.data.scene_labels",
+        "srzoo.files",
+        "srzoo.transform",
+        "srzoo.images",
+        "srzoo.visualize",
+    },
     {"srzoo.config", "srzoo.registry"},
     {"srzoo.weights"},
     {"srzoo.published", "srzoo.layers", "srzoo.backbones"},

@@ -3,6 +3,8 @@ import pytest
 from srzoo import list_models, model_info, registry
 from srzoo.data.labels import LABEL_SETS, LabelSet
 from srzoo.published import PUBLISHED
+from srzoo.registry import Architecture, Trunk
+from srzoo.train.recipe import list_recipes, load_recipe
 
 
 def test_names_split_back_and_are_unique():
@@ -32,21 +34,65 @@ def test_a_name_far_from_all_suggests_none():
 
 
 def test_patterns_and_pretrained():
-    assert list_models("srnet_r50*") == ["srnet_r50", "srnet_r50_camvid", "srnet_r50_cityscapes"]
+    assert list_models("srnet_r50*") == [
+        "srnet_r50",
+        *(f"srnet_r50_{dataset}" for dataset in ("ade20k", "camvid", "cityscapes", "pascal_context")),
+    ]
     assert list_models(pretrained=True) == sorted(PUBLISHED)
+
+
+def test_a_taken_name_is_refused():
+    entry = registry.ARCHITECTURES["srnet_r50"]
+    before = registry.names()
+    for name in ("srnet_r50", "srnet_r50_camvid", "srnet"):
+        with pytest.raises(ValueError, match=f"'{name}' is registered already; choose another name"):
+            registry.register(name, entry)
+    assert registry.names() == before
+
+
+def test_an_architecture_of_one_s_own(monkeypatch):
+    monkeypatch.setattr(registry, "ARCHITECTURES", dict(registry.ARCHITECTURES))
+    registry.register("mine", Architecture("Mine", "srnet", Trunk("ResNet-18", {"backbone": "resnet18"}), {}))
+    assert list_models("mine*") == ["mine", "mine_ade20k", "mine_camvid", "mine_cityscapes", "mine_pascal_context"]
+    assert model_info("mine_camvid").description == "Mine, over ResNet-18, for the 11 classes of CamVid"
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_every_entry_s_facts(name):
+    info = model_info(name)
+    architecture, dataset = registry.split_name(name)
+    assert (info.architecture, info.dataset) == (architecture, dataset)
+    assert len(info.classes) == len(info.palette) == (len(LABEL_SETS[dataset].classes) if dataset else 0)
+    assert info.recipe is None or info.recipe in list_recipes()
+    assert info.description.count(",") >= 2
+
+
+def test_a_recipe_trains_an_entry_that_exists():
+    assert {load_recipe(name).model for name in list_recipes()} <= set(registry.names())
+
+
+def test_real_time_entries_see_a_cityscapes_frame_whole():
+    for name in ("srnet_dfv2_cityscapes", "dfseg_v1_cityscapes", "dfseg_v2_cityscapes"):
+        assert model_info(name).input_size == (1024, 2048)
 
 
 @pytest.mark.parametrize("dataset", sorted(LABEL_SETS))
 def test_label_sets(dataset):
     labels = LABEL_SETS[dataset]
-    assert len(set(labels.classes)) == len(labels.classes)
-    assert len(set(labels.palette)) == len(labels.palette)
-    assert all(0 <= channel <= 255 for colour in labels.palette for channel in colour)
+    classes = {"ade20k": 150, "camvid": 11, "cityscapes": 19, "pascal_context": 59}[dataset]
+    assert len(labels.classes) == len(set(labels.classes)) == len(labels.palette) == classes
+    assert all(name == name.strip() != "" for name in labels.classes)
+    assert all(type(channel) is int and 0 <= channel <= 255 for colour in labels.palette for channel in colour)
+    assert all(len(colour) == 3 for colour in labels.palette)
+    # ADE20K itself draws road and skyscraper alike, which PASCAL Context inherits.
+    shared = 1 if dataset in ("ade20k", "pascal_context") else 0
+    assert len(set(labels.palette)) == classes - shared
+    assert labels.licence.startswith(labels.title)
 
 
 def test_a_colour_too_few_is_refused():
     with pytest.raises(ValueError, match="2 classes but 1 colours"):
-        LabelSet(("a", "b"), ((0, 0, 0),), "")
+        LabelSet(("a", "b"), ((0, 0, 0),), "", "")
 
 
 def test_numbered_classes_have_distinct_colours():

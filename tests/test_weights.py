@@ -129,6 +129,32 @@ def test_configuration_round_trip():
     assert json.loads(config.to_json())["options"]["decoder_strides"] == [8, 4]
 
 
+def test_first_files_are_of_the_first_family():
+    config = srzoo.create_model("srnet_lite0_camvid").config
+    values = json.loads(config.to_json())
+    assert values.pop("family") == "srnet"
+    assert ModelConfig.from_json(json.dumps(values)) == config
+
+
+def test_another_family_comes_back(tmp_path):
+    torch.manual_seed(0)
+    model = srzoo.create_model("dfseg_v1_pascal_context").eval()
+    srzoo.save_model(model, tmp_path / "m.safetensors")
+    again = srzoo.load_model(tmp_path / "m.safetensors").eval()
+    assert type(again) is type(model)
+    assert again.config == model.config
+    x = torch.randn(1, 3, 33, 65)
+    torch.testing.assert_close(again(x), model(x))
+
+
+def test_a_family_of_a_later_version(tmp_path):
+    model = srzoo.create_model("srnet", backbone="resnet18", num_classes=3, channels=32, nodes=4)
+    model.config = dataclasses.replace(model.config, family="mask_rcnn")
+    srzoo.save_model(model, tmp_path / "m.safetensors")
+    with pytest.raises(ValueError, match="unknown family 'mask_rcnn' of 'srnet'; this version has srnet, dfseg"):
+        srzoo.load_model(tmp_path / "m.safetensors")
+
+
 def test_missing_file():
     with pytest.raises(FileNotFoundError, match="no weights file gone.safetensors"):
         read_model_file("gone.safetensors")

@@ -14,7 +14,7 @@ def run(options: argparse.Namespace) -> int:
 
     info = model_info(options.name)
     height, width = info.input_size
-    rows = [("name", info.name)]
+    rows = [("name", info.name), ("", info.description)]
     with heavy_imports():
         counted = info.parameters
     if counted is not None:

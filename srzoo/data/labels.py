@@ -1,16 +1,24 @@
-"""The classes and colours of each dataset. Imports nothing, as `srzoo list` and `srzoo info` need it at once."""
+"""The classes and colours of each dataset. Imports no torch, as `srzoo list` and `srzoo info` need it at once."""
 
 from dataclasses import dataclass
+
+from .scene_labels import ADE20K, PASCAL_CONTEXT
 
 IGNORE = 255
 
 
 @dataclass(frozen=True)
 class LabelSet:
-    """The classes of a dataset: a name and an RGB colour (0..255) for each id, in order of id."""
+    """The classes of a dataset: a name and an RGB colour (0..255) for each id, in order of id.
+
+    Attributes:
+        title: the dataset as its authors write it.
+        licence: its terms, for the licence chain.
+    """
 
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
+    title: str
     licence: str
 
     def __post_init__(self):
@@ -18,14 +26,15 @@ class LabelSet:
             raise ValueError(f"{len(self.classes)} classes but {len(self.palette)} colours")
 
 
-def _label_set(licence: str, table: dict[str, tuple[int, int, int]]) -> LabelSet:
-    return LabelSet(tuple(table), tuple(table.values()), licence)
+def _label_set(title: str, licence: str, table: dict[str, tuple[int, int, int]]) -> LabelSet:
+    return LabelSet(tuple(table), tuple(table.values()), title, f"{title} {licence}")
 
 
 LABEL_SETS: dict[str, LabelSet] = {
     # The eleven classes of the SegNet split of CamVid and that project's colours.
     "camvid": _label_set(
-        "CamVid (Brostow et al., 2008): research use only",
+        "CamVid",
+        "(Brostow et al., 2008): research use only",
         {
             "sky": (128, 128, 128),
             "building": (128, 0, 0),
@@ -42,7 +51,8 @@ LABEL_SETS: dict[str, LabelSet] = {
     ),
     # The nineteen classes of the Cityscapes benchmark, by train id.
     "cityscapes": _label_set(
-        "Cityscapes (Cordts et al., 2016): non-commercial use only",
+        "Cityscapes",
+        "(Cordts et al., 2016): non-commercial use only",
         {
             "road": (128, 64, 128),
             "sidewalk": (244, 35, 232),
@@ -64,5 +74,9 @@ LABEL_SETS: dict[str, LabelSet] = {
             "motorcycle": (0, 0, 230),
             "bicycle": (119, 11, 32),
         },
+    ),
+    "ade20k": _label_set("ADE20K", "(Zhou et al., 2017): non-commercial research and education only", ADE20K),
+    "pascal_context": _label_set(
+        "PASCAL Context", "(Mottaghi et al., 2014): photographs under Flickr's terms, research use", PASCAL_CONTEXT
     ),
 }

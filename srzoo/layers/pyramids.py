@@ -52,7 +52,7 @@ class ASPP(nn.Module):
 
 
 class PyramidPooling(nn.Module):
-    """Pyramid pooling module of PSPNet (Zhao et al., 2017, section 3.2) with the 3x3 convolution that follows it.
+    """Pyramid pooling module of PSPNet (Zhao et al., 2017, section 3.2) with the convolution that follows it.
 
     The map pooled to each number of bins, a 1x1 convolution to ``C / len(bins)`` channels, resized and put beside the
     map itself. Computation ``O(C C' HW)``; arXiv 2011.03308 counts it in Table 3, over a trunk of 2048 channels with
@@ -62,6 +62,7 @@ class PyramidPooling(nn.Module):
         channels: ``C`` of the input.
         out_channels: ``C'`` of the output; default ``channels``.
         bins: sides of the pooled maps.
+        kernel_size: of the last convolution: 3 in PSPNet, 1 in DFSeg.
 
     Shape:
         ``(N, C, H, W)`` to ``(N, C', H, W)``, ``H, W >= 1``.
@@ -70,7 +71,13 @@ class PyramidPooling(nn.Module):
         ValueError: ``channels`` is not divisible by the number of bins; a width or a bin below 1.
     """
 
-    def __init__(self, channels: int, out_channels: int | None = None, bins: Sequence[int] = (1, 2, 3, 6)):
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int | None = None,
+        bins: Sequence[int] = (1, 2, 3, 6),
+        kernel_size: int = 3,
+    ):
         super().__init__()
         out_channels = channels if out_channels is None else out_channels
         if min([out_channels, *bins]) < 1:
@@ -78,7 +85,7 @@ class PyramidPooling(nn.Module):
         width = divided(channels, len(bins), "number of bins")
         self.channels, self.bins = channels, tuple(bins)
         self.stages = nn.ModuleList(conv_bn_relu(channels, width, 1) for _ in bins)
-        self.fuse = conv_bn_relu(2 * channels, out_channels)
+        self.fuse = conv_bn_relu(2 * channels, out_channels, kernel_size)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         check_map(x, self.channels)

@@ -1,5 +1,8 @@
 """Architectures, one file per family."""
 
+from .dfseg import DFSeg
 from .srnet import SRNet
 
-__all__ = ["SRNet"]
+FAMILIES = {"srnet": SRNet, "dfseg": DFSeg}
+
+__all__ = ["FAMILIES", "DFSeg", "SRNet"]

@@ -54,7 +54,7 @@ class SRNet(nn.Module):
         backbone: any timm backbone with ``features_only``.
         num_classes: classes of the logits.
         output_stride: stride of the map that the block works on; the paper's is 8.
-        channels: ``D``, the width of the head; the paper's is 512.
+        channels: ``D``, the width of the head; the paper's is 512. None for no head: the paper's dilated FCN.
         context: "sr", "sr_released" for the block as the authors published it, another of
             `srzoo.layers.CONTEXT_MODULES`, or "none" for the head without one.
         decoder_strides: strides of finer features to bring in after the head, coarse to fine; the paper has none.
@@ -80,7 +80,7 @@ class SRNet(nn.Module):
         backbone: str,
         num_classes: int,
         output_stride: int = 8,
-        channels: int = 512,
+        channels: int | None = 512,
         context: str = "sr",
         decoder_strides: tuple[int, ...] = (),
         decoder_channels: int = 64,
@@ -103,7 +103,10 @@ class SRNet(nn.Module):
         self.backbone = FeatureBackbone(backbone, backbone_options, multi_grid)
         widths, strides = self.backbone.channels, self.backbone.strides
         self.output_stride = strides[-1]
-        self.head = ContextHead(widths[-1], channels, context, released_head, **context_options)
+        if channels is None:
+            self.head, channels = _no_head(context), widths[-1]
+        else:
+            self.head = ContextHead(widths[-1], channels, context, released_head, **context_options)
         self.decoder_levels = [_level_of(stride, strides, backbone) for stride in decoder_strides]
         if decoder_strides:
             self.decoder = LateralDecoder(channels, [widths[i] for i in self.decoder_levels], decoder_channels)
@@ -170,6 +173,12 @@ def _check_image_batch(x: torch.Tensor) -> None:
         raise ValueError(f"expected a batch of images of shape (N, 3, H, W), got {tuple(x.shape)}")
     if min(x.shape[-2:]) < 32:
         raise ValueError(f"expected height and width of at least 32, got {tuple(x.shape[-2:])}; resize the image first")
+
+
+def _no_head(context: str) -> nn.Identity:
+    if context != "none":
+        raise ValueError(f"channels=None gives no head to hold context={context!r}; pass channels, e.g. 512")
+    return nn.Identity()
 
 
 def _level_of(stride: int, strides: list[int], backbone: str) -> int:

@@ -1,0 +1,90 @@
+"""DFSeg (Li et al., "Partial Order Pruning", CVPR 2019); with the block for its pyramid pooling, SRNet in real time."""
+
+from collections import OrderedDict
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..backbones import FeatureBackbone
+from ..layers import PYRAMIDS, build_context
+from ..layers.conv import conv_bn_relu
+from .srnet import SRNet
+
+
+class FusionDecoder(nn.Module):
+    """DFSeg's decoder: per step upsample, put a 1x1 projection of the finer feature beside it, 3x3 convolution.
+
+    Ends in a 3x3 convolution to twice the width, the only one with BatchNorm and ReLU.
+    """
+
+    def __init__(self, lateral_channels: list[int], channels: int):
+        super().__init__()
+        self.laterals = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in lateral_channels)
+        self.fuse = nn.ModuleList(nn.Conv2d(2 * channels, channels, 3, padding=1, bias=False) for _ in lateral_channels)
+        self.out = conv_bn_relu(channels, 2 * channels)
+
+    def forward(self, x: torch.Tensor, features: list[torch.Tensor]) -> torch.Tensor:
+        for feature, lateral, fuse in zip(features, self.laterals, self.fuse, strict=True):
+            x = F.interpolate(x, size=feature.shape[-2:], mode="bilinear", align_corners=False)
+            x = fuse(torch.cat([x, lateral(feature)], 1))
+        return self.out(x)
+
+
+class DFSeg(SRNet):
+    """A backbone at stride 32, a context module, 1x1 convolution, two fusion nodes, classifier.
+
+    As in the code that the paper's authors released for it, which gives the counts of its Table 6.
+
+    Args:
+        backbone: any timm backbone with ``features_only``; DFNet v1 or v2 in the paper.
+        num_classes: classes of the logits.
+        levels: timm's indices of the three features to join, fine to coarse.
+        channels: width of the decoder.
+        context: "psp" as in DFSeg, "sr" as in the paper's SRNet-DFv2, or another of `srzoo.layers.CONTEXT_MODULES`.
+        dropout: before the classifier.
+        **context_options: of the context module, see the classes in `srzoo.layers`.
+
+    Shape:
+        ``(N, 3, H, W)`` normalised floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; in training at
+        batch 1 too.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        num_classes: int,
+        levels: tuple[int, int, int] = (-3, -2, -1),
+        channels: int = 128,
+        context: str = "psp",
+        dropout: float = 0.1,
+        **context_options,
+    ):
+        nn.Module.__init__(self)
+        if num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        self.num_classes, self.size_divisor = num_classes, 1
+        self.backbone = FeatureBackbone(backbone, {"out_indices": levels})
+        self.output_stride = self.backbone.strides[-1]
+        fine, middle, coarse = self.backbone.channels
+        self.head = _head(coarse, channels, context, context_options)
+        self.decoder, self.decoder_levels = FusionDecoder([middle, fine], channels), [1, 0]
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Conv2d(2 * channels, num_classes, 1)
+        # The released network has no second supervision; this one costs 0.05 % of its parameters.
+        self.aux_head = nn.Sequential(
+            OrderedDict(dropout=nn.Dropout(dropout), classifier=nn.Conv2d(middle, num_classes, 1))
+        )
+
+
+def _head(width: int, channels: int, context: str, options: dict) -> nn.Sequential:
+    """The context module and the 1x1 convolution that follows it."""
+    if context == "psp":
+        options = {"kernel_size": 1, **options}
+    if context in PYRAMIDS:
+        options, out = {"out_channels": channels, **options}, channels
+    else:
+        out = width
+    module = build_context(context, width, **options)
+    fuse = nn.Sequential(OrderedDict(conv=nn.Conv2d(out, channels, 1)))
+    return nn.Sequential(OrderedDict(context=module, fuse=fuse))

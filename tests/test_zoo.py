@@ -1,0 +1,77 @@
+"""What every architecture of the zoo promises. On the meta device, where size costs nothing."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import srzoo
+from srzoo import registry
+
+ARCHITECTURES = [name for name, entry in registry.ARCHITECTURES.items() if entry.has_backbone]
+every_architecture = pytest.mark.parametrize("name", ARCHITECTURES)
+
+
+def build(name: str, **options) -> torch.nn.Module:
+    with torch.device("meta"):
+        return srzoo.create_model(name, **options)
+
+
+@every_architecture
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("size", [(32, 32), (47, 33), (129, 65)])
+def test_any_size_at_batch_1(name, training, size):
+    model = build(name, num_classes=7).train(training)
+    logits, aux = model(torch.empty(1, 3, *size, device="meta"), return_aux=True)
+    assert logits.shape == aux.shape == (1, 7, *size)
+    assert model(torch.empty(2, 3, *size, device="meta"), upsample=False).shape[:2] == (2, 7)
+
+
+@pytest.mark.parametrize("name", [name for name in registry.names() if registry.split_name(name)[1]])
+def test_an_entry_brings_its_dataset(name):
+    model, info = build(name), srzoo.model_info(name)
+    assert model.num_classes == len(info.classes) == len(model.config.classes)
+    assert model.config.classes == info.classes
+    assert model.config.palette == info.palette
+    assert model.config.transform == info.transform
+    assert sum(p.numel() for p in model.parameters()) == info.parameters
+
+
+@every_architecture
+@pytest.mark.parametrize("stride", [16, 32])
+def test_other_output_strides(name, stride):
+    if "levels" in registry.ARCHITECTURES[name].options:
+        return  # DFSeg's are those of its levels
+    model = build(name, num_classes=7, output_stride=stride).eval()
+    assert model.output_stride == model.backbone.strides[-1] == stride
+    assert model(torch.empty(1, 3, 65, 97, device="meta")).shape == (1, 7, 65, 97)
+
+
+def trunk(name: str) -> tuple[int, int]:
+    """Parameters and multiply-adds at 768x768 of a model's backbone."""
+    backbone = build(name, num_classes=19).eval().backbone
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        backbone(torch.empty(1, 3, 768, 768, device="meta"))
+    return sum(p.numel() for p in backbone.parameters()), counter.get_total_flops() // 2
+
+
+def test_dilated_fcn_costs_what_the_paper_counts():
+    parameters, macs = trunk("fcn_r50")  # Table 3's first row, without the classifier
+    assert parameters == pytest.approx(23.63e6, rel=0.01)
+    assert macs == pytest.approx(241.05e9, rel=0.02)
+
+
+def test_fcn_is_its_srnet_without_the_head():
+    for key in ("r50", "r101", "wrn38", "lite0"):
+        assert trunk(f"fcn_{key}") == trunk(f"srnet_{key}")
+        assert list(build(f"fcn_{key}", num_classes=7).head.parameters()) == []
+
+
+def test_fcn_has_no_place_for_a_context_module():
+    with pytest.raises(ValueError, match="channels=None gives no head to hold context='sr'; pass channels, e.g. 512"):
+        srzoo.create_model("fcn_r50_camvid", context="sr")
+
+
+def test_dilation_without_multi_grid():
+    model = build("srnet_r50", num_classes=7, multi_grid=(1, 1, 1))
+    assert [block.conv2.dilation[0] for block in model.backbone.body.layer4] == [4, 4, 4]
+    assert [block.conv2.dilation[0] for block in model.backbone.body.layer3][1:] == [2] * 5
