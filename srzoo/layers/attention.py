@@ -11,8 +11,8 @@ class ProjectedContext(nn.Module):
     """``Y = X + W_z attend(W_q X, W_k X, W_v X)``: three 1x1 convolutions to ``C / reduction`` channels, one back.
 
     ``W_z`` starts at zero, so a new module is the identity and can be put into a trained network (Wang et al., 2018,
-    section 3.3). A subclass gives ``attend``, maps of ``(N, R, H, W)`` to one such map. The key has no bias: where a
-    softmax follows, it cancels.
+    section 3.3). A subclass gives ``attend``, maps of ``(N, R, H, W)`` to pixels of ``(N, R, HW)``. The key has no
+    bias, which would cancel in a softmax.
 
     Raises:
         ValueError: ``channels`` is not divisible by ``reduction``.
@@ -25,7 +25,8 @@ class ProjectedContext(nn.Module):
         self.query = nn.Conv2d(channels, reduced, 1)
         self.key = nn.Conv2d(channels, reduced, 1, bias=False)
         self.value = nn.Conv2d(channels, reduced, 1)
-        self.project = nn.Conv2d(reduced, channels, 1)
+        # Over the pixels in a line: TorchInductor fails on a 2D convolution of a view with a free height and width.
+        self.project = nn.Conv1d(reduced, channels, 1)
         nn.init.zeros_(self.project.weight)
         nn.init.zeros_(self.project.bias)
 
@@ -37,7 +38,7 @@ class ProjectedContext(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         check_map(x, self.channels)
-        return x + self.project(self.attend(self.query(x), self.key(x), self.value(x)))
+        return x + self.project(self.attend(self.query(x), self.key(x), self.value(x))).view_as(x)
 
 
 def pixel_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
@@ -48,14 +49,15 @@ def pixel_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor)
         value: ``(N, V, H, W)``.
 
     Returns:
-        ``(N, V, H, W)``.
+        ``(N, V, HW)``.
     """
-    # Contiguous, or PyTorch falls back to storing the HW x HW matrix.
-    rows = [each.flatten(2).mT.contiguous()[:, None] for each in (query, key, value)]
-    return F.scaled_dot_product_attention(*rows, scale=1.0)[:, 0].mT.unflatten(2, value.shape[2:])
+    # Contiguous, or PyTorch falls back to storing the HW x HW matrix. Copies, not views, are what autograd keeps:
+    # on a view whose length is a free HW TorchInductor fails.
+    rows = [each.flatten(2).mT[:, None].contiguous() for each in (query, key, value)]
+    return F.scaled_dot_product_attention(*rows, scale=1.0)[:, 0].mT.contiguous()
 
 
 def pixel_attention_direct(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """The same with its ``HW x HW`` matrix stored: the form to compare with."""
     affinity = torch.softmax(query.flatten(2).mT @ key.flatten(2), 2)
-    return (value.flatten(2) @ affinity.mT).unflatten(2, value.shape[2:])
+    return value.flatten(2) @ affinity.mT

@@ -41,9 +41,8 @@ class RecurrentCrissCrossAttention(ProjectedContext):
         column = (q_column @ k_column.mT).masked_fill(itself, float("-inf")).transpose(1, 2)  # (N, H, W, H)
         row = q_row @ k_row.mT  # (N, H, W, W)
         column, row = torch.softmax(torch.cat([column, row], 3), 3).to(value.dtype).split([height, width], 3)
-        from_column = column.transpose(1, 2) @ v_column  # (N, W, H, R)
-        from_row = row @ v_row  # (N, H, W, R)
-        return from_column.permute(0, 3, 2, 1) + from_row.permute(0, 3, 1, 2)
+        attended = row @ v_row + (column.transpose(1, 2) @ v_column).transpose(1, 2)  # (N, H, W, R)
+        return attended.flatten(1, 2).mT
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         for _ in range(self.recurrences):

@@ -34,4 +34,4 @@ class DoubleAttention(ProjectedContext):
     def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         query, key, features = (each.flatten(2).unflatten(1, (self.heads, -1)) for each in (query, key, value))
         gathered = features @ torch.softmax(key, 3).mT  # (N, heads, channels, maps)
-        return (gathered @ torch.softmax(query, 2)).flatten(1, 2).unflatten(2, value.shape[2:])
+        return (gathered @ torch.softmax(query, 2)).flatten(1, 2)

@@ -48,12 +48,12 @@ class DualAttention(nn.Module):
         with autocast_off(x.device.type):
             second, _ = gram(x)
             with_channels = channel_affine(x, self.beta * torch.softmax(-second, 2))
-        return with_channels + self.alpha * position
+        return with_channels + self.alpha * position.view_as(x)
 
     def forward_direct(self, x: torch.Tensor) -> torch.Tensor:
         """The same block with its ``HW x HW`` matrix stored, as published: the form to compare with."""
         check_map(x, self.channels)
         position = pixel_attention_direct(self.query(x), self.key(x), self.value(x))
         pixels = x.flatten(2)
-        channel = (torch.softmax(-(pixels @ pixels.mT), 2) @ pixels).view_as(x)
-        return x + self.alpha * position + self.beta * channel
+        channel = torch.softmax(-(pixels @ pixels.mT), 2) @ pixels
+        return x + (self.alpha * position + self.beta * channel).view_as(x)

@@ -60,5 +60,5 @@ class ExpectationMaximizationAttention(nn.Module):
         if self.training:
             with torch.no_grad():
                 self.bases.lerp_(bases.mean(0).to(self.bases.dtype), 1 - self.momentum)
-        rebuilt = torch.relu(bases @ belonging.mT).unflatten(2, x.shape[2:])
-        return torch.relu(x + self.project(rebuilt))
+        rebuilt = (bases @ belonging.mT).view_as(x)
+        return torch.relu(x + self.project(torch.relu(rebuilt)))

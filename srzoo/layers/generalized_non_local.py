@@ -52,7 +52,7 @@ class CompactGeneralizedNonLocal(ProjectedContext):
         self.series = [(1, 1.0)] if kernel == "dot" else taylor
         self.project = nn.Sequential(
             OrderedDict(
-                conv=nn.Conv2d(channels // reduction, channels, 1, bias=False), norm=nn.GroupNorm(groups, channels)
+                conv=nn.Conv1d(channels // reduction, channels, 1, bias=False), norm=nn.GroupNorm(groups, channels)
             )
         )
         nn.init.zeros_(self.project.norm.weight)
@@ -64,7 +64,7 @@ class CompactGeneralizedNonLocal(ProjectedContext):
         for power, coefficient in self.series:
             moment = (_power(phi, power) * g).mean((2, 3), keepdim=True, dtype=wide)
             attended = attended + (coefficient * moment).to(theta.dtype) * _power(theta, power)
-        return attended.flatten(1, 2).unflatten(2, query.shape[2:])
+        return attended.flatten(1, 2)
 
 
 def _power(x: torch.Tensor, power: int) -> torch.Tensor | float:

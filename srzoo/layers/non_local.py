@@ -27,4 +27,4 @@ class NonLocal(ProjectedContext):
     def forward_direct(self, x: torch.Tensor) -> torch.Tensor:
         """The same block with its ``HW x HW`` matrix stored, as published: the form to compare with."""
         check_map(x, self.channels)
-        return x + self.project(pixel_attention_direct(self.query(x), self.key(x), self.value(x)))
+        return x + self.project(pixel_attention_direct(self.query(x), self.key(x), self.value(x))).view_as(x)

@@ -1,13 +1,13 @@
 """Squeeze-and-Excitation, "se"."""
 
 import torch
-from torchvision import ops
+from torch import nn
 
 from .checks import check_map, divided
 
 
-class SqueezeExcitation(ops.SqueezeExcitation):
-    """Squeeze-and-Excitation (Hu et al., 2018, Eq. 2 to 4), torchvision's: ``Y = X * sigmoid(W_2 relu(W_1 mean(X)))``.
+class SqueezeExcitation(nn.Module):
+    """Squeeze-and-Excitation (Hu et al., 2018, Eq. 2 to 4): ``Y = X * sigmoid(W_2 relu(W_1 mean(X)))``.
 
     Computation ``O(C HW)``; arXiv 2011.03308 counts it in Table 3 but not in Table 1.
 
@@ -23,9 +23,13 @@ class SqueezeExcitation(ops.SqueezeExcitation):
     """
 
     def __init__(self, channels: int, reduction: int = 16):
-        super().__init__(channels, divided(channels, reduction))
+        super().__init__()
+        reduced = divided(channels, reduction)
         self.channels = channels
+        self.reduce = nn.Linear(channels, reduced)
+        self.expand = nn.Linear(reduced, channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         check_map(x, self.channels)
-        return super().forward(x)
+        weights = torch.sigmoid(self.expand(torch.relu(self.reduce(x.mean((2, 3))))))
+        return x * weights[:, :, None, None]

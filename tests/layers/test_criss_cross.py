@@ -23,7 +23,7 @@ def criss_cross(module, x):
             affinity = torch.stack([(query[:, :, i, j] * key[:, :, r, c]).sum(1) for r, c in path], 1)
             weights = torch.softmax(affinity, 1)
             attended[:, :, i, j] = sum(weights[:, n, None] * value[:, :, r, c] for n, (r, c) in enumerate(path))
-    return x + module.project(attended)
+    return x + module.project(attended.flatten(2)).view_as(x)
 
 
 @pytest.mark.parametrize("recurrences", [1, 2])

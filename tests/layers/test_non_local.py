@@ -17,9 +17,9 @@ def block(channels: int, reduction: int = 2) -> NonLocal:
 def test_timm_s_block_agrees():
     module, theirs = block(32), NonLocalAttn(32, use_scale=False, rd_ratio=0.5).double()
     theirs.norm = nn.Identity()
-    for ours, other in ((module.query, theirs.t), (module.value, theirs.g), (module.project, theirs.z)):
-        other.load_state_dict(ours.state_dict())
-    theirs.p.weight.data = module.key.weight.data  # their key has a bias, which the softmax cancels
+    for ours, other in ((module.query, theirs.t), (module.key, theirs.p), (module.value, theirs.g)):
+        other.load_state_dict(ours.state_dict(), strict=False)  # their key has a bias too, which the softmax cancels
+    theirs.z.weight.data, theirs.z.bias.data = module.project.weight[..., None], module.project.bias
     x = torch.randn(2, 32, 7, 5, dtype=torch.float64)
     torch.testing.assert_close(module(x), theirs(x))
 

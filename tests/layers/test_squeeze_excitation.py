@@ -6,6 +6,8 @@ from srzoo.layers import SqueezeExcitation
 
 def test_timm_s_module_agrees():
     module, theirs = SqueezeExcitation(128).double(), SEModule(128).double()
-    theirs.load_state_dict(module.state_dict())
+    for ours, layer in ((module.reduce, theirs.fc1), (module.expand, theirs.fc2)):
+        layer.weight.data.copy_(ours.weight[:, :, None, None])
+        layer.bias.data.copy_(ours.bias)
     x = torch.randn(2, 128, 7, 5, dtype=torch.float64)
     torch.testing.assert_close(module(x), theirs(x))
