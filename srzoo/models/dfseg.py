@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from ..backbones import FeatureBackbone
 from ..layers import PYRAMIDS, build_context
 from ..layers.conv import conv_bn_relu
-from .srnet import SRNet
+from .segmentation import SegmentationNet
 
 
 class FusionDecoder(nn.Module):
@@ -31,7 +31,7 @@ class FusionDecoder(nn.Module):
         return self.out(x)
 
 
-class DFSeg(SRNet):
+class DFSeg(SegmentationNet):
     """A backbone at stride 32, a context module, 1x1 convolution, two fusion nodes, classifier.
 
     As in the code that the paper's authors released for it, which gives the counts of its Table 6.
@@ -60,13 +60,9 @@ class DFSeg(SRNet):
         dropout: float = 0.1,
         **context_options,
     ):
-        nn.Module.__init__(self)
-        if num_classes < 1:
-            raise ValueError(f"num_classes must be at least 1, got {num_classes}")
-        self.num_classes, self.size_divisor = num_classes, 1
-        self.backbone = FeatureBackbone(backbone, {"out_indices": levels})
-        self.output_stride = self.backbone.strides[-1]
-        fine, middle, coarse = self.backbone.channels
+        features = FeatureBackbone(backbone, {"out_indices": levels})
+        super().__init__(features, num_classes)
+        fine, middle, coarse = features.channels
         self.head = _head(coarse, channels, context, context_options)
         self.decoder, self.decoder_levels = FusionDecoder([middle, fine], channels), [1, 0]
         self.dropout = nn.Dropout(dropout)

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from ..backbones import FeatureBackbone
 from ..layers import PYRAMIDS, build_context
 from ..layers.conv import conv_bn_relu
+from .segmentation import SegmentationNet
 
 
 class ContextHead(nn.Sequential):
@@ -47,7 +48,7 @@ class LateralDecoder(nn.Module):
         return x
 
 
-class SRNet(nn.Module):
+class SRNet(SegmentationNet):
     """Dilated backbone, 3x3 convolution, Squeeze Reasoning, 3x3 convolution, classifier.
 
     Args:
@@ -92,17 +93,11 @@ class SRNet(nn.Module):
         size_divisor: int = 1,
         **context_options,
     ):
-        super().__init__()
-        if num_classes < 1:
-            raise ValueError(f"num_classes must be at least 1, got {num_classes}")
-        self.num_classes = num_classes
-        self.size_divisor = size_divisor
-        self.align_corners = align_corners
         if backbone_options is None:
             backbone_options = {"output_stride": output_stride}
-        self.backbone = FeatureBackbone(backbone, backbone_options, multi_grid)
-        widths, strides = self.backbone.channels, self.backbone.strides
-        self.output_stride = strides[-1]
+        features = FeatureBackbone(backbone, backbone_options, multi_grid)
+        super().__init__(features, num_classes, align_corners, size_divisor)
+        widths, strides = features.channels, features.strides
         if channels is None:
             self.head, channels = _no_head(context), widths[-1]
         else:
@@ -124,55 +119,6 @@ class SRNet(nn.Module):
                 classifier=nn.Conv2d(aux_width, num_classes, 1),
             )
         )
-
-    def forward(
-        self, x: torch.Tensor, return_aux: bool = False, upsample: bool = True
-    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-        """Logits of ``x``.
-
-        Args:
-            x: ``(N, 3, H, W)`` normalised floats.
-            return_aux: also return the auxiliary head's logits, for the training loss.
-            upsample: resize the logits to ``(H, W)``; without it they stay at the head's own stride.
-
-        Returns:
-            ``(N, num_classes, H, W)``, or a pair of such tensors with ``return_aux``.
-
-        Raises:
-            ValueError: ``x`` is not ``(N, 3, H, W)`` or smaller than 32 pixels on a side.
-        """
-        _check_image_batch(x)
-        size = x.shape[-2:]
-        x = self._pad(x)
-        features = self.backbone(x)
-        y = self.head(features[-1])
-        if self.decoder is not None:
-            y = self.decoder(y, [features[i] for i in self.decoder_levels])
-        logits = self.classifier(self.dropout(y))
-        aux = self.aux_head(features[-2]) if return_aux else None
-        if upsample:
-            logits = self._resize(logits, x.shape[-2:], size)
-            aux = self._resize(aux, x.shape[-2:], size) if return_aux else None
-        return (logits, aux) if return_aux else logits
-
-    def _pad(self, x: torch.Tensor) -> torch.Tensor:
-        """Pad with the mean colour where the backbone, or BatchNorm in training, could not take the image as it is."""
-        height, width = x.shape[-2:]
-        right, below = -width % self.size_divisor, -height % self.size_divisor
-        if self.training and x.shape[0] == 1 and max(height, width) < 2 * self.output_stride:
-            right = 2 * self.output_stride - width  # else one value per channel, of which there is no variance
-        return F.pad(x, (0, right, 0, below)) if right or below else x
-
-    def _resize(self, logits: torch.Tensor, size: torch.Size, crop: torch.Size) -> torch.Tensor:
-        full = F.interpolate(logits, size=size, mode="bilinear", align_corners=self.align_corners)
-        return full[:, :, : crop[0], : crop[1]]
-
-
-def _check_image_batch(x: torch.Tensor) -> None:
-    if x.dim() != 4 or x.shape[1] != 3:
-        raise ValueError(f"expected a batch of images of shape (N, 3, H, W), got {tuple(x.shape)}")
-    if min(x.shape[-2:]) < 32:
-        raise ValueError(f"expected height and width of at least 32, got {tuple(x.shape[-2:])}; resize the image first")
 
 
 def _no_head(context: str) -> nn.Identity:

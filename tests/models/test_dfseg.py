@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from srzoo import create_model
+from srzoo import Segmenter, create_model
 
 
 @pytest.fixture(scope="module", params=["psp", "sr"])
@@ -60,3 +60,10 @@ def test_parameters_are_the_paper_s(name, millions):
         model = create_model(f"{name}_cityscapes")
     counted = sum(p.numel() for p in model.parameters()) / 1e6
     assert counted == pytest.approx(millions, rel=1e-3)
+
+
+def test_segments_an_image(examples):
+    torch.manual_seed(0)
+    result = Segmenter(create_model("srnet_dfv2_camvid"))(examples / "street.png")
+    assert result.labels.shape == (360, 480)
+    assert result.probabilities().shape == (11, 360, 480)

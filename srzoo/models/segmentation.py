@@ -1,0 +1,89 @@
+"""What every family of segmentation models does around its own parts."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..backbones import FeatureBackbone
+
+
+class SegmentationNet(nn.Module):
+    """Features of a backbone, a head on the last of them, a decoder over finer ones, a classifier.
+
+    A family sets these parts after this constructor:
+
+    * ``head``: the last feature ``(N, C, h, w)`` to ``(N, D, h, w)``; what it holds is its family's own.
+    * ``decoder`` and ``decoder_levels``: from the head's output and the features at these indices to a finer map; None
+      and [] for none.
+    * ``dropout`` and ``classifier``: to logits.
+    * ``aux_head``: the last feature but one to logits, for a second loss in training.
+
+    Args:
+        backbone: gives the features.
+        num_classes: classes of the logits.
+        align_corners: how the logits are resized to the image, as in ``torch.nn.functional.interpolate``.
+        size_divisor: pad the input on the right and below to a multiple of this, for backbones that need it.
+
+    Attributes:
+        output_stride: of the map that the head works on.
+
+    Raises:
+        ValueError: ``num_classes`` is below 1.
+    """
+
+    def __init__(self, backbone: FeatureBackbone, num_classes: int, align_corners: bool = False, size_divisor: int = 1):
+        super().__init__()
+        if num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        self.backbone, self.num_classes = backbone, num_classes
+        self.align_corners, self.size_divisor = align_corners, size_divisor
+        self.output_stride = backbone.strides[-1]
+
+    def forward(
+        self, x: torch.Tensor, return_aux: bool = False, upsample: bool = True
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """Logits of ``x``.
+
+        Args:
+            x: ``(N, 3, H, W)`` normalised floats.
+            return_aux: also return the auxiliary head's logits, for the training loss.
+            upsample: resize the logits to ``(H, W)``; without it they stay at the head's own stride.
+
+        Returns:
+            ``(N, num_classes, H, W)``, or a pair of such tensors with ``return_aux``.
+
+        Raises:
+            ValueError: ``x`` is not ``(N, 3, H, W)`` or smaller than 32 pixels on a side.
+        """
+        _check_image_batch(x)
+        size = x.shape[-2:]
+        x = self._pad(x)
+        features = self.backbone(x)
+        y = self.head(features[-1])
+        if self.decoder is not None:
+            y = self.decoder(y, [features[i] for i in self.decoder_levels])
+        logits = self.classifier(self.dropout(y))
+        aux = self.aux_head(features[-2]) if return_aux else None
+        if upsample:
+            logits = self._resize(logits, x.shape[-2:], size)
+            aux = self._resize(aux, x.shape[-2:], size) if return_aux else None
+        return (logits, aux) if return_aux else logits
+
+    def _pad(self, x: torch.Tensor) -> torch.Tensor:
+        """Pad with the mean colour where the backbone, or BatchNorm in training, could not take the image as it is."""
+        height, width = x.shape[-2:]
+        right, below = -width % self.size_divisor, -height % self.size_divisor
+        if self.training and x.shape[0] == 1 and max(height, width) < 2 * self.output_stride:
+            right = 2 * self.output_stride - width  # else one value per channel, of which there is no variance
+        return F.pad(x, (0, right, 0, below)) if right or below else x
+
+    def _resize(self, logits: torch.Tensor, size: torch.Size, crop: torch.Size) -> torch.Tensor:
+        full = F.interpolate(logits, size=size, mode="bilinear", align_corners=self.align_corners)
+        return full[:, :, : crop[0], : crop[1]]
+
+
+def _check_image_batch(x: torch.Tensor) -> None:
+    if x.dim() != 4 or x.shape[1] != 3:
+        raise ValueError(f"expected a batch of images of shape (N, 3, H, W), got {tuple(x.shape)}")
+    if min(x.shape[-2:]) < 32:
+        raise ValueError(f"expected height and width of at least 32, got {tuple(x.shape[-2:])}; resize the image first")
