@@ -22,7 +22,7 @@ class SegmentationNet(nn.Module):
         backbone: gives the features.
         num_classes: classes of the logits.
         align_corners: how the logits are resized to the image, as in ``torch.nn.functional.interpolate``.
-        size_divisor: pad the input on the right and below to a multiple of this, for backbones that need it.
+        size_divisor: enlarge the input to a multiple of this, for backbones that need it.
 
     Attributes:
         output_stride: of the map that the head works on.
@@ -57,7 +57,7 @@ class SegmentationNet(nn.Module):
         """
         _check_image_batch(x)
         size = x.shape[-2:]
-        x = self._pad(x)
+        x = self._fit(x)
         features = self.backbone(x)
         y = self.head(features[-1])
         if self.decoder is not None:
@@ -65,21 +65,22 @@ class SegmentationNet(nn.Module):
         logits = self.classifier(self.dropout(y))
         aux = self.aux_head(features[-2]) if return_aux else None
         if upsample:
-            logits = self._resize(logits, x.shape[-2:], size)
-            aux = self._resize(aux, x.shape[-2:], size) if return_aux else None
+            logits = self._resize(logits, size)
+            aux = self._resize(aux, size) if return_aux else None
         return (logits, aux) if return_aux else logits
 
-    def _pad(self, x: torch.Tensor) -> torch.Tensor:
-        """Pad with the mean colour where the backbone, or BatchNorm in training, could not take the image as it is."""
-        height, width = x.shape[-2:]
-        right, below = -width % self.size_divisor, -height % self.size_divisor
-        if self.training and x.shape[0] == 1 and max(height, width) < 2 * self.output_stride:
-            right = 2 * self.output_stride - width  # else one value per channel, of which there is no variance
-        return F.pad(x, (0, right, 0, below)) if right or below else x
+    def _fit(self, x: torch.Tensor) -> torch.Tensor:
+        """Enlarge where the backbone, or BatchNorm in training, could not take the image as it is.
 
-    def _resize(self, logits: torch.Tensor, size: torch.Size, crop: torch.Size) -> torch.Tensor:
-        full = F.interpolate(logits, size=size, mode="bilinear", align_corners=self.align_corners)
-        return full[:, :, : crop[0], : crop[1]]
+        Not padded: the logits have to cover the image and nothing else, for those who resize them themselves.
+        """
+        height, width = (side + -side % self.size_divisor for side in x.shape[-2:])
+        if self.training and x.shape[0] == 1 and max(height, width) < 2 * self.output_stride:
+            width = 2 * self.output_stride  # else one value per channel, of which there is no variance
+        return x if (height, width) == tuple(x.shape[-2:]) else self._resize(x, (height, width))
+
+    def _resize(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        return F.interpolate(x, size=size, mode="bilinear", align_corners=self.align_corners)
 
 
 def _check_image_batch(x: torch.Tensor) -> None:

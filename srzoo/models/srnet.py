@@ -67,7 +67,7 @@ class SRNet(SegmentationNet):
         released_head: the convolutions around the block as in the released models: a 1x1 convolution in place of
             the first 3x3 with its BatchNorm and ReLU, and biases on the others.
         backbone_options: for ``timm.create_model``, in place of the output stride alone; see `backbones.probe`.
-        size_divisor: pad the input on the right and below to a multiple of this, for backbones that need it.
+        size_divisor: enlarge the input to a multiple of this, for backbones that need it.
         **context_options: of the context module: ``nodes``, ``reduction``, ``squeeze``, ``reasoning`` for "sr"; see
             the classes in `srzoo.layers`.
 

@@ -53,12 +53,16 @@ def test_low_resolution_logits_are_the_ones_that_get_resized(lite0):
     torch.testing.assert_close(torch.nn.functional.interpolate(low, (61, 83), mode="bilinear"), full)
 
 
-def test_padding_for_a_divisor_does_not_shift_the_image():
+def test_logits_cover_the_image_where_the_backbone_needs_a_multiple_of_32():
+    """So whoever resizes the low-resolution logits, as `Segmenter` does, gets what the model itself gives."""
     model = create_model("srnet", backbone="hrnet_w18_small", num_classes=3, channels=32, nodes=4).eval()
     assert model.size_divisor == 32
     x = torch.randn(1, 3, 50, 70)
-    padded = torch.nn.functional.pad(x, (0, 26, 0, 14))
-    torch.testing.assert_close(model(x), model(padded)[:, :, :50, :70])
+    with torch.inference_mode():
+        low, full = model(x, upsample=False), model(x)
+        enlarged = model(torch.nn.functional.interpolate(x, (64, 96), mode="bilinear"), upsample=False)
+    torch.testing.assert_close(low, enlarged)
+    torch.testing.assert_close(full, torch.nn.functional.interpolate(low, (50, 70), mode="bilinear"))
 
 
 def test_context_none_has_no_block():
