@@ -1,0 +1,192 @@
+"""Whole models beside what a user would pick instead: latency, images a second, peak memory, parameters, multiply-adds.
+
+    python bench/models.py [--cases 512x1-float32-eager ...] [--models srnet_lite0 ...] [--repeats 5] [--threads 2]
+    python bench/models.py --plot
+
+A case is one input (``512`` is 512x512, ``2048`` is 1024x2048) and batch, a precision and a way to run. Its models are
+taken in turn in one process, so that all see the same machine; the rows of a case replace earlier ones in
+``bench/results/models.csv``, and ``--plot`` draws ``models.png`` from that file. Random weights, 19 classes, evaluation
+mode, channels_last for all; everybody's output is logits at the input's size. bfloat16 is autocast. ``fused`` is
+`srzoo.fuse`, for ours; the others have no such step and stand there as they are. Peak memory is each model's own
+process, above the model and its input. Times are medians; ratios are medians of each round's own ratio to the first
+SRNet of the same tier.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import statistics
+import subprocess
+import sys
+
+import torch
+from paired import RESULTS, ROOT, extra_memory, machine, median_ratio, paired_times, write_csv
+from torch.utils.flop_counter import FlopCounterMode
+
+sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
+import srzoo
+
+CSV, PLOT = RESULTS / "models.csv", RESULTS / "models.png"
+CLASSES = 19
+SIZES = {"512": (512, 512), "2048": (1024, 2048)}
+# By tier: a ResNet-50 each; those made for real time or for a phone.
+TIERS = {
+    "ResNet-50, stride 8": ["srnet_r50", "smp DeepLabV3", "torchvision deeplabv3_resnet50", "torchvision fcn_resnet50"],
+    "ResNet-50, coarser": ["smp DeepLabV3Plus", "smp PSPNet", "smp FPN", "smp Segformer"],
+    "light": [
+        "srnet_lite0",
+        "srnet_dfv2",
+        "smp DeepLabV3Plus lite0",
+        "smp FPN lite0",
+        "torchvision lraspp_mobilenet_v3_large",
+    ],
+}
+MODELS = [name for names in TIERS.values() for name in names]
+CASES = [
+    *(f"512x{batch}-{precision}-eager" for batch in (1, 4) for precision in ("float32", "bfloat16")),
+    *(f"512x1-float32-{way}" for way in ("fused", "compiled")),
+    "2048x1-float32-eager",
+    "2048x1-bfloat16-eager",
+    "2048x1-float32-fused",
+]
+
+
+def build(name: str) -> torch.nn.Module:
+    library, _, rest = name.rpartition(" ") if name.startswith("torchvision") else name.partition(" ")
+    if library == "smp":
+        import segmentation_models_pytorch as smp
+
+        architecture, _, encoder = rest.partition(" ")
+        encoder = "tu-tf_efficientnet_lite0" if encoder else "resnet50"
+        return getattr(smp, architecture)(encoder, encoder_weights=None, classes=CLASSES).eval()
+    if library == "torchvision":
+        from torchvision.models import segmentation
+
+        builder = getattr(segmentation, rest)
+        return _Logits(builder(weights=None, weights_backbone=None, num_classes=CLASSES)).eval()
+    return srzoo.create_model(name, num_classes=CLASSES).eval()
+
+
+class _Logits(torch.nn.Module):
+    """torchvision's models give a dict."""
+
+    def __init__(self, model: torch.nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model(x)["out"]
+
+
+def runner(name: str, case: str):
+    """A call that runs the model once on its input, and the model."""
+    place, precision, way = case.split("-")
+    size, _, batch = place.partition("x")
+    model = build(name)
+    if way == "fused" and name.startswith("srnet"):
+        model = srzoo.fuse(model)
+    model = model.to(memory_format=torch.channels_last)
+    x = torch.randn(int(batch), 3, *SIZES[size]).contiguous(memory_format=torch.channels_last)
+    called = torch.compile(model) if way == "compiled" else model
+
+    def run():
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            return called(x)
+
+    return run
+
+
+def counts(name: str, case: str) -> tuple[float, float]:
+    """Parameters in 10^6 and multiply-adds of one image in 10^9."""
+    size = SIZES[case.split("-")[0].partition("x")[0]]
+    with torch.device("meta"):
+        model = build(name)
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+            logits = model(torch.empty(1, 3, *size))
+    assert logits.shape == (1, CLASSES, *size), (name, logits.shape)
+    return sum(p.numel() for p in model.parameters()) / 1e6, counter.get_total_flops() / 2e9
+
+
+def peak_memory(name: str, case: str, threads: int) -> float:
+    """MiB above model and input, in a process of its own."""
+    command = [sys.executable, __file__, "--peak", name, "--cases", case, "--threads", str(threads)]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+
+
+def measure(case: str, names: list[str], repeats: int, threads: int) -> list[dict[str, object]]:
+    sides = {name: runner(name, case) for name in names}
+    times = paired_times(sides, repeats, "cpu")
+    del sides
+    batch = int(case.split("-")[0].partition("x")[2])
+    rows = []
+    for name in names:
+        tier = next(title for title, members in TIERS.items() if name in members)
+        first = "srnet_lite0" if tier == "light" else "srnet_r50"
+        parameters, multiply_adds = counts(name, case)
+        seconds = statistics.median(times[name])
+        ratio = f"{median_ratio(times[name], times[first]):.3f}" if first in times else ""
+        row = {"case": case, "tier": tier, "model": name, "parameters_m": f"{parameters:.3f}"}
+        row |= {"multiply_adds_g": f"{multiply_adds:.2f}", "milliseconds": f"{1e3 * seconds:.1f}"}
+        row |= {"images_per_second": f"{batch / seconds:.3f}", "ratio_to_srnet": ratio}
+        rows.append({**row, "peak_mib": f"{peak_memory(name, case, threads):.0f}", **machine("cpu", threads, repeats)})
+        print(", ".join(str(value) for value in list(rows[-1].values())[:9]), flush=True)
+    return rows
+
+
+def read() -> list[dict[str, str]]:
+    if not CSV.exists():
+        return []
+    with CSV.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def plot() -> None:
+    """Latency and peak memory of each model at batch 1, eager float32: one row of panels a size."""
+    import matplotlib.pyplot as plt
+
+    rows = read()
+    cases = [c for c in ("512x1-float32-eager", "2048x1-float32-eager") if any(r["case"] == c for r in rows)]
+    columns = {"milliseconds": "ms an image", "peak_mib": "peak MiB above model and input"}
+    figure, axes = plt.subplots(len(cases), 2, figsize=(12, 4.6 * len(cases)), squeeze=False)
+    for line, case in zip(axes, cases, strict=True):
+        found = {row["model"]: row for row in rows if row["case"] == case}
+        names = [name for name in MODELS if name in found][::-1]
+        colours = ["tab:orange" if name.startswith("srnet") else "tab:blue" for name in names]
+        for axis, (column, title) in zip(line, columns.items(), strict=True):
+            values = [float(found[name][column]) for name in names]
+            bars = axis.barh(names, values, color=colours)
+            axis.bar_label(bars, [f"{value:,.0f}" for value in values], padding=3, fontsize=8)
+            axis.set_xlim(0, 1.15 * max(values))
+            axis.spines[["top", "right"]].set_visible(False)
+            axis.set_title(f"{'x'.join(map(str, SIZES[case.split('x')[0]]))}, batch 1, float32: {title}", fontsize=10)
+        line[1].set_yticklabels([])
+    figure.tight_layout()
+    figure.savefig(PLOT, dpi=130)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", nargs="+", default=CASES)
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS, metavar="NAME")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--peak", metavar="NAME", help=argparse.SUPPRESS)
+    parser.add_argument("--plot", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.peak:
+        run = runner(options.peak, options.cases[0])
+        print(extra_memory(run, "cpu"))
+    elif options.plot:
+        plot()
+    else:
+        for case in options.cases:
+            rows = measure(case, options.models, options.repeats, options.threads)
+            kept = [r for r in read() if (r["case"], r["model"]) not in {(row["case"], row["model"]) for row in rows}]
+            write_csv([*kept, *rows], CSV)
+
+
+if __name__ == "__main__":
+    main()
