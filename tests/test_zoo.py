@@ -6,6 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import srzoo
 from srzoo import registry
+from srzoo.data.labels import LABEL_SETS
 
 ARCHITECTURES = [name for name, entry in registry.ARCHITECTURES.items() if entry.has_backbone]
 every_architecture = pytest.mark.parametrize("name", ARCHITECTURES)
@@ -18,22 +19,38 @@ def build(name: str, **options) -> torch.nn.Module:
 
 @every_architecture
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("size", [(32, 32), (47, 33), (129, 65)])
-def test_any_size_at_batch_1(name, training, size):
+def test_any_size_at_batch_1(name, training):
     model = build(name, num_classes=7).train(training)
-    logits, aux = model(torch.empty(1, 3, *size, device="meta"), return_aux=True)
-    assert logits.shape == aux.shape == (1, 7, *size)
-    assert model(torch.empty(2, 3, *size, device="meta"), upsample=False).shape[:2] == (2, 7)
+    for size in ((32, 32), (47, 33), (129, 65)):
+        logits, aux = model(torch.empty(1, 3, *size, device="meta"), return_aux=True)
+        assert logits.shape == aux.shape == (1, 7, *size)
+    assert model(torch.empty(2, 3, 65, 65, device="meta"), upsample=False).shape[:2] == (2, 7)
+
+
+# Of the whole model with 19 classes, auxiliary head included, and what each class adds.
+PARAMETERS = {
+    "srnet_r50": (38_198_502, 770),
+    "srnet_r101": (57_190_630, 770),
+    "srnet_wrn38": (129_066_598, 770),
+    "srnet_lite0": (3_617_026, 94),
+    "srnet_dfv2": (18_878_022, 514),
+    "fcn_r50": (26_035_430, 2306),
+    "fcn_r101": (45_027_558, 2306),
+    "fcn_wrn38": (107_505_254, 4354),
+    "fcn_lite0": (3_087_858, 94),
+    "dfseg_v1": (9_375_558, 514),
+    "dfseg_v2": (18_829_638, 514),
+}
 
 
 @pytest.mark.parametrize("name", [name for name in registry.names() if registry.split_name(name)[1]])
 def test_an_entry_brings_its_dataset(name):
-    model, info = build(name), srzoo.model_info(name)
-    assert model.num_classes == len(info.classes) == len(model.config.classes)
-    assert model.config.classes == info.classes
-    assert model.config.palette == info.palette
-    assert model.config.transform == info.transform
-    assert sum(p.numel() for p in model.parameters()) == info.parameters
+    model, labels = build(name), LABEL_SETS[registry.split_name(name)[1]]
+    assert model.num_classes == len(labels.classes)
+    assert (model.config.classes, model.config.palette) == (labels.classes, labels.palette)
+    assert model.config.transform == srzoo.model_info(name).transform
+    at_19, each = PARAMETERS[registry.split_name(name)[0]]
+    assert sum(p.numel() for p in model.parameters()) == at_19 + (model.num_classes - 19) * each
 
 
 @every_architecture

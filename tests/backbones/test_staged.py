@@ -42,17 +42,15 @@ def test_scripted_and_traced_are_equal(name):
         torch.testing.assert_close(torch.fx.symbolic_trace(model)(x), expected)
 
 
-@pytest.mark.parametrize("name", NAMES[1:])
+@pytest.mark.parametrize("name", ["dfnet_v1", "wider_resnet38_a2"])
 def test_pruned_to_any_feature(name):
-    x = torch.randn(1, 3, 33, 65)
-    with torch.device("meta"):
-        indices = range(len(timm.create_model(name).feature_info))
+    x = torch.randn(1, 3, 33, 47)
     torch.manual_seed(0)
     model = timm.create_model(name).eval()
     with torch.inference_mode():
         output, features = model.forward_intermediates(x)
         torch.testing.assert_close(output, model.forward_features(x))
-        for index in reversed(indices):
+        for index in range(len(features) - 1, -1, -2):
             (feature,) = model.forward_intermediates(x, [index], stop_early=True, intermediates_only=True)
             torch.testing.assert_close(feature, features[index])
             model.prune_intermediate_layers([index], prune_norm=True)
