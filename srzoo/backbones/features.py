@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from ..registry import nearest
+from .same_padding import replace_same_padding
 
 # timm names a backbone's freedom of input size in three ways.
 _SIZE_OPTIONS = ({}, {"dynamic_img_size": True}, {"strict_img_size": False})
@@ -32,6 +33,7 @@ class FeatureBackbone(nn.Module):
     def __init__(self, name: str, options: dict, multi_grid: tuple[int, ...] | None = None):
         super().__init__()
         self.body = _create(name, options)
+        replace_same_padding(self.body)
         self.channels: list[int] = self.body.feature_info.channels()
         self.strides: list[int] = self.body.feature_info.reduction()
         if multi_grid is not None:

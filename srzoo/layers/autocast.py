@@ -6,5 +6,9 @@ import torch
 
 
 def autocast_off(device_type: str) -> AbstractContextManager:
-    """Leave autocast, which the meta device, on which models are counted, does not have."""
-    return nullcontext() if device_type == "meta" else torch.autocast(device_type, enabled=False)
+    """Leave autocast where it is on: an export would wrap the block in a context of its own where there is none.
+
+    The meta device, on which models are counted, has no autocast.
+    """
+    on = device_type != "meta" and torch.is_autocast_enabled(device_type)
+    return torch.autocast(device_type, enabled=False) if on else nullcontext()

@@ -1,10 +1,12 @@
 """Put the depthwise convolution with a fast CPU backward into a model."""
 
 import torch
-from timm.layers import Conv2dSame, pad_same
+from timm.layers import Conv2dSame
 from torch import nn
 
 from srzoo_kernels import depthwise_conv2d
+
+from ..backbones.same_padding import pad_same
 
 
 class DepthwiseConv2d(nn.Module):

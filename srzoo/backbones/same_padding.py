@@ -1,0 +1,55 @@
+"""TensorFlow's 'same' padding in integers, which ``torch.compile`` and ``torch.export`` can follow for any size."""
+
+from collections.abc import Sequence
+
+import torch
+from timm.layers import Conv2dSame
+from torch import nn
+from torch.nn import functional as F
+
+
+def pad_same(
+    x: torch.Tensor, kernel_size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> torch.Tensor:
+    """Pad ``x`` ``(N, C, H, W)`` with zeros so that an unpadded convolution gives ``ceil(size / stride)`` outputs.
+
+    The same as timm's ``pad_same``. That one divides in floating point, after which a tracer knows neither the range
+    of a size nor when two sizes are equal: it refuses a dynamic size, or takes minutes over it.
+    """
+    vertical, horizontal = (_margins(*axis) for axis in zip(x.shape[-2:], kernel_size, stride, dilation, strict=True))
+    return F.pad(x, (*horizontal, *vertical))
+
+
+def _margins(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
+    """Zeros before and after one axis; an odd one goes after."""
+    steps = (size - 1) // stride  # between the first output and the last
+    total = steps * stride + dilation * (kernel - 1) + 1 - size
+    if dilation * (kernel - 1) + 1 < stride:
+        total = max(total, 0)
+    return total // 2, total - total // 2
+
+
+class SamePaddedConv2d(Conv2dSame):
+    """timm's ``Conv2dSame`` with the padding above."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = pad_same(x, self.kernel_size, self.stride, self.dilation)
+        return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+def replace_same_padding(body: nn.Module) -> None:
+    """Put `SamePaddedConv2d` in the place of every ``Conv2dSame`` of ``body``; parameters and names stay."""
+    for name, conv in list(body.named_modules()):
+        if type(conv) is Conv2dSame:
+            with torch.device("meta"):  # its own weights are not needed, nor should they take random numbers
+                replacement = SamePaddedConv2d(
+                    conv.in_channels,
+                    conv.out_channels,
+                    conv.kernel_size,
+                    conv.stride,
+                    dilation=conv.dilation,
+                    groups=conv.groups,
+                    bias=conv.bias is not None,
+                )
+            replacement.weight, replacement.bias = conv.weight, conv.bias
+            body.set_submodule(name, replacement)
