@@ -1,9 +1,9 @@
 """The geometry of a bilinear resize, and the resize of a few cells at a time.
 
 A *cell* is the square between four neighbouring source pixels; every output pixel lies in one cell and is a convex
-combination of its four corners. Cells are what the CPU kernels work on: a block ``(K, rows, columns, cells)`` keeps
+combination of its four corners. Cells are what the CPU kernels work on: a block ``(rows, K, columns, cells)`` keeps
 the cells innermost, so that each step (two interpolations, a maximum or a sum over the classes) is one vectorised
-pass over a block that stays in the cache.
+pass over a block that stays in the cache. With the rows outermost every step gives a thread the same part of it.
 """
 
 import math
@@ -36,15 +36,14 @@ class Axis:
 
     Attributes:
         base: ``(size,)`` int64, the lower source pixel of every output.
-        low, high: ``(G,)`` int64, the two source pixels.
+        ends: ``(2, G)`` int64, the two source pixels.
         position: ``(M, G)`` int64, the outputs; a short run repeats its last.
         inside: ``(M, G)`` bool, false on such repetitions.
         weight: ``(M, G)``, the share of ``high``.
     """
 
     base: torch.Tensor
-    low: torch.Tensor
-    high: torch.Tensor
+    ends: torch.Tensor
     position: torch.Tensor
     inside: torch.Tensor
     weight: torch.Tensor
@@ -64,8 +63,8 @@ class Axis:
         inside = position <= end
         position = position.minimum(end)
         weight = (exact - base)[position]
-        base, next_base = (torch.clamp(base + step, 0, source - 1) for step in (0, 1))
-        return cls(base, base[start], next_base[start], position, inside, weight)
+        ends = torch.stack([base, base + 1]).clamp_(0, source - 1)
+        return cls(ends[0], ends[:, start], position, inside, weight)
 
 
 class Cells:
@@ -74,11 +73,13 @@ class Cells:
     def __init__(self, source: tuple[int, int], size: tuple[int, int], align_corners: bool, dtype: torch.dtype):
         self.rows, self.columns = (Axis.of(*sides, align_corners, dtype) for sides in zip(size, source))
         self.source, self.size = source, size
-        self.count = len(self.rows.low) * len(self.columns.low)
+        self.row_ends, self.row_starts = source[1] * self.rows.ends, size[1] * self.rows.position
+        self.count = len(self.rows.ends[0]) * len(self.columns.ends[0])
 
     def spread(self, source: torch.Tensor, out: torch.Tensor) -> None:
         """Fill ``out``, ``(H, W)``, with every pixel's corner above and to the left in ``(h, w)``."""
-        torch.index_select(source.index_select(0, self.rows.base), 1, self.columns.base, out=out)
+        # The columns first: they are slow to pick, and the rows, whole pieces of memory, then serve many times.
+        torch.index_select(source.index_select(1, self.columns.base), 0, self.rows.base, out=out)
 
     def parts(self, planes: int, elements: int, index: torch.Tensor | None = None) -> Iterator["Part"]:
         """The cells ``index`` (all without it), as many at a time as have ``elements`` output values in ``planes``."""
@@ -96,49 +97,42 @@ class Part:
 
     def __init__(self, cells: Cells, index: torch.Tensor, block: torch.Tensor):
         self.cells, self.index, self.block = cells, index, block
-        self.row = index // len(cells.columns.low)
-        self.column = index - self.row * len(cells.columns.low)
+        self.row = index // len(cells.columns.ends[0])
+        self.column = index - self.row * len(cells.columns.ends[0])
         self.down = cells.rows.weight.index_select(1, self.row)
         self.across = cells.columns.weight.index_select(1, self.column)
 
     def corners(self) -> torch.Tensor:
-        """Source pixels ``(4, S)``: above left, above right, below left, below right."""
-        rows, columns = self.cells.rows, self.cells.columns
-        above, below = ((side * self.cells.source[1]).index_select(0, self.row) for side in (rows.low, rows.high))
-        left, right = (side.index_select(0, self.column) for side in (columns.low, columns.high))
-        return torch.stack([above + left, above + right, below + left, below + right])
+        """Source pixels ``(2, 2, S)``: above and below, left and right."""
+        ends = self.cells.row_ends.index_select(1, self.row)
+        return ends[:, None] + self.cells.columns.ends.index_select(1, self.column)
 
     def pixels(self) -> torch.Tensor:
         """Output pixels as flat indices."""
-        start = (self.cells.rows.position * self.cells.size[1]).index_select(1, self.row)
-        return start[:, None] + self.cells.columns.position.index_select(1, self.column)
+        starts = self.cells.row_starts.index_select(1, self.row)
+        return starts[:, None] + self.cells.columns.position.index_select(1, self.column)
 
     def inside(self) -> torch.Tensor:
         """False where `pixels` repeats one."""
         return self.cells.rows.inside[:, None, self.row] & self.cells.columns.inside[:, self.column]
 
     def resize(self, source: torch.Tensor) -> torch.Tensor:
-        """The output pixels ``(K, rows, columns, S)``, in the weights' dtype, of the whole source ``(K, h * w)``.
+        """The output pixels ``(rows, K, columns, S)``, in the weights' dtype, of the whole source ``(K, h * w)``.
 
         They lie in a block that the next part overwrites.
         """
-        above_left, above_right, below_left, below_right = (
-            source.index_select(1, corner)[:, None].to(self.down.dtype) for corner in self.corners()
-        )
-        left = torch.lerp(above_left, below_left, self.down)
-        right = torch.lerp(above_right, below_right, self.down)
-        shape = (*left.shape[:2], *self.across.shape)
+        corners = self.corners()
+        corners = source.index_select(1, corners.flatten()).unflatten(1, corners.shape).to(self.down.dtype)
+        sides = torch.lerp(corners[:, 0], corners[:, 1], self.down[:, None, None])  # (rows, K, 2, S)
+        shape = (*sides.shape[:2], *self.across.shape)
         block = self.block[: math.prod(shape)].view(shape)
-        return torch.lerp(left[:, :, None], right[:, :, None], self.across, out=block)
+        return torch.lerp(sides[:, :, :1], sides[:, :, 1:], self.across, out=block)
 
     def collapse(self, grad: torch.Tensor) -> torch.Tensor:
-        """The transpose of `resize`, ``(4, K, S)`` in the order of `corners`. Overwrites ``grad``."""
+        """The transpose of `resize`, ``(2, 2, K, S)`` in the order of `corners`. Overwrites ``grad``."""
         both = grad.sum(2)
         right = grad.mul_(self.across).sum(2)
-        left = both.sub_(right)
-        parts = []
-        for side in (left, right):
-            every = side.sum(1)
-            below = side.mul_(self.down).sum(1)
-            parts.append((every.sub_(below), below))
-        return torch.stack([parts[0][0], parts[1][0], parts[0][1], parts[1][1]])
+        sides = torch.stack([both.sub_(right), right])  # (2, rows, K, S)
+        both = sides.sum(1)
+        below = sides.mul_(self.down[:, None]).sum(1)
+        return torch.stack([both.sub_(below), below])

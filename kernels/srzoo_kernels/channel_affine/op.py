@@ -11,6 +11,7 @@ from ..layout import (
     dense,
     empty_map,
     is_channels_last,
+    widened_parts,
     without_autocast,
 )
 
@@ -68,7 +69,8 @@ def _affine_backward(
         if _multiplies_slowly(x):
             rows, columns = rows.float(), columns.float()
         grad_matrix = torch.bmm(rows, columns.mT)
-        grad_bias = None if bias is None else rows.sum(2, dtype=accumulation_dtype(x))
+        if bias is not None:
+            grad_bias = sum(part.sum(2) for part in widened_parts(rows, accumulation_dtype(x)))
     grad_bias = matrix.new_empty(0) if bias is None else grad_bias.to(bias.dtype)
     return grad_matrix.to(matrix.dtype), grad_bias
 

@@ -4,10 +4,17 @@ import torch
 from torch.utils.flop_counter import register_flop_formula
 
 from ..launch import triton_serves
-from ..layout import accumulation_dtype, check_feature_map, dense, empty_map, is_channels_last, without_autocast
+from ..layout import (
+    accumulation_dtype,
+    check_feature_map,
+    dense,
+    empty_map,
+    is_channels_last,
+    widened_parts,
+    without_autocast,
+)
 
 _ROWS = 128  # of S in one CPU product: fewer would come nearer to half the work, but BLAS copies its operands each time
-_PIXELS_WIDENED = 1 << 14  # of a half-precision map at a time: the float32 copy stays at 32 MB for 512 channels
 
 
 def gram(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,17 +66,17 @@ def _upper_rows(channels: int):
 def _gram_in_torch(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     dtype = accumulation_dtype(x)
     matrix = dense(x).flatten(2)
-    n, c, pixels = matrix.shape
+    n, c, _ = matrix.shape
     second = torch.zeros(n, c, c, dtype=dtype, device=x.device)
-    step = pixels if x.dtype == dtype else _PIXELS_WIDENED
-    for start in range(0, pixels, step):
-        # float32 even for bfloat16: half the products make up for the wider ones, and a bfloat16 bmm rounds S.
-        part = matrix[:, :, start : start + step].to(dtype)
+    first = torch.zeros(n, c, dtype=dtype, device=x.device)
+    # float32 even for bfloat16: half the products make up for the wider ones, and a bfloat16 bmm rounds S.
+    for part in widened_parts(matrix, dtype):
+        first += part.sum(2)
         for low, high in _upper_rows(c):
             second[:, low:high, low:] += torch.bmm(part[:, low:high], part[:, low:].mT)
     for low, high in _upper_rows(c):
         second[:, high:, low:high] = second[:, low:high, high:].mT
-    return second, matrix.sum(2, dtype=dtype)
+    return second, first
 
 
 def _gram_backward_in_torch(x: torch.Tensor, symmetric: torch.Tensor, grad_first: torch.Tensor) -> torch.Tensor:

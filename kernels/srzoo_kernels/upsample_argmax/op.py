@@ -46,6 +46,7 @@ def _(logits, height, width, align_corners, return_probability):
         if return_probability:
             for part in cells.parts(k, _BLOCK):
                 _label_part(part, source, labels[image], probability[image])
+            torch.sub(k - 1, labels[image], out=labels[image])
         else:
             _label_image(cells, source, labels[image])
     return labels, probability
@@ -58,36 +59,37 @@ def _label_image(cells: Cells, source: torch.Tensor, labels: torch.Tensor) -> No
     """
     dtype = cells.rows.weight.dtype
     parts = (part.to(dtype, copy=True) for part in source.split(max(1, _BLOCK // len(source)), 1))
-    winner = torch.cat([_first_best(part, part.amax(0)).to(labels.dtype) for part in parts])
+    winner = torch.cat([_classes_left(part, part.amax(0), 0).to(labels.dtype) for part in parts])
     cells.spread(winner.view(cells.source), out=labels)
     mixed = []
     for part in cells.parts(1, _BLOCK):
-        corners = winner[part.corners()]
+        corners = winner[part.corners().flatten(0, 1)]
         mixed.append(part.index[(corners != corners[0]).any(0)])
     for part in cells.parts(len(source), _BLOCK, torch.cat(mixed)):
         _label_part(part, source, labels)
+    torch.sub(len(source) - 1, labels, out=labels)
 
 
 def _label_part(
     part: Part, source: torch.Tensor, labels: torch.Tensor, probability: torch.Tensor | None = None
 ) -> None:
-    block = part.resize(source).flatten(1)
+    """Write how many classes follow the best one, and its probability."""
+    block = part.resize(source)
     pixels = part.pixels().flatten()
-    best = block.amax(0)
+    best = block.amax(1, keepdim=True)
     if probability is not None:
-        probability.view(-1).scatter_(0, pixels, (block - best).exp_().sum(0).reciprocal_().float())
-    labels.view(-1).scatter_(0, pixels, _first_best(block, best).to(labels.dtype))
+        probability.view(-1).scatter_(0, pixels, (block - best).exp_().sum(1).reciprocal_().float().flatten())
+    labels.view(-1).scatter_(0, pixels, _classes_left(block, best, 1).to(labels.dtype).flatten())
 
 
-def _first_best(block: torch.Tensor, best: torch.Tensor) -> torch.Tensor:
-    """The first class at which ``(K, P)`` equals ``best``, as a float. Overwrites ``block``.
+def _classes_left(block: torch.Tensor, best: torch.Tensor, dim: int) -> torch.Tensor:
+    """How many classes follow the first at which ``block`` equals its ``best``, as a float. Overwrites ``block``.
 
-    With the maximum known this is ``argmax(0)``, which neither vectorises over the pixels nor reads them in order;
+    With the maximum known this is ``argmax``, which neither vectorises over the pixels nor reads them in order;
     these passes do both, in a twentieth of the time.
     """
-    last = len(block) - 1
-    rank = torch.arange(last, -1, -1, dtype=block.dtype)[:, None]
-    return last - block.eq_(best).mul_(rank).amax(0)
+    rank = torch.arange(block.shape[dim] - 1, -1, -1, dtype=block.dtype)
+    return block.eq_(best).mul_(rank.view(-1, *[1] * (block.dim() - dim - 1))).amax(dim)
 
 
 @register_flop_formula(torch.ops.srzoo.upsample_argmax)

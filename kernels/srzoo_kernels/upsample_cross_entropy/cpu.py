@@ -56,15 +56,15 @@ def _labelled_cells(cells: Cells, labels: torch.Tensor) -> torch.Tensor:
 
 def _sum_part(part, source, labels, weight, smoothing, sums):
     """Sums of loss and weights over some cells, ``(2,)``; their gradient is added to ``sums``, ``(h * w, K)``."""
-    ids = labels.take(part.pixels()).where(part.inside(), IGNORED).flatten()
+    ids = labels.take(part.pixels()).where(part.inside(), IGNORED).flatten(1)
     block = part.resize(source)
-    flat = block.flatten(1)
+    flat = block.flatten(2)  # (rows, K, P)
     kept, ids = ids != IGNORED, ids.clamp_(min=0)
     share = weight[ids] * kept
-    flat.sub_(flat.amax(0))
-    true = flat.gather(0, ids[None])[0]
-    mean = weight @ flat / len(flat) if smoothing else None
-    total = flat.exp_().sum(0)
+    flat.sub_(flat.amax(1, keepdim=True))
+    true = flat.gather(1, ids[:, None])[:, 0]
+    mean = weight @ flat / len(weight) if smoothing else None
+    total = flat.exp_().sum(1)
     log_total = total.log()
     loss = (1 - smoothing) * share * (log_total - true)
     if smoothing:
@@ -72,25 +72,25 @@ def _sum_part(part, source, labels, weight, smoothing, sums):
     loss = loss.where(kept, 0).sum(dtype=torch.float64)
     if sums is not None:
         _gradient(flat, ids, kept, share, total, weight, smoothing)
-        corners = part.collapse(block).transpose(1, 2).reshape(-1, len(flat))
+        corners = part.collapse(block).transpose(2, 3).reshape(-1, len(weight))
         sums.index_add_(0, part.corners().flatten(), corners)
     return torch.stack([loss, share.sum(dtype=torch.float64)])
 
 
 def _gradient(flat, ids, kept, share, total, weight, smoothing):
-    """Turn ``exp(x - max)`` of ``(K, P)`` into the gradient of the summed loss by ``x``, in place."""
+    """Turn ``exp(x - max)`` of ``(rows, K, P)`` into the gradient of the summed loss by ``x``, in place."""
     true = (1 - smoothing) * share
-    every = kept.to(flat.dtype) * (smoothing / len(flat))
-    flat.mul_((true + every * weight.sum()) / total)
-    flat.scatter_add_(0, ids[None], -true[None])
+    every = kept.to(flat.dtype) * (smoothing / len(weight))
+    flat.mul_(((true + every * weight.sum()) / total)[:, None])
+    flat.scatter_add_(1, ids[:, None], -true[:, None])
     if smoothing:
-        flat.addcmul_(weight[:, None], every, value=-1)
+        flat.addcmul_(weight[:, None], every[:, None], value=-1)
 
 
 def _true_class_probability(cells: Cells, source: torch.Tensor, labels: torch.Tensor, out: torch.Tensor) -> None:
     for part in cells.parts(len(source), _BLOCK, _labelled_cells(cells, labels)):
-        pixels = part.pixels().flatten()
-        flat = part.resize(source).flatten(1)
-        flat.sub_(flat.amax(0)).exp_()
-        true = flat.gather(0, labels.take(pixels).clamp_(min=0)[None])[0]
-        out.view(-1).scatter_(0, pixels, true / flat.sum(0))
+        pixels = part.pixels().flatten(1)
+        flat = part.resize(source).flatten(2)
+        flat.sub_(flat.amax(1, keepdim=True)).exp_()
+        true = flat.gather(1, labels.take(pixels).clamp_(min=0)[:, None])[:, 0]
+        out.view(-1).scatter_(0, pixels.flatten(), (true / flat.sum(1)).flatten())
