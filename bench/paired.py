@@ -72,15 +72,23 @@ def extra_memory(run: Callable[[], object], device: str) -> float:
         return (torch.cuda.max_memory_allocated() - before) / 2**20
     ctypes.CDLL("libc.so.6").malloc_trim(0)  # else freed pages of an earlier side would serve this one
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     run()
-    return (_resident("VmHWM") - before) / 1024
+    return (resident("VmHWM") - before) / 1024
 
 
-def _resident(field: str) -> int:
+def resident(field: str) -> int:
     """KiB of this process, from Linux."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows that `write_csv` wrote, or none."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def write_csv(rows: list[dict[str, object]], path: Path) -> None:

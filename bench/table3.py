@@ -19,9 +19,9 @@ from dataclasses import dataclass
 
 import timm
 import torch
+from counting import multiply_adds
 from paired import RESULTS, ROOT, machine, write_csv
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 
@@ -106,13 +106,6 @@ def agrees(ours: float, printed: str, tolerance: float) -> bool:
     """Whether ours is the printed figure after rounding, or within the tolerance of it."""
     digits = len(printed.partition(".")[2])
     return round(ours, digits) == float(printed) or abs(ours / float(printed) - 1) <= tolerance
-
-
-def multiply_adds(form: Callable[[torch.Tensor], object], shape: tuple[int, ...]) -> float:
-    """In 10^9."""
-    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        form(torch.empty(shape))
-    return counter.get_total_flops() / 2e9
 
 
 def count(row: Row) -> dict[str, object]:

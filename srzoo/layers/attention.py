@@ -46,15 +46,19 @@ def pixel_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor)
 
     Args:
         query, key: ``(N, R, H, W)``.
-        value: ``(N, V, H, W)``.
+        value: ``(N, V, H, W)``, ``V`` a multiple of ``R``.
 
     Returns:
         ``(N, V, HW)``.
     """
-    # Contiguous, or PyTorch falls back to storing the HW x HW matrix. Copies, not views, are what autograd keeps:
-    # on a view whose length is a free HW TorchInductor fails.
-    rows = [each.flatten(2).mT[:, None].contiguous() for each in (query, key, value)]
-    return F.scaled_dot_product_attention(*rows, scale=1.0)[:, 0].mT.contiguous()
+    # Contiguous rows of one width, or PyTorch falls back to storing the matrix: a wider value is taken in several heads
+    # of the same attention. Copies, not views, are what autograd keeps: TorchInductor fails on a view of a free length.
+    heads = value.shape[1] // query.shape[1]
+    q, k = (each.flatten(2).mT[:, None].contiguous() for each in (query, key))
+    if heads > 1:
+        q, k = (each.expand(-1, heads, -1, -1) for each in (q, k))
+    v = value.flatten(2).unflatten(1, (heads, -1)).mT.contiguous()
+    return F.scaled_dot_product_attention(q, k, v, scale=1.0).mT.contiguous().flatten(1, 2)
 
 
 def pixel_attention_direct(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

@@ -88,6 +88,24 @@ def test_compiles_without_a_break_and_at_a_second_size(name, training):
         torch.testing.assert_close(dict(module.state_dict()), after)  # running statistics and EMA's bases
 
 
+@pytest.mark.slow
+@every_module
+def test_torch_inductor_trains_it_at_a_second_size(name):
+    module = module_of(name).train()
+    compiled = torch.compile(module, fullgraph=True, dynamic=True)
+    for size in ((9, 7), (12, 5)):
+        x = torch.randn(2, CHANNELS, *size)
+        state = {key: value.clone() for key, value in module.state_dict().items()}
+        results = []
+        for form in (module, compiled):
+            module.load_state_dict(state)
+            leaf = x.clone().requires_grad_()
+            y = form(leaf)
+            results.append((y, *torch.autograd.grad(y.square().sum(), (leaf, *module.parameters()))))
+        for value, expected in zip(*results):
+            torch.testing.assert_close(value, expected, rtol=1e-3, atol=1e-3)
+
+
 @every_module
 def test_exports_with_any_height_and_width(name):
     module = module_of(name).eval()

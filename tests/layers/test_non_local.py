@@ -49,14 +49,3 @@ def test_both_forms_agree_in_values_and_all_gradients(size):
         results.append((y, *torch.autograd.grad(y, (x, *module.parameters()), seed)))
     for value, expected in zip(*results):
         torch.testing.assert_close(value, expected, rtol=1e-9, atol=1e-9)
-
-
-def test_the_matrix_of_all_pairs_is_never_stored():
-    """Neither in inference nor for the backward pass: PyTorch would fall back to it for a layout it does not like."""
-    pixels = 40 * 50
-    module = block(16).float()
-    x = torch.randn(1, 16, 40, 50, requires_grad=True)
-    with torch.profiler.profile(profile_memory=True) as profile:
-        module(x).sum().backward()
-    largest = max(event.self_cpu_memory_usage for event in profile.events())
-    assert largest < pixels * pixels  # bytes, a quarter of the matrix

@@ -1,0 +1,181 @@
+"""Time and peak memory against resolution, for the block in its forms and for every module it is compared with.
+
+    python bench/resolution.py ["NL" "NL direct" ...] [--repeats 5] [--threads 2] [--longest 10] [--memory 4]
+
+Writes ``bench/results/resolution.csv``, which ``bench/fig4a.py`` draws and ``bench/table1.py`` fits. Inference in
+float32 on a CPU, one image, 512 channels in and out; the methods named replace their rows and leave the others. Each
+measurement has a process of its own that may take ``--memory`` GiB of address space beyond the module and its input;
+one that asks for more is out of memory. Runs of more than ``--longest`` seconds, by their multiply-adds and the pace of
+the size before, are skipped. The status of a row says which.
+
+*Direct* is the form that stores every intermediate, as its source does; *compiled* is that under ``torch.compile``;
+*folded* is the block within the 3x3 convolution that follows, whose own time and memory are taken off. No form is timed
+before its result was found equal to the direct one. Extra memory is the peak above module and input, the output
+included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import statistics
+import sys
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+
+import torch
+from counting import multiply_adds
+from paired import RESULTS, ROOT, extra_memory, machine, paired_times, read_csv, resident, seconds, write_csv
+from sr_block import check
+from torch import nn
+
+sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
+
+from srzoo.folding import FoldedBlock
+from srzoo.layers import build_context
+
+CSV = RESULTS / "resolution.csv"
+CHANNELS = 512
+SIZES = ((48, 48), (64, 64), (96, 96), (128, 128), (128, 256), (192, 192), (256, 256), (256, 512))
+METHODS = {  # context module and form
+    "SR direct": ("sr", "direct"),
+    "SR direct, compiled": ("sr", "compiled"),
+    "SR": ("sr", "forward"),
+    "SR folded": ("sr", "folded"),
+    "SR released, direct": ("sr_released", "direct"),
+    "SR released": ("sr_released", "forward"),
+    "NL direct": ("nl", "direct"),
+    "NL": ("nl", "forward"),
+    "A2Net": ("a2", "forward"),
+    "CGNL": ("cgnl", "forward"),
+    "RCCA": ("rcca", "forward"),
+    "DANet direct": ("da", "direct"),
+    "DANet": ("da", "forward"),
+    "EMAU": ("ema", "forward"),
+    "SE": ("se", "forward"),
+    "ASPP": ("aspp", "forward"),
+    "PSP": ("psp", "forward"),
+}
+
+
+def sides(method: str) -> tuple[Callable, Callable | None, Callable]:
+    """What to measure, what to take off it, and what its result has to equal."""
+    context, form = METHODS[method]
+    torch.manual_seed(0)
+    module = build_context(context, CHANNELS).eval()
+    for parameter in module.parameters():
+        if not parameter.is_meta and not parameter.any():  # a zero would make all forms equal
+            nn.init.normal_(parameter, std=0.05)
+    direct = getattr(module, "forward_direct", module)
+    if form == "folded":
+        conv = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1)
+        return FoldedBlock(module, conv), conv, lambda x: conv(direct(x))
+    compiled = torch.compile(direct, dynamic=False)
+    return {"forward": module, "direct": direct, "compiled": compiled}[form], None, direct
+
+
+def products(method: str, size: tuple[int, int]) -> float:
+    """Its multiply-adds in 10^9."""
+    with torch.device("meta"):
+        form, beside, direct = sides(method)
+    form = direct if METHODS[method][1] == "compiled" else form
+    shape = (1, CHANNELS, *size)
+    return multiply_adds(form, shape) - (multiply_adds(beside, shape) if beside else 0.0)
+
+
+def measure(method: str, size: tuple[int, int], options: argparse.Namespace) -> dict[str, float]:
+    """Median milliseconds and peak MiB, in this process, whose address space is limited from here on.
+
+    Raises:
+        MemoryError, RuntimeError: the limit was reached.
+    """
+    torch.set_num_threads(options.threads)
+    form, beside, reference = sides(method)
+    with torch.inference_mode():
+        check(form, reference, torch.randn(1, CHANNELS, 49, 48))
+        x = torch.randn(1, CHANNELS, *size)
+        limit = resident("VmSize") * 1024 + int(options.memory * 2**30)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        runs = {"form": lambda: form(x)} | ({"beside": lambda: beside(x)} if beside else {})
+        first = {name: seconds(run, "cpu") for name, run in runs.items()}
+        peaks = {name: extra_memory(run, "cpu") for name, run in runs.items()}
+        times = paired_times(runs, options.repeats if first["form"] < 2 else 3, "cpu")
+    alone = times.get("beside", [0.0] * len(times["form"]))
+    taken = [a - b for a, b in zip(times["form"], alone, strict=True)]
+    return {"ms": 1e3 * statistics.median(taken), "extra_mib": peaks["form"] - peaks.get("beside", 0.0)}
+
+
+def _send_measured(sender: Connection, *arguments) -> None:
+    try:
+        sender.send(measure(*arguments))
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        sender.send({})
+
+
+def measure_apart(*arguments) -> dict[str, float]:
+    """`measure` in a process of its own; nothing where that ran out of memory.
+
+    Raises:
+        RuntimeError: the process failed for another reason.
+    """
+    context = multiprocessing.get_context("fork")  # torch is imported, and has started no threads yet
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send_measured, args=(sender, *arguments))
+    process.start()
+    sender.close()
+    try:
+        return receiver.recv()
+    except EOFError:
+        raise RuntimeError(f"the process that measured {arguments[:2]} failed") from None
+    finally:
+        process.join()
+
+
+def rows_of(method: str, options: argparse.Namespace) -> Iterator[dict[str, object]]:
+    """A row for each size, small to large; after one that is out of memory no larger one is tried."""
+    pace, fits = 0.0, True
+    for size in SIZES:
+        count = products(method, size)
+        expected = pace * count
+        result = measure_apart(method, size, options) if fits and expected <= options.longest else {}
+        if result:
+            pace, status = result["ms"] / 1e3 / count, "measured"
+        elif expected > options.longest:
+            status = f"skipped: about {expected:.0f} s a run"
+        else:
+            fits, status = False, "out of memory"
+        yield {
+            "method": method,
+            "height": size[0],
+            "width": size[1],
+            "multiply_adds_g": round(count, 4),
+            "ms": round(result["ms"], 2) if result else "",
+            "extra_mib": round(result["extra_mib"], 1) if result else "",
+            "status": status,
+            "memory_limit_gib": options.memory,
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("methods", nargs="*", metavar="METHOD", help=", ".join(METHODS))
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--longest", type=float, default=10.0)
+    parser.add_argument("--memory", type=float, default=4.0)
+    options = parser.parse_args()
+    if unknown := set(options.methods) - set(METHODS):
+        parser.error(f"unknown {', '.join(sorted(unknown))}; choose from {', '.join(METHODS)}")
+    for method in options.methods or METHODS:
+        rows = [row for row in read_csv(CSV) if row["method"] != method]
+        for row in rows_of(method, options):
+            rows.append(row | machine("cpu", options.threads, options.repeats))
+            print(*(f"{value!s:>10}" for value in list(row.values())[:-1]), flush=True)
+        write_csv(sorted(rows, key=lambda row: list(METHODS).index(row["method"])), CSV)
+
+
+if __name__ == "__main__":
+    main()
