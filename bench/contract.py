@@ -1,0 +1,231 @@
+"""What every architecture of the zoo promises, checked and written down.
+
+    python bench/contract.py [srnet_lite0 ...] [--without compile]
+
+Writes ``bench/results/contract.csv``, one row an architecture; the architectures named replace their rows. Classes do
+not change what is checked, so the entries of one architecture share its row. Models of ResNets and Wider-ResNet are
+counted whole, on the meta device, and checked as narrow copies of the same code, as the column ``checked`` says; their
+blocks, dilations and heads are those of the whole model. ``tests/bench/test_contract.py`` runs the same checks.
+
+Every column of a check holds the largest difference found, relative to the largest logit or gradient; a check that does
+not hold stops the run. ``frames``: graphs that ``torch.compile`` made for four input sizes; the first size gives one,
+the second the one that marks sizes dynamic, and there may be no third.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from paired import RESULTS, ROOT, machine, read_csv, write_csv
+from torch import nn
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch.utils.flop_counter import FlopCounterMode
+
+sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
+import srzoo
+from srzoo.registry import ARCHITECTURES
+
+CSV = RESULTS / "contract.csv"
+CLASSES = 19
+SIZES = ((64, 96), (65, 97), (81, 129), (97, 65))
+LARGEST = 1e-4  # relative, float32
+_RESNET = {"output_stride": 8, "channels": (8, 16, 32, 64), "stem_width": 8}
+NARROW = {
+    "r50": {"channels": 32, "backbone_options": {**_RESNET, "layers": (1, 1, 1, 3)}},
+    "r101": {"channels": 32, "backbone_options": {**_RESNET, "layers": (1, 1, 2, 3)}},
+}
+
+
+def architectures() -> list[str]:
+    return [name for name, entry in ARCHITECTURES.items() if entry.has_backbone]
+
+
+def model_to_check(name: str) -> tuple[nn.Module, str]:
+    """The model, whole or narrow, past the zero start of its block, and which of the two it is."""
+    torch.manual_seed(0)
+    options = dict(NARROW.get(name.rpartition("_")[2], {}))
+    if name.startswith("fcn"):
+        options.pop("channels", None)
+    elif options:
+        options["nodes"] = 4
+    model = srzoo.create_model(name, num_classes=CLASSES, dropout=0.0, **options)
+    for module in model.modules():
+        if isinstance(module, srzoo.layers.SqueezeReasoning):
+            nn.init.normal_(module.project.weight, std=0.05)
+    return model, "narrow copy" if options else "whole"
+
+
+def difference(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """Largest difference relative to the largest value."""
+    return ((found - expected).abs().max() / expected.abs().max().clamp(min=1e-12)).item()
+
+
+def hold(what: str, value: float, largest: float = LARGEST) -> float:
+    if not value <= largest:
+        raise AssertionError(f"{what} differs by {value:.2e}, more than {largest:.0e}")
+    return value
+
+
+def image(size: tuple[int, int], batch: int = 1) -> torch.Tensor:
+    return torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(size[0]))
+
+
+def eager(model: nn.Module) -> float:
+    """Logits of the input's size at three sizes, finite; returns the largest."""
+    model.eval()
+    largest = 0.0
+    with torch.inference_mode():
+        for size in ((32, 32), (65, 97), (47, 130)):
+            logits = model(image(size))
+            assert logits.shape == (1, CLASSES, *size), logits.shape
+            assert logits.isfinite().all()
+            largest = max(largest, logits.abs().max().item())
+    return largest
+
+
+def backward(model: nn.Module) -> int:
+    """Training at batch 1: every parameter gets a finite gradient; returns how many there are."""
+    model.train()
+    logits, aux = model(image((65, 97)), return_aux=True)
+    (logits.square().mean() + aux.square().mean()).backward()
+    missing = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert not missing, f"no finite gradient: {missing[:3]}"
+    model.zero_grad()
+    return len(list(model.parameters()))
+
+
+def compiled(model: nn.Module, training: bool, backend: str = "inductor") -> tuple[float, int]:
+    """Largest difference of logits, and in training of gradients, from eager at four sizes; and the graphs made."""
+    torch._dynamo.reset()
+    model, expected = copy.deepcopy(model).train(training), copy.deepcopy(model).train(training)
+    counter = CompileCounterWithBackend(backend)
+    run = torch.compile(model, backend=counter, fullgraph=True)
+    worst = 0.0
+    for size in SIZES:
+        x = image(size, 2)
+        with torch.set_grad_enabled(training):
+            found, wanted = run(x), expected(x)
+            worst = max(worst, difference(found, wanted))
+            if training:
+                worst = max(worst, _gradient_difference(model, expected, found, wanted))
+    assert counter.frame_count <= 2, f"{counter.frame_count} graphs for {len(SIZES)} sizes"
+    return hold("compiled", worst, 1e-3 if training else LARGEST), counter.frame_count
+
+
+def _gradient_difference(model: nn.Module, expected: nn.Module, found: torch.Tensor, wanted: torch.Tensor) -> float:
+    """Of all gradients as one vector, by its norm: single ones can be all rounding, as before a BatchNorm."""
+    for net, logits in ((model, found), (expected, wanted)):
+        net.zero_grad()
+        logits.square().mean().backward()
+    pairs = [(p.grad, q.grad) for p, q in zip(model.parameters(), expected.parameters()) if q.grad is not None]
+    error = sum((a - b).square().sum() for a, b in pairs).sqrt()
+    return (error / sum(b.square().sum() for _, b in pairs).sqrt()).item()
+
+
+def exported(model: nn.Module) -> float:
+    """Difference of ``torch.export`` from eager, for heights and widths of 64 to 4096, at sizes it has not seen.
+
+    Below 64 a map of stride 32 has one row, of which an export makes a case of its own.
+    """
+    model.eval()
+    height, width = (torch.export.Dim(name, min=64, max=4096) for name in ("height", "width"))
+    program = torch.export.export(model, (image((64, 96)),), dynamic_shapes={"x": {2: height, 3: width}})
+    run = program.module()
+    with torch.inference_mode():
+        return hold("exported", max(difference(run(image(size)), model(image(size))) for size in SIZES[1:]))
+
+
+def round_trip(model: nn.Module) -> float:
+    """Through a safetensors file: every tensor has the same bits."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.safetensors")
+        srzoo.save_model(model, path)
+        state, wanted = srzoo.load_model(path).state_dict(), model.state_dict()
+    assert state.keys() == wanted.keys()
+    assert all(torch.equal(state[key], value) for key, value in wanted.items())
+    return 0.0
+
+
+def channels_last(model: nn.Module) -> float:
+    model.eval()
+    x = image((65, 97))
+    with torch.inference_mode():
+        wanted = model(x)
+        found = copy.deepcopy(model).to(memory_format=torch.channels_last)(
+            x.contiguous(memory_format=torch.channels_last)
+        )
+    return hold("channels_last", difference(found, wanted))
+
+
+def bfloat16(model: nn.Module) -> float:
+    """Under autocast: finite; returns the difference from float32, which depends on depth."""
+    model.eval()
+    x = image((65, 97))
+    with torch.inference_mode():
+        wanted = model(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = model(x)
+    assert found.isfinite().all()
+    return difference(found.float(), wanted)
+
+
+def fused(model: nn.Module) -> float:
+    x = image((65, 97))
+    with torch.inference_mode():
+        return hold("fused", difference(srzoo.fuse(model)(x), model.eval()(x)))
+
+
+CHECKS: dict[str, Callable[[nn.Module], float]] = {
+    "largest_logit": eager,
+    "gradients": backward,
+    "export": exported,
+    "round_trip": round_trip,
+    "channels_last": channels_last,
+    "bfloat16": bfloat16,
+    "fused": fused,
+}
+
+
+def counts(name: str) -> tuple[int, int]:
+    """Parameters of the whole model, and its multiply-adds at 512x512."""
+    with torch.device("meta"):
+        model = srzoo.create_model(name, num_classes=CLASSES).eval()
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model(torch.empty(1, 3, 512, 512))
+    return sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2
+
+
+def check(name: str, with_compile: bool) -> dict[str, object]:
+    parameters, multiply_adds = counts(name)
+    model, extent = model_to_check(name)
+    row = {"architecture": name, "parameters": parameters, "multiply_adds_at_512x512": multiply_adds, "checked": extent}
+    for column, run in CHECKS.items():
+        row[column] = f"{run(model):.3g}"
+    for column, training in (("compile_eval", False), ("compile_train", True)):
+        worst, frames = compiled(model, training) if with_compile else (float("nan"), "")
+        row |= {column: f"{worst:.1e}", f"{column}_frames": frames}
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", default=architectures())
+    parser.add_argument("--without", choices=["compile"], help="leave the minutes of Inductor out")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    for name in options.names:
+        row = {**check(name, options.without is None), **machine("cpu", options.threads, 1)}
+        print(", ".join(map(str, list(row.values())[:15])), flush=True)
+        rows = {old["architecture"]: old for old in read_csv(CSV)} | {name: row}
+        write_csv([rows[key] for key in architectures() if key in rows], CSV)
+
+
+if __name__ == "__main__":
+    main()

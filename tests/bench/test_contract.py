@@ -1,0 +1,58 @@
+"""The contract of every architecture that CI has time for; bench/contract.py writes the whole table."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from srzoo.registry import ARCHITECTURES
+
+BENCH = Path(__file__).parents[2] / "bench"
+FAST = ("srnet_r50", "srnet_lite0", "srnet_dfv2", "fcn_r50", "dfseg_v1")
+
+
+@pytest.fixture(scope="module")
+def contract():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCH))
+        yield importlib.import_module("contract")
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_a_model_keeps_its_contract(contract, name):
+    model, _ = contract.model_to_check(name)
+    for run in contract.CHECKS.values():
+        run(model)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_narrow_srnet_compiles_once_for_any_size(contract, training):
+    """On Inductor, whole: see the slow test and the table."""
+    model, extent = contract.model_to_check("srnet_r50")
+    assert extent == "narrow copy"
+    contract.compiled(model, training)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", sorted(set(ARCHITECTURES) - {"srnet", "srnet_r50"}))
+def test_an_architecture_compiles_once_for_any_size(contract, name, training):
+    contract.compiled(contract.model_to_check(name)[0], training)
+
+
+def test_a_difference_stops_the_run(contract):
+    with pytest.raises(AssertionError, match="exported differs by 1.00e-03, more than 1e-04"):
+        contract.hold("exported", 1e-3)
+    with pytest.raises(AssertionError):
+        contract.hold("exported", float("nan"))
+    model, _ = contract.model_to_check("dfseg_v1")
+    model.classifier.weight.data[0, 0] = float("inf")
+    with pytest.raises(AssertionError):
+        contract.eager(model)
+
+
+def test_the_table_has_every_architecture_with_its_counts(contract):
+    rows = {row["architecture"]: row for row in contract.read_csv(contract.CSV)}
+    assert sorted(rows) == sorted(contract.architectures())
+    for name in ("srnet_lite0", "dfseg_v2"):
+        assert (int(rows[name]["parameters"]), int(rows[name]["multiply_adds_at_512x512"])) == contract.counts(name)
