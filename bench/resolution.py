@@ -136,17 +136,18 @@ def measure_apart(*arguments) -> dict[str, float]:
 
 def rows_of(method: str, options: argparse.Namespace) -> Iterator[dict[str, object]]:
     """A row for each size, small to large; after one that is out of memory no larger one is tried."""
-    pace, fits = 0.0, True
+    pace, reason = 0.0, ""
     for size in SIZES:
         count = products(method, size)
-        expected = pace * count
-        result = measure_apart(method, size, options) if fits and expected <= options.longest else {}
-        if result:
-            pace, status = result["ms"] / 1e3 / count, "measured"
-        elif expected > options.longest:
-            status = f"skipped: about {expected:.0f} s a run"
+        if not reason and pace * count > options.longest:
+            status = f"skipped: about {pace * count:.0f} s a run"
         else:
-            fits, status = False, "out of memory"
+            status = reason or "measured"
+        result = measure_apart(method, size, options) if status == "measured" else {}
+        if result:
+            pace = result["ms"] / 1e3 / count
+        elif status == "measured":
+            status, reason = "out of memory", f"not tried: out of memory at {size[0]}x{size[1]}"
         yield {
             "method": method,
             "height": size[0],

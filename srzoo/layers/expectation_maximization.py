@@ -61,4 +61,4 @@ class ExpectationMaximizationAttention(nn.Module):
             with torch.no_grad():
                 self.bases.lerp_(bases.mean(0).to(self.bases.dtype), 1 - self.momentum)
         rebuilt = (bases @ belonging.mT).view_as(x)
-        return torch.relu(x + self.project(torch.relu(rebuilt)))
+        return F.relu(x + self.project(F.relu(rebuilt, inplace=True)), inplace=True)
