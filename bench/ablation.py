@@ -19,6 +19,7 @@ from pathlib import Path
 from paired import RESULTS, ROOT, machine
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
+from srzoo.data.formats import open_dataset
 from srzoo.train.loop import train
 from srzoo.train.recipe import Recipe
 
@@ -72,7 +73,8 @@ def append(row: dict[str, object]) -> None:
 
 def run(setting: str, variant: str, seed: int, root: str, out: Path, workers: int) -> None:
     protocol = recipe(setting, variant, seed)
-    miou = train(protocol, root, out / f"{setting}-{variant.replace(' ', '-')}-{seed}", workers)
+    splits = (open_dataset(root, split, "camvid") for split in ("train", "val"))
+    miou = train(protocol, *splits, out / f"{setting}-{variant.replace(' ', '-')}-{seed}", workers)
     facts = {key: PROTOCOL[key] for key in ("epochs", "batch_size", "crop")}
     append({"setting": setting, "variant": variant, "seed": seed, "miou": miou, **facts, **machine("cpu", 1, 1)})
 

@@ -6,6 +6,8 @@ import io
 import urllib.error
 import urllib.request
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,13 @@ def read_image(source: str | Path) -> Image.Image:
     Raises:
         ImageError: the file is missing, empty, truncated, too large, or not an image.
     """
+    with opened(source) as image:
+        return to_rgb(image, str(source))
+
+
+@contextmanager
+def opened(source: str | Path) -> Iterator[Image.Image]:
+    """A decoded image file in its own mode; whatever Pillow raises on it becomes an `ImageError`."""
     name = str(source)
     try:
         with warnings.catch_warnings():
@@ -35,7 +44,7 @@ def read_image(source: str | Path) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(_open(source)) as image:
                 image.load()
-                return to_rgb(image, name)
+                yield image
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: not an image file that Pillow can read") from error
     except Image.DecompressionBombError as error:

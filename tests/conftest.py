@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -59,3 +61,42 @@ def small_camvid(tmp_path) -> Path:
             for name in names:
                 shutil.copy(source / f"{name}.png", root / folder)
     return root
+
+
+@pytest.fixture
+def write_image():
+    """Write noise of an odd size as an image file, whose format the suffix says."""
+
+    def write(path: Path, height: int = 7, width: int = 11) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_mask():
+    """Write rows of values, each stretched over the width, as a mask: ``(H,)`` integers or ``(H, 3)`` colours."""
+
+    def write(path: Path, rows, width: int = 11, dtype=np.uint8) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.repeat(np.asarray(rows, dtype)[:, None], width, axis=1)).save(path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_pairs(tmp_path, write_image, write_mask):
+    """A plain folder ``data/`` of images and masks of seven rows; returns its path."""
+
+    def write(*masks, names=None, **options) -> Path:
+        for i, rows in enumerate(masks):
+            name = names[i] if names else f"f{i}"
+            write_image(tmp_path / "data" / "images" / f"{name}.jpg", height=len(rows))
+            write_mask(tmp_path / "data" / "masks" / f"{name}.png", rows, **options)
+        return tmp_path / "data"
+
+    return write

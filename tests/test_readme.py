@@ -43,9 +43,12 @@ def test_python_runs(readme, run_python, request):
 
 def test_train_and_eval_lines_are_understood(readme):
     lines = [
-        line for block in blocks(readme, "bash") for line in block.splitlines() if re.match(r"srzoo (train|eval)", line)
+        line
+        for block in blocks(readme, "bash")
+        for line in block.splitlines()
+        if re.match(r"srzoo (train|eval|data)", line)
     ]
-    assert len(lines) == 2
+    assert len(lines) == 4
     for line in lines:
         arguments = shlex.split(line, comments=True)[1:]
         with pytest.MonkeyPatch.context() as patch:
@@ -53,7 +56,7 @@ def test_train_and_eval_lines_are_understood(readme):
             seen = []
             patch.setattr(command._COMMANDS[arguments[0]], "run", lambda options, seen=seen: seen.append(options) or 0)
             assert command.main(arguments) == 0
-            assert seen[0].root == "PATH"
+            assert seen[0].root in ("PATH", "my_data")
 
 
 def test_table_is_counted(readme):

@@ -49,7 +49,8 @@ def _timm_hub(name: str) -> dict[str, torch.Tensor]:
     except Exception as error:  # the hub's client raises its own, the transport's and the system's errors
         raise RuntimeError(
             f"could not reach the Hugging Face hub for timm's ImageNet weights of {name!r} ({type(error).__name__}); "
-            "pass pretrained_backbone='FILE.safetensors' with a file you downloaded elsewhere"
+            "pass pretrained_backbone='FILE.safetensors' with a file you downloaded elsewhere (to `srzoo train` as "
+            "--backbone FILE), or start from none (--backbone none)"
         ) from error
 
 

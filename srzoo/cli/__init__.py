@@ -6,20 +6,30 @@ import argparse
 import sys
 import warnings
 
-from . import convert, evaluate, info, listing, segment, train
+from . import convert, data, evaluate, info, listing, segment, train
 from .messages import one_line
 
-_COMMANDS = {"segment": segment, "list": listing, "info": info, "train": train, "eval": evaluate, "convert": convert}
+_COMMANDS = {
+    "segment": segment,
+    "list": listing,
+    "info": info,
+    "data": data,
+    "train": train,
+    "eval": evaluate,
+    "convert": convert,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, or 2 for bad input, with one line on stderr that says what."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(prog="srzoo", description="Semantic segmentation with Squeeze Reasoning (SRNet).")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, module in _COMMANDS.items():
         summary = module.__doc__.splitlines()[0]
         subparser = subparsers.add_parser(name, help=summary, description=summary)
-        module.add_arguments(subparser)
+        if name in arguments:  # `srzoo --help` need not know the others' options
+            module.add_arguments(subparser)
         subparser.set_defaults(run=module.run)
     options = parser.parse_args(arguments)
     warnings.showwarning = _show_warning

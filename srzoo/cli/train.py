@@ -1,26 +1,146 @@
-"""Train a model by a recipe; a run that was stopped goes on from its checkpoint."""
+"""Train a model by a recipe or on your own data; a run that was stopped goes on from its checkpoint."""
+
+from __future__ import annotations
 
 import argparse
+import dataclasses
+import inspect
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .data import add_data_arguments, yaml_value
+
+if TYPE_CHECKING:
+    from ..data.dataset import SegmentationData
+    from ..train.recipe import Recipe
+
+_KINDS = {"str": str, "int": int, "int | None": int, "float": float}  # by annotation; the others are YAML
+_CHECKED = 32  # pairs of each split that are read before training
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--recipe", required=True, help="name of a recipe in the package, or a YAML file")
-    parser.add_argument("--data.root", dest="root", required=True, metavar="PATH", help="folder of the data set")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/<recipe>)")
+    from ..train.recipe import Recipe
+
+    parser.add_argument(
+        "--recipe",
+        help="name of a recipe in the package, or a YAML file (default: one that suits --model and the data)",
+    )
+    add_data_arguments(parser)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/<recipe or model>)")
     parser.add_argument("--workers", type=int, default=1, help="processes that load images (default: %(default)s)")
-    parser.add_argument("--backbone", default=True, metavar="FILE", help="ImageNet weights of the backbone as a file")
+    parser.add_argument(
+        "--backbone",
+        metavar="FILE",
+        help="ImageNet weights of the backbone as a file, or 'none' to start from random ones (default: downloaded)",
+    )
+    parser.add_argument("--num_classes", type=int, metavar="N", help="(default: the data's, else the model's)")
+    group = parser.add_argument_group("keys of the recipe, to be set differently")
+    help_of = key_help()
+    for key in dataclasses.fields(Recipe):
+        many = {"nargs": "+"} if "tuple" in key.type else {}
+        kind = _KINDS.get(key.type, yaml_value)
+        group.add_argument(f"--{key.name}", type=kind, metavar="VALUE", help=help_of.get(key.name), **many)
+
+
+def key_help() -> dict[str, str]:
+    """What the docstring of `Recipe` says of each key."""
+    from ..train.recipe import Recipe
+
+    text = inspect.getdoc(Recipe).partition("Attributes:\n")[2]
+    entries = re.findall(r"^    ([\w, ]+): (.*(?:\n {5,}.*)*)", text, re.MULTILINE)
+    return {name: " ".join(line.split()) for names, line in entries for name in names.split(", ")}
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..train.recipe import load_recipe
+    from ..train.recipe import default_recipe, load_recipe
 
-    recipe = load_recipe(options.recipe)
+    overrides = overridden_keys(options)
+    if options.recipe:
+        recipe = load_recipe(options.recipe, **overrides)
+        splits = open_splits(options, recipe.model, recipe.model_options.get("num_classes"))
+    elif options.model:
+        splits = open_splits(options, options.model, overrides.get("model_options", {}).get("num_classes"))
+        start = {"pretrained": False} if options.backbone else {}
+        recipe = default_recipe(images=len(splits["train"]), **{**start, **overrides})
+    else:
+        raise ValueError("give --model NAME to fine-tune on your own data, or --recipe NAME")
+    check_quickly(splits, options.root)
+    train_set, val_set = splits.values()
+    print(f"{options.root}: {train_set.format}, {len(train_set)} images to train on, {len(val_set)} to evaluate")
     try:
         from ..train.loop import train
     except ModuleNotFoundError as error:
         raise ValueError(f"training needs the package {error.name!r}: pip install 'srzoo[train]'") from error
-    out = options.out or Path("runs") / Path(options.recipe).stem
-    miou = train(recipe, options.root, out, options.workers, options.backbone)
+    out = options.out or Path("runs") / Path(options.recipe or options.model).stem
+    keep_recipe(recipe, out)
+    backbone = {None: True, "none": False}.get(options.backbone, options.backbone)
+    miou = train(recipe, train_set, val_set, out, options.workers, backbone)
     print(f"val mIoU {miou:.2%}; the model is {out / 'model.safetensors'}")
     return 0
+
+
+def overridden_keys(options: argparse.Namespace) -> dict:
+    """The recipe's keys that were given on the command line."""
+    from ..train.recipe import Recipe
+
+    keys = {key.name: getattr(options, key.name) for key in dataclasses.fields(Recipe)}
+    given = {
+        name: value[0] if isinstance(value, list) and len(value) == 1 else value
+        for name, value in keys.items()
+        if value is not None
+    }
+    if options.num_classes is not None:
+        given["model_options"] = {**given.get("model_options", {}), "num_classes": options.num_classes}
+    return given
+
+
+def open_splits(options: argparse.Namespace, model: str, num_classes: int | None) -> dict[str, SegmentationData]:
+    """The splits to train and evaluate on, for a model of so many classes."""
+    from ..data.formats import open_dataset
+    from ..data.labels import LABEL_SETS
+    from ..registry import split_name
+
+    dataset = split_name(model)[1]
+    splits = {
+        split: open_dataset(options.root, split, options.format, num_classes, options.id_map)
+        for split in ("train", "val")
+    }
+    if num_classes is None and splits["train"].labels is None:
+        if dataset is None:
+            raise ValueError(
+                f"how many classes? pass --num_classes N, or name them in {Path(options.root, 'classes.txt')}, one a "
+                f"line; `srzoo data check {options.root}` counts them"
+            )
+        return open_splits(options, model, len(LABEL_SETS[dataset].classes))
+    return splits
+
+
+def check_quickly(splits: dict[str, SegmentationData], root: str) -> None:
+    """`srzoo data check` over some of the files.
+
+    Raises:
+        ValueError: what it found first.
+    """
+    from ..data.check import check_splits
+
+    num_classes = max(splits["train"].id_map.classes) + 1
+    errors = check_splits(splits, num_classes, limit=_CHECKED).errors
+    if errors:
+        more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
+        raise ValueError(f"{errors[0]}{more}; `srzoo data check {root}` says all and what to do")
+
+
+def keep_recipe(recipe: Recipe, out: Path) -> None:
+    """Write ``recipe.yaml`` for a run that begins; one that goes on has it."""
+    from ..files import replacing
+
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / "checkpoint.pt").is_file():
+        with replacing(out / "recipe.yaml") as partial:
+            partial.write_text(recipe.to_yaml())
+    chosen = {
+        key: getattr(recipe, key) for key in ("model", "epochs", "steps", "batch_size", "crop", "lr", "pretrained")
+    }
+    said = ", ".join(f"{key} {value}" for key, value in chosen.items() if value is not None)
+    print(f"{said}; all of the recipe is in {out / 'recipe.yaml'}")

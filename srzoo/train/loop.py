@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from contextlib import nullcontext
@@ -17,25 +18,25 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ..data.augment import Augment, AugmentedDataset
-from ..data.camvid import CamVid
-from ..data.labels import IGNORE
+from ..data.dataset import SegmentationData
+from ..data.labels import LabelSet
+from ..data.shares import class_weights, label_shares
 from ..factory import create_model
 from ..weights import save_model
 from .depthwise import replace_depthwise
 from .evaluation import evaluate
 from .log import line, write_csv, write_tensorboard
-from .losses import SegmentationLoss, class_weights
+from .losses import SegmentationLoss
 from .optimizer import make_optimizer, make_schedule
 from .recipe import Recipe
 from .run import Interval, Run, read_checkpoint, write_checkpoint
 from .stream import StepBatches
 
-_COUNTED_IMAGES = 500  # enough for the shares of the classes; ADE20K has 20,210 images
-
 
 def train(
     recipe: Recipe,
-    root: str | Path,
+    train_set: SegmentationData,
+    val_set: SegmentationData,
     out: str | Path,
     workers: int = 1,
     pretrained_backbone: bool | str = True,
@@ -47,11 +48,11 @@ def train(
 
     Args:
         recipe: the protocol.
-        root: folder of the data set.
+        train_set, val_set: what to train on and to evaluate; the model takes the names of the first one's classes.
         out: gets ``checkpoint.pt`` and, after each epoch, ``log.csv``, ``tensorboard/`` and ``model.safetensors``:
             the averaged weights, where the recipe has an average.
         workers: processes that load images, for each process that trains.
-        pretrained_backbone: as in `create_model`.
+        pretrained_backbone: as in `create_model`; unused where the recipe starts from published weights.
         checkpoint_seconds: a checkpoint is written after so long, besides the one at the end of each epoch.
 
     Returns:
@@ -63,12 +64,9 @@ def train(
     """
     out = Path(out)
     accelerator = _accelerator(recipe)
-    train_set, val_set = CamVid(root, "train"), CamVid(root, "val")
     set_seed(recipe.seed)
     state = read_checkpoint(out, recipe)
-    model = create_model(
-        recipe.model, pretrained_backbone=pretrained_backbone if state is None else False, **recipe.model_options
-    )
+    model = _create(recipe, train_set.labels, pretrained_backbone if state is None else False)
     loss_of = _loss(recipe, train_set, model, accelerator.device)
     set_seed(recipe.seed, device_specific=True)  # the same weights on every process, but not the same dropout
     trainer = _Trainer(recipe, model, loss_of, train_set, val_set, out, accelerator)
@@ -86,12 +84,26 @@ def _accelerator(recipe: Recipe) -> Accelerator:
     return Accelerator(mixed_precision=recipe.precision)
 
 
-def _loss(recipe: Recipe, dataset: CamVid, model: torch.nn.Module, device: torch.device) -> SegmentationLoss:
-    weights = None
-    if recipe.class_weights:
-        weights = class_weights(label_shares(dataset, model.num_classes)).to(device)
+def _create(recipe: Recipe, labels: LabelSet | None, pretrained_backbone: bool | str) -> torch.nn.Module:
+    """The recipe's model, for the data's classes where it names them."""
+    options = dict(recipe.model_options)
+    if labels and options.setdefault("num_classes", len(labels.classes)) != len(labels.classes):
+        raise ValueError(f"the recipe has num_classes={options['num_classes']}, the data {len(labels.classes)} classes")
+    if recipe.pretrained:
+        model = create_model(recipe.model, pretrained=True, **options)
+    else:
+        model = create_model(recipe.model, pretrained_backbone=pretrained_backbone, **options)
+    if labels:
+        model.config = dataclasses.replace(model.config, classes=labels.classes, palette=labels.palette)
+    if recipe.short_side:
+        transform = dataclasses.replace(model.config.transform, short_side=recipe.short_side)
+        model.config = dataclasses.replace(model.config, transform=transform)
+    return model
+
+
+def _loss(recipe: Recipe, dataset: SegmentationData, model: torch.nn.Module, device: torch.device) -> SegmentationLoss:
     return SegmentationLoss(
-        weights,
+        _class_weights(recipe, dataset, model.num_classes, device),
         recipe.lovasz,
         recipe.dice,
         recipe.aux,
@@ -101,21 +113,17 @@ def _loss(recipe: Recipe, dataset: CamVid, model: torch.nn.Module, device: torch
     )
 
 
-def label_shares(dataset: CamVid, num_classes: int) -> torch.Tensor:
-    """Share of each class among the labelled pixels, ``(num_classes,)``, from up to 500 images over the whole split.
-
-    Raises:
-        ValueError: an id is no class.
-    """
-    counts = torch.zeros(256, dtype=torch.int64)
-    for index in range(0, len(dataset), math.ceil(len(dataset) / _COUNTED_IMAGES)):
-        counts += torch.bincount(torch.from_numpy(dataset[index][1]).flatten(), minlength=256)
-    unknown = [i for i in range(num_classes, 256) if counts[i] and i != IGNORE]
-    if unknown:
-        raise ValueError(
-            f"the annotations hold ids {unknown[:5]}, but the model has {num_classes} classes (0..{num_classes - 1})"
-        )
-    return counts[:num_classes] / counts[:num_classes].sum().clamp(min=1)
+def _class_weights(
+    recipe: Recipe, dataset: SegmentationData, num_classes: int, device: torch.device
+) -> torch.Tensor | None:
+    weights = recipe.class_weights
+    if weights is False:
+        return None
+    if weights is True:
+        weights = class_weights(label_shares(dataset, num_classes))
+    if len(weights) != num_classes:
+        raise ValueError(f"the recipe has {len(weights)} class_weights, the model {num_classes} classes")
+    return torch.as_tensor(weights, dtype=torch.float32, device=device)
 
 
 class _Trainer:
@@ -161,7 +169,8 @@ class _Trainer:
 
     def _loader(self, workers: int) -> DataLoader:
         recipe, accelerator = self.recipe, self.accelerator
-        dataset = AugmentedDataset(self.train_set, Augment(recipe.crop, recipe.scale), recipe.seed)
+        augment = Augment(recipe.crop, recipe.scale, recipe.short_side, jitter=recipe.jitter, blur=recipe.blur)
+        dataset = AugmentedDataset(self.train_set, augment, recipe.seed)
         batches = StepBatches(
             len(dataset),
             recipe.batch_size,
@@ -215,7 +224,7 @@ class _Trainer:
         return self.loss_of(logits, aux, target.to(device, non_blocking=True))
 
     def _blown_up(self, value: float, index: torch.Tensor) -> str:
-        names = ", ".join(Path(self.train_set.images[i]).name for i in index.tolist()[:4])
+        names = ", ".join(Path(self.train_set.image_name(i)).name for i in index.tolist()[:4])
         more = f" and {len(index) - 4} more" if len(index) > 4 else ""
         return (
             f"loss {value} in step {self.run.step + 1} of {self.steps}, on {names}{more}, at learning rate "

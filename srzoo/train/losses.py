@@ -100,9 +100,3 @@ class SegmentationLoss:
 def _nearest(target: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     """The target at the logits' resolution."""
     return F.interpolate(target[:, None].float(), size=logits.shape[-2:], mode="nearest-exact")[:, 0].long()
-
-
-def class_weights(shares: torch.Tensor, floor: float = 1.05) -> torch.Tensor:
-    """``1 / ln(floor + share)`` of each class (ENet, Paszke et al., 2016), scaled to a mean of 1."""
-    weights = 1 / torch.log(floor + shares)
-    return weights / weights.mean()

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from ..config import ModelConfig
-from ..data.camvid import CamVid
+from ..data.dataset import SegmentationData
 from ..files import replacing
 from ..published import PUBLISHED
 from .metrics import ConfusionMatrix
@@ -22,7 +22,7 @@ from .recipe import load_recipe
 _PACKAGES = ("torch", "timm", "numpy", "pillow")
 
 
-def make_receipt(model: str, config: ModelConfig, dataset: CamVid, matrix: ConfusionMatrix) -> dict:
+def make_receipt(model: str, config: ModelConfig, dataset: SegmentationData, matrix: ConfusionMatrix) -> dict:
     """Figures as fractions, per class and over the split, with protocol, versions, commit and command.
 
     Args:
@@ -32,9 +32,10 @@ def make_receipt(model: str, config: ModelConfig, dataset: CamVid, matrix: Confu
         matrix: of the whole ``dataset``.
     """
     published = PUBLISHED.get(model)
+    data = f"--data.format {dataset.format} --data.root PATH --split {dataset.split}"
     iou = dict(zip(config.classes, matrix.iou().tolist(), strict=True))
     return {
-        "dataset": "camvid",
+        "dataset": dataset.format,
         "split": dataset.split,
         "images": len(dataset),
         "split_sha256": _split_digest(dataset),
@@ -48,7 +49,7 @@ def make_receipt(model: str, config: ModelConfig, dataset: CamVid, matrix: Confu
         "recipe": published.recipe if published else None,
         "seed": load_recipe(published.recipe).seed if published else None,
         "weights_sha256": hashlib.sha256((published.path if published else Path(model)).read_bytes()).hexdigest(),
-        "command": f"srzoo eval --model {model} --data.root PATH --split {dataset.split}",
+        "command": f"srzoo eval --model {model} {data}",
         "commit": _commit(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         "device": "cuda" if torch.cuda.is_available() else f"cpu, {torch.get_num_threads()} threads",
@@ -61,12 +62,12 @@ def write_receipt(receipt: dict, path: Path) -> None:
         temporary.write_text(json.dumps(receipt, indent=2) + "\n")
 
 
-def _split_digest(dataset: CamVid) -> str:
+def _split_digest(dataset: SegmentationData) -> str:
     """Hash of the split's file names and annotation bytes, so that a figure names the labels it was measured on."""
     digest = hashlib.sha256()
-    for path in dataset.annotations:
-        digest.update(path.name.encode())
-        digest.update(path.read_bytes())
+    for index in range(len(dataset)):
+        digest.update(Path(dataset.mask_name(index)).name.encode())
+        digest.update(dataset.mask_bytes(index))
     return digest.hexdigest()
 
 

@@ -9,22 +9,32 @@ from pathlib import Path
 
 import yaml
 
+from .. import registry
+from ..published import PUBLISHED
+
+# Of `default_recipe`: what a few hundred images take; fewer are learnt by heart before.
+_STEPS, _MAX_EPOCHS, _BATCH_SIZE = 3000, 300, 4
+
 
 @dataclass
 class Recipe:
     """One training protocol. Sizes are pixels, rates are per step, shares are fractions.
 
     Attributes:
-        model: name for `create_model`; its backbone starts from ImageNet.
+        model: name for `create_model`.
         batch_size: images of a step, over all processes.
         crop, scale: square crop and the range of the random resize factor before it.
+        short_side: of an image at factor 1, and of the trained model's transform; default the image's own, and the
+            model's.
+        jitter, blur: strength of the colour jitter, probability of a Gaussian blur.
         lr, backbone_lr_scale: learning rate of the head, and the backbone's share of it.
         epochs, steps: length of the run, one of the two. An epoch has ``images // batch_size`` steps.
         model_options: keyword arguments for `create_model`.
-        optimizer: "adamw" or "sgd", with ``momentum`` for the latter.
+        pretrained: start from the model's published weights rather than from an ImageNet backbone.
+        optimizer, momentum: "adamw", or "sgd" with this momentum.
         weight_decay: norms and biases are not decayed.
         warmup_epochs, power: linear warm-up, then poly.
-        class_weights: weight the cross-entropies by the rarity of the classes.
+        class_weights: weight the cross-entropies by the rarity of the classes; or by these numbers, one for each.
         ohem: ``(threshold, min_kept)`` of the main cross-entropy, see `srzoo_kernels.upsample_cross_entropy`.
         label_smoothing: of the cross-entropies.
         lovasz, dice, aux: weights of Lovasz-Softmax, of Dice and of the auxiliary cross-entropy.
@@ -43,14 +53,18 @@ class Recipe:
     lr: float
     epochs: int | None = None
     steps: int | None = None
+    short_side: int | None = None
+    jitter: float = 0.3
+    blur: float = 0.0
     model_options: dict = field(default_factory=dict)
+    pretrained: bool = False
     optimizer: str = "adamw"
     momentum: float = 0.9
     backbone_lr_scale: float = 1.0
     weight_decay: float = 0.01
     warmup_epochs: float = 1.0
     power: float = 0.9
-    class_weights: bool = True
+    class_weights: bool | tuple[float, ...] = True
     ohem: tuple[float, int] | None = None
     label_smoothing: float = 0.0
     lovasz: float = 0.5
@@ -69,16 +83,27 @@ class Recipe:
                 setattr(self, item.name, _number(item.name, getattr(self, item.name)))
         self.scale = tuple(_number("scale", value) for value in self.scale)
         self.ohem = None if self.ohem is None else tuple(self.ohem)
+        if not isinstance(self.class_weights, bool):
+            self.class_weights = tuple(_number("class_weights", value) for value in self.class_weights)
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(f"recipe: give epochs or steps, one of the two; got {self.epochs} and {self.steps}")
-        for name in ("epochs", "steps", "batch_size", "crop", "accumulate", "evaluate_every"):
+        for name in ("epochs", "steps", "batch_size", "crop", "short_side", "accumulate", "evaluate_every"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"recipe: {name} must be at least 1, got {getattr(self, name)}")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"recipe: scale must be 0 < low <= high, got {self.scale}")
+        if not 0 <= self.blur <= 1:
+            raise ValueError(f"recipe: blur is a probability, from 0 to 1, got {self.blur}")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"recipe: {name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+
+    def to_yaml(self) -> str:
+        """As `load_recipe` reads it."""
+        values = {
+            key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()
+        }
+        return yaml.safe_dump(values, sort_keys=False, default_flow_style=None)
 
 
 def _number(name: str, value) -> float:
@@ -100,8 +125,11 @@ def list_recipes() -> list[str]:
     )
 
 
-def load_recipe(source: str | Path) -> Recipe:
+def load_recipe(source: str | Path, **overrides) -> Recipe:
     """Read a recipe by its name in the package, or by the path of a YAML file.
+
+    Args:
+        **overrides: keys to set differently.
 
     Raises:
         ValueError: neither exists, or a key is unknown or missing.
@@ -122,6 +150,48 @@ def load_recipe(source: str | Path) -> Recipe:
     if unknown:
         raise ValueError(f"{path}: unknown key {unknown[0]!r}; a recipe has {', '.join(known)}")
     try:
-        return Recipe(**values)
+        return Recipe(**_overridden(values, overrides))
     except TypeError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def default_recipe(model: str, images: int, **overrides) -> Recipe:
+    """A protocol to fine-tune any model on data of one's own.
+
+    Args:
+        model: name for `create_model`.
+        images: how many there are to train on.
+        **overrides: keys to set differently.
+
+    Raises:
+        ValueError: no such model, or an override that cannot be.
+    """
+    batch_size = max(1, overrides.get("batch_size", _BATCH_SIZE))
+    steps_per_epoch = max(1, images // batch_size)
+    asked = overrides.get("steps") or steps_per_epoch * overrides.get("epochs", 0)
+    steps = asked or min(_STEPS, _MAX_EPOCHS * steps_per_epoch)
+    epochs = steps / steps_per_epoch
+    values = {
+        "model": model,
+        "batch_size": batch_size,
+        "crop": 512,
+        "scale": (0.5, 2.0),
+        "lr": 1e-3,
+        "steps": steps,
+        "short_side": registry.default_transform(*registry.split_name(model)).short_side,
+        "blur": 0.1,
+        "pretrained": model in PUBLISHED,
+        "backbone_lr_scale": 0.1,
+        "warmup_epochs": epochs / 20,
+        "evaluate_every": max(1, round(epochs / 10)),
+    }
+    return Recipe(**_overridden(values, overrides))
+
+
+def _overridden(values: dict, overrides: dict) -> dict:
+    """Both together; the length of a run is in epochs or in steps, as was said last, and options are joined."""
+    for one, other in (("epochs", "steps"), ("steps", "epochs")):
+        if overrides.get(one) is not None:
+            values = {**values, other: None}
+    model_options = {**values.get("model_options", {}), **overrides.get("model_options", {})}
+    return {**values, **overrides, "model_options": model_options}

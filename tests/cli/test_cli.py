@@ -81,7 +81,7 @@ def test_eval_on_a_small_split(small_camvid, tmp_path, capsys):
     assert f"{figures['miou']:.2%}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("split", "part"), [("test", "no folder"), ("trainannot", "no folder")])
+@pytest.mark.parametrize(("split", "part"), [("test", "no folder"), ("trainannot", "unknown split")])
 def test_eval_without_the_split(split, part, small_camvid, capsys):
     command = ["eval", "--model", "srnet_lite0_camvid", "--data.root", str(small_camvid), "--split", split]
     assert main(command) == 2

@@ -1,10 +1,13 @@
+import math
+
 import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torchvision import tv_tensors
 
-from srzoo.data.augment import Augment, AugmentedDataset
-from srzoo.data.camvid import CamVid
+from srzoo.data.augment import Augment, AugmentedDataset, RandomColour, _hue_rotation
+from srzoo.data.formats import open_dataset
 from srzoo.data.labels import IGNORE
 
 
@@ -33,6 +36,49 @@ def test_image_and_mask_move_together():
         assert (x[0][~inside] == 0).all()
 
 
+def test_image_and_mask_are_resized_about_the_same_point():
+    """Both hold their own column; a mask that lags by half a pixel would show here."""
+    torch.manual_seed(0)
+    columns = np.tile(np.arange(90, dtype=np.uint8), (60, 1))
+    image = np.repeat(columns[..., None], 3, 2)
+    for low in (0.4, 0.7, 1.3, 1.9):
+        x, y = Augment(48, (low, low + 0.09), jitter=0)(image, columns)
+        inside = (y != IGNORE) & (y > 2) & (y < 87)
+        assert (x[0].float() - y)[inside].mean().abs() < 0.15
+
+
+def test_factor_1_is_the_size_that_the_model_sees():
+    image, ids = np.zeros((80, 120, 3), np.uint8), np.zeros((80, 120), np.uint8)
+    _, y = Augment(64, (1, 1), short_side=40)(image, ids)
+    assert (y != IGNORE).sum() == 40 * 60
+    _, y = Augment(64, (0.5, 0.5), short_side=40)(image, ids)
+    assert (y != IGNORE).sum() == 20 * 30
+
+
+def test_colour_jitter_leaves_gray_gray_and_none_leaves_all():
+    torch.manual_seed(0)
+    noise = tv_tensors.Image(torch.randint(0, 256, (3, 20, 31), dtype=torch.uint8))
+    assert (RandomColour(0, 0)(noise).int() - noise.int()).abs().max() <= 1
+    assert (RandomColour(0.3, 0.05)(noise).int() - noise.int()).abs().max() > 3
+    for _ in range(5):
+        gray = RandomColour(0.3, 0.05)(tv_tensors.Image(torch.full((3, 4, 5), 100, dtype=torch.uint8)))
+        assert gray.max() - gray.min() <= 1
+        assert 69 <= gray.min() <= 130  # of the brightness alone: a flat image has no contrast
+
+
+def test_a_third_of_the_hue_s_circle_turns_red_to_green():
+    turned = _hue_rotation(torch.tensor(2 * math.pi / 3)) @ torch.tensor([1.0, 0.0, 0.0])
+    torch.testing.assert_close(turned, torch.tensor([0.0, 1.0, 0.0]), atol=1e-6, rtol=0)
+
+
+def test_blur_smooths_the_image_and_leaves_the_mask():
+    rng = np.random.default_rng(0)
+    image, ids = rng.integers(0, 256, (40, 50, 3), np.uint8), rng.integers(0, 3, (40, 50), np.uint8)
+    sharp, blurred = (Augment(40, (1, 1), jitter=0, blur=blur)(image, ids) for blur in (0.0, 1.0))
+    assert blurred[0].float().std() < 0.95 * sharp[0].float().std()
+    assert set(blurred[1].unique().tolist()) == {0, 1, 2}
+
+
 def test_crops_of_one_class_are_drawn_again():
     torch.manual_seed(0)
     ids = np.zeros((64, 256), np.uint8)
@@ -44,7 +90,7 @@ def test_crops_of_one_class_are_drawn_again():
 
 def test_a_sample_depends_on_seed_and_position_alone(small_camvid):
     def sample(seed, position):
-        return AugmentedDataset(CamVid(small_camvid, "train"), Augment(64), seed)[position]
+        return AugmentedDataset(open_dataset(small_camvid, "train"), Augment(64), seed)[position]
 
     before = torch.get_rng_state()
     first, again, next_epoch, other = sample(0, 1), sample(0, 1), sample(0, 3), sample(1, 1)

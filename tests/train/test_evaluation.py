@@ -1,7 +1,7 @@
 import pytest
 
 from srzoo import Segmenter
-from srzoo.data.camvid import CamVid
+from srzoo.data.formats import open_dataset
 from srzoo.published import PUBLISHED
 from srzoo.train.evaluation import evaluate
 from srzoo.train.receipt import make_receipt
@@ -10,7 +10,7 @@ from srzoo.train.receipt import make_receipt
 def test_the_receipt_s_figures_come_out_again(camvid):
     """The shipped weights on the real split, by the code of today."""
     name = "srnet_lite0_camvid"
-    dataset = CamVid(camvid, "val")
+    dataset = open_dataset(camvid, "val")
     segmenter = Segmenter(name, device="cpu")
     receipt = make_receipt(name, segmenter.config, dataset, evaluate(segmenter.model, dataset))
     shipped = PUBLISHED[name].receipt()
@@ -24,7 +24,7 @@ def test_the_receipt_s_figures_come_out_again(camvid):
 def test_evaluation_is_what_the_segmenter_shows(small_camvid):
     """Same pixels from both, so a figure in a receipt is one that a user sees."""
     segmenter = Segmenter("srnet_lite0_camvid", device="cpu")
-    dataset = CamVid(small_camvid, "train")
+    dataset = open_dataset(small_camvid, "train")
     matrix = evaluate(segmenter.model, dataset)
     hits = total = 0
     for image, ids in (dataset[index] for index in range(len(dataset))):

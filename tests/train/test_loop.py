@@ -7,11 +7,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 import srzoo
+from srzoo.data.formats import open_dataset
 from srzoo.train import run as run_module
 from srzoo.train.loop import train
 from srzoo.train.recipe import Recipe
@@ -30,7 +33,8 @@ RECIPE = Recipe(
 
 
 def run(root, out, recipe=RECIPE, **options):
-    return train(recipe, root, out, workers=0, pretrained_backbone=False, **options)
+    splits = (open_dataset(root, split) for split in ("train", "val"))
+    return train(recipe, *splits, out, workers=0, pretrained_backbone=False, **options)
 
 
 def same_weights(*folders: Path) -> bool:
@@ -89,9 +93,10 @@ def test_two_processes_share_the_batch_and_agree(small_camvid, tmp_path):
     recipe = dataclasses.replace(RECIPE, model_options={**RECIPE.model_options, "dropout": 0})
     script = tmp_path / "go.py"
     script.write_text(
-        "import sys\nfrom srzoo.train.loop import train\nfrom srzoo.train.recipe import Recipe\n"
-        f"recipe = Recipe(**{dataclasses.asdict(recipe)!r})\n"
-        f"train(recipe, {str(small_camvid)!r}, sys.argv[1], workers=0, pretrained_backbone=False)\n"
+        "import sys\nfrom srzoo.data.formats import open_dataset\nfrom srzoo.train.loop import train\n"
+        f"from srzoo.train.recipe import Recipe\nrecipe = Recipe(**{dataclasses.asdict(recipe)!r})\n"
+        f"splits = [open_dataset({str(small_camvid)!r}, split) for split in ('train', 'val')]\n"
+        "train(recipe, *splits, sys.argv[1], workers=0, pretrained_backbone=False)\n"
     )
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "kernels")])}
@@ -188,10 +193,39 @@ def test_weights_that_are_not_finite_are_never_kept(small_camvid, tmp_path, monk
     assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
 
 
-def test_labels_beyond_the_classes(small_camvid, tmp_path, monkeypatch):
-    monkeypatch.setattr("srzoo.data.camvid.VOID", 254)  # so that void's 11 stays
-    with pytest.raises(ValueError, match=r"ids \[11\], but the model has 11 classes \(0..10\)"):
+def test_labels_beyond_the_classes(small_camvid, tmp_path):
+    mask = small_camvid / "trainannot" / "street.png"
+    Image.fromarray(np.full((360, 480), 12, np.uint8)).save(mask)
+    with pytest.raises(ValueError, match=r"street.png: id 12 is not in the id map"):
         run(small_camvid, tmp_path / "run")
+
+
+def test_classes_that_contradict_the_recipe(small_camvid, tmp_path):
+    options = {**RECIPE.model_options, "num_classes": 4}
+    with pytest.raises(ValueError, match="the recipe has num_classes=4, the data 11 classes"):
+        run(small_camvid, tmp_path, dataclasses.replace(RECIPE, model_options=options))
+    with pytest.raises(ValueError, match="the recipe has 2 class_weights, the model 11 classes"):
+        run(small_camvid, tmp_path, dataclasses.replace(RECIPE, class_weights=(1, 2)))
+
+
+def test_the_data_s_classes_and_the_recipe_s_size_go_into_the_model(small_camvid, tmp_path):
+    options = {key: value for key, value in RECIPE.model_options.items() if key != "num_classes"}
+    run(small_camvid, tmp_path, dataclasses.replace(RECIPE, steps=1, epochs=None, short_side=96, model_options=options))
+    config = srzoo.load_model(tmp_path / "model.safetensors").config
+    assert config.classes[3] == "road"
+    assert config.transform.short_side == 96
+
+
+def test_a_class_that_never_appears(write_pairs, tmp_path):
+    """Of four classes the masks hold two; with no name for any."""
+    root = write_pairs([0] * 20 + [2] * 21, [2] * 20 + [0] * 21)
+    (root / "train.txt").write_text("f0")
+    (root / "val.txt").write_text("f1")
+    options = {**RECIPE.model_options, "num_classes": 4}
+    splits = [open_dataset(root, split, num_classes=4) for split in ("train", "val")]
+    recipe = dataclasses.replace(RECIPE, steps=2, epochs=None, model_options=options)
+    assert 0 <= train(recipe, *splits, tmp_path / "run", workers=0, pretrained_backbone=False) <= 1
+    assert srzoo.load_model(tmp_path / "run" / "model.safetensors").config.classes[3] == "class 3"
 
 
 @pytest.mark.parametrize(
@@ -200,6 +234,7 @@ def test_labels_beyond_the_classes(small_camvid, tmp_path, monkeypatch):
         {"batch_size": 1, "crop": 96, "scale": (0.1, 0.2)},  # an image smaller than the crop
         {"batch_size": 3},  # more than there are images
         {"batch_size": 4, "accumulate": 2},
+        {"class_weights": [1] * 11, "jitter": 0, "blur": 1},
         {"optimizer": "sgd", "lr": 1e-2, "ema_decay": 0, "aux": 0, "ohem": (0.7, 100), "class_weights": False},
         {"epochs": None, "steps": 2, "precision": "bf16", "dice": 0.5, "label_smoothing": 0.1},
         {"model_options": {**RECIPE.model_options, "context": "none", "dropout": 0}},

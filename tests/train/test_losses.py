@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from srzoo.train.losses import SegmentationLoss, class_weights, dice, lovasz_softmax
+from srzoo.train.losses import SegmentationLoss, dice, lovasz_softmax
 
 
 def jaccard_by_definition(probabilities, target, classes):
@@ -98,9 +98,3 @@ def test_ohem_keeps_the_hard_pixels_only():
     target = torch.tensor([[[0, 0]]])
     loss = SegmentationLoss(ohem=(0.7, 0))(logits, None, target)
     torch.testing.assert_close(loss, F.cross_entropy(logits[..., 1:], target[..., 1:]))
-
-
-def test_rare_classes_weigh_more():
-    weights = class_weights(torch.tensor([0.7, 0.29, 0.01, 0.0]))
-    assert weights.tolist() == sorted(weights.tolist())
-    assert weights.mean().item() == pytest.approx(1)

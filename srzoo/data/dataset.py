@@ -1,0 +1,175 @@
+"""What every reader gives: pairs of an image and its class ids, with their names."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..images import SUFFIXES, read_image
+from .labels import LabelSet
+from .masks import IdMap, read_mask
+
+# Other names of a split's folder or file.
+SPLIT_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+_HELD_OUT = 5
+
+
+class NoSplit(FileNotFoundError):
+    """The data set has no such split; the message says what was looked for."""
+
+
+@dataclass
+class SegmentationData(ABC):
+    """A split of a data set: item ``i`` is ``(image, ids)``, uint8 arrays of ``(H, W, 3)`` and ``(H, W)``.
+
+    Attributes:
+        format: name of its reader.
+        split: "train", "val" or "test".
+        labels: names and colours of the classes, or None where the data has no names.
+        id_map: from what the masks store to class ids; None where the data does not say, and `open_dataset` does.
+        unpaired: a line for each image without a mask, and the reverse; such files are in no item.
+    """
+
+    format: str
+    split: str
+    labels: LabelSet | None
+    id_map: IdMap | None
+    unpaired: list[str] = field(default_factory=list, kw_only=True)
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def image(self, index: int) -> np.ndarray:
+        """``(H, W, 3)`` uint8."""
+
+    @abstractmethod
+    def mask(self, index: int) -> np.ndarray:
+        """What is stored, before the id map: ``(H, W)`` integers or ``(H, W, 3)`` uint8 colours."""
+
+    @abstractmethod
+    def image_name(self, index: int) -> str:
+        """For messages."""
+
+    @abstractmethod
+    def mask_name(self, index: int) -> str:
+        """For messages, and for the receipt's digest."""
+
+    def mask_bytes(self, index: int) -> bytes:
+        """What the receipt's digest is taken of."""
+        return self.ids(index).tobytes()
+
+    def ids(self, index: int) -> np.ndarray:
+        """``(H, W)`` uint8 class ids, 255 for void.
+
+        Raises:
+            ValueError: the mask cannot be read, or stores what the id map does not know.
+        """
+        return self.id_map(self.mask(index), self.mask_name(index))
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        image, ids = self.image(index), self.ids(index)
+        if image.shape[:2] != ids.shape:
+            raise ValueError(self.size_mismatch(index, image, ids))
+        return image, ids
+
+    def size_mismatch(self, index: int, image: np.ndarray, mask: np.ndarray) -> str:
+        """The words for an image and a mask of different size."""
+        sizes = [f"{shape[1]}x{shape[0]}" for shape in (image.shape, mask.shape)]
+        turned = image.shape[:2] == mask.shape[1::-1]
+        advice = "one of them is turned: see the image's EXIF orientation" if turned else "they must be of one size"
+        return f"{self.image_name(index)} is {sizes[0]}, its mask {self.mask_name(index)} {sizes[1]}; {advice}"
+
+
+@dataclass
+class FilePairs(SegmentationData):
+    """A split of image and mask files.
+
+    Attributes:
+        pairs: the paths of an image and of its mask.
+    """
+
+    pairs: list[tuple[Path, Path]]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def image(self, index: int) -> np.ndarray:
+        return np.array(read_image(self.pairs[index][0]))
+
+    def mask(self, index: int) -> np.ndarray:
+        return read_mask(self.pairs[index][1], as_colours=self.id_map is not None and self.id_map.has_colours)
+
+    def image_name(self, index: int) -> str:
+        return str(self.pairs[index][0])
+
+    def mask_name(self, index: int) -> str:
+        return str(self.pairs[index][1])
+
+    def mask_bytes(self, index: int) -> bytes:
+        return self.pairs[index][1].read_bytes()
+
+
+def files_by_stem(folder: Path, suffix: str = "") -> dict[str, Path]:
+    """The image files of a folder by their name without ``suffix`` and extension, in order.
+
+    Raises:
+        NoSplit: there is no such folder.
+        ValueError: two files of one name.
+    """
+    if not folder.is_dir():
+        raise NoSplit(f"no folder {folder}")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in SUFFIXES and path.stem.endswith(suffix) and not path.name.startswith("."):
+            stem = path.stem.removesuffix(suffix)
+            if stem in found:
+                raise ValueError(f"{found[stem]} and {path} have one name: which is meant?")
+            found[stem] = path
+    return found
+
+
+def pair(
+    images: dict[str, Path], masks: dict[str, Path], names: Iterable[str] | None = None
+) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """Join files of equal name.
+
+    Args:
+        images, masks: as `files_by_stem` gives them.
+        names: those that belong to the split; default all.
+
+    Returns:
+        The pairs, and a line for each file that has no partner.
+    """
+    names = [*images, *(name for name in masks if name not in images)] if names is None else names
+    pairs, unpaired = [], []
+    for name in names:
+        image, mask = images.get(name), masks.get(name)
+        if image and mask:
+            pairs.append((image, mask))
+        elif image or mask:
+            unpaired.append(f"{image} has no mask" if image else f"{mask} has no image")
+        else:
+            unpaired.append(f"{name} is in the split's list, but there is no such image")
+    return pairs, unpaired
+
+
+def read_names(path: Path) -> list[str]:
+    """The names in a split's list, one a line, without folder and extension."""
+    lines = (line.split() for line in path.read_text().splitlines())
+    return [Path(words[0]).stem for words in lines if words]
+
+
+def is_in_split(position: int, split: str) -> bool:
+    """Whether a sample belongs to a split where the data names none: every fifth is for val, the others for train."""
+    return split == ("train" if position % _HELD_OUT else "val")
+
+
+def announce_held_out(where: Path) -> None:
+    """Say so: neighbouring frames of a video on both sides of a split flatter a model."""
+    warnings.warn(f"{where} names no train and val: every fifth image is held out for val", stacklevel=3)

@@ -1,0 +1,104 @@
+"""A Hugging Face `datasets.Dataset` with a column of images and one of masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..images import to_rgb
+from .dataset import SPLIT_NAMES, NoSplit, SegmentationData, announce_held_out, is_in_split
+from .labels import LabelSet
+from .masks import mask_array
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+LAYOUT = "a folder that `save_to_disk` wrote, or the name of a data set on the hub"
+
+_IMAGE_COLUMNS = ("image", "pixel_values", "img")
+_MASK_COLUMNS = ("mask", "label", "labels", "annotation", "segmentation", "segmentation_mask", "semantic_mask")
+
+
+@dataclass
+class RowPairs(SegmentationData):
+    """A split whose images and masks are two columns of a `datasets.Dataset`.
+
+    Attributes:
+        images, masks: the data set with one of the columns, so that reading one decodes one.
+        columns: their names.
+    """
+
+    images: Dataset
+    masks: Dataset
+    columns: tuple[str, str]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def image(self, index: int) -> np.ndarray:
+        return np.array(to_rgb(self.images[index][self.columns[0]], self.image_name(index)))
+
+    def mask(self, index: int) -> np.ndarray:
+        as_colours = self.id_map is not None and self.id_map.has_colours
+        return mask_array(self.masks[index][self.columns[1]], self.mask_name(index), as_colours)
+
+    def image_name(self, index: int) -> str:
+        return f"row {index} of {self.split}, column {self.columns[0]!r}"
+
+    def mask_name(self, index: int) -> str:
+        return f"row {index} of {self.split}, column {self.columns[1]!r}"
+
+
+def from_dataset(
+    dataset: Dataset,
+    split: str = "train",
+    image: str | None = None,
+    mask: str | None = None,
+    labels: LabelSet | None = None,
+) -> RowPairs:
+    """Rows of a data set in memory as a split.
+
+    Args:
+        dataset: with two columns of the feature `datasets.Image`.
+        image, mask: their names; default the usual ones.
+
+    Raises:
+        ValueError: there are no such columns.
+    """
+    from datasets import Image
+
+    columns = [name for name, feature in dataset.features.items() if isinstance(feature, Image)]
+    image = image or next((name for name in _IMAGE_COLUMNS if name in columns), None)
+    mask = mask or next((name for name in _MASK_COLUMNS if name in columns), None)
+    if image not in columns or mask not in columns:
+        raise ValueError(
+            f"expected a column of images ({', '.join(_IMAGE_COLUMNS)}) and one of masks ({', '.join(_MASK_COLUMNS)}), "
+            f"the data set's image columns are {columns}"
+        )
+    images, masks = dataset.select_columns(image), dataset.select_columns(mask)
+    return RowPairs("huggingface", split, labels, None, images, masks, (image, mask))
+
+
+def matches(root: Path) -> bool:
+    return (root / "dataset_dict.json").is_file() or (root / "dataset_info.json").is_file()
+
+
+def read(root: Path, split: str) -> RowPairs:
+    try:
+        import datasets
+    except ModuleNotFoundError as error:
+        raise RuntimeError("this format needs the package 'datasets': pip install 'srzoo[data]'") from error
+    content = datasets.load_from_disk(root) if root.is_dir() else datasets.load_dataset(root.as_posix())
+    if not isinstance(content, dict):
+        if split == "test":
+            raise NoSplit(f"{root} has no splits")
+        if split == "val":
+            announce_held_out(root)
+        return from_dataset(content.select([i for i in range(len(content)) if is_in_split(i, split)]), split)
+    found = next((content[name] for name in SPLIT_NAMES[split] if name in content), None)
+    if found is None:
+        raise NoSplit(f"{root} has no split {' or '.join(map(repr, SPLIT_NAMES[split]))}, only {', '.join(content)}")
+    return from_dataset(found, split)

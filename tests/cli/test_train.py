@@ -1,0 +1,115 @@
+import dataclasses
+
+import pytest
+import yaml
+from PIL import Image
+
+import srzoo
+from srzoo.cli import main
+from srzoo.cli.train import key_help
+from srzoo.train.recipe import Recipe
+
+TINY = ["--model", "srnet", "--model_options", "{backbone: test_efficientnet, channels: 32, output_stride: 16}"]
+SHORT = ["--backbone", "none", "--steps", "2", "--batch_size", "2", "--crop", "64", "--short_side", "64"]
+
+
+@pytest.fixture
+def root(write_pairs):
+    """Six images of odd size with masks of three classes, which have names."""
+    root = write_pairs(*[[0] * 20 + [1] * (11 + i) + [255] + [2] * 9 for i in range(6)], width=53)
+    for path in (root / "images").iterdir():
+        Image.open(path).resize((53, Image.open(root / "masks" / f"{path.stem}.png").height)).save(path)
+    (root / "train.txt").write_text("\n".join(f"f{i}" for i in range(1, 6)))
+    (root / "val.txt").write_text("f0")
+    (root / "classes.txt").write_text("soil\ncrop\nweed\n")
+    return root
+
+
+def train(root, out, *options):
+    return main(["train", *TINY, *SHORT, "--data.root", str(root), "--out", str(out), "--workers", "0", *options])
+
+
+def test_from_one_s_own_folder_to_named_classes(root, tmp_path, capsys):
+    assert train(root, tmp_path / "run", "--num_classes", "3", "--data.format", "folder", "--lr", "1e-3") == 0
+    printed = capsys.readouterr().out
+    assert "model srnet, steps 2, batch_size 2, crop 64, lr 0.001, pretrained False; all of the recipe is in" in printed
+    assert "the model is" in printed
+    model = tmp_path / "run" / "model.safetensors"
+    config = srzoo.load_model(model).config
+    assert config.classes == ("soil", "crop", "weed")
+    assert config.transform.short_side == 64
+    image = str(root / "images" / "f0.jpg")
+    assert main(["segment", "--model", str(model), image, "--out", str(tmp_path / "segmented")]) == 0
+    segmented = capsys.readouterr().out
+    assert any(name in segmented for name in config.classes)
+    assert main(["eval", "--model", str(model), "--data.root", str(root)]) == 0
+    assert "mIoU" in capsys.readouterr().out
+
+
+def test_the_recipe_that_is_kept_trains_the_same_model(root, tmp_path):
+    assert train(root, tmp_path / "first", "--blur", "0", "--steps", "1") == 0
+    recipe = tmp_path / "first" / "recipe.yaml"
+    assert yaml.safe_load(recipe.read_text())["blur"] == 0
+    command = ["train", "--recipe", str(recipe), "--backbone", "none", "--data.root", str(root), "--workers", "0"]
+    assert main([*command, "--out", str(tmp_path / "second")]) == 0
+    first, second = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("first", "second"))
+    assert first == second
+
+
+@pytest.mark.filterwarnings("default:.*classes instead of")
+def test_published_weights_are_the_start_with_classifiers_anew(root, tmp_path, capsys):
+    options = ["--steps", "1", "--batch_size", "1", "--crop", "32", "--precision", "no", "--short_side", "32"]
+    command = ["train", "--model", "srnet_lite0_camvid", "--data.root", str(root), "--workers", "0", *options]
+    assert main([*command, "--lr", "0", "--ema_decay", "0", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    assert "pretrained True" in printed.out
+    assert "3 classes instead of 11" in printed.err
+    tuned = srzoo.load_model(tmp_path / "model.safetensors")
+    shipped = srzoo.create_model("srnet_lite0_camvid", pretrained=True)
+    assert tuned.config.classes == ("soil", "crop", "weed")
+    for name, value in shipped.named_parameters():
+        assert ("classifier" in name) or (tuned.get_parameter(name) == value).all(), name
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--num_classes", "4"], "names 3 classes, but the model has 4"),
+        (["--data.format", "cityscapes"], "has no folders leftImg8bit/train"),
+        (["--lr", "1e-3", "--scale", "2", "1"], "scale must be 0 < low <= high"),
+        (["--class_weights", "1", "2"], "the recipe has 2 class_weights, the model 3 classes"),
+        (["--optimizer", "adam"], "optimizer must be one of adamw, sgd"),
+        (["--epochs", "1"], "give epochs or steps"),
+    ],
+)
+def test_what_cannot_work_ends_in_one_line_before_anything_is_written(root, tmp_path, options, message, capsys):
+    assert train(root, tmp_path / "run", *options) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("srzoo: warning")]
+    assert message in line
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_the_check_refuses_in_its_own_words(root, tmp_path, write_mask, capsys):
+    for path in (root / "masks").iterdir():
+        write_mask(path, [0, 255], width=53)
+    assert train(root, tmp_path / "run") == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "they must be of one size, and 6 more; `srzoo data check" in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_classes_that_nobody_counted(root, tmp_path, capsys):
+    (root / "classes.txt").unlink()
+    assert train(root, tmp_path / "run") == 2
+    assert "how many classes? pass --num_classes N" in capsys.readouterr().err
+
+
+def test_neither_model_nor_recipe(root, capsys):
+    assert main(["train", "--data.root", str(root)]) == 2
+    assert "give --model NAME to fine-tune on your own data, or --recipe NAME" in capsys.readouterr().err
+
+
+def test_every_key_has_its_line_of_help():
+    assert set(key_help()) == {key.name for key in dataclasses.fields(Recipe)}
+    assert key_help()["scale"].startswith("square crop and the range")
+    assert key_help()["short_side"].endswith("the model's.")

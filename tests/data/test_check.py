@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from srzoo.data.check import check, check_splits
+from srzoo.data.formats import open_dataset
+
+ROWS = [0, 1, 2, 1, 0, 255, 2]
+
+
+@pytest.fixture
+def root(write_pairs):
+    """Six good pairs."""
+    root = write_pairs(*[ROWS] * 6)
+    (root / "train.txt").write_text("f0\nf1\nf2\nf3\n")
+    (root / "val.txt").write_text("f4\nf5\n")
+    return root
+
+
+def test_a_good_data_set(root):
+    report = check(root)
+    assert (report.format, report.num_classes) == ("folder", 3)
+    assert report.errors == report.warnings == []
+    train = report.splits["train"]
+    assert (train.images, train.inspected, dict(train.sizes)) == (4, 4, {(7, 11): 4})
+    counts = report.class_pixels("train")
+    assert counts[[0, 1, 2, 255]].tolist() == [88, 88, 88, 44]
+    assert counts.sum() == 4 * 77
+
+
+def test_every_bad_file_is_named(root, write_image, write_mask):
+    image = (root / "images" / "f0.jpg").read_bytes()
+    (root / "images" / "f0.jpg").write_bytes(image[: len(image) // 2])
+    (root / "masks" / "f1.png").write_bytes(b"")
+    write_mask(root / "masks" / "f2.png", ROWS, width=12)
+    write_image(root / "images" / "f3.jpg", 11, 7)
+    (root / "masks" / "f4.png").unlink()
+    errors = check(root).errors
+    assert len(errors) == 5
+    for part in (
+        "f0.jpg: cannot be read",
+        "f1.png: the file is empty",
+        f"f2.jpg is 11x7, its mask {root}/masks/f2.png 12x7; they must be of one size",
+        f"f3.jpg is 7x11, its mask {root}/masks/f3.png 11x7; one of them is turned",
+        "f4.jpg has no mask",
+    ):
+        assert sum(part in error for error in errors) == 1, part
+
+
+def test_processes_find_the_same(root):
+    (root / "masks" / "f1.png").write_bytes(b"")
+    alone, together = check(root), check(root, workers=2)
+    assert alone.errors == together.errors
+    assert alone.splits["train"].pixels == together.splits["train"].pixels
+
+
+def test_values_are_diagnosed_over_all_splits(root, write_mask):
+    write_mask(root / "masks" / "f5.png", [0, 1, 2, 3, 3, 3, 3])
+    assert check(root).num_classes == 4
+    report = check(root, num_classes=3)
+    assert report.errors == ["ids up to 3 for 3 classes: is 0 void, or are there 4 classes?"]
+    assert report.is_proposed
+    assert report.class_pixels("train")[[0, 1, 255]].tolist() == [88, 88, 44 + 88]
+    assert check(root, id_map={0: 255, 1: 0, 2: 1, 3: 2, 255: 255}).errors == []
+
+
+def test_absent_classes_are_a_warning(root, write_mask):
+    for name in ("f4", "f5"):
+        write_mask(root / "masks" / f"{name}.png", [0, 0, 2, 2, 2, 2, 2])
+    (root / "classes.txt").write_text("soil\ncrop\nweed\nstone\n")
+    report = check(root)
+    assert report.errors == []
+    assert report.warnings == ["train has no pixel of stone", "val has no pixel of crop, stone"]
+
+
+def test_palettes_that_differ_are_counted_by_their_colours(root):
+    for name, palette in (("f0", [0, 0, 0, 255, 0, 0]), ("f1", [0, 0, 0, 0, 255, 0])):
+        image = Image.fromarray(np.repeat(np.array([0, 1, 1, 1, 1, 1, 1], np.uint8)[:, None], 11, 1))
+        image.putpalette(palette)
+        image.save(root / "masks" / f"{name}.png")
+    (root / "train.txt").write_text("f0\nf1\n")
+    (root / "val.txt").write_text("f0\n")
+    report = check(root)
+    assert "palettes differ: value 1 is #00ff00, #ff0000" in report.errors[0]
+    assert report.class_pixels("train")[:3].tolist() == [22, 66, 66]
+    assert check(root, id_map={"#000000": 0, "#00ff00": 1, "#ff0000": 2}).errors == []
+
+
+def test_the_quick_part_reads_a_few_spread_over_the_split(root):
+    (root / "images" / "f1.jpg").write_bytes(b"")
+    splits = {split: open_dataset(root, split, num_classes=5) for split in ("train", "val")}
+    report = check_splits(splits, 5, limit=2)
+    assert [facts.inspected for facts in report.splits.values()] == [2, 2]
+    assert report.errors == report.warnings == []  # not of f1, nor of classes that two files lack
+    assert len(check_splits(splits, 5, limit=4).errors) == 1
+
+
+def test_void_is_counted_once(small_camvid):
+    report = check(small_camvid)
+    assert (report.format, report.num_classes, report.errors) == ("camvid", 11, [])
+    assert report.class_pixels("val").sum() == 360 * 480
+
+
+def test_no_split_at_all(tmp_path):
+    (tmp_path / "images").mkdir()
+    with pytest.raises(FileNotFoundError, match="no folder .*masks"):
+        check(tmp_path, "folder")

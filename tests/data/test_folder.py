@@ -1,0 +1,83 @@
+import shutil
+
+import pytest
+
+from srzoo.data.dataset import NoSplit
+from srzoo.data.formats import open_dataset
+
+ROWS = [0, 1, 2, 1, 0, 255, 2]
+
+
+def stems(root, split):
+    return [image.stem for image, _ in open_dataset(root, split).pairs]
+
+
+def test_split_by_lists(write_pairs):
+    root = write_pairs(*[ROWS] * 3)
+    (root / "train.txt").write_text("f0.jpg\nimages/f2.jpg 1\n\n")
+    (root / "val.txt").write_text("f1\n")
+    assert (stems(root, "train"), stems(root, "val")) == (["f0", "f2"], ["f1"])
+    with pytest.raises(NoSplit, match="no split 'test'"):
+        open_dataset(root, "test")
+    image, ids = open_dataset(root, "val")[0]
+    assert image.shape == (7, 11, 3)
+    assert ids[:, 10].tolist() == ROWS
+
+
+@pytest.mark.parametrize("pattern", ["{kind}/{split}", "{split}/{kind}"])
+@pytest.mark.parametrize("val", ["val", "valid"])
+def test_split_by_folders(tmp_path, write_image, write_mask, pattern, val):
+    for split, name in (("train", "a"), (val, "b")):
+        write_image(tmp_path / pattern.format(kind="images", split=split) / f"{name}.png")
+        write_mask(tmp_path / pattern.format(kind="masks", split=split) / f"{name}.png", ROWS)
+    assert (stems(tmp_path, "train"), stems(tmp_path, "val")) == (["a"], ["b"])
+    with pytest.raises(NoSplit, match="no split 'test'"):
+        open_dataset(tmp_path, "test")
+    shutil.rmtree(tmp_path / pattern.format(kind="images", split=val))
+    with pytest.raises(NoSplit, match="no split 'val'"):
+        open_dataset(tmp_path, "val")
+
+
+def test_without_a_split_every_fifth_is_held_out(write_pairs):
+    root = write_pairs(*[ROWS] * 7)
+    with pytest.warns(UserWarning, match="every fifth image is held out for val"):
+        assert stems(root, "val") == ["f0", "f5"]
+    assert stems(root, "train") == ["f1", "f2", "f3", "f4", "f6"]
+
+
+def test_classes_have_the_names_in_the_file(write_pairs):
+    root = write_pairs(*[ROWS] * 2)
+    assert open_dataset(root, "train").labels is None
+    (root / "classes.txt").write_text("soil\nweed, small\n\ncrop\n")
+    labels = open_dataset(root, "train").labels
+    assert labels.classes == ("soil", "weed, small", "crop")
+    assert len(set(labels.palette)) == 3
+    for text, message in (
+        ("soil\nsoil\n", "the class 'soil' is named twice"),
+        ("soil", "1 classes, expected 2 to 254"),
+    ):
+        (root / "classes.txt").write_text(text)
+        with pytest.raises(ValueError, match=f"classes.txt: {message}"):
+            open_dataset(root, "train")
+
+
+def test_ids_beyond_the_classes_are_refused_where_their_number_is_known(write_pairs):
+    root = write_pairs(*[ROWS] * 2)
+    assert open_dataset(root, "train")[0]
+    assert open_dataset(root, "train", num_classes=3)[0]
+    with pytest.raises(ValueError, match=r"f1.png: id 2 is not in the id map"):
+        open_dataset(root, "train", num_classes=2)[0]
+
+
+def test_an_id_map_of_one_s_own(write_pairs):
+    root = write_pairs(*[ROWS] * 2)
+    ids = open_dataset(root, "train", id_map={0: 255, 1: 0, 2: 1, 255: 255}).ids(0)
+    assert ids[:, 0].tolist() == [255, 0, 1, 0, 255, 255, 1]
+    with pytest.raises(ValueError, match=r"leads to class 1, but there are 1 \(0..0\)"):
+        open_dataset(root, "train", num_classes=1, id_map={1: 0, 2: 1})
+
+
+def test_colours_of_one_s_own(write_pairs):
+    root = write_pairs(*[[(255, 0, 0), (0, 0, 0), (9, 9, 9)]] * 2)
+    dataset = open_dataset(root, "train", id_map={"#ff0000": 1, "#000000": 0, "#090909": 255})
+    assert dataset.ids(0)[:, 0].tolist() == [1, 0, 255]

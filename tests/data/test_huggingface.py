@@ -1,0 +1,61 @@
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from srzoo.data.formats import open_dataset
+from srzoo.data.huggingface import from_dataset
+
+datasets = pytest.importorskip("datasets")
+
+IDS = np.arange(77, dtype=np.uint8).reshape(7, 11) % 3
+
+
+def rows(count, mask_column="label"):
+    noise = np.random.default_rng(0).integers(0, 256, (7, 11, 3), dtype=np.uint8)
+    features = datasets.Features(
+        {"image": datasets.Image(), mask_column: datasets.Image(), "scene": datasets.Value("string")}
+    )
+    columns = {
+        "image": [Image.fromarray(noise)] * count,
+        mask_column: [Image.fromarray(IDS)] * count,
+        "scene": ["field"] * count,
+    }
+    return datasets.Dataset.from_dict(columns, features=features)
+
+
+def test_a_data_set_in_memory():
+    dataset = from_dataset(rows(2, "annotation"))
+    assert dataset.columns == ("image", "annotation")
+    assert (dataset.mask(1) == IDS).all()
+    with pytest.raises(ValueError, match=r"expected a column of images .* image columns are \['image', 'scene_mask'\]"):
+        from_dataset(rows(1, "scene_mask"))
+    assert from_dataset(rows(1, "scene_mask"), mask="scene_mask").columns == ("image", "scene_mask")
+
+
+def test_a_folder_that_save_to_disk_wrote(tmp_path):
+    datasets.DatasetDict({"train": rows(3), "validation": rows(1)}).save_to_disk(tmp_path / "data")
+    dataset = open_dataset(tmp_path / "data", "val", num_classes=3)
+    assert (dataset.format, len(dataset)) == ("huggingface", 1)
+    image, ids = dataset[0]
+    assert image.shape == (7, 11, 3)
+    assert (ids == IDS).all()
+    with pytest.raises(FileNotFoundError, match="no split 'test', only train, validation"):
+        open_dataset(tmp_path / "data", "test")
+    with pytest.raises(ValueError, match=r"row 0 of val, column 'label': id 2 is not in the id map"):
+        open_dataset(tmp_path / "data", "val", num_classes=2)[0]
+
+
+def test_rows_without_a_split(tmp_path):
+    rows(6).save_to_disk(tmp_path / "data")
+    with pytest.warns(UserWarning, match="every fifth image is held out"):
+        assert len(open_dataset(tmp_path / "data", "val")) == 2
+    assert len(open_dataset(tmp_path / "data", "train")) == 4
+
+
+def test_without_the_package(tmp_path, monkeypatch):
+    rows(2).save_to_disk(tmp_path / "data")
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(RuntimeError, match=r"'datasets': pip install 'srzoo\[data\]'"):
+        open_dataset(tmp_path / "data", "train")
