@@ -121,7 +121,8 @@ def _build(config: ModelConfig) -> nn.Module:
         model = FAMILIES[config.family](num_classes=len(config.classes), **config.options)
     except TypeError as error:
         raise ValueError(f"{config.name!r} does not take these options: {error}") from error
-    model.config = config
+    multiple = max(model.output_stride, model.size_divisor)
+    model.config = dataclasses.replace(config, transform=dataclasses.replace(config.transform, multiple=multiple))
     return model
 
 

@@ -18,6 +18,9 @@ from srzoo_kernels import upsample_argmax
 from .factory import create_model, load_model
 from .folding import fuse
 from .images import as_image
+from .inference import image_logits
+from .protocol import Protocol
+from .tiling import check_tiles
 from .visualize import label_image, overlay
 
 DEFAULT_MODEL = "srnet_lite0_camvid"
@@ -75,13 +78,21 @@ class Segmenter:
         model: a name with published weights, the path of a ``.safetensors`` file of ours, or a model that
             `create_model` or `load_model` made, of which a folded copy is used (`srzoo.fuse`).
         device: "auto" (the GPU if there is one), or anything ``torch.device`` takes.
+        tile: see large images at full detail, in tiles of at most this many pixels a side that share the context of
+            the whole image (`srzoo.tiling.tile_logits`); 1024 is a good size. Without it a large image is reduced to
+            the model's usual input.
 
     Raises:
-        ValueError: no such model or device, or no published weights for the name.
+        ValueError: no such model or device, no published weights for the name, or a tile that does not fit the model.
         FileNotFoundError: no such weights file.
     """
 
-    def __init__(self, model: str | Path | nn.Module = DEFAULT_MODEL, device: str | torch.device = "auto"):
+    def __init__(
+        self,
+        model: str | Path | nn.Module = DEFAULT_MODEL,
+        device: str | torch.device = "auto",
+        tile: int | None = None,
+    ):
         self.device = _resolve_device(device)
         if isinstance(model, (str, Path)):
             is_file = isinstance(model, Path) or model.endswith(".safetensors")
@@ -89,6 +100,9 @@ class Segmenter:
         if not hasattr(model, "config"):
             raise ValueError(f"expected a model made by srzoo, which has a config, got {type(model).__name__}")
         self.config = model.config
+        self.protocol = Protocol(tile=tile)
+        if tile is not None:
+            check_tiles(model, tile, self.protocol.halo)
         self.model = fuse(model).to(self.device, memory_format=torch.channels_last)
 
     def __call__(self, image: Any) -> Segmentation | list[Segmentation]:
@@ -106,8 +120,7 @@ class Segmenter:
 
     @torch.inference_mode()
     def _segment(self, image: Image.Image) -> Segmentation:
-        x = self.config.transform(image).to(self.device, memory_format=torch.channels_last)
-        logits = self.model(x, upsample=False)
+        (logits,) = image_logits(self.model, image, self.protocol)
         align_corners = self.config.align_corners
         labels = upsample_argmax(logits, (image.height, image.width), align_corners)[0].cpu().numpy()
         return Segmentation(image, labels, self.config.classes, self.config.palette, logits, align_corners)

@@ -117,7 +117,8 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 
 def default_transform(architecture: str, dataset: str | None) -> Transform:
     trunk = ARCHITECTURES[architecture].trunk
-    return Transform(_SHORT_SIDE.get(dataset, DEFAULT_SHORT_SIDE), mean=trunk.mean, std=trunk.std)
+    stride = trunk.options.get("output_stride", 32)
+    return Transform(_SHORT_SIDE.get(dataset, DEFAULT_SHORT_SIDE), mean=trunk.mean, std=trunk.std, multiple=stride)
 
 
 def default_labels(dataset: str | None, num_classes: int) -> LabelSet:

@@ -36,3 +36,18 @@ def overlay(
         strip = image.crop((0, top, image.width, bottom))
         result.paste(Image.blend(strip, colours, alpha), (0, top))
     return result
+
+
+def side_by_side(
+    image: Image.Image, target: np.ndarray, labels: np.ndarray, palette: tuple[tuple[int, int, int], ...]
+) -> Image.Image:
+    """The RGB ``image``, its annotation and the prediction from left to right; ids beyond the palette are black.
+
+    Args:
+        target, labels: ``(H, W)`` ids, of the image's size.
+        palette: an RGB colour (0..255) per class.
+    """
+    table = np.zeros((max(256, len(palette) + 1), 3), dtype=np.uint8)
+    table[: len(palette)] = palette
+    pictures = (np.asarray(image), *(table[np.minimum(ids, len(table) - 1)] for ids in (target, labels)))
+    return Image.fromarray(np.concatenate(pictures, axis=1))

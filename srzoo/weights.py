@@ -43,9 +43,13 @@ class Weights:
     def path(self) -> Path:
         return DATA / self.file
 
-    def receipt(self) -> dict:
-        """How the figures were measured: written beside the weights by `srzoo eval`."""
+    def receipts(self) -> list[dict]:
+        """What was measured and how, a protocol each: written beside the weights by `srzoo eval --receipt`."""
         return json.loads(self.path.with_suffix(".json").read_text())
+
+    def receipt(self) -> dict:
+        """The first of `receipts`: single scale."""
+        return self.receipts()[0]
 
 
 def read_published(weights: Weights) -> tuple[ModelConfig, dict[str, torch.Tensor]]:

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -71,6 +73,17 @@ def test_a_model_of_one_s_own(examples):
     assert result.label_image().mode.startswith("I;16")
 
 
+def test_tiles_see_small_things_in_a_large_image(examples):
+    """A model that is used to small inputs loses the cyclist, unless the image is too large for it to be reduced."""
+    model = srzoo.create_model("srnet_lite0_camvid", pretrained=True)
+    transform = dataclasses.replace(model.config.transform, short_side=64)
+    model.config = dataclasses.replace(model.config, transform=transform)
+    bicyclist = np.asarray(Image.open(examples / "annotations" / "cyclist.png")) == 10
+    labels = [Segmenter(model, "cpu", tile)(examples / "cyclist.png").labels for tile in (None, 256)]
+    reduced, tiled = ((ids == 10)[bicyclist].mean() for ids in labels)
+    assert tiled > 0.9 and reduced < 0.75
+
+
 def test_notebook_picture(segmenter, examples):
     assert segmenter(examples / "street.png")._repr_png_().startswith(b"\x89PNG")
 
@@ -83,6 +96,7 @@ def test_notebook_picture(segmenter, examples):
         (("gone.safetensors",), FileNotFoundError, "no weights file gone.safetensors"),
         (("srnet_lite0_camvit",), ValueError, "did you mean 'srnet_lite0_camvid'"),
         ((torch.nn.Identity(),), ValueError, "expected a model made by srzoo"),
+        (("srnet_lite0_camvid", "cpu", 500), ValueError, "tile=500 must be"),
     ],
 )
 def test_construction_errors(arguments, error, message):

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,24 @@ TRANSFORM = Transform(540)
 def test_camvid_frame_is_enlarged_and_cityscapes_kept():
     assert TRANSFORM.input_size(360, 480) == (540, 720)
     assert Transform(1024).input_size(1024, 2048) == (1024, 2048)
+
+
+@given(height=st.integers(1, 4000), width=st.integers(1, 4000), multiple=st.sampled_from([8, 16, 32]))
+def test_sides_are_multiples(height, width, multiple):
+    """Rounded down, so that neither limit is exceeded."""
+    plain = TRANSFORM.input_size(height, width)
+    rounded = dataclasses.replace(TRANSFORM, multiple=multiple).input_size(height, width)
+    for side, before in zip(rounded, plain):
+        assert side % multiple == 0
+        assert side == 32 or 0 <= before - side < multiple
+
+
+def test_scaled_and_without_reduction():
+    assert TRANSFORM.scaled(1.0) == TRANSFORM
+    assert TRANSFORM.scaled(0.5).input_size(360, 480) == (270, 360)
+    assert Transform(1024).scaled(1.25).input_size(1024, 2048) == (1280, 2560)
+    assert TRANSFORM.without_reduction(9000, 12000).input_size(9000, 12000) == (9000, 12000)
+    assert TRANSFORM.without_reduction(360, 480).input_size(360, 480) == (540, 720)
 
 
 @given(height=st.integers(1, 40_000), width=st.integers(1, 40_000))

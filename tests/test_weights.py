@@ -13,7 +13,7 @@ from srzoo.config import ModelConfig
 from srzoo.info import licence_chain
 from srzoo.published import PUBLISHED
 from srzoo.train.recipe import load_recipe
-from srzoo.weights import read_model_file, read_published
+from srzoo.weights import read_model_file
 
 NAMES = sorted(PUBLISHED)
 
@@ -30,17 +30,23 @@ class TestPublished:
         assert sum(p.numel() for p in model.parameters()) == PUBLISHED[name].parameters
 
     def test_configuration_is_the_registry_s(self, name):
-        config, _ = read_published(PUBLISHED[name])
+        config = srzoo.create_model(name, pretrained=True).config
         built = srzoo.create_model(name).config
         assert config == built
         assert config.options == built.options
 
     def test_receipt_is_complete(self, name):
-        receipt = PUBLISHED[name].receipt()
+        assert PUBLISHED[name].receipt()["command"].startswith(f"srzoo eval --model {name} ")
+        assert PUBLISHED[name].receipt()["scales"] == [1.0]
+        for receipt in PUBLISHED[name].receipts():
+            self.check_receipt(name, receipt)
+
+    def check_receipt(self, name, receipt):
         assert receipt["weights_sha256"] == PUBLISHED[name].sha256
-        assert list(receipt["iou"]) == list(srzoo.model_info(name).classes)
-        mean = sum(receipt["iou"].values()) / len(receipt["iou"])
-        assert receipt["miou"] == pytest.approx(mean, abs=1e-9)
+        for mean, classes in {"miou": "iou", "boundary_f1": "boundary_f1_by_class"}.items():
+            assert list(receipt[classes]) == list(srzoo.model_info(name).classes)
+            expected = sum(receipt[classes].values()) / len(receipt[classes])
+            assert receipt[mean] == pytest.approx(expected, abs=1e-9)
         assert {"split", "protocol", "command", "commit", "versions", "seed", "recipe"} <= set(receipt)
 
     def test_licence_is_the_whole_chain(self, name):

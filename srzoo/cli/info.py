@@ -25,7 +25,8 @@ def run(options: argparse.Namespace) -> int:
     rows += [("licence" if i == 0 else "", line) for i, line in enumerate(info.licence)]
     if info.recipe:
         rows.append(("recipe", info.recipe))
-    rows += metric_rows(info.metrics)
+    for receipt in info.weights.receipts() if info.weights else [None]:
+        rows += metric_rows(receipt)
     print("\n".join(f"{key:14} {value}" for key, value in rows))
     return 0
 
@@ -38,6 +39,7 @@ def metric_rows(receipt: dict | None) -> list[tuple[str, str]]:
         ("mIoU", f"{receipt['miou']:.2%} on {receipt['dataset']} {receipt['split']} ({receipt['images']} images)"),
         ("protocol", receipt["protocol"]),
         ("pixel accuracy", f"{receipt['pixel_accuracy']:.2%}"),
+        ("boundary F1", f"{receipt['boundary_f1']:.2%} at {receipt['boundary_tolerance']:.2%} of the diagonal"),
         ("IoU", ", ".join(f"{name} {value:.1%}" for name, value in receipt["iou"].items())),
         ("measured by", receipt["command"]),
     ]

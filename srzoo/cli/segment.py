@@ -36,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder for the results (default: %(default)s)",
     )
+    parser.add_argument(
+        "--tile",
+        type=int,
+        metavar="PIXELS",
+        help="see large images at full detail, in tiles of this side that share the whole image's context; e.g. 1024",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: %(default)s)")
 
 
@@ -51,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     with heavy_imports():  # only now that there is something to do
         from ..predict import Segmenter
 
-        segmenter = Segmenter(options.model, options.device)
+        segmenter = Segmenter(options.model, options.device, options.tile)
     stems = unique_stems(sources)
     failed = len(failures)
     for source in tqdm(sources, disable=True if len(sources) == 1 else None, unit="image"):
@@ -70,8 +76,8 @@ def run(options: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make the output folder and see that files can be made in it.
+def prepare_folder(folder: Path, option: str = "--out") -> None:
+    """Make the output folder, which ``option`` names, and see that files can be made in it.
 
     Raises:
         OSError: they cannot; the message names the folder and the reason.
@@ -83,7 +89,7 @@ def prepare_folder(folder: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise OSError(
-            f"cannot write to the output folder {str(folder)!r} ({error.strerror}); choose another with --out"
+            f"cannot write to the output folder {str(folder)!r} ({error.strerror}); choose another with {option}"
         ) from error
 
 

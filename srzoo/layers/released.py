@@ -50,6 +50,10 @@ class ReleasedSqueezeReasoning(nn.Module):
     def extra_repr(self) -> str:
         return f"{self.channels}, nodes={self.nodes}"
 
+    def moments(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """``X X^T``, ``X 1`` and the number of pixels: sums, which add up over the tiles of an image."""
+        return *gram(x), x.shape[2] * x.shape[3]
+
     def reason(self, g: torch.Tensor) -> torch.Tensor:
         """The reasoned vector ``(N, R)`` of the squeezed one."""
         nodes = g.unflatten(1, (-1, self.nodes)).mT  # (N, k, d): the channels of a node lie k apart
@@ -89,9 +93,8 @@ class ReleasedSqueezeReasoning(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.dim() != 4 or x.shape[1] != self.channels:
             raise ValueError(f"expected x of shape (N, {self.channels}, H, W), got {tuple(x.shape)}")
-        pixels = x.shape[2] * x.shape[3]
         with autocast_off(x.device.type):
-            second, total = gram(x)
+            second, total, pixels = self.moments(x)
             mean = total / pixels
             covariance = second / pixels - mean[:, :, None] * mean[:, None, :]
             z = self.reason(self.squeeze(mean, covariance, pixels))

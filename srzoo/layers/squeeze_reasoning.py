@@ -71,18 +71,26 @@ class SqueezeReasoning(nn.Module):
     def extra_repr(self) -> str:
         return f"{self.channels}, reduction={self.reduction}, nodes={self.nodes}, squeeze={self.squeeze!r}"
 
-    def squeeze_vector(self, x: torch.Tensor) -> torch.Tensor:
-        """``g``, the squeezed vector ``(N, R)`` of ``x`` ``(N, C, H, W)``, before any reasoning."""
-        wide = torch.promote_types(x.dtype, torch.float32)
-        w_t = self.transform.weight.flatten(1).to(wide)
+    def moments(self, x: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """What the squeeze needs of ``x``: ``X X^T``, or ``X 1`` for the average, and the number of pixels.
+
+        Both are sums over the pixels, so those of an image are the sums of its tiles' (`srzoo.tiling`).
+        """
+        pixels = x.shape[2] * x.shape[3]
         if self.pair is None:
             # The mean needs no second moments; widened first, as a sum over a large float16 map overflows.
-            g = x.mean((2, 3), dtype=wide) @ w_t.mT
-        else:
-            second, _ = gram(x)
-            second = second / (x.shape[2] * x.shape[3])
-            g = ((w_t @ second) * self.pair.weight.flatten(1).to(wide)).sum(2)
-        return g.to(self.transform.weight.dtype)
+            return x.sum((2, 3), dtype=torch.promote_types(x.dtype, torch.float32)), pixels
+        return gram(x)[0], pixels
+
+    def squeeze_vector(self, x: torch.Tensor) -> torch.Tensor:
+        """``g``, the squeezed vector ``(N, R)`` of ``x`` ``(N, C, H, W)``, before any reasoning."""
+        total, pixels = self.moments(x)
+        mean = total / pixels
+        w_t = self.transform.weight.flatten(1)
+        if self.pair is None:
+            return (mean @ w_t.mT.to(mean.dtype)).to(w_t.dtype)
+        w_p = self.pair.weight.flatten(1)
+        return ((w_t.to(mean.dtype) @ mean) * w_p.to(mean.dtype)).sum(2).to(w_t.dtype)
 
     def affine(self, z: torch.Tensor) -> torch.Tensor:
         """``M = W_R diag(z) W_t``, ``(N, C, C)``, for the reasoned vector ``z`` ``(N, R)``."""

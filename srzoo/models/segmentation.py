@@ -26,6 +26,7 @@ class SegmentationNet(nn.Module):
 
     Attributes:
         output_stride: of the map that the head works on.
+        logits_stride: of the logits before they are resized.
 
     Raises:
         ValueError: ``num_classes`` is below 1.
@@ -39,6 +40,10 @@ class SegmentationNet(nn.Module):
         self.align_corners, self.size_divisor = align_corners, size_divisor
         self.output_stride = backbone.strides[-1]
 
+    @property
+    def logits_stride(self) -> int:
+        return self.backbone.strides[self.decoder_levels[-1] if self.decoder_levels else -1]
+
     def forward(
         self, x: torch.Tensor, return_aux: bool = False, upsample: bool = True
     ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
@@ -47,7 +52,7 @@ class SegmentationNet(nn.Module):
         Args:
             x: ``(N, 3, H, W)`` normalised floats.
             return_aux: also return the auxiliary head's logits, for the training loss.
-            upsample: resize the logits to ``(H, W)``; without it they stay at the head's own stride.
+            upsample: resize the logits to ``(H, W)``; without it they stay at ``logits_stride``.
 
         Returns:
             ``(N, num_classes, H, W)``, or a pair of such tensors with ``return_aux``.
@@ -68,6 +73,12 @@ class SegmentationNet(nn.Module):
             logits = self._resize(logits, size)
             aux = self._resize(aux, size) if return_aux else None
         return (logits, aux) if return_aux else logits
+
+    def context_input(self, x: torch.Tensor) -> torch.Tensor:
+        """The map ``(N, C, h, w)`` at ``output_stride`` that the context module works on; ``x`` as in `forward`."""
+        _check_image_batch(x)
+        feature = self.backbone(self._fit(x))[-1]
+        return self.head.reduce(feature) if hasattr(self.head, "reduce") else feature
 
     def _fit(self, x: torch.Tensor) -> torch.Tensor:
         """Enlarge where the backbone, or BatchNorm in training, could not take the image as it is.

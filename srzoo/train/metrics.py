@@ -2,6 +2,8 @@
 
 import torch
 
+from .distributed import gather
+
 
 class ConfusionMatrix:
     """int64 counts ``[target, prediction]`` of a split; pixels whose target is no class are left out."""
@@ -18,6 +20,10 @@ class ConfusionMatrix:
         valid = (target >= 0) & (target < self.num_classes)
         cells = target[valid] * self.num_classes + prediction.flatten().long()[valid]
         self.counts += torch.bincount(cells, minlength=self.num_classes**2).view_as(self.counts).cpu()
+
+    def gather(self) -> None:
+        """Add the counts of the other processes, in every process."""
+        self.counts = sum(gather(self.counts))
 
     def iou(self) -> torch.Tensor:
         """Intersection over union of each class, float64; NaN for one that is in neither."""

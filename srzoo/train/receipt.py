@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import platform
+import shlex
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -15,51 +16,89 @@ import torch
 from ..config import ModelConfig
 from ..data.dataset import SegmentationData
 from ..files import replacing
+from ..protocol import Protocol
 from ..published import PUBLISHED
+from .boundary import BoundaryF1
 from .metrics import ConfusionMatrix
 from .recipe import load_recipe
 
 _PACKAGES = ("torch", "timm", "numpy", "pillow")
 
 
-def make_receipt(model: str, config: ModelConfig, dataset: SegmentationData, matrix: ConfusionMatrix) -> dict:
+def make_receipt(
+    model: str,
+    config: ModelConfig,
+    dataset: SegmentationData,
+    protocol: Protocol,
+    matrix: ConfusionMatrix,
+    boundary: BoundaryF1,
+) -> dict:
     """Figures as fractions, per class and over the split, with protocol, versions, commit and command.
 
     Args:
         model: what was given as ``--model``: a published name or the path of a file.
         config: of that model.
         dataset: the split that was evaluated.
-        matrix: of the whole ``dataset``.
+        protocol: by which.
+        matrix, boundary: of the whole ``dataset``.
     """
     published = PUBLISHED.get(model)
-    data = f"--data.format {dataset.format} --data.root PATH --split {dataset.split}"
-    iou = dict(zip(config.classes, matrix.iou().tolist(), strict=True))
+    data = ["--data.format", dataset.format, "--data.root", "PATH", "--split", dataset.split]
+    command = ["srzoo", "eval", "--model", model, *data]
     return {
         "dataset": dataset.format,
         "split": dataset.split,
         "images": len(dataset),
+        "pixels": matrix.counts.sum().item(),
         "split_sha256": _split_digest(dataset),
-        "protocol": (
-            f"single scale, no flip, short side {config.transform.short_side} into the network, "
-            "labels compared at the annotation's size, one confusion matrix over the split"
-        ),
+        "protocol": protocol.sentence(config.transform),
+        "scales": protocol.scales,
+        "flip": protocol.flip,
         "miou": matrix.mean_iou(),
         "pixel_accuracy": matrix.pixel_accuracy(),
-        "iou": {name: None if math.isnan(value) else value for name, value in iou.items()},
+        "boundary_f1": boundary.mean(),
+        "boundary_tolerance": boundary.tolerance,
+        "iou": _by_class(config, matrix.iou()),
+        "boundary_f1_by_class": _by_class(config, boundary.per_class()),
         "recipe": published.recipe if published else None,
         "seed": load_recipe(published.recipe).seed if published else None,
         "weights_sha256": hashlib.sha256((published.path if published else Path(model)).read_bytes()).hexdigest(),
-        "command": f"srzoo eval --model {model} {data}",
+        "command": shlex.join([*command, *protocol.arguments()]),
         "commit": _commit(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         "device": "cuda" if torch.cuda.is_available() else f"cpu, {torch.get_num_threads()} threads",
     }
 
 
-def write_receipt(receipt: dict, path: Path) -> None:
-    """Write a receipt as JSON, whole or not at all."""
+def _by_class(config: ModelConfig, values: torch.Tensor) -> dict[str, float | None]:
+    return {
+        name: None if math.isnan(value) else value for name, value in zip(config.classes, values.tolist(), strict=True)
+    }
+
+
+def read_receipts(path: Path) -> list[dict]:
+    """The measurements in a file of receipts; none where there is no file.
+
+    Raises:
+        ValueError: it is another file.
+    """
+    if not path.exists():
+        return []
+    try:
+        receipts = json.loads(path.read_text())
+        if all({"dataset", "split", "protocol"} <= set(receipt) for receipt in receipts):
+            return receipts
+    except (ValueError, TypeError):
+        pass
+    raise ValueError(f"{path} is no list of receipts; give --receipt another name")
+
+
+def add_receipt(receipt: dict, path: Path) -> None:
+    """Put a measurement into a file of receipts, in the place of one of the same split by the same protocol."""
+    receipts = {(old["dataset"], old["split"], old["protocol"]): old for old in read_receipts(path)}
+    receipts[receipt["dataset"], receipt["split"], receipt["protocol"]] = receipt
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps(receipt, indent=2) + "\n")
+        temporary.write_text(json.dumps(list(receipts.values()), indent=2) + "\n")
 
 
 def _split_digest(dataset: SegmentationData) -> str:

@@ -26,7 +26,7 @@ def test_info_of_a_published_model(capsys):
     printed = capsys.readouterr().out
     for part in (
         "3.62 M",
-        "7.36 G at 720x540",
+        "7.15 G at 720x528",
         "bicyclist",
         "research use",
         "mIoU",
@@ -67,18 +67,6 @@ def test_module_runs_as_a_program(run_python):
     assert result.returncode == 2
     assert result.stderr.startswith("srzoo: unknown model 'nonsense'")
     assert "Traceback" not in result.stderr
-
-
-def test_eval_on_a_small_split(small_camvid, tmp_path, capsys):
-    import json
-
-    receipt = tmp_path / "r.json"
-    command = ["eval", "--model", "srnet_lite0_camvid", "--data.root", str(small_camvid), "--split", "val"]
-    assert main([*command, "--receipt", str(receipt)]) == 0
-    figures = json.loads(receipt.read_text())
-    assert figures["images"] == 1
-    assert 0.5 < figures["miou"] <= 1
-    assert f"{figures['miou']:.2%}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("split", "part"), [("test", "no folder"), ("trainannot", "unknown split")])

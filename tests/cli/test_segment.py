@@ -81,6 +81,7 @@ def test_bad_files_in_a_batch_do_not_stop_the_others(examples, tmp_path, out, ca
         (["--model", "srnet_r50_camvid"], "no published weights for 'srnet_r50_camvid'"),
         (["--model", "gone.safetensors"], "no weights file gone.safetensors"),
         (["--device", "cuda:99"], "device 'cuda:99' is not available here"),
+        (["--tile", "100"], "tile=100 must be at least 64 and a multiple of 16"),
     ],
 )
 def test_arguments_that_cannot_work_end_in_one_line(arguments, message, examples, out, capsys):
@@ -128,16 +129,27 @@ def test_uppercase_suffixes_and_an_empty_folder(tmp_path):
     assert "no images in this folder" in failures[0]
 
 
+def test_tiles(examples, out):
+    """A frame is no larger than the usual input, of which three tiles make the same labels nearly everywhere."""
+    labels = []
+    for options in ([], ["--tile", "256"]):
+        assert main(["segment", str(examples / "street.png"), "--out", str(out), *options]) == 0
+        with Image.open(out / "street_labels.png") as image:
+            labels.append(np.asarray(image))
+    assert 0.99 < (labels[0] == labels[1]).mean() < 1
+
+
 @pytest.mark.slow
-def test_a_huge_image_in_bounded_memory(run_python, tmp_path):
+@pytest.mark.parametrize("options", [[], ["--tile", "1024"]])
+def test_a_huge_image_in_bounded_memory(options, run_python, tmp_path):
     Image.new("L", (12000, 9000), 90).save(tmp_path / "huge.png")
     code = (
         "import resource, sys; from srzoo.cli import main\n"
-        "status = main(['segment', 'huge.png', '--out', 'out'])\n"
+        f"status = main(['segment', 'huge.png', '--out', 'out', *{options}])\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
         "sys.exit(status)"
     )
-    result = run_python("-c", code)
+    result = run_python("-c", code, timeout=900)
     assert result.returncode == 0, result.stderr
     assert int(result.stdout.split()[-1]) < 2600  # MiB; the decoded image, its overlay and the labels take 1000
     with Image.open(tmp_path / "out" / "huge_labels.png") as labels:

@@ -1,22 +1,29 @@
+import json
+
 import pytest
+import torch
 
 from srzoo import Segmenter
+from srzoo.cli import main
 from srzoo.data.formats import open_dataset
+from srzoo.protocol import Protocol
 from srzoo.published import PUBLISHED
-from srzoo.train.evaluation import evaluate
-from srzoo.train.receipt import make_receipt
+from srzoo.train.evaluation import evaluate, predictions
+
+NAME = "srnet_lite0_camvid"
 
 
-def test_the_receipt_s_figures_come_out_again(camvid):
-    """The shipped weights on the real split, by the code of today."""
-    name = "srnet_lite0_camvid"
-    dataset = open_dataset(camvid, "val")
-    segmenter = Segmenter(name, device="cpu")
-    receipt = make_receipt(name, segmenter.config, dataset, evaluate(segmenter.model, dataset))
-    shipped = PUBLISHED[name].receipt()
-    assert receipt["split_sha256"] == shipped["split_sha256"]
-    assert receipt["weights_sha256"] == shipped["weights_sha256"]
+@pytest.mark.parametrize("place", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_the_receipt_s_figures_come_out_again(place, camvid, tmp_path):
+    """The shipped weights on the real split, by the code of today and the command in the receipt."""
+    shipped = PUBLISHED[NAME].receipts()[place]
+    command = shipped["command"].replace("PATH", str(camvid)).split()[1:]
+    assert main([*command, "--receipt", str(tmp_path / "r.json"), "--device", "cpu"]) == 0
+    (receipt,) = json.loads((tmp_path / "r.json").read_text())
+    for key in ("split_sha256", "weights_sha256", "protocol", "images", "pixels"):
+        assert receipt[key] == shipped[key]
     assert receipt["miou"] == pytest.approx(shipped["miou"], abs=1e-3)
+    assert receipt["boundary_f1"] == pytest.approx(shipped["boundary_f1"], abs=1e-3)
     assert receipt["iou"] == pytest.approx(shipped["iou"], abs=5e-3)
     assert shipped["miou"] > 0.70
 
@@ -33,3 +40,25 @@ def test_evaluation_is_what_the_segmenter_shows(small_camvid):
         total += (ids != 255).sum()
     assert matrix.pixel_accuracy() == pytest.approx(hits / total, abs=1e-6)
     assert matrix.counts.sum() == total
+
+
+def test_protocols_that_should_agree_nearly_do(small_camvid):
+    """Tiles, windows and averaging answer the same question: pixel accuracy within a point, and not the same labels."""
+    model = Segmenter(NAME, device="cpu").model
+    dataset = open_dataset(small_camvid, "val", "camvid")
+    plain = evaluate(model, dataset)
+    for protocol in (Protocol(tile=384), Protocol(window=512), Protocol(scales=(0.75, 1.0), flip=True)):
+        matrix = evaluate(model, dataset, protocol)
+        assert matrix.counts.sum() == plain.counts.sum()
+        assert matrix.pixel_accuracy() == pytest.approx(plain.pixel_accuracy(), abs=0.01)
+        assert not torch.equal(matrix.counts, plain.counts)
+
+
+def test_the_model_goes_on_as_it_was(small_camvid):
+    model = Segmenter(NAME, device="cpu").model
+    for mode in (True, False):
+        model.train(mode)
+        (prediction,) = predictions(model, open_dataset(small_camvid, "val", "camvid"), Protocol(scales=(0.25,)))
+        assert model.training is mode
+    assert prediction.labels.shape == prediction.target.shape == (360, 480)
+    assert prediction.target.min() == -1

@@ -1,0 +1,81 @@
+"""Labels of one image by a protocol."""
+
+from __future__ import annotations
+
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+
+from srzoo_kernels import upsample_argmax
+
+from .protocol import Protocol
+from .tiling import tile_logits, whole_logits, window_logits
+
+_STRIP = 1 << 22  # elements of averaged probabilities at a time: 16 MB, whatever the image
+
+
+def image_logits(model: nn.Module, image: Image.Image, protocol: Protocol) -> list[torch.Tensor]:
+    """Logits ``(1, K, h, w)`` at the network's own resolution, one tensor for each scale and each flip.
+
+    Args:
+        model: made by this package, in evaluation mode; its transform prepares the image.
+        image: RGB.
+
+    Raises:
+        ValueError: the model cannot do what the protocol asks.
+    """
+    transform = model.config.transform
+    if protocol.tile is not None:
+        transform = transform.without_reduction(image.height, image.width)
+    passes = []
+    for scale in protocol.scales:
+        pixels = transform.scaled(scale).resize(image)
+        passes.append(_logits(model, pixels, protocol))
+        if protocol.flip:
+            passes.append(_logits(model, pixels.flip(3), protocol).flip(3))
+    return passes
+
+
+def _logits(model: nn.Module, pixels: torch.Tensor, protocol: Protocol) -> torch.Tensor:
+    if protocol.tile is not None:
+        return tile_logits(model, pixels, protocol.tile, protocol.halo)
+    if protocol.window is not None:
+        return window_logits(model, pixels, protocol.window)
+    return whole_logits(model, pixels)
+
+
+def mean_labels(passes: list[torch.Tensor], size: tuple[int, int], align_corners: bool = False) -> torch.Tensor:
+    """``(1, H, W)`` labels of the mean softmax probability of several passes, each resized to ``size`` first.
+
+    Computed in strips, so that probabilities never exist for the whole image. Of one pass this is
+    `upsample_argmax`, which is quicker.
+    """
+    if len(passes) == 1:
+        return upsample_argmax(passes[0], size, align_corners)
+    height, width = size
+    classes = passes[0].shape[1]
+    dtype = torch.uint8 if classes <= 256 else torch.int64  # as upsample_argmax has it
+    rows = max(1, _STRIP // (classes * width))
+    strips = []
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        total = sum(_resized_rows(logits, top, bottom, size, align_corners).softmax(1) for logits in passes)
+        strips.append(total.argmax(1).to(dtype))
+    return torch.cat(strips, 1)
+
+
+def _resized_rows(
+    logits: torch.Tensor, top: int, bottom: int, size: tuple[int, int], align_corners: bool
+) -> torch.Tensor:
+    """Rows ``top:bottom`` of ``interpolate(logits, size, mode="bilinear")``, in float32."""
+    last = logits.shape[2] - 1
+    rows = torch.arange(top, bottom, device=logits.device)
+    if align_corners:
+        position = rows * (last / max(1, size[0] - 1))
+    else:
+        position = ((rows + 0.5) * ((last + 1) / size[0]) - 0.5).clamp(0, last)
+    upper = position.long()
+    lower = (upper + 1).clamp(max=last)
+    strip = torch.lerp(logits[:, :, upper].float(), logits[:, :, lower].float(), (position - upper)[:, None])
+    return F.interpolate(strip, size=(bottom - top, size[1]), mode="bilinear", align_corners=align_corners)

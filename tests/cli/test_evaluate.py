@@ -1,0 +1,99 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from srzoo.cli import main
+
+MODEL = ["eval", "--model", "srnet_lite0_camvid", "--data.root"]
+
+
+def measurements(path):
+    return json.loads(path.read_text())
+
+
+def test_a_receipt_gathers_measurements(small_camvid, tmp_path, capsys):
+    receipt = tmp_path / "r.json"
+    for options in ([], ["--scales", "0.5", "1", "--flip"], []):
+        assert main([*MODEL, str(small_camvid), "--receipt", str(receipt), *options]) == 0
+    single, several = measurements(receipt)
+    assert single["images"] == several["images"] == 1
+    assert 0.5 < single["miou"] <= 1
+    assert 0.5 < single["boundary_f1"] <= 1
+    assert single["command"] == "srzoo eval --model srnet_lite0_camvid --data.root PATH --split val"
+    assert several["command"].endswith("--split val --scales 0.5 1.0 --flip")
+    assert several["scales"] == [0.5, 1.0] and several["flip"] is True
+    printed = capsys.readouterr().out
+    assert f"mIoU {single['miou']:.2%}" in printed and f"mIoU {several['miou']:.2%}" in printed
+    assert f"{single['boundary_f1_by_class']['car']:.2%}" in printed
+
+
+def test_worst_images_are_drawn(small_camvid, tmp_path):
+    out = tmp_path / "pictures"
+    assert main([*MODEL, str(small_camvid), "--split", "train", "--worst", "1", "--out", str(out)]) == 0
+    (path,) = out.iterdir()
+    miou, name = path.stem.removeprefix("01_miou").split("_")
+    assert 50 < float(miou) < 100
+    with Image.open(path) as picture, Image.open(small_camvid / "train" / f"{name}.png") as frame:
+        assert picture.size == (3 * 480, 360)
+        np.testing.assert_array_equal(np.asarray(picture)[:, :480], np.asarray(frame.convert("RGB")))
+
+
+def test_export_writes_ids_that_score_as_measured(small_camvid, tmp_path):
+    folder, receipt = tmp_path / "export", tmp_path / "r.json"
+    assert main([*MODEL, str(small_camvid), "--export", str(folder), "--receipt", str(receipt)]) == 0
+    (path,) = folder.iterdir()
+    assert path.name == "cyclist.png"
+    with Image.open(path) as ids, Image.open(small_camvid / "valannot" / "cyclist.png") as annotation:
+        assert ids.mode == "L"
+        ids, target = np.asarray(ids), np.asarray(annotation)
+    assert (ids == target)[target != 11].mean() == pytest.approx(measurements(receipt)[0]["pixel_accuracy"])
+
+
+def test_a_split_without_labels_is_exported_and_not_measured(small_camvid, tmp_path, capsys):
+    Image.new("L", (480, 360), 11).save(small_camvid / "valannot" / "cyclist.png")
+    command = [*MODEL, str(small_camvid), "--export", str(tmp_path / "e"), "--receipt", str(tmp_path / "r.json")]
+    assert main(command) == 0
+    assert (tmp_path / "e" / "cyclist.png").is_file()
+    assert not (tmp_path / "r.json").exists()
+    assert "no pixel of val is labelled" in capsys.readouterr().out
+
+
+def test_two_processes_count_every_image_once(small_camvid, tmp_path, run_python):
+    """Three images over two processes, against one process."""
+    for folder in ("", "annot"):
+        shutil.copy(small_camvid / f"val{folder}" / "cyclist.png", small_camvid / f"train{folder}")
+    command = [*MODEL, str(small_camvid), "--split", "train", "--worst", "3"]
+    assert main([*command, "--receipt", str(tmp_path / "one.json"), "--out", str(tmp_path / "one")]) == 0
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "srzoo"]
+    result = run_python(*launch, *command, "--receipt", "two.json", "--out", "two", "--device", "cpu")
+    assert result.returncode == 0, result.stderr
+    one, two = measurements(tmp_path / "one.json"), measurements(tmp_path / "two.json")
+    assert one[0]["images"] == two[0]["images"] == 3
+    for key in ("pixels", "iou", "miou", "boundary_f1"):
+        assert two[0][key] == pytest.approx(one[0][key], abs=1e-6), key
+    assert [path.name for path in sorted((tmp_path / "two").iterdir())] == [
+        path.name for path in sorted((tmp_path / "one").iterdir())
+    ]
+    assert result.stdout.count("mIoU") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--window", "512", "--tile", "512"], "exclude each other"),
+        (["--scales", "0"], "scales must be"),
+        (["--tile", "100"], "tile=100 must be at least 64 and a multiple of 16"),
+        (["--split", "test"], "no folder"),
+        (["--split", "trainannot"], "no folder"),
+        (["--worst", "-1"], "must be 0 or more, got -1"),
+        (["--receipt", "{root}/val/cyclist.png"], "is no list of receipts"),
+        (["--export", "/proc/nowhere"], "choose another with --export"),
+    ],
+)
+def test_what_cannot_work_ends_in_one_line(options, message, small_camvid, capsys):
+    assert main([*MODEL, str(small_camvid), *(option.format(root=small_camvid) for option in options)]) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error and len(error.splitlines()) == 1
