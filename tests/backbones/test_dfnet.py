@@ -13,9 +13,10 @@ def test_parameters_are_the_paper_s():
 
 def test_features_are_the_deepest_of_each_stride():
     for name, channels in (("dfnet_v1", [32, 64, 64, 128, 512]), ("dfnet_v2", [32, 64, 128, 256, 512])):
-        model = timm.create_model(name, features_only=True)
+        with torch.device("meta"):
+            model = timm.create_model(name, features_only=True)
+            shapes = [tuple(f.shape) for f in model(torch.empty(1, 3, 65, 97))]
         assert model.feature_info.channels() == channels
-        shapes = [tuple(f.shape) for f in model(torch.zeros(1, 3, 65, 97))]
         assert shapes == [(1, c, -(-65 // s), -(-97 // s)) for c, s in zip(channels, (2, 4, 8, 16, 32))]
 
 
