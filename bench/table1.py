@@ -4,8 +4,7 @@
 
 Fits ``quantity = a (HW)^exponent`` to what ``bench/resolution.py`` measured from 64x64 up, and writes
 ``bench/results/table1.csv``. The paper's orders are those of the affinity alone; a measurement has the 1x1 convolutions
-and the maps themselves too, which are linear, so a measured exponent lies between 1 and the printed one. A direct
-form stores the affinity, the others do not.
+and the maps themselves too, which are linear. A direct form stores the affinity, the other of the same name does not.
 """
 
 from __future__ import annotations
