@@ -102,9 +102,9 @@ class Report:
 
     def class_pixels(self, split: str) -> np.ndarray:
         """``(256,)`` int64 pixels of each class id, void at 255, under `id_map`; what it lacks is left out."""
-        counts = np.zeros(256, np.int64)
-        for value, count in self.splits[split].pixels.items():
-            if value in self.id_map:
+        counts, facts = np.zeros(256, np.int64), self.splits[split]
+        for value, count in facts.pixels.items():
+            if value in self.id_map and self.id_map.has_colours == bool(facts.colours):
                 counts[self.id_map[value]] += count
         return counts
 
@@ -162,6 +162,9 @@ def check_splits(
         num_classes=diagnosis.num_classes,
     )
     report.errors += [f"the split {split!r} has no images" for split, part in facts.items() if not part.images]
+    for split, data in splits.items():
+        if data.labels != first.labels:
+            report.errors.append(f"{split} does not name the classes that {first.split} does, in that order")
     if limit is None:
         report.warnings += _absent_classes(report)
     return report
@@ -179,9 +182,13 @@ def inspect(data: SegmentationData, index: int) -> Sample:
     if image is not None and image.shape[:2] != mask.shape[:2]:
         sample.problems.append(data.size_mismatch(index, image, mask))
     sample.is_colour = mask.ndim == 3
-    sample.pixels = _count(pack(mask))
     if isinstance(data, FilePairs):
-        sample.palette = read_palette(data.pairs[index][1])
+        path = data.pairs[index][1]
+        if path.suffix.lower() in (".jpg", ".jpeg"):
+            sample.problems.append(f"{path}: a mask as JPEG, which changes ids; masks must be PNG")
+            return sample
+        sample.palette = {} if sample.is_colour else read_palette(path)
+    sample.pixels = _count(pack(mask))
     return sample
 
 

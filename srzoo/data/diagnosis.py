@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 
 from .labels import IGNORE
 from .masks import IdMap, Key, hex_colour
@@ -13,7 +12,6 @@ from .masks import IdMap, Key, hex_colour
 _MANY = 64  # values beyond which a mask is a photograph or was interpolated, rather than labelled
 _STEP = 5  # between values that are shades of gray rather than ids
 _VOID = {IGNORE: IGNORE}
-_LOSSY = {".jpg", ".jpeg", ".webp"}
 
 
 @dataclass
@@ -50,9 +48,6 @@ def diagnose(
     values = sorted(first_file)
     if not values:
         return Diagnosis(num_classes=num_classes)
-    lossy = [name for name in first_file.values() if Path(name).suffix.lower() in _LOSSY]
-    if lossy:
-        return Diagnosis([f"{lossy[0]}: a mask in a lossy format, whose ids have changed; masks must be PNG"])
     if not id_map.is_assumed:
         return _against_map(values, first_file, id_map, num_classes)
     if colours[0]:

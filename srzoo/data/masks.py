@@ -123,7 +123,7 @@ class IdMap:
         return IdMap, (self.mapping, self.is_assumed)  # the table of colours is 16 MB
 
     def __contains__(self, packed: int) -> bool:
-        return packed < len(self._table) and self._table[packed] != _UNKNOWN
+        return 0 <= packed < len(self._table) and self._table[packed] != _UNKNOWN
 
     def __getitem__(self, packed: int) -> int:
         return int(self._table[packed])

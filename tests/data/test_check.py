@@ -47,6 +47,13 @@ def test_every_bad_file_is_named(root, write_image, write_mask):
         assert sum(part in error for error in errors) == 1, part
 
 
+def test_masks_as_jpeg(root, write_mask):
+    (root / "masks" / "f2.png").unlink()
+    write_mask(root / "masks" / "f2.jpg", ROWS)
+    (error,) = check(root).errors
+    assert "f2.jpg: a mask as JPEG, which changes ids; masks must be PNG" in error
+
+
 def test_processes_find_the_same(root):
     (root / "masks" / "f1.png").write_bytes(b"")
     alone, together = check(root), check(root, workers=2)

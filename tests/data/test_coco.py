@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from srzoo.data.check import check
 from srzoo.data.formats import open_dataset
 
 SQUARE = [2, 1, 6, 1, 6, 5, 2, 5]  # x from 2 to 6, y from 1 to 5
@@ -77,6 +78,15 @@ def test_run_lengths_and_several_polygons(write_coco):
 
 def test_an_image_without_objects_is_background(write_coco):
     assert (open_dataset(write_coco([]), "train").ids(0) == 0).all()
+
+
+def test_splits_with_categories_of_their_own(write_coco):
+    annotations = [{"category_id": 7, "segmentation": [SQUARE]}]
+    root = write_coco(annotations)
+    write_coco(annotations, "annotations/instances_val2017.json", "val2017")
+    assert check(root).errors == []
+    write_coco(annotations, "annotations/instances_val2017.json", "val2017", categories=CATEGORIES[1:])
+    assert check(root).errors == ["val does not name the classes that train does, in that order"]
 
 
 def test_errors_name_the_file(write_coco, write_image):
