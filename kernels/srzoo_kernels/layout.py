@@ -34,6 +34,20 @@ def check_same_dtype(x: torch.Tensor, *others: torch.Tensor) -> None:
         raise ValueError(f"expected operands of one dtype, got {', '.join(map(str, dtypes))}; convert them to one")
 
 
+def check_finite(**operands: torch.Tensor | None) -> None:
+    """Refuse NaN and infinities in operands of ``(N, ...)``; on a GPU they pass, as looking would wait for it."""
+    for name, operand in operands.items():
+        if operand is None or operand.device.type != "cpu" or operand.isfinite().all():
+            continue
+        bad = operand.isfinite().logical_not_().flatten(1).sum(1)
+        image = int(bad.nonzero()[0])
+        raise ValueError(
+            f"{name} must be finite: in image {image} {bad[image]} of {operand[image].numel()} numbers are NaN or "
+            f"infinite ({operand.dtype} holds up to {torch.finfo(operand.dtype).max:.2g}); "
+            "check the input and the weights, or take a wider dtype"
+        )
+
+
 def is_channels_last(x: torch.Tensor) -> bool:
     """Whether the channels of ``x`` lie next to each other in memory and its pixels do not."""
     return x.shape[1] > 1 and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()

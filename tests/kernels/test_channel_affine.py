@@ -221,6 +221,18 @@ def test_other_devices_and_dtypes_are_refused():
         channel_affine(x, matrix.long())
 
 
+@pytest.mark.skipif(torch.cuda.is_available() and not interpreted(), reason="a GPU is not waited for")
+def test_a_matrix_or_bias_that_is_not_finite_is_refused():
+    x, matrix, bias = torch.zeros(2, 3, 2, 2), torch.zeros(2, 3, 3), torch.zeros(2, 3)
+    matrix[1, 0, 2] = 1e5
+    channel_affine(x, matrix, bias)
+    with pytest.raises(ValueError, match=r"^matrix must be finite: in image 1 1 of 9 .*float16 holds up to 6.6e.04"):
+        channel_affine(x.half(), matrix, bias)
+    bias[0] = float("nan")
+    with pytest.raises(ValueError, match="^bias must be finite: in image 0 3 of 3 numbers"):
+        channel_affine(x, matrix, bias)
+
+
 def test_counts_what_it_executes(feature_map):
     x = feature_map((2, 30, 3, 4))
     operands = operands_for(x, False)

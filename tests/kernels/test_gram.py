@@ -176,6 +176,20 @@ def test_bad_input_is_refused(make, message):
         gram(make())
 
 
+@pytest.mark.skipif(torch.cuda.is_available() and not interpreted(), reason="a GPU is not waited for")
+def test_moments_that_are_not_finite_are_refused(feature_map):
+    x = feature_map((2, 9, 5, 7), grad=False)
+    x[1, 3, 2, 1], x[1, 8, 0, 0] = float("nan"), float("-inf")
+    with pytest.raises(ValueError, match=r"^x must be finite: in image 1 2 of 315 numbers are NaN or infinite \(torch"):
+        gram(x)
+    x = feature_map((2, 9, 5, 7), grad=False)
+    x[0, 4] = 1e20
+    with pytest.raises(ValueError, match="^x is too large: .* of image 0, whose largest number is 1e.20, overflows"):
+        gram(x)
+    largest = torch.full((1, 4, 40, 50), 65504.0, dtype=torch.float16)
+    assert gram(largest)[0].isfinite().all()
+
+
 def test_counts_what_it_executes(feature_map):
     """C = 300 has twice 128 rows and 44; each multiplies the channels from its first on."""
     x = feature_map((2, 300, 3, 4))

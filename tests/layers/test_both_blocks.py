@@ -49,3 +49,21 @@ def test_autograd_keeps_three_matrices_beside_the_map(kind):
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         y = module(x)
     assert y.requires_grad and sum(kept.values()) < 3.5 * 4 * 64**2
+
+
+@blocks
+def test_numbers_that_are_not_finite_are_named(kind):
+    module = block(kind)
+    x = torch.randn(2, 64, 7, 5)
+    x[1, 2, 3, 4] = float("nan")
+    with pytest.raises(ValueError, match="^x must be finite: in image 1 1 of 2240 numbers"):
+        module(x)
+
+
+@blocks
+def test_a_squeeze_beyond_half_precision_is_named(kind):
+    """A block converted to float16 has no room for products of numbers above 256, where autocast would have."""
+    module = block(kind).eval().half()
+    x = torch.full((1, 64, 9, 8), 1e4, dtype=torch.float16)
+    with pytest.raises(ValueError, match="^(g|matrix) must be finite: in image 0 .*torch.float16 holds up to"):
+        module(x)

@@ -7,6 +7,7 @@ from ..launch import triton_serves
 from ..layout import (
     accumulation_dtype,
     check_feature_map,
+    check_finite,
     check_same_device,
     dense,
     empty_map,
@@ -31,7 +32,8 @@ def channel_affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | N
         A tensor of ``x``'s shape, dtype and memory format.
 
     Raises:
-        ValueError: a shape does not fit ``x``'s, an operand is not floating, or on another device.
+        ValueError: a shape does not fit ``x``'s, an operand is not floating, or on another device. On a CPU also where
+            the matrix, rounded, or the bias is not finite; on a GPU that passes, as looking would wait for the device.
     """
     check_feature_map(x)
     n, c = x.shape[:2]
@@ -48,6 +50,8 @@ def channel_affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | N
 
 @without_autocast
 def _affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    matrix = matrix.to(x.dtype)
+    check_finite(matrix=matrix, bias=bias)
     if not triton_serves(x):
         return _affine_in_torch(x, matrix, bias)
     from . import _triton
@@ -84,7 +88,7 @@ def _affine_in_torch(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor |
     x = dense(x)
     n, c, h, w = x.shape
     wide = torch.float32 if _multiplies_slowly(x) else x.dtype
-    matrix = matrix.to(x.dtype).to(wide)
+    matrix = matrix.to(wide)
     last = is_channels_last(x)  # (N, HW, C) is a view then, and so is the way back
     pixels = (x.permute(0, 2, 3, 1).reshape(n, h * w, c) if last else x.reshape(n, c, h * w)).to(wide)
     factors = (pixels, matrix.mT) if last else (matrix, pixels)

@@ -7,6 +7,7 @@ from ..launch import triton_serves
 from ..layout import (
     accumulation_dtype,
     check_feature_map,
+    check_finite,
     dense,
     empty_map,
     is_channels_last,
@@ -33,7 +34,8 @@ def gram(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         for a float64 ``x``.
 
     Raises:
-        ValueError: ``x`` is not four-dimensional, not floating, or has no channels or no pixels.
+        ValueError: ``x`` is not four-dimensional, not floating, or has no channels or no pixels. On a CPU also where
+            a moment is not finite; on a GPU that passes, as looking at it would wait for the device.
     """
     check_feature_map(x)
     return torch.ops.srzoo.gram(x)
@@ -42,10 +44,27 @@ def gram(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 @without_autocast
 def _gram(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     if not triton_serves(x):
-        return _gram_in_torch(x)
-    from . import _triton
+        second, first = _gram_in_torch(x)
+    else:
+        from . import _triton
 
-    return _triton.gram(x)
+        second, first = _triton.gram(x)
+    _check_moments(x, second)
+    return second, first
+
+
+def _check_moments(x: torch.Tensor, second: torch.Tensor) -> None:
+    """Refuse moments that are not finite, on a CPU; no entry of ``S`` or ``m`` outgrows the diagonal of ``S``."""
+    if second.device.type != "cpu":
+        return
+    finite = second.diagonal(dim1=1, dim2=2).isfinite().all(1)
+    if not finite.all():
+        check_finite(x=x)
+        image = int(finite.logical_not().nonzero()[0])
+        raise ValueError(
+            f"x is too large: the sum of its squares over the pixels of image {image}, whose largest number is "
+            f"{x[image].abs().amax():.2g}, overflows {second.dtype}; scale it down"
+        )
 
 
 @without_autocast

@@ -4,7 +4,7 @@ import torch
 from torch.utils.flop_counter import register_flop_formula
 
 from ..launch import triton_serves
-from ..layout import check_same_device, check_same_dtype, without_autocast
+from ..layout import check_finite, check_same_device, check_same_dtype, without_autocast
 from . import reference
 
 _MAX_SIDE = 64  # nodes or channels of a node that a Triton program holds; beyond that PyTorch's products run
@@ -24,7 +24,8 @@ def graph_reason(g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor)
         ``(N, k * d)``, laid out as ``g``.
 
     Raises:
-        ValueError: the length of ``g`` is not ``k * d``, a matrix is not square, or dtypes or devices are mixed.
+        ValueError: the length of ``g`` is not ``k * d``, a matrix is not square, or dtypes or devices are mixed. On a
+            CPU also where ``g`` is not finite; on a GPU that passes, as looking at it would wait for the device.
     """
     _check_square(adjacency=adjacency, weight=weight)
     k, d = adjacency.shape[0], weight.shape[0]
@@ -49,7 +50,7 @@ def attention_reason(g: torch.Tensor, query: torch.Tensor, key: torch.Tensor, va
 
     Raises:
         ValueError: the length of ``g`` is not a multiple of ``d``, a matrix is not ``(d, d)``, or dtypes or devices
-            are mixed.
+            are mixed. On a CPU also where ``g`` is not finite, as for `graph_reason`.
     """
     _check_square(query=query, key=key, value=value)
     if not query.shape == key.shape == value.shape:
@@ -89,6 +90,7 @@ def _fits(g: torch.Tensor, dim: int) -> bool:
 @without_autocast
 def _graph(g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     check_same_dtype(g, adjacency, weight)  # here and not before the call: autocast may mix dtypes, and mends them
+    check_finite(g=g)
     if _fits(g, len(weight)):
         from . import _triton
 
@@ -119,6 +121,7 @@ def _graph_backward(
 @without_autocast
 def _attention(g: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     check_same_dtype(g, query, key, value)
+    check_finite(g=g)
     if _fits(g, len(value)):
         from . import _triton
 
