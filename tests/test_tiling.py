@@ -111,14 +111,20 @@ def test_the_network_never_sees_more_than_a_tile_and_its_halo(pixels):
     assert max(max(size) for size in seen) <= 64 + 2 * 8
 
 
+@pytest.mark.parametrize("model", ["srnet_lite0 sr", "dfseg_v1 sr_released"])
 @torch.inference_mode()
-def test_folded_or_not_and_an_image_within_one_tile(pixels):
+def test_with_a_halo_as_large_as_the_image_tiles_are_exact(model, pixels):
+    """Then every part sees everything, and only its core may count. Folded or not, in either family."""
+    name, context = model.split()
     torch.manual_seed(2)
-    model = srzoo.create_model("srnet_lite0", num_classes=3).eval()
-    nn.init.normal_(model.head.context.project.weight)
+    model = srzoo.create_model(name, num_classes=3, context=context).eval()
+    for parameter in model.head.context.parameters():
+        nn.init.normal_(parameter, std=0.3)
     pixels = pixels[..., :64, :128]
-    plain, folded = (tile_logits(m, pixels, 64, halo=0) for m in (model, srzoo.fuse(model)))
-    torch.testing.assert_close(folded, plain, rtol=1e-3, atol=1e-3)
+    for same in (model, srzoo.fuse(model)):
+        torch.testing.assert_close(
+            tile_logits(same, pixels, 64, halo=128), whole_logits(model, pixels), rtol=1e-3, atol=1e-3
+        )
     assert torch.equal(tile_logits(model, pixels, 128), whole_logits(model, pixels))
 
 

@@ -65,18 +65,18 @@ def run(options: argparse.Namespace) -> int:
         from ..train.distributed import process_group
         from ..train.receipt import read_receipts
 
-        segmenter = Segmenter(options.model, options.device)
-    classes = segmenter.config.classes
-    dataset = open_dataset(options.root, options.split, format, len(classes), options.id_map)
-    if dataset.labels and dataset.labels.classes != classes:
-        theirs, ours = next((a, b) for a, b in zip(dataset.labels.classes, classes) if a != b)
-        warnings.warn(f"the data's classes are not the model's: {theirs!r} is compared with {ours!r}", stacklevel=1)
     if options.receipt:
         read_receipts(options.receipt)  # before the long run, to see that it can be added to
     for folder, option in ((options.out if options.worst else None, "--out"), (options.export, "--export")):
         if folder:
             prepare_folder(folder, option)
-    with process_group():
+    with process_group():  # which gives each process its GPU
+        segmenter = Segmenter(options.model, options.device)
+        classes = segmenter.config.classes
+        dataset = open_dataset(options.root, options.split, format, len(classes), options.id_map)
+        if dataset.labels and dataset.labels.classes != classes:
+            theirs, ours = next((a, b) for a, b in zip(dataset.labels.classes, classes) if a != b)
+            warnings.warn(f"the data's classes are not the model's: {theirs!r} is compared with {ours!r}", stacklevel=1)
         return _measure(options, segmenter, dataset, protocol)
 
 
