@@ -87,7 +87,7 @@ def test_two_processes_count_every_image_once(small_camvid, tmp_path, run_python
         (["--scales", "0"], "scales must be"),
         (["--tile", "100"], "tile=100 must be at least 64 and a multiple of 16"),
         (["--split", "test"], "no folder"),
-        (["--split", "trainannot"], "no folder"),
+        (["--split", "trainannot"], "unknown split"),
         (["--worst", "-1"], "must be 0 or more, got -1"),
         (["--receipt", "{root}/val/cyclist.png"], "is no list of receipts"),
         (["--export", "/proc/nowhere"], "choose another with --export"),

@@ -11,9 +11,10 @@ from srzoo.published import PUBLISHED
 from srzoo.train.evaluation import evaluate, predictions
 
 NAME = "srnet_lite0_camvid"
+RECEIPTS = range(len(PUBLISHED[NAME].receipts()))
 
 
-@pytest.mark.parametrize("place", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("place", [0, *(pytest.param(place, marks=pytest.mark.slow) for place in RECEIPTS[1:])])
 def test_the_receipt_s_figures_come_out_again(place, camvid, tmp_path):
     """The shipped weights on the real split, by the code of today and the command in the receipt."""
     shipped = PUBLISHED[NAME].receipts()[place]
