@@ -33,7 +33,8 @@ from srzoo.registry import ARCHITECTURES
 
 CSV = RESULTS / "contract.csv"
 CLASSES = 19
-SIZES = ((64, 96), (65, 97), (81, 129), (97, 65))
+# Maps of stride 8 all below, or all above, 4096 values, where Inductor takes another way to add them up.
+SIZES = ((64, 96), (65, 97), (71, 89), (79, 83))
 LARGEST = 1e-4  # relative, float32
 _RESNET = {"output_stride": 8, "channels": (8, 16, 32, 64), "stem_width": 8}
 NARROW = {
@@ -101,19 +102,26 @@ def backward(model: nn.Module) -> int:
 
 
 def compiled(model: nn.Module, training: bool, backend: str = "inductor") -> tuple[float, int]:
-    """Largest difference of logits, and in training of gradients, from eager at four sizes; and the graphs made."""
+    """Largest difference of logits, and in training of gradients, from eager at four sizes; and the graphs made.
+
+    In training in channels_last with ``force_layout_optimization``: PyTorch 2.14's Inductor fixes the sizes of every
+    other convolution's backward, three plain ``nn.Conv2d`` among them, and compiles again for each size.
+    """
     torch._dynamo.reset()
     model, expected = copy.deepcopy(model).train(training), copy.deepcopy(model).train(training)
+    memory_format = torch.channels_last if training else torch.contiguous_format
+    model.to(memory_format=memory_format)
     counter = CompileCounterWithBackend(backend)
     run = torch.compile(model, backend=counter, fullgraph=True)
     worst = 0.0
-    for size in SIZES:
-        x = image(size, 2)
-        with torch.set_grad_enabled(training):
-            found, wanted = run(x), expected(x)
-            worst = max(worst, difference(found, wanted))
-            if training:
-                worst = max(worst, _gradient_difference(model, expected, found, wanted))
+    with torch._inductor.config.patch(force_layout_optimization=training):
+        for size in SIZES:
+            x = image(size, 2)
+            with torch.set_grad_enabled(training):
+                found, wanted = run(x.contiguous(memory_format=memory_format)), expected(x)
+                worst = max(worst, difference(found, wanted))
+                if training:
+                    worst = max(worst, _gradient_difference(model, expected, found, wanted))
     assert counter.frame_count <= 2, f"{counter.frame_count} graphs for {len(SIZES)} sizes"
     return hold("compiled", worst, 1e-3 if training else LARGEST), counter.frame_count
 

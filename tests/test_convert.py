@@ -70,9 +70,10 @@ def test_segmenter_takes_it(theirs, converted, examples):
     assert segmenter.config.palette == LABEL_SETS["cityscapes"].palette
     assert segmenter.config.name == "srnet_r50_cityscapes"
     image = Image.open(examples / "street.png").convert("RGB").resize((70, 50))
-    segmenter.config = segmenter.config.__class__(  # at a size that a test can afford
+    small = segmenter.config.__class__(  # a size that a test can afford
         **{**vars(segmenter.config), "transform": segmenter.config.transform.__class__(96)}
     )
+    segmenter.config = segmenter.model.config = small
     result = segmenter(image)
     low = segmenter.model(segmenter.config.transform(image), upsample=False)
     full = torch.nn.functional.interpolate(low, (50, 70), mode="bilinear", align_corners=True)

@@ -25,7 +25,7 @@ def test_a_model_keeps_its_contract(contract, name):
         run(model)
 
 
-@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("training", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_narrow_srnet_compiles_once_for_any_size(contract, training):
     """On Inductor, whole: see the slow test and the table."""
     model, extent = contract.model_to_check("srnet_r50")

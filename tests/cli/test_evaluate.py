@@ -22,7 +22,8 @@ def test_a_receipt_gathers_measurements(small_camvid, tmp_path, capsys):
     assert single["images"] == several["images"] == 1
     assert 0.5 < single["miou"] <= 1
     assert 0.5 < single["boundary_f1"] <= 1
-    assert single["command"] == "srzoo eval --model srnet_lite0_camvid --data.root PATH --split val"
+    command = "srzoo eval --model srnet_lite0_camvid --data.format camvid --data.root PATH --split val"
+    assert single["command"] == command
     assert several["command"].endswith("--split val --scales 0.5 1.0 --flip")
     assert several["scales"] == [0.5, 1.0] and several["flip"] is True
     printed = capsys.readouterr().out
