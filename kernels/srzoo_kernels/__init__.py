@@ -4,10 +4,12 @@ from .channel_affine.op import channel_affine
 from .depthwise_conv2d.op import depthwise_conv2d
 from .gram.op import gram
 from .graph_reason.op import attention_reason, graph_reason
+from .layout import NonFiniteError
 from .upsample_argmax.op import upsample_argmax
 from .upsample_cross_entropy.op import upsample_cross_entropy
 
 __all__ = [
+    "NonFiniteError",
     "attention_reason",
     "channel_affine",
     "depthwise_conv2d",

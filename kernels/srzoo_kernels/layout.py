@@ -34,6 +34,10 @@ def check_same_dtype(x: torch.Tensor, *others: torch.Tensor) -> None:
         raise ValueError(f"expected operands of one dtype, got {', '.join(map(str, dtypes))}; convert them to one")
 
 
+class NonFiniteError(ValueError):
+    """An operand holds NaN or infinities."""
+
+
 def check_finite(**operands: torch.Tensor | None) -> None:
     """Refuse NaN and infinities in operands of ``(N, ...)``; on a GPU they pass, as looking would wait for it."""
     for name, operand in operands.items():
@@ -41,7 +45,7 @@ def check_finite(**operands: torch.Tensor | None) -> None:
             continue
         bad = operand.isfinite().logical_not_().flatten(1).sum(1)
         image = int(bad.nonzero()[0])
-        raise ValueError(
+        raise NonFiniteError(
             f"{name} must be finite: in image {image} {bad[image]} of {operand[image].numel()} numbers are NaN or "
             f"infinite ({operand.dtype} holds up to {torch.finfo(operand.dtype).max:.2g}); "
             "check the input and the weights, or take a wider dtype"

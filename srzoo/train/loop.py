@@ -17,6 +17,8 @@ from timm.utils import ModelEmaV3
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from srzoo_kernels import NonFiniteError
+
 from ..data.augment import Augment, AugmentedDataset
 from ..data.dataset import SegmentationData
 from ..data.labels import LabelSet
@@ -199,8 +201,11 @@ class _Trainer:
             run.interval.wait_seconds += time.monotonic() - asked
             is_last = part == recipe.accumulate - 1
             with nullcontext() if is_last else self.accelerator.no_sync(self.forward):
-                loss = self._loss(images, target)
-                value = loss.item()
+                try:
+                    loss = self._loss(images, target)
+                    value = loss.item()
+                except NonFiniteError:  # the block sees it before the loss does
+                    value = math.nan
                 if not math.isfinite(value):
                     raise FloatingPointError(self._blown_up(value, index))
                 self.accelerator.backward(loss / recipe.accumulate)
