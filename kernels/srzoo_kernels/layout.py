@@ -35,7 +35,7 @@ def check_same_dtype(x: torch.Tensor, *others: torch.Tensor) -> None:
 
 
 class NonFiniteError(ValueError):
-    """An operand holds NaN or infinities."""
+    """An operand holds NaN or infinities, or what is computed from it would."""
 
 
 def check_finite(**operands: torch.Tensor | None) -> None:

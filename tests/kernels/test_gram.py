@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils.flop_counter import FlopCounterMode
 
-from srzoo_kernels import gram
+from srzoo_kernels import NonFiniteError, gram
 from srzoo_kernels.gram import reference
 from srzoo_kernels.launch import interpreted
 
@@ -180,11 +180,15 @@ def test_bad_input_is_refused(make, message):
 def test_moments_that_are_not_finite_are_refused(feature_map):
     x = feature_map((2, 9, 5, 7), grad=False)
     x[1, 3, 2, 1], x[1, 8, 0, 0] = float("nan"), float("-inf")
-    with pytest.raises(ValueError, match=r"^x must be finite: in image 1 2 of 315 numbers are NaN or infinite \(torch"):
+    with pytest.raises(
+        NonFiniteError, match=r"^x must be finite: in image 1 2 of 315 numbers are NaN or infinite \(torch"
+    ):
         gram(x)
     x = feature_map((2, 9, 5, 7), grad=False)
     x[0, 4] = 1e20
-    with pytest.raises(ValueError, match="^x is too large: .* of image 0, whose largest number is 1e.20, overflows"):
+    with pytest.raises(
+        NonFiniteError, match="^x is too large: .* of image 0, whose largest number is 1e.20, overflows"
+    ):
         gram(x)
     largest = torch.full((1, 4, 40, 50), 65504.0, dtype=torch.float16)
     assert gram(largest)[0].isfinite().all()

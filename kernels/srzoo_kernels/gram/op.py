@@ -5,6 +5,7 @@ from torch.utils.flop_counter import register_flop_formula
 
 from ..launch import triton_serves
 from ..layout import (
+    NonFiniteError,
     accumulation_dtype,
     check_feature_map,
     check_finite,
@@ -61,7 +62,7 @@ def _check_moments(x: torch.Tensor, second: torch.Tensor) -> None:
     if not finite.all():
         check_finite(x=x)
         image = int(finite.logical_not().nonzero()[0])
-        raise ValueError(
+        raise NonFiniteError(
             f"x is too large: the sum of its squares over the pixels of image {image}, whose largest number is "
             f"{x[image].abs().amax():.2g}, overflows {second.dtype}; scale it down"
         )
