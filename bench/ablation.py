@@ -4,19 +4,18 @@
 
 Every variant is trained alike (``PROTOCOL``) and evaluated once on val, after its last step; nothing is chosen on val.
 One row a run is added to ``bench/results/ablation.csv``; runs that have a row are skipped, and one that was stopped
-goes on from its checkpoint. ``--plot`` draws ``bench/results/ablation.png`` from the rows. About 4 minutes a run on one
-core. ``decoder`` is the head of the model that ships (stride 16, a light decoder to stride 4); ``paper`` the paper's
-(stride 8, the block between two 3x3 convolutions, no decoder).
+goes on from its checkpoint. ``--plot`` draws ``bench/results/ablation.png`` from the rows. ``decoder`` is the head of
+the model that ships (stride 16, a light decoder to stride 4); ``paper`` the paper's (stride 8, the block between two
+3x3 convolutions, no decoder).
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from pathlib import Path
 
-from paired import RESULTS, ROOT, machine
+from paired import RESULTS, ROOT, machine, read_csv, write_csv
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 from srzoo.data.formats import open_dataset
@@ -55,35 +54,20 @@ def recipe(setting: str, variant: str, seed: int) -> Recipe:
     return Recipe(**PROTOCOL, seed=seed, model_options={**SETTINGS[setting], **VARIANTS[variant]})
 
 
-def read() -> list[dict[str, str]]:
-    if not CSV.exists():
-        return []
-    with CSV.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def append(row: dict[str, object]) -> None:
-    is_new = not CSV.exists()
-    with CSV.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
 def run(setting: str, variant: str, seed: int, root: str, out: Path, workers: int) -> None:
     protocol = recipe(setting, variant, seed)
     splits = (open_dataset(root, split, "camvid") for split in ("train", "val"))
     miou = train(protocol, *splits, out / f"{setting}-{variant.replace(' ', '-')}-{seed}", workers)
     facts = {key: PROTOCOL[key] for key in ("epochs", "batch_size", "crop")}
-    append({"setting": setting, "variant": variant, "seed": seed, "miou": miou, **facts, **machine("cpu", 1, 1)})
+    row = {"setting": setting, "variant": variant, "seed": seed, "miou": miou, **facts, **machine("cpu", 1, 1)}
+    write_csv([*read_csv(CSV), row], CSV)
 
 
 def plot() -> None:
     """Every run as a dot over its variant, against the span of the runs without a block."""
     import matplotlib.pyplot as plt
 
-    rows = read()
+    rows = read_csv(CSV)
     settings = [name for name in SETTINGS if any(row["setting"] == name for row in rows)]
     figure, axes = plt.subplots(1, len(settings), figsize=(5.2 * len(settings), 5.6), squeeze=False, sharey=True)
     for axis, setting in zip(axes[0], settings, strict=True):
@@ -117,7 +101,7 @@ def main() -> None:
         for seed in options.seeds:
             for setting in options.settings.split(","):
                 for variant in options.variants.split(","):
-                    done = {(row["setting"], row["variant"], int(row["seed"])) for row in read()}
+                    done = {(row["setting"], row["variant"], int(row["seed"])) for row in read_csv(CSV)}
                     if (setting, variant, seed) not in done:
                         run(setting, variant, seed, options.root, options.out, options.workers)
     if options.plot:

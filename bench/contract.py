@@ -22,10 +22,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from counting import count
 from paired import RESULTS, ROOT, machine, read_csv, write_csv
 from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
-from torch.utils.flop_counter import FlopCounterMode
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 import srzoo
@@ -204,9 +204,7 @@ def counts(name: str) -> tuple[int, int]:
     """Parameters of the whole model, and its multiply-adds at 512x512."""
     with torch.device("meta"):
         model = srzoo.create_model(name, num_classes=CLASSES).eval()
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            model(torch.empty(1, 3, 512, 512))
-    return sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2
+    return sum(p.numel() for p in model.parameters()), count(model, (1, 3, 512, 512))
 
 
 def check(name: str, with_compile: bool) -> dict[str, object]:

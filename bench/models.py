@@ -15,15 +15,14 @@ SRNet of the same tier.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import statistics
 import subprocess
 import sys
 
 import torch
-from paired import RESULTS, ROOT, extra_memory, machine, median_ratio, paired_times, write_csv
-from torch.utils.flop_counter import FlopCounterMode
+from counting import multiply_adds
+from paired import RESULTS, ROOT, extra_memory, machine, median_ratio, paired_times, read_csv, write_csv
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 import srzoo
@@ -81,7 +80,7 @@ class _Logits(torch.nn.Module):
 
 
 def runner(name: str, case: str):
-    """A call that runs the model once on its input, and the model."""
+    """A call that runs the model once on its input."""
     place, precision, way = case.split("-")
     size, _, batch = place.partition("x")
     model = build(name)
@@ -103,10 +102,12 @@ def counts(name: str, case: str) -> tuple[float, float]:
     size = SIZES[case.split("-")[0].partition("x")[0]]
     with torch.device("meta"):
         model = build(name)
-        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-            logits = model(torch.empty(1, 3, *size))
-    assert logits.shape == (1, CLASSES, *size), (name, logits.shape)
-    return sum(p.numel() for p in model.parameters()) / 1e6, counter.get_total_flops() / 2e9
+
+    def run(x: torch.Tensor) -> None:
+        logits = model(x)
+        assert logits.shape == (1, CLASSES, *size), (name, logits.shape)
+
+    return sum(p.numel() for p in model.parameters()) / 1e6, multiply_adds(run, (1, 3, *size))
 
 
 def peak_memory(name: str, case: str, threads: int) -> float:
@@ -124,29 +125,22 @@ def measure(case: str, names: list[str], repeats: int, threads: int) -> list[dic
     for name in names:
         tier = next(title for title, members in TIERS.items() if name in members)
         first = "srnet_lite0" if tier == "light" else "srnet_r50"
-        parameters, multiply_adds = counts(name, case)
+        parameters, operations = counts(name, case)
         seconds = statistics.median(times[name])
         ratio = f"{median_ratio(times[name], times[first]):.3f}" if first in times else ""
         row = {"case": case, "tier": tier, "model": name, "parameters_m": f"{parameters:.3f}"}
-        row |= {"multiply_adds_g": f"{multiply_adds:.2f}", "milliseconds": f"{1e3 * seconds:.1f}"}
+        row |= {"multiply_adds_g": f"{operations:.2f}", "milliseconds": f"{1e3 * seconds:.1f}"}
         row |= {"images_per_second": f"{batch / seconds:.3f}", "ratio_to_srnet": ratio}
         rows.append({**row, "peak_mib": f"{peak_memory(name, case, threads):.0f}", **machine("cpu", threads, repeats)})
         print(", ".join(str(value) for value in list(rows[-1].values())[:9]), flush=True)
     return rows
 
 
-def read() -> list[dict[str, str]]:
-    if not CSV.exists():
-        return []
-    with CSV.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def plot() -> None:
     """Latency and peak memory of each model at batch 1, eager float32: one row of panels a size."""
     import matplotlib.pyplot as plt
 
-    rows = read()
+    rows = read_csv(CSV)
     cases = [c for c in ("512x1-float32-eager", "2048x1-float32-eager") if any(r["case"] == c for r in rows)]
     columns = {"milliseconds": "ms an image", "peak_mib": "peak MiB above model and input"}
     figure, axes = plt.subplots(len(cases), 2, figsize=(12, 4.6 * len(cases)), squeeze=False)
@@ -184,7 +178,9 @@ def main() -> None:
     else:
         for case in options.cases:
             rows = measure(case, options.models, options.repeats, options.threads)
-            kept = [r for r in read() if (r["case"], r["model"]) not in {(row["case"], row["model"]) for row in rows}]
+            kept = [
+                r for r in read_csv(CSV) if (r["case"], r["model"]) not in {(row["case"], row["model"]) for row in rows}
+            ]
             write_csv([*kept, *rows], CSV)
 
 

@@ -1,21 +1,15 @@
 """The contract of every architecture that CI has time for; bench/contract.py writes the whole table."""
 
-import importlib
-from pathlib import Path
-
 import pytest
 
 from srzoo.registry import ARCHITECTURES
 
-BENCH = Path(__file__).parents[2] / "bench"
 FAST = ("srnet_r50", "srnet_lite0", "srnet_dfv2", "fcn_r50", "dfseg_v1")
 
 
-@pytest.fixture(scope="module")
-def contract():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCH))
-        yield importlib.import_module("contract")
+@pytest.fixture
+def contract(load_bench):
+    return load_bench("contract")
 
 
 @pytest.mark.parametrize("name", FAST)

@@ -1,16 +1,9 @@
-import importlib
-from pathlib import Path
-
 import pytest
 
-BENCH = Path(__file__).parents[2] / "bench"
 
-
-@pytest.fixture(scope="module")
-def table1():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCH))
-        yield importlib.import_module("table1")
+@pytest.fixture
+def table1(load_bench):
+    return load_bench("table1")
 
 
 def row(side: int, ms: float, mib: float, status: str = "measured") -> dict[str, str]:

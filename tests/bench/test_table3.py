@@ -1,18 +1,11 @@
 """What the counting benches hold the zoo to."""
 
-import importlib
-from pathlib import Path
-
 import pytest
 
-BENCH = Path(__file__).parents[2] / "bench"
 
-
-@pytest.fixture(scope="module")
-def table3():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(BENCH))
-        yield importlib.import_module("table3")
+@pytest.fixture
+def table3(load_bench):
+    return load_bench("table3")
 
 
 def test_every_row_agrees_with_the_paper_or_says_why_not(table3):

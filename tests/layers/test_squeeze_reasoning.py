@@ -21,14 +21,10 @@ def block(*args, dtype=torch.float64, **kwargs) -> SqueezeReasoning:
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (33, 47)])
 @pytest.mark.parametrize(("squeeze", "reasoning"), CHOICES)
-def test_both_forms_agree_in_values_and_all_gradients(squeeze, reasoning, size):
+def test_both_forms_agree_in_values_and_all_gradients(squeeze, reasoning, size, both_forms):
     module = block(24, nodes=4, squeeze=squeeze, reasoning=reasoning)
     x = torch.randn(2, 24, *size, dtype=torch.float64, requires_grad=True)
-    seed = torch.randn_like(x)
-    results = []
-    for form in (module.forward, module.forward_direct):
-        y = form(x)
-        results.append((y, *torch.autograd.grad(y, (x, *module.parameters()), seed)))
+    results = both_forms(module, x)
     assert all(gradient.abs().max() > 0 for gradient in results[1][:2])
     for value, expected in zip(*results):
         torch.testing.assert_close(value, expected, rtol=1e-9, atol=1e-11)
