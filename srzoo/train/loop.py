@@ -26,6 +26,7 @@ from ..data.shares import class_weights, label_shares
 from ..factory import create_model
 from ..weights import save_model
 from .depthwise import replace_depthwise
+from .distillation import Teacher, distillation
 from .evaluation import evaluate
 from .log import line, write_csv, write_tensorboard
 from .losses import SegmentationLoss
@@ -139,6 +140,7 @@ class _Trainer:
         self.normalize = model.config.transform.normalize
         if not recipe.aux and getattr(model, "aux_head", None) is not None:
             model.aux_head.requires_grad_(False)  # else several processes wait for a gradient that never comes
+        self.teacher = Teacher(recipe.teacher, model.num_classes, accelerator.device) if recipe.teacher else None
         model = replace_depthwise(model).to(accelerator.device, memory_format=torch.channels_last)
         if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
             model = convert_sync_batchnorm(model)
@@ -223,10 +225,16 @@ class _Trainer:
 
     def _loss(self, images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         device = self.accelerator.device
-        x = self.normalize(images.to(device, non_blocking=True)).contiguous(memory_format=torch.channels_last)
+        images, target = (part.to(device, non_blocking=True) for part in (images, target))
+        x = self.normalize(images).contiguous(memory_format=torch.channels_last)
         out = self.forward(x, return_aux=self.recipe.aux > 0, upsample=False)
         logits, aux = out if self.recipe.aux else (out, None)
-        return self.loss_of(logits, aux, target.to(device, non_blocking=True))
+        loss = self.loss_of(logits, aux, target)
+        if self.teacher is None:
+            return loss
+        with self.accelerator.autocast():
+            wanted = self.teacher(images)
+        return loss + self.recipe.distill * distillation(logits, wanted)
 
     def _blown_up(self, value: float, index: torch.Tensor) -> str:
         names = ", ".join(Path(self.train_set.image_name(i)).name for i in index.tolist()[:4])

@@ -38,6 +38,7 @@ class Recipe:
         ohem: ``(threshold, min_kept)`` of the main cross-entropy, see `srzoo_kernels.upsample_cross_entropy`.
         label_smoothing: of the cross-entropies.
         lovasz, dice, aux: weights of Lovasz-Softmax, of Dice and of the auxiliary cross-entropy.
+        teacher, distill: a trained model to learn from too, by its name or its file, and the weight of that loss.
         ema_decay: of the averaged weights, which are the ones evaluated and kept; 0 for none.
         precision: "bf16", "fp16" or "no", as Accelerate names them.
         accumulate: parts of a batch that are computed one after the other, to save memory.
@@ -70,6 +71,8 @@ class Recipe:
     lovasz: float = 0.5
     dice: float = 0.0
     aux: float = 0.4
+    teacher: str | None = None
+    distill: float = 1.0
     ema_decay: float = 0.995
     precision: str = "bf16"
     accumulate: int = 1

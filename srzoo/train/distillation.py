@@ -1,0 +1,54 @@
+"""Distillation (Hinton et al., 2015): what a trained model says of each pixel, as a second target."""
+
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+from ..factory import create_model, load_model
+from ..folding import fuse
+from ..published import PUBLISHED
+
+
+class Teacher:
+    """A trained model that is asked, and not trained.
+
+    Args:
+        source: a name with published weights, or a ``.safetensors`` file of ours.
+        num_classes: of the model that learns from it.
+        device: where it runs.
+
+    Raises:
+        ValueError: there are no such weights, or they are for another number of classes.
+    """
+
+    def __init__(self, source: str, num_classes: int, device: torch.device):
+        model = create_model(source, pretrained=True) if source in PUBLISHED else _from_file(source)
+        if model.num_classes != num_classes:
+            raise ValueError(f"the teacher {source} has {model.num_classes} classes, the model {num_classes}")
+        self._normalize = model.config.transform.normalize
+        self._model = fuse(model.eval()).to(device, memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits at the teacher's own resolution of ``(N, 3, H, W)`` uint8 images."""
+        x = self._normalize(images).contiguous(memory_format=torch.channels_last)
+        return self._model(x, upsample=False)
+
+
+def _from_file(source: str) -> torch.nn.Module:
+    if not Path(source).is_file():
+        raise ValueError(f"no teacher {source!r}: give a .safetensors file or one of {', '.join(sorted(PUBLISHED))}")
+    return load_model(source)
+
+
+def distillation(logits: torch.Tensor, teacher_logits: torch.Tensor) -> torch.Tensor:
+    """Kullback-Leibler divergence of the student's classes from the teacher's, mean over pixels.
+
+    Args:
+        logits: ``(N, K, H, W)`` of the student.
+        teacher_logits: ``(N, K, h, w)``; resized to ``(H, W)``.
+    """
+    wanted = F.interpolate(teacher_logits.float(), size=logits.shape[-2:], mode="bilinear", align_corners=False)
+    divergence = F.kl_div(logits.float().log_softmax(1), wanted.log_softmax(1), reduction="none", log_target=True)
+    return divergence.sum(1).mean()
