@@ -10,6 +10,7 @@ follows, whose own time is taken off. Nothing is timed before its result was fou
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 import sys
 
@@ -60,24 +61,25 @@ def saved_bytes(form, x: torch.Tensor) -> int:
     return total
 
 
-def check(form, reference, x: torch.Tensor) -> None:
-    error = (form(x).float() - reference(x).float()).norm() / reference(x).float().norm()
-    if not error < (1e-4 if x.dtype == torch.float32 else 3e-2):
-        raise AssertionError(f"forms differ by {error:.1e}")
+def check(form, truth: torch.Tensor, x: torch.Tensor) -> None:
+    error = (form(x).float() - truth).norm() / truth.norm()
+    if not error < (1e-4 if x.dtype == torch.float32 else 2e-2):
+        raise AssertionError(f"a form is off by {error:.1e}")
 
 
 def inference_rows(kind: str, x: torch.Tensor, options):
     module = block_of(kind, x.dtype, options.device).eval()
     direct, ours = module.forward_direct, module.forward
     sides = {"direct": direct, "compiled": torch.compile(direct), "srzoo": ours}
+    exact = copy.deepcopy(module).float()
     with torch.inference_mode():
         for form in sides.values():
-            check(form, direct, x)
+            check(form, exact.forward_direct(x.float()), x)
         runs = {side: (lambda form=form: form(x)) for side, form in sides.items()}
         if kind == "paper":
             conv = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1).to(x.device, x.dtype)
             folded = FoldedBlock(module, conv)
-            check(folded, lambda value: conv(direct(value)), x)
+            check(folded, copy.deepcopy(conv).float()(exact.forward_direct(x.float())), x)
             runs |= {"convolution": lambda: conv(x), "folded": lambda: folded(x)}
         times = paired_times(runs, options.repeats, options.device)
     if kind == "paper":
@@ -143,7 +145,8 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     rows = []
     for name in options.dtypes:
-        x = torch.randn(1, CHANNELS, HEIGHT, WIDTH, device=options.device, dtype=getattr(torch, name))
+        torch.manual_seed(0)
+        x = torch.randn(1, CHANNELS, HEIGHT, WIDTH).relu().to(options.device, getattr(torch, name))  # as after a ReLU
         groups = [product_rows(x, options)]
         groups += [part(kind, x, options) for kind in ("paper", "released") for part in (inference_rows, training_rows)]
         for group in groups:
