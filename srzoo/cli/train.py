@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from ..data.dataset import SegmentationData
     from ..train.recipe import Recipe
 
-_KINDS = {"str": str, "str | None": str, "int": int, "int | None": int, "float": float}  # by annotation; the others are YAML
+# By annotation; the others are YAML.
+_KINDS = {
+    "str": str,
+    "str | None": str,
+    "int": int,
+    "int | None": int,
+    "float": float,
+}
 _CHECKED = 32  # pairs of each split that are read before training
 
 

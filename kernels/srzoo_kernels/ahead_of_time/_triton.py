@@ -3,7 +3,7 @@
 import re
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class Report:
         threads: of a program.
         products: the tensor-core instructions, sorted; empty where products are fused multiply-adds.
         load_bits: widest load from global memory by one thread.
+        code: the disassembled machine code.
     """
 
     registers: int
@@ -44,6 +45,7 @@ class Report:
     threads: int
     products: tuple[str, ...]
     load_bits: int
+    code: str = field(repr=False)
 
 
 def compile_launch(launch: Launch, target: Target) -> Report:
@@ -61,7 +63,7 @@ def compile_launch(launch: Launch, target: Target) -> Report:
             signature[name] = _POINTERS[value.dtype]
             aligned.append(index)
         elif isinstance(value, float):
-            signature[name] = "fp32"
+            signature[name] = launch.kernel.params[index].annotation_type or "fp32"
         elif value == 1:
             signature[name], constants[name] = "constexpr", 1
         else:
@@ -80,11 +82,11 @@ def _compile(kernel, signature, constants, aligned, warps: int, stages: int, tar
     # The backend may have raised the number of warps, e.g. for warp specialisation.
     threads = compiled.metadata.num_warps * target.warp_size
     read = _read_amd if target.backend == "hip" else _read_nvidia
-    registers, spills, products, load_bits = read(compiled.asm)
-    return Report(registers, spills, compiled.metadata.shared, threads, products, load_bits)
+    registers, spills, products, load_bits, code = read(compiled.asm)
+    return Report(registers, spills, compiled.metadata.shared, threads, products, load_bits, code)
 
 
-def _read_nvidia(asm) -> tuple[int, int, tuple[str, ...], int]:
+def _read_nvidia(asm) -> tuple[int, int, tuple[str, ...], int, str]:
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(asm["cubin"])
         file.flush()
@@ -96,16 +98,16 @@ def _read_nvidia(asm) -> tuple[int, int, tuple[str, ...], int]:
     # A load without a width moves 32 bits; one of a byte or two says so, and counts as 32 here.
     loads = re.findall(r"\b(?:LDG|LDGSTS|UBLKCP)\b([.\w]*)", code)
     widths = [int(width) for load in loads for width in re.findall(r"\.(64|128|256)\b", load)]
-    return registers, spills, tuple(products), max(widths, default=32)
+    return registers, spills, tuple(products), max(widths, default=32), code
 
 
-def _read_amd(asm) -> tuple[int, int, tuple[str, ...], int]:
+def _read_amd(asm) -> tuple[int, int, tuple[str, ...], int, str]:
     code = asm["amdgcn"]
     registers = max(int(count) for count in re.findall(r"\.vgpr_count:\s+(\d+)", code))
     spills = sum(int(count) for count in re.findall(r"\.vgpr_spill_count:\s+(\d+)", code))
     products = sorted(set(re.findall(r"v_mfma\w+", code)))
     words = [int(count) for count in re.findall(r"(?:global|buffer)_load_dwordx(\d)", code)]
-    return registers, spills, tuple(products), 32 * max(words, default=1)
+    return registers, spills, tuple(products), 32 * max(words, default=1), code
 
 
 def _tool(name: str, *arguments: str) -> str:

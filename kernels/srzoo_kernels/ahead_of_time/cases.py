@@ -3,6 +3,7 @@
 To add an operator, write a function as `gram_cases` and put it into `CASES`: nothing else needs to know.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,8 +13,12 @@ from ..channel_affine._triton import plan_channel_affine, plan_channel_affine_ba
 from ..gram._triton import plan_gram, plan_gram_backward
 from ..graph_reason import _triton as reason
 from ..launch import Launch, Target
+from ..layout import is_channels_last
+from ..upsample_argmax import _triton as argmax_kernel
+from ..upsample_cross_entropy import _triton as loss_kernels
 
 NODES, REDUCTION = 16, 2  # of the block whose reasoning is compiled
+CLASSES, STRIDE = 19, 8  # of the logits that are resized
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,53 @@ def reason_cases(x: torch.Tensor, target: Target) -> list[Case]:
     return cases
 
 
-CASES: list[Callable[[torch.Tensor, Target], list[Case]]] = [gram_cases, channel_affine_cases, reason_cases]
+def _tile_operations(launch: Launch, each: int) -> int:
+    """Of every program and class: ``SPAN`` source rows mixed along the width and then down, ``each`` for an output."""
+    rows, columns, span = (launch.constants[name] for name in ("ROWS", "COLUMNS", "SPAN"))
+    return math.prod(launch.grid) * launch.arguments["classes"] * columns * (span * (3 + 2 * rows) + each * rows)
+
+
+def head_cases(x: torch.Tensor, target: Target) -> list[Case]:
+    """`upsample_argmax` and `upsample_cross_entropy` for logits at the resolution of the map ``x``, at stride 8.
+
+    No load is wider than a number: neighbouring outputs read the same source pixels, which the caches serve. Of an
+    output's operations, a comparison and two selections take 3, the loss 10, its slope 9: an exponential counts as one.
+    """
+    n, _, h, w = x.shape
+    form = torch.channels_last if is_channels_last(x) else torch.contiguous_format
+    logits = torch.empty((n, CLASSES, h, w), dtype=x.dtype, device=x.device, memory_format=form)
+    height, width = STRIDE * h, STRIDE * w
+    ids = logits.new_empty((n, height, width), dtype=torch.int64)
+    weight = logits.new_empty(CLASSES, dtype=torch.float32)
+    argmax, labels, _ = argmax_kernel.plan_upsample_argmax(logits, height, width, False, False)
+    loss, plane, sums = loss_kernels.plan_losses(logits, ids, weight, 0.0, False, mining=False)
+    gradient, grad = loss_kernels.plan_gradient(logits, ids, weight, plane, weight[0], 0.0, False)
+    along_width, outputs = 3 * n * CLASSES * h * width, n * CLASSES * height * width
+    visited = gradient.arguments["window_y"] * gradient.arguments["window_x"]
+    sides = gradient.constants["CLASSES"] * gradient.constants["COLUMNS"]
+    planned = [
+        ("upsample_argmax", argmax, _size(logits, labels), _tile_operations(argmax, 3), 3),
+        ("upsample_cross_entropy", loss, _size(logits, ids, plane, sums), _tile_operations(loss, 10), 10),
+        (
+            "upsample_cross_entropy gradient",
+            gradient,
+            _size(logits, ids, plane, grad),
+            math.prod(gradient.grid) * visited * sides * (3 + 9 + 2),
+            9 + 2,
+        ),
+    ]
+    return [
+        Case(name, launch, moved, done, along_width + (3 + each) * outputs, tensor_core=False, streams=False)
+        for name, launch, moved, done, each in planned
+    ]
+
+
+CASES: list[Callable[[torch.Tensor, Target], list[Case]]] = [
+    gram_cases,
+    channel_affine_cases,
+    reason_cases,
+    head_cases,
+]
 
 
 def all_cases(x: torch.Tensor, target: Target) -> list[Case]:

@@ -4,6 +4,7 @@ import torch
 import triton
 import triton.language as tl
 
+from ..launch import Launch, run
 from ..layout import accumulation_dtype
 from .op import label_dtype
 
@@ -101,23 +102,48 @@ def _argmax_kernel(
         tl.store(probability + out, (1.0 / total).to(tl.float32), mask)
 
 
+def plan_upsample_argmax(
+    logits: torch.Tensor, height: int, width: int, align_corners: bool, return_probability: bool
+) -> tuple[Launch, torch.Tensor, torch.Tensor]:
+    """The launch that fills the labels and, if wanted, the probability; as `op._upsample_argmax` has them."""
+    n, k = logits.shape[:2]
+    labels = logits.new_empty((n, height, width), dtype=label_dtype(k))
+    probability = logits.new_empty((n, height, width) if return_probability else (0,), dtype=torch.float32)
+    tensors = {"logits": logits, "labels": labels, "probability": probability}
+    grid, arguments, constants = plan_tiles(logits, (height, width), align_corners)
+    constants["PROBABILITY"] = return_probability
+    return Launch(_argmax_kernel, grid, tensors | arguments, constants, WARPS), labels, probability
+
+
+def plan_tiles(logits: torch.Tensor, size: tuple[int, int], align_corners: bool):
+    """Grid, arguments and constants of a kernel that visits every output pixel, a tile at a time."""
+    n, h = logits.shape[0], logits.shape[2]
+    rows, span = tile_rows(size[0], h)
+    constants = {
+        "ALIGN_CORNERS": align_corners,
+        "ROWS": rows,
+        "SPAN": span,
+        "COLUMNS": TILE_COLUMNS,
+        "DTYPE": triton_dtype(accumulation_dtype(logits)),
+    }
+    grid = triton.cdiv(size[1], TILE_COLUMNS), triton.cdiv(size[0], rows), n
+    return grid, geometry(logits, size, align_corners), constants
+
+
+def geometry(logits: torch.Tensor, size: tuple[int, int], align_corners: bool) -> dict[str, int | float]:
+    """The kernels' arguments about a resize of ``logits`` to ``size``."""
+    _, k, h, w = logits.shape
+    height, width = size
+    scales = {"scale_y": source_scale(height, h, align_corners), "scale_x": source_scale(width, w, align_corners)}
+    strides = dict(zip(("stride_n", "stride_k", "stride_h", "stride_w"), logits.stride(), strict=True))
+    return {**scales, "classes": k, "h": h, "w": w, "height": height, "width": width, **strides}
+
+
 def upsample_argmax_triton(
     logits: torch.Tensor, height: int, width: int, align_corners: bool, return_probability: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Launch the kernel; arguments and results as `op._upsample_argmax` has them."""
-    n, k, h, w = logits.shape
-    labels = logits.new_empty((n, height, width), dtype=label_dtype(k))
-    probability = logits.new_empty((n, height, width) if return_probability else (0,), dtype=torch.float32)
-    if n == 0:
-        return labels, probability
-    rows, span = tile_rows(height, h)
-    grid = (triton.cdiv(width, TILE_COLUMNS), triton.cdiv(height, rows), n)
-    with torch.cuda.device_of(logits):
-        _argmax_kernel[grid](
-            logits, labels, probability,
-            source_scale(height, h, align_corners), source_scale(width, w, align_corners),
-            k, h, w, height, width, *logits.stride(),
-            ALIGN_CORNERS=align_corners, ROWS=rows, SPAN=span, COLUMNS=TILE_COLUMNS,
-            DTYPE=triton_dtype(accumulation_dtype(logits)), PROBABILITY=return_probability, num_warps=WARPS,
-        )  # fmt: skip
+    launch, labels, probability = plan_upsample_argmax(logits, height, width, align_corners, return_probability)
+    if logits.shape[0] > 0:
+        run([launch], logits)
     return labels, probability

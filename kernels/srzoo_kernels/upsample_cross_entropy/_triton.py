@@ -11,16 +11,9 @@ import torch
 import triton
 import triton.language as tl
 
+from ..launch import Launch, run
 from ..layout import accumulation_dtype
-from ..upsample_argmax._triton import (
-    TILE_COLUMNS,
-    WARPS,
-    interpolate_tile,
-    source_position,
-    source_scale,
-    tile_rows,
-    triton_dtype,
-)
+from ..upsample_argmax._triton import WARPS, geometry, interpolate_tile, plan_tiles, source_position, triton_dtype
 from .labels import IGNORED, class_ids, hard_pixels
 
 GRADIENT_COLUMNS = 32
@@ -167,39 +160,61 @@ def _outputs_per_pixel(size: int, source: int, align_corners: bool) -> tuple[flo
     return each, size if source == 1 else min(size, math.ceil(2 * each) + 3)
 
 
-def _geometry(logits, target, align_corners):
-    """The kernels' arguments about one pair of sizes, in their order."""
-    (h, w), (height, width) = logits.shape[2:], target.shape[1:]
-    scales = source_scale(height, h, align_corners), source_scale(width, w, align_corners)
-    return scales, (logits.shape[1], h, w, height, width)
+def plan_losses(
+    logits: torch.Tensor, ids: torch.Tensor, weight: torch.Tensor, smoothing: float, align_corners: bool, mining: bool
+) -> tuple[Launch, torch.Tensor, torch.Tensor]:
+    """The launch over every output pixel, the plane it fills and its sums per tile of loss and of weight.
+
+    The plane gets true-class probabilities for mining, else the logarithms of the softmax denominators.
+    """
+    grid, arguments, constants = plan_tiles(logits, ids.shape[1:], align_corners)
+    plane = logits.new_empty(ids.shape, dtype=weight.dtype)
+    sums = logits.new_empty((math.prod(grid), 2), dtype=weight.dtype)
+    tensors = {"logits": logits, "labels": ids, "weight": weight, "log_totals": plane, "probability": plane}
+    arguments |= {**tensors, "sums": sums, "smoothing": smoothing}
+    return Launch(_loss_kernel, grid, arguments, constants | {"PROBABILITY": mining}, WARPS), plane, sums
 
 
-def _losses(logits, ids, weight, smoothing, align_corners, out, sums, probability):
-    """Run the first kernel over every output pixel; ``out`` gets true-class probabilities or log-denominators."""
-    scales, sizes = _geometry(logits, ids, align_corners)
-    n, height, width = ids.shape
-    rows, span = tile_rows(height, logits.shape[2])
-    _loss_kernel[triton.cdiv(width, TILE_COLUMNS), triton.cdiv(height, rows), n](
-        logits, ids, weight, out, out, sums, *scales, smoothing, *sizes, *logits.stride(),
-        ALIGN_CORNERS=align_corners, ROWS=rows, SPAN=span, COLUMNS=TILE_COLUMNS,
-        DTYPE=triton_dtype(out.dtype), PROBABILITY=probability, num_warps=WARPS,
-    )  # fmt: skip
-
-
-def _gradient(logits, ids, weight, log_totals, divisor, smoothing, align_corners, gradient):
-    scales, sizes = _geometry(logits, ids, align_corners)
+def plan_gradient(
+    logits: torch.Tensor,
+    ids: torch.Tensor,
+    weight: torch.Tensor,
+    log_totals: torch.Tensor,
+    divisor: torch.Tensor,
+    smoothing: float,
+    align_corners: bool,
+) -> tuple[Launch, torch.Tensor]:
+    """The launch that fills the gradient of ``logits``, given the plane of `plan_losses` and the sum of weights."""
     n, k, h, w = logits.shape
+    gradient = torch.empty_like(logits, dtype=weight.dtype)
     (each_y, window_y), (each_x, window_x) = (
-        _outputs_per_pixel(*sides, align_corners) for sides in zip(ids.shape[1:], (h, w))
+        _outputs_per_pixel(*sides, align_corners) for sides in zip(ids.shape[1:], (h, w), strict=True)
     )
     block = classes_per_block(k)
-    totals = torch.stack([weight.sum(), divisor]).to(gradient.dtype)
-    _gradient_kernel[h * triton.cdiv(w, GRADIENT_COLUMNS), triton.cdiv(k, block), n](
-        logits, ids, weight, log_totals, totals, gradient, *scales, each_y, each_x, smoothing, *sizes,
-        window_y, window_x, *logits.stride(), *gradient.stride(),
-        ALIGN_CORNERS=align_corners, CLASSES=block, COLUMNS=GRADIENT_COLUMNS,
-        DTYPE=triton_dtype(gradient.dtype), num_warps=GRADIENT_WARPS,
-    )  # fmt: skip
+    strides = zip(("grad_stride_n", "grad_stride_k", "grad_stride_h", "grad_stride_w"), gradient.stride(), strict=True)
+    arguments = {
+        "logits": logits,
+        "labels": ids,
+        "weight": weight,
+        "log_totals": log_totals,
+        "totals": torch.stack([weight.sum(), divisor]).to(weight.dtype),
+        "gradient": gradient,
+        "outputs_y": each_y,
+        "outputs_x": each_x,
+        "smoothing": smoothing,
+        "window_y": window_y,
+        "window_x": window_x,
+        **geometry(logits, ids.shape[1:], align_corners),
+        **dict(strides),
+    }
+    constants = {
+        "ALIGN_CORNERS": align_corners,
+        "CLASSES": block,
+        "COLUMNS": GRADIENT_COLUMNS,
+        "DTYPE": triton_dtype(weight.dtype),
+    }
+    grid = h * triton.cdiv(w, GRADIENT_COLUMNS), triton.cdiv(k, block), n
+    return Launch(_gradient_kernel, grid, arguments, constants, GRADIENT_WARPS), gradient
 
 
 def upsample_cross_entropy_triton(
@@ -214,23 +229,20 @@ def upsample_cross_entropy_triton(
     with_gradient: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Launch the kernels; arguments and results as `op._upsample_cross_entropy` has them."""
-    n, k, h, _ = logits.shape
     dtype = accumulation_dtype(logits)
-    ids = class_ids(target, k, ignore_index).contiguous()
-    gradient = torch.empty_like(logits if with_gradient else logits.new_empty(0), dtype=dtype)
-    if n == 0:
-        return logits.new_zeros((), dtype=dtype), gradient
-    weight = logits.new_ones(k, dtype=dtype) if weight is None else weight.to(dtype).contiguous()
-    rows, _ = tile_rows(ids.shape[1], h)
-    tiles = n * triton.cdiv(ids.shape[1], rows) * triton.cdiv(ids.shape[2], TILE_COLUMNS)
-    sums = logits.new_empty((tiles, 2), dtype=dtype)
-    plane = logits.new_empty(ids.shape, dtype=dtype)
-    with torch.cuda.device_of(logits):
-        if ohem_threshold is not None:
-            _losses(logits, ids, weight, 0.0, align_corners, plane, sums, probability=True)
-            ids = ids.where(hard_pixels(plane, ids != IGNORED, ohem_threshold, ohem_min_kept), IGNORED)
-        _losses(logits, ids, weight, label_smoothing, align_corners, plane, sums, probability=False)
-        loss, divisor = sums.sum(0, dtype=torch.float64)
-        if with_gradient:
-            _gradient(logits, ids, weight, plane, divisor, label_smoothing, align_corners, gradient)
+    ids = class_ids(target, logits.shape[1], ignore_index).contiguous()
+    gradient = logits.new_empty(0, dtype=dtype)
+    if logits.shape[0] == 0:
+        return logits.new_zeros((), dtype=dtype), torch.empty_like(logits, dtype=dtype) if with_gradient else gradient
+    weight = logits.new_ones(logits.shape[1], dtype=dtype) if weight is None else weight.to(dtype).contiguous()
+    if ohem_threshold is not None:
+        launch, probability, _ = plan_losses(logits, ids, weight, 0.0, align_corners, mining=True)
+        run([launch], logits)
+        ids = ids.where(hard_pixels(probability, ids != IGNORED, ohem_threshold, ohem_min_kept), IGNORED)
+    launch, log_totals, sums = plan_losses(logits, ids, weight, label_smoothing, align_corners, mining=False)
+    run([launch], logits)
+    loss, divisor = sums.sum(0, dtype=torch.float64)
+    if with_gradient:
+        launch, gradient = plan_gradient(logits, ids, weight, log_totals, divisor, label_smoothing, align_corners)
+        run([launch], logits)
     return torch.where(divisor > 0, loss / divisor, 0.0).to(dtype), gradient
