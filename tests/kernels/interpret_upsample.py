@@ -71,6 +71,9 @@ def loss_cases():
     check_loss(3, (5, 4), (3, 2), label_smoothing=0.1)  # fewer pixels than logits
     check_loss(3, (1, 1), (4, 3))
     check_loss(3, (2, 34), (2, 40))  # a second tile of columns in both kernels
+    check_loss(9, (3, 5), (24, 40), align_corners=True)  # a second block of classes; cells with and without a spare
+    check_loss(2, (4, 1), (1, 5), align_corners=True)
+    check_loss(2, (7, 6), (50, 3), memory_format=CHANNELS_LAST)
     check_loss(4, (3, 3), (9, 9), ohem=(0.2, 5))
     check_loss(4, (3, 3), (9, 9), ohem=(0.0, 7))
     logits = torch.randn(1, 3, 2, 2, requires_grad=True)

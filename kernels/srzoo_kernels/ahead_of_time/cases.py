@@ -5,7 +5,7 @@ To add an operator, write a function as `gram_cases` and put it into `CASES`: no
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -134,7 +134,8 @@ def head_cases(x: torch.Tensor, target: Target) -> list[Case]:
     """`upsample_argmax` and `upsample_cross_entropy` for logits at the resolution of the map ``x``, at stride 8.
 
     No load is wider than a number: neighbouring outputs read the same source pixels, which the caches serve. Of an
-    output's operations, a comparison and two selections take 3, the loss 10, its slope 9: an exponential counts as one.
+    output's operations the resize takes 3 for its height, a comparison and two selections 3, the loss 10, its slope 9
+    and the slope's way to the corners 2; an exponential counts as one.
     """
     n, _, h, w = x.shape
     form = torch.channels_last if is_channels_last(x) else torch.contiguous_format
@@ -144,25 +145,19 @@ def head_cases(x: torch.Tensor, target: Target) -> list[Case]:
     weight = logits.new_empty(CLASSES, dtype=torch.float32)
     argmax, labels, _ = argmax_kernel.plan_upsample_argmax(logits, height, width, False, False)
     loss, plane, sums = loss_kernels.plan_losses(logits, ids, weight, 0.0, False, mining=False)
-    gradient, grad = loss_kernels.plan_gradient(logits, ids, weight, plane, weight[0], 0.0, False)
+    (cells, corner_sum), grad = loss_kernels.plan_gradient(logits, ids, weight, plane, weight[0], 0.0, False)
     along_width, outputs = 3 * n * CLASSES * h * width, n * CLASSES * height * width
-    visited = gradient.arguments["window_y"] * gradient.arguments["window_x"]
-    sides = gradient.constants["CLASSES"] * gradient.constants["COLUMNS"]
-    planned = [
-        ("upsample_argmax", argmax, _size(logits, labels), _tile_operations(argmax, 3), 3),
-        ("upsample_cross_entropy", loss, _size(logits, ids, plane, sums), _tile_operations(loss, 10), 10),
-        (
-            "upsample_cross_entropy gradient",
-            gradient,
-            _size(logits, ids, plane, grad),
-            math.prod(gradient.grid) * visited * sides * (3 + 9 + 2),
-            9 + 2,
-        ),
+    scratch = _size(cells.arguments["corners"])
+    block = cells.constants["CLASSES"] * cells.constants["COLUMNS"]
+    slopes = math.prod(cells.grid) * block * STRIDE**2 * (3 + 9 + 2)
+    name = "upsample_cross_entropy"
+    cases = [
+        Case("upsample_argmax", argmax, _size(logits, labels), _tile_operations(argmax, 3), along_width + 6 * outputs),
+        Case(name, loss, _size(logits, ids, plane, sums), _tile_operations(loss, 10), along_width + 13 * outputs),
+        Case(f"{name} gradient", cells, _size(logits, ids, plane), slopes, along_width + 14 * outputs, scratch),
+        Case(f"{name} gradient, second stage", corner_sum, _size(grad), 4 * grad.numel(), 0, scratch),
     ]
-    return [
-        Case(name, launch, moved, done, along_width + (3 + each) * outputs, tensor_core=False, streams=False)
-        for name, launch, moved, done, each in planned
-    ]
+    return [replace(case, tensor_core=False, streams=False) for case in cases]
 
 
 CASES: list[Callable[[torch.Tensor, Target], list[Case]]] = [

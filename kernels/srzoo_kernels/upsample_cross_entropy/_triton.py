@@ -1,8 +1,9 @@
-"""The loss and its gradient in two kernels, which both interpolate the logits again rather than store them.
+"""The loss and its gradient, which both interpolate the logits again rather than store them.
 
-The first keeps the running softmax denominator of a tile of output pixels in registers, and writes its logarithm (one
-plane, whatever the classes) and two sums a tile. In the second a source pixel of a class sums over the output pixels
-it contributed to: no atomics, so the same input gives the same bits.
+The first kernel keeps the running softmax denominator of a tile of output pixels in registers, and writes its logarithm
+(one plane, whatever the classes) and two sums a tile. In the second a cell, the outputs between four source pixels,
+sums what it gives to each of them; the third adds up a source pixel's four cells. No atomics: the same input gives the
+same bits.
 """
 
 import math
@@ -17,13 +18,14 @@ from ..upsample_argmax._triton import WARPS, geometry, interpolate_tile, plan_ti
 from .labels import IGNORED, class_ids, hard_pixels
 
 GRADIENT_COLUMNS = 32
-GRADIENT_WARPS = 1  # so that a thread owns one source column, and a pixel's weights serve every class of its block
+GRADIENT_WARPS = 1  # so that a thread owns one column of cells, and a pixel's weights serve every class of its block
+SUM_PIXELS = 512
 _WEIGHTS_COST = 6  # what those weights take, in classes
 
 
 def classes_per_block(classes: int) -> int:
-    """Classes of a program of the gradient kernel: more share a pixel's weights, fewer pad the last block less."""
-    return min((16, 8, 4), key=lambda block: triton.cdiv(classes, block) * (block + _WEIGHTS_COST))
+    """Classes of a program over cells: more share a pixel's weights, fewer pad the last block less; 16 would spill."""
+    return min((8, 4), key=lambda block: triton.cdiv(classes, block) * (block + _WEIGHTS_COST))
 
 
 @triton.jit
@@ -79,27 +81,22 @@ def _loss_kernel(
 
 
 @triton.jit
-def _first_output(source_pixel, outputs_per_pixel, ALIGN_CORNERS: tl.constexpr):
-    """No output before this one has a share in ``source_pixel``. A hundredth of a pixel covers the rounding."""
-    bound = (source_pixel - 0.5) * outputs_per_pixel - 0.5
+def _outputs_of_cell(cell, outputs_per_pixel, source, size, ALIGN_CORNERS: tl.constexpr):
+    """First output, and the one after the last, that may lie between this source pixel and the next."""
+    start = (cell + 0.5) * outputs_per_pixel - 0.5
     if ALIGN_CORNERS:
-        bound = (source_pixel - 1.0) * outputs_per_pixel
-    # Those before the first source pixel's centre are all its own.
-    return tl.where(source_pixel == 0, 0, tl.maximum(tl.floor(bound - 0.01).to(tl.int32), 0))
+        start = cell * outputs_per_pixel
+    # A hundredth of an output covers the rounding. What lies beyond the outermost centres belongs to them.
+    first = tl.where(cell == 0, 0, tl.ceil(start - 0.01).to(tl.int32))
+    end = tl.ceil(start + outputs_per_pixel + 0.01).to(tl.int32)
+    return first, tl.where(cell >= source - 1, size, tl.minimum(end, size))
 
 
 @triton.jit
-def _share(low, high, towards_high, source_pixel):
-    """Of outputs that lie between ``low`` and ``high``, the share that is ``source_pixel``'s."""
-    return tl.where(low == source_pixel, 1.0 - towards_high, 0.0) + tl.where(high == source_pixel, towards_high, 0.0)
-
-
-@triton.jit
-def _gradient_kernel(
-    logits, labels, weight, log_totals, totals, gradient,
+def _cell_gradient_kernel(
+    logits, labels, weight, log_totals, totals, corners,
     scale_y: tl.float64, scale_x: tl.float64, outputs_y: tl.float32, outputs_x: tl.float32, smoothing: tl.float64,
-    classes, h, w, height, width, window_y, window_x,
-    stride_n, stride_k, stride_h, stride_w, grad_stride_n, grad_stride_k, grad_stride_h, grad_stride_w,
+    classes, h, w, height, width, stride_n, stride_k, stride_h, stride_w,
     ALIGN_CORNERS: tl.constexpr, CLASSES: tl.constexpr, COLUMNS: tl.constexpr, DTYPE: tl.constexpr,
 ):  # fmt: skip
     tiles = tl.cdiv(w, COLUMNS)
@@ -107,57 +104,88 @@ def _gradient_kernel(
     j = (tl.program_id(0) % tiles) * COLUMNS + tl.arange(0, COLUMNS)
     k = tl.program_id(1) * CLASSES + tl.arange(0, CLASSES)
     image = tl.program_id(2).to(tl.int64)
-    column = tl.minimum(j, w - 1) * stride_w
-    before, after = tl.maximum(tl.minimum(j, w) - 1, 0) * stride_w, tl.minimum(j + 1, w - 1) * stride_w
     plane = logits + image * stride_n + tl.minimum(k, classes - 1).to(tl.int64)[:, None] * stride_k
+    upper, lower = plane + i * stride_h, plane + tl.minimum(i + 1, h - 1) * stride_h
+    left, right = tl.minimum(j, w - 1) * stride_w, tl.minimum(j + 1, w - 1) * stride_w
+    upper_left, upper_right = tl.load(upper + left[None, :]).to(DTYPE), tl.load(upper + right[None, :]).to(DTYPE)
+    lower_left, lower_right = tl.load(lower + left[None, :]).to(DTYPE), tl.load(lower + right[None, :]).to(DTYPE)
     class_weight = tl.load(weight + k, k < classes, 0.0).to(DTYPE)
     smooth = tl.full((), smoothing, DTYPE)
-    weights, divisor = tl.load(totals), tl.load(totals + 1)
+    weights = tl.load(totals)
 
-    first_y = _first_output(i, outputs_y, ALIGN_CORNERS)
-    first_x = _first_output(j, outputs_x, ALIGN_CORNERS)
-    result = tl.zeros((CLASSES, COLUMNS), DTYPE)
-    for down_by in range(tl.minimum(window_y, height - first_y)):
+    first_y, end_y = _outputs_of_cell(i, outputs_y, h, height, ALIGN_CORNERS)
+    first_x, end_x = _outputs_of_cell(j, outputs_x, w, width, ALIGN_CORNERS)
+    end_x = tl.where(j < w, end_x, first_x)
+    most = tl.max(end_x - first_x)
+    # What this cell's outputs give to its four corners.
+    to_upper_left = tl.zeros((CLASSES, COLUMNS), DTYPE)
+    to_upper_right = tl.zeros((CLASSES, COLUMNS), DTYPE)
+    to_lower_left = tl.zeros((CLASSES, COLUMNS), DTYPE)
+    to_lower_right = tl.zeros((CLASSES, COLUMNS), DTYPE)
+    for down_by in range(end_y - first_y):
         y = first_y + down_by
-        low_y, high_y, down = source_position(y, scale_y, h, ALIGN_CORNERS, DTYPE)
-        share_y = _share(low_y, high_y, down, i)
-        upper, lower = plane + low_y * stride_h, plane + high_y * stride_h
-        # The columns j - 1, j and j + 1 of this line of outputs; all it needs lies between them.
-        one = tl.load(upper + before[None, :]).to(DTYPE)
-        one += down * (tl.load(lower + before[None, :]).to(DTYPE) - one)
-        two = tl.load(upper + column[None, :]).to(DTYPE)
-        two += down * (tl.load(lower + column[None, :]).to(DTYPE) - two)
-        three = tl.load(upper + after[None, :]).to(DTYPE)
-        three += down * (tl.load(lower + after[None, :]).to(DTYPE) - three)
+        low_y, _below, down = source_position(y, scale_y, h, ALIGN_CORNERS, DTYPE)
+        down = tl.where(i == h - 1, 0.0, down).to(DTYPE)  # there the lower corners are the upper ones
+        start = upper_left + down * (lower_left - upper_left)
+        stop = upper_right + down * (lower_right - upper_right)
+        to_left = tl.zeros((CLASSES, COLUMNS), DTYPE)
+        to_right = tl.zeros((CLASSES, COLUMNS), DTYPE)
         line = (image * height + y) * width
-        for across_by in range(window_x):
+        for across_by in range(most):
             x = first_x + across_by
-            low_x, high_x, across = source_position(x, scale_x, w, ALIGN_CORNERS, DTYPE)
-            inside = (x < width) & (j < w)
+            low_x, _beside, across = source_position(x, scale_x, w, ALIGN_CORNERS, DTYPE)
+            across = tl.where(j == w - 1, 0.0, across).to(DTYPE)
+            inside = (x < end_x) & (low_x == j) & (low_y == i)
             ids = tl.load(labels + line + x, inside, -1).to(tl.int32)
             log_total = tl.load(log_totals + line + x, inside, float("inf"))
             true = (1.0 - smooth) * tl.load(weight + ids, ids >= 0, 0.0).to(DTYPE)
             every = tl.where(ids >= 0, smooth / classes, 0.0)
-            from_left = (low_x < j)[None, :]
-            start, stop = tl.where(from_left, one, two), tl.where(from_left, two, three)
             value = start + across[None, :] * (stop - start)
             slope = tl.exp(value - log_total[None, :]) * (true + every * weights)[None, :]
             slope -= tl.where(ids[None, :] == k[:, None], true[None, :], 0.0)
             slope -= every[None, :] * class_weight[:, None]
-            share = tl.where(inside, share_y * _share(low_x, high_x, across, j), 0.0)
-            result += tl.where(share[None, :] > 0, share[None, :] * slope, 0.0)
+            slope = tl.where(inside[None, :], slope, 0.0)
+            to_right += across[None, :] * slope
+            to_left += (1.0 - across)[None, :] * slope
+        to_upper_left += (1.0 - down) * to_left
+        to_upper_right += (1.0 - down) * to_right
+        to_lower_left += down * to_left
+        to_lower_right += down * to_right
 
-    result = tl.where(divisor > 0, result, 0.0) / tl.where(divisor > 0, divisor, 1.0)
-    out = gradient + image * grad_stride_n + k.to(tl.int64)[:, None] * grad_stride_k + i * grad_stride_h
-    tl.store(out + j[None, :] * grad_stride_w, result, (k < classes)[:, None] & (j < w)[None, :])
+    inside = (k < classes)[:, None] & (j < w)[None, :]
+    out = corners + ((image * classes + k.to(tl.int64)[:, None]) * h + i) * w + j[None, :]
+    size = tl.num_programs(2).to(tl.int64) * classes * h * w
+    tl.store(out, to_upper_left, inside)
+    tl.store(out + size, to_upper_right, inside)
+    tl.store(out + 2 * size, to_lower_left, inside)
+    tl.store(out + 3 * size, to_lower_right, inside)
 
 
-def _outputs_per_pixel(size: int, source: int, align_corners: bool) -> tuple[float, int]:
-    """Output pixels per source pixel, and the most of them that share one source pixel."""
-    each = size / source
-    if align_corners:
-        each = (size - 1) / (source - 1) if source > 1 and size > 1 else 1.0
-    return each, size if source == 1 else min(size, math.ceil(2 * each) + 3)
+@triton.jit
+def _corner_sum_kernel(
+    corners, totals, gradient, classes, h, w, grad_stride_n, grad_stride_k, grad_stride_h, grad_stride_w,
+    PIXELS: tl.constexpr,
+):  # fmt: skip
+    k, image = tl.program_id(1), tl.program_id(2).to(tl.int64)
+    index = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
+    i, j = index // w, index % w
+    inside = index < h * w
+    here = corners + (image * classes + k) * h * w + index
+    size = tl.num_programs(2).to(tl.int64) * classes * h * w
+    value = tl.load(here, inside, 0.0)
+    value += tl.load(here + size - 1, inside & (j > 0), 0.0)
+    value += tl.load(here + 2 * size - w, inside & (i > 0), 0.0)
+    value += tl.load(here + 3 * size - w - 1, inside & (i > 0) & (j > 0), 0.0)
+    divisor = tl.load(totals + 1)
+    value = tl.where(divisor > 0, value, 0.0) / tl.where(divisor > 0, divisor, 1.0)
+    out = gradient + image * grad_stride_n + k.to(tl.int64) * grad_stride_k + i * grad_stride_h + j * grad_stride_w
+    tl.store(out, value, inside)
+
+
+def _outputs_per_pixel(size: int, source: int, align_corners: bool) -> float:
+    if not align_corners:
+        return size / source
+    return (size - 1) / (source - 1) if source > 1 and size > 1 else 1.0
 
 
 def plan_losses(
@@ -183,38 +211,37 @@ def plan_gradient(
     divisor: torch.Tensor,
     smoothing: float,
     align_corners: bool,
-) -> tuple[Launch, torch.Tensor]:
-    """The launch that fills the gradient of ``logits``, given the plane of `plan_losses` and the sum of weights."""
+) -> tuple[list[Launch], torch.Tensor]:
+    """The launches that fill the gradient of ``logits``, given the plane of `plan_losses` and the sum of weights."""
     n, k, h, w = logits.shape
+    height, width = ids.shape[1:]
+    corners = logits.new_empty((4, n, k, h, w), dtype=weight.dtype)
     gradient = torch.empty_like(logits, dtype=weight.dtype)
-    (each_y, window_y), (each_x, window_x) = (
-        _outputs_per_pixel(*sides, align_corners) for sides in zip(ids.shape[1:], (h, w), strict=True)
-    )
-    block = classes_per_block(k)
-    strides = zip(("grad_stride_n", "grad_stride_k", "grad_stride_h", "grad_stride_w"), gradient.stride(), strict=True)
+    totals = torch.stack([weight.sum(), divisor]).to(weight.dtype)
     arguments = {
         "logits": logits,
         "labels": ids,
         "weight": weight,
         "log_totals": log_totals,
-        "totals": torch.stack([weight.sum(), divisor]).to(weight.dtype),
-        "gradient": gradient,
-        "outputs_y": each_y,
-        "outputs_x": each_x,
+        "totals": totals,
+        "corners": corners,
+        "outputs_y": _outputs_per_pixel(height, h, align_corners),
+        "outputs_x": _outputs_per_pixel(width, w, align_corners),
         "smoothing": smoothing,
-        "window_y": window_y,
-        "window_x": window_x,
-        **geometry(logits, ids.shape[1:], align_corners),
-        **dict(strides),
+        **geometry(logits, (height, width), align_corners),
     }
     constants = {
         "ALIGN_CORNERS": align_corners,
-        "CLASSES": block,
+        "CLASSES": classes_per_block(k),
         "COLUMNS": GRADIENT_COLUMNS,
         "DTYPE": triton_dtype(weight.dtype),
     }
-    grid = h * triton.cdiv(w, GRADIENT_COLUMNS), triton.cdiv(k, block), n
-    return Launch(_gradient_kernel, grid, arguments, constants, GRADIENT_WARPS), gradient
+    grid = h * triton.cdiv(w, GRADIENT_COLUMNS), triton.cdiv(k, constants["CLASSES"]), n
+    cells = Launch(_cell_gradient_kernel, grid, arguments, constants, GRADIENT_WARPS)
+    strides = zip(("grad_stride_n", "grad_stride_k", "grad_stride_h", "grad_stride_w"), gradient.stride(), strict=True)
+    arguments = {"corners": corners, "totals": totals, "gradient": gradient, "classes": k, "h": h, "w": w}
+    grid = triton.cdiv(h * w, SUM_PIXELS), k, n
+    return [cells, Launch(_corner_sum_kernel, grid, arguments | dict(strides), {"PIXELS": SUM_PIXELS})], gradient
 
 
 def upsample_cross_entropy_triton(
@@ -243,6 +270,6 @@ def upsample_cross_entropy_triton(
     run([launch], logits)
     loss, divisor = sums.sum(0, dtype=torch.float64)
     if with_gradient:
-        launch, gradient = plan_gradient(logits, ids, weight, log_totals, divisor, label_smoothing, align_corners)
-        run([launch], logits)
+        launches, gradient = plan_gradient(logits, ids, weight, log_totals, divisor, label_smoothing, align_corners)
+        run(launches, logits)
     return torch.where(divisor > 0, loss / divisor, 0.0).to(dtype), gradient
