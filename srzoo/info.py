@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import resources
 
 from . import registry
 from .data.labels import LABEL_SETS
@@ -102,7 +103,7 @@ def model_info(name: str) -> ModelInfo:
         transform=registry.default_transform(architecture, dataset),
         weights=weights,
         licence=weights.licence if weights else licence_chain(architecture, dataset),
-        recipe=weights.recipe if weights else None,
+        recipe=name if (resources.files("srzoo.recipes") / f"{name}.yaml").is_file() else None,
     )
 
 

@@ -38,16 +38,21 @@ def overlay(
     return result
 
 
-def side_by_side(
+def comparison(
     image: Image.Image, target: np.ndarray, labels: np.ndarray, palette: tuple[tuple[int, int, int], ...]
 ) -> Image.Image:
-    """The RGB ``image``, its annotation and the prediction from left to right; ids beyond the palette are black.
+    """The RGB ``image`` above its annotation; beside them what is wrong, in the colours predicted, and the prediction.
 
     Args:
-        target, labels: ``(H, W)`` ids, of the image's size.
+        target, labels: ``(H, W)`` ids, of the image's size; ids of the target beyond the palette are black, and no
+            prediction is wrong there.
         palette: an RGB colour (0..255) per class.
     """
     table = np.zeros((max(256, len(palette) + 1), 3), dtype=np.uint8)
     table[: len(palette)] = palette
-    pictures = (np.asarray(image), *(table[np.minimum(ids, len(table) - 1)] for ids in (target, labels)))
-    return Image.fromarray(np.concatenate(pictures, axis=1))
+    annotation, prediction = (table[np.minimum(ids, len(table) - 1)] for ids in (target, labels))
+    dimmed = np.asarray(image.convert("L"))[..., None] // 2
+    is_wrong = (target != labels) & (target < len(palette))
+    wrong = np.where(is_wrong[..., None], prediction, dimmed)
+    left, right = (np.asarray(image), annotation), (wrong, prediction)
+    return Image.fromarray(np.concatenate([np.concatenate(column) for column in (left, right)], axis=1))

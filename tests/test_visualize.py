@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srzoo.visualize import label_image, overlay
+from srzoo.visualize import comparison, label_image, overlay
 
 PALETTE = ((255, 0, 0), (0, 0, 200))
 
@@ -35,3 +35,15 @@ def test_overlay_mixes_over_several_strips(alpha):
 def test_alpha_out_of_range():
     with pytest.raises(ValueError, match="between 0 and 1, got 2"):
         overlay(Image.new("RGB", (2, 2)), np.zeros((2, 2), np.uint8), PALETTE, 2)
+
+
+def test_a_comparison_shows_what_is_wrong_and_no_more():
+    """Of three pixels the first is right, the second wrong, the third not annotated."""
+    image = Image.new("RGB", (3, 1), (100, 100, 100))
+    picture = comparison(image, np.array([[0, 0, 255]], np.uint8), np.array([[0, 1, 1]], np.uint8), PALETTE)
+    seen = np.asarray(picture)
+    assert seen.shape == (2, 6, 3)
+    assert (seen[0, :3] == 100).all()
+    assert seen[1, :3].tolist() == [[255, 0, 0], [255, 0, 0], [0, 0, 0]]
+    assert seen[0, 3:].tolist() == [[50] * 3, [0, 0, 200], [50] * 3]
+    assert seen[1, 3:].tolist() == [[255, 0, 0], [0, 0, 200], [0, 0, 200]]

@@ -3,8 +3,14 @@
 With ``--pretrained`` only those whose weights ship.
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..info import ModelInfo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,12 +29,12 @@ def run(options: argparse.Namespace) -> int:
     for name in names:
         info = model_info(name)
         what = f"{len(info.classes)} classes" if info.classes else "any number of classes"
-        print(f"{name:{width}}  {what:21}  {headline(info.metrics)}".rstrip())
+        print(f"{name:{width}}  {what:21}  {headline(info)}")
     return 0
 
 
-def headline(receipt: dict | None) -> str:
-    """One figure with its split, of a receipt."""
-    if receipt is None:
-        return "no published weights"
-    return f"weights ship, {receipt['split']} mIoU {receipt['miou']:.1%} (single scale)"
+def headline(info: ModelInfo) -> str:
+    """What there is of a model: one figure with its split, or a recipe."""
+    if info.metrics:
+        return f"weights ship, {info.metrics['split']} mIoU {info.metrics['miou']:.1%} (single scale)"
+    return "no published weights, but a recipe" if info.recipe else "no published weights"

@@ -76,9 +76,14 @@ def run(options: argparse.Namespace) -> int:
     train_set, val_set = splits.values()
     print(f"{options.root}: {train_set.format}, {len(train_set)} images to train on, {len(val_set)} to evaluate")
     try:
+        from torch import cuda
+
+        from ..train.allocator import keep_freed_memory
         from ..train.loop import train
     except ModuleNotFoundError as error:
         raise ValueError(f"training needs the package {error.name!r}: pip install 'srzoo[train]'") from error
+    if not cuda.is_available():
+        keep_freed_memory()
     out = options.out or Path("runs") / Path(options.recipe or options.model).stem
     keep_recipe(recipe, out)
     backbone = {None: True, "none": False}.get(options.backbone, options.backbone)

@@ -70,7 +70,7 @@ def train(
     set_seed(recipe.seed)
     state = read_checkpoint(out, recipe)
     model = _create(recipe, train_set.labels, pretrained_backbone if state is None else False)
-    loss_of = _loss(recipe, train_set, model, accelerator.device)
+    loss_of = _loss(recipe, train_set, model, accelerator)
     set_seed(recipe.seed, device_specific=True)  # the same weights on every process, but not the same dropout
     trainer = _Trainer(recipe, model, loss_of, train_set, val_set, out, accelerator)
     if state is not None:
@@ -104,13 +104,16 @@ def _create(recipe: Recipe, labels: LabelSet | None, pretrained_backbone: bool |
     return model
 
 
-def _loss(recipe: Recipe, dataset: SegmentationData, model: torch.nn.Module, device: torch.device) -> SegmentationLoss:
+def _loss(
+    recipe: Recipe, dataset: SegmentationData, model: torch.nn.Module, accelerator: Accelerator
+) -> SegmentationLoss:
+    shares = accelerator.num_processes * recipe.accumulate  # each of which mines its own part of the batch
     return SegmentationLoss(
-        _class_weights(recipe, dataset, model.num_classes, device),
+        _class_weights(recipe, dataset, model.num_classes, accelerator.device),
         recipe.lovasz,
         recipe.dice,
         recipe.aux,
-        recipe.ohem,
+        recipe.ohem and (recipe.ohem[0], recipe.ohem[1] // shares),
         recipe.label_smoothing,
         model.config.align_corners,
     )

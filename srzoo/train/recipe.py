@@ -35,7 +35,8 @@ class Recipe:
         weight_decay: norms and biases are not decayed.
         warmup_epochs, power: linear warm-up, then poly.
         class_weights: weight the cross-entropies by the rarity of the classes; or by these numbers, one for each.
-        ohem: ``(threshold, min_kept)`` of the main cross-entropy, see `srzoo_kernels.upsample_cross_entropy`.
+        ohem: ``(threshold, min_kept)`` of the main cross-entropy, see `srzoo_kernels.upsample_cross_entropy`; the
+            pixels kept are counted over all images of a step.
         label_smoothing: of the cross-entropies.
         lovasz, dice, aux: weights of Lovasz-Softmax, of Dice and of the auxiliary cross-entropy.
         teacher, distill: a trained model to learn from too, by its name or its file, and the weight of that loss.
@@ -131,12 +132,22 @@ def list_recipes() -> list[str]:
 def load_recipe(source: str | Path, **overrides) -> Recipe:
     """Read a recipe by its name in the package, or by the path of a YAML file.
 
+    A file may name another recipe as its ``base``, and then holds what differs from it.
+
     Args:
         **overrides: keys to set differently.
 
     Raises:
         ValueError: neither exists, or a key is unknown or missing.
     """
+    try:
+        return Recipe(**_overridden(_read(source), overrides))
+    except TypeError as error:
+        raise ValueError(f"recipe {source}: {error}") from error
+
+
+def _read(source: str | Path) -> dict:
+    """The keys of a recipe and of the one it is based on."""
     path = Path(source)
     if not path.is_file():
         path = resources.files("srzoo.recipes") / f"{source}.yaml"
@@ -148,14 +159,12 @@ def load_recipe(source: str | Path, **overrides) -> Recipe:
         raise ValueError(f"{path} is not YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path} is not a recipe: it holds no keys")
+    base = values.pop("base", None)
     known = {field.name: field for field in dataclasses.fields(Recipe)}
     unknown = sorted(set(values) - set(known))
     if unknown:
-        raise ValueError(f"{path}: unknown key {unknown[0]!r}; a recipe has {', '.join(known)}")
-    try:
-        return Recipe(**_overridden(values, overrides))
-    except TypeError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: unknown key {unknown[0]!r}; a recipe has base, {', '.join(known)}")
+    return values if base is None else _overridden(_read(base), values)
 
 
 def default_recipe(model: str, images: int, **overrides) -> Recipe:

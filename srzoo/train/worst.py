@@ -9,7 +9,7 @@ from PIL import Image
 
 from ..config import ModelConfig
 from ..files import replacing
-from ..visualize import side_by_side
+from ..visualize import comparison
 from .distributed import gather
 from .evaluation import Prediction, Samples
 from .metrics import ConfusionMatrix
@@ -41,7 +41,7 @@ class WorstImages:
         self.found = sorted([*self.found, *more], key=lambda entry: entry[:2])[: self.count]
 
     def write(self, folder: Path, dataset: Samples, names: list[str], config: ModelConfig) -> list[Path]:
-        """Write ``<place>_miou<percent>_<name>.png``: image, annotation, prediction; returns the paths.
+        """Write ``<place>_miou<percent>_<name>.png`` as `comparison` draws it; returns the paths.
 
         Args:
             folder: exists.
@@ -53,7 +53,7 @@ class WorstImages:
         for place, (miou, index, labels) in enumerate(self.found, 1):
             paths.append(folder / f"{place:02d}_miou{100 * miou:04.1f}_{names[index]}.png")
             image, target = dataset[index]
-            picture = side_by_side(Image.fromarray(image), target, labels, config.palette)
+            picture = comparison(Image.fromarray(image), target, labels, config.palette)
             with replacing(paths[-1]) as temporary:
                 picture.save(temporary, "PNG")
         return paths

@@ -16,6 +16,13 @@ def test_list_pretrained_shows_the_figure(capsys):
     assert "val mIoU" in line
 
 
+def test_list_tells_where_there_is_a_recipe(capsys):
+    assert main(["list", "srnet_wrn38_[ac]*"]) == 0
+    said = {line.split()[0]: line.rpartition("  ")[2] for line in capsys.readouterr().out.splitlines()}
+    assert said["srnet_wrn38_cityscapes"] == "no published weights, but a recipe"
+    assert said["srnet_wrn38_ade20k"] == "no published weights"
+
+
 def test_list_without_a_match(capsys):
     assert main(["list", "nothing*"]) == 2
     assert "no model matches 'nothing*'" in capsys.readouterr().err
@@ -38,7 +45,9 @@ def test_info_of_a_published_model(capsys):
 
 def test_info_without_weights(capsys):
     assert main(["info", "srnet_r50_cityscapes"]) == 0
-    assert "none published" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "none published" in printed
+    assert "srzoo train --recipe srnet_r50_cityscapes" in printed
     assert main(["info", "srnet"]) == 0
 
 
@@ -78,4 +87,4 @@ def test_eval_without_the_split(split, part, small_camvid, capsys):
 
 def test_train_with_an_unknown_recipe(capsys):
     assert main(["train", "--recipe", "nope", "--data.root", "x"]) == 2
-    assert "no recipe 'nope': give a YAML file or one of srnet_lite0_camvid" in capsys.readouterr().err
+    assert "no recipe 'nope': give a YAML file or one of srnet_dfv2_camvid" in capsys.readouterr().err

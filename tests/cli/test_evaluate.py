@@ -38,8 +38,8 @@ def test_worst_images_are_drawn(small_camvid, tmp_path):
     miou, name = path.stem.removeprefix("01_miou").split("_")
     assert 50 < float(miou) < 100
     with Image.open(path) as picture, Image.open(small_camvid / "train" / f"{name}.png") as frame:
-        assert picture.size == (3 * 480, 360)
-        np.testing.assert_array_equal(np.asarray(picture)[:, :480], np.asarray(frame.convert("RGB")))
+        assert picture.size == (2 * 480, 2 * 360)
+        np.testing.assert_array_equal(np.asarray(picture)[:360, :480], np.asarray(frame.convert("RGB")))
 
 
 def test_export_writes_ids_that_score_as_measured(small_camvid, tmp_path):

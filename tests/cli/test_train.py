@@ -89,6 +89,25 @@ def test_what_cannot_work_ends_in_one_line_before_anything_is_written(root, tmp_
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
+def test_a_recipe_of_the_paper_takes_a_step(write_image, write_mask, tmp_path):
+    """SGD and OHEM over Cityscapes' layout, at a tiny size; the model is the recipe's with a smaller backbone."""
+    for split, city in (("train", "aachen"), ("val", "lindau")):
+        image, mask = (
+            tmp_path / folder / split / city / f"{city}_000000_000019_{kind}.png"
+            for folder, kind in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelIds"))
+        )
+        write_image(image, 34, 70)
+        write_mask(mask, range(34), 70)
+    tiny = "{backbone: test_resnet, channels: 32, multi_grid: null}"
+    command = ["train", "--recipe", "srnet_r50_cityscapes", "--data.root", str(tmp_path), "--backbone", "none"]
+    small = ["--steps", "1", "--crop", "65", "--batch_size", "1", "--short_side", "64", "--model_options", tiny]
+    assert main([*command, *small, "--workers", "0", "--out", str(tmp_path / "run")]) == 0
+    config = srzoo.load_model(tmp_path / "run" / "model.safetensors").config
+    assert config.classes[:2] == ("road", "sidewalk")
+    kept = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())
+    assert (kept["optimizer"], kept["ohem"], kept["crop"]) == ("sgd", [0.7, 800000], 65)
+
+
 def test_the_check_refuses_in_its_own_words(root, tmp_path, write_mask, capsys):
     for path in (root / "masks").iterdir():
         write_mask(path, [0, 255], width=53)

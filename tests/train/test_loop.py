@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 
 import srzoo
 from srzoo.data.formats import open_dataset
+from srzoo.train import loop
 from srzoo.train import run as run_module
 from srzoo.train.loop import train
 from srzoo.train.recipe import Recipe
@@ -257,6 +259,14 @@ def test_a_batch_in_parts_has_the_loss_of_the_whole(small_camvid, tmp_path):
         run(small_camvid, out, recipe)
         losses.append(float(next(csv.DictReader((out / "log.csv").open()))["loss"]))
     assert losses[1] == pytest.approx(losses[0], rel=0.15)
+
+
+def test_hard_pixels_are_counted_over_the_whole_step(small_camvid):
+    """Two processes that take their images in two parts each keep a quarter at least."""
+    model = srzoo.create_model("srnet", **RECIPE.model_options)
+    recipe = dataclasses.replace(RECIPE, ohem=(0.7, 100), accumulate=2)
+    processes = SimpleNamespace(num_processes=2, device=torch.device("cpu"))
+    assert loop._loss(recipe, open_dataset(small_camvid, "train"), model, processes).ohem == (0.7, 25)
 
 
 def test_half_precision_needs_a_gpu(small_camvid, tmp_path):

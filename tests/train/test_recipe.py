@@ -1,18 +1,61 @@
+from importlib import resources
+
 import pytest
 
+from srzoo.published import PUBLISHED
 from srzoo.registry import names
 from srzoo.train.recipe import Recipe, list_recipes, load_recipe
 
 
 @pytest.mark.parametrize("name", list_recipes())
-def test_recipes_in_the_package_name_a_model(name):
-    assert load_recipe(name).model in names()
+def test_recipes_in_the_package(name):
+    """They are named for the model they train, and say so where nobody here has trained it."""
+    recipe = load_recipe(name)
+    assert recipe.model in names()
+    assert name in (recipe.model, f"{recipe.model}_final")
+    text = (resources.files("srzoo.recipes") / f"{name}.yaml").read_text()
+    of_the_paper = recipe.optimizer == "sgd"
+    assert text.startswith("# Not yet run by us.") == of_the_paper
+    assert not (of_the_paper and recipe.model in PUBLISHED)
+
+
+@pytest.mark.parametrize(
+    ("name", "length", "crop", "batch_size"),
+    [
+        ("srnet_r101_cityscapes", (None, 60000), 769, 8),
+        ("srnet_wrn38_cityscapes_final", (None, 120000), 832, 8),
+        ("srnet_dfv2_cityscapes", (None, 50000), 1024, 16),
+        ("srnet_r101_ade20k", (120, None), 512, 16),
+        ("srnet_r101_pascal_context", (100, None), 480, 16),
+        ("srnet_r101_camvid", (100, None), 640, 16),
+    ],
+)
+def test_the_paper_s_protocols(name, length, crop, batch_size):
+    recipe = load_recipe(name)
+    assert (recipe.epochs, recipe.steps) == length
+    assert (recipe.crop, recipe.batch_size) == (crop, batch_size)
+    assert (recipe.optimizer, recipe.momentum, recipe.lr, recipe.weight_decay) == ("sgd", 0.9, 1e-2, 5e-4)
+    assert (recipe.class_weights, recipe.lovasz, recipe.ema_decay, recipe.aux) == (False, 0, 0, 0.4)
+    assert (recipe.ohem is not None) == (length[1] in (60000, 120000))
+
+
+def test_a_recipe_based_on_another_holds_what_differs(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("base: srnet_lite0_camvid\nsteps: 10\nmodel_options: {num_classes: 3}\n")
+    mine_too = tmp_path / "mine_too.yaml"
+    mine_too.write_text(f"base: {mine}\nlr: 1e-4\n")
+    wanted = load_recipe("srnet_lite0_camvid", steps=10, model_options={"num_classes": 3}, lr=1e-4)
+    assert load_recipe(mine_too) == wanted
+    assert wanted.epochs is None
+    mine.write_text("base: nope\n")
+    with pytest.raises(ValueError, match="no recipe 'nope'"):
+        load_recipe(mine_too)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("model: x\nepoch: 3", r"unknown key 'epoch'; a recipe has model, batch_size"),
+        ("model: x\nepoch: 3", r"unknown key 'epoch'; a recipe has base, model, batch_size"),
         ("model: x", "missing"),
         ("model: x\nepochs: 0\nbatch_size: 1\ncrop: 8\nscale: [1, 2]\nlr: 0.1", "epochs must be at least 1, got 0"),
         ("model: x\nepochs: 1\nbatch_size: 1\ncrop: 8\nscale: [2, 1]\nlr: 0.1", r"0 < low <= high, got \(2.0, 1.0\)"),
@@ -34,7 +77,7 @@ def test_errors_name_the_key(text, message, tmp_path):
 
 
 def test_unknown_recipe_lists_the_known():
-    with pytest.raises(ValueError, match="no recipe 'nope': give a YAML file or one of srnet_lite0_camvid"):
+    with pytest.raises(ValueError, match="no recipe 'nope': give a YAML file or one of srnet_dfv2_camvid"):
         load_recipe("nope")
 
 

@@ -1,0 +1,24 @@
+import sys
+
+import pytest
+
+_FAULTS = """
+import resource, torch
+from srzoo.train.allocator import keep_freed_memory
+print(keep_freed_memory())
+torch.ones(1 << 25)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+torch.ones(1 << 24)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's")
+def test_freed_memory_serves_the_next_request(run_python):
+    """64 MiB are 16,384 pages, which the kernel need not bring again; unless the user chose how it should be."""
+    for env, done in (({}, "True"), ({"MALLOC_ARENA_MAX": "2"}, "False")):
+        result = run_python("-c", _FAULTS, env=env)
+        assert result.returncode == 0, result.stderr
+        answer, faults = result.stdout.split()
+        assert answer == done
+        assert (int(faults) < 1000) == (done == "True")
