@@ -6,14 +6,12 @@ One row per kernel, architecture, dtype, memory format and shape. The times are 
 and the vendors' rates (``kernels/srzoo_kernels/ahead_of_time/roofline.py``); nothing here was measured on a GPU.
 """
 
-import csv
 import sys
-from pathlib import Path
 
 import torch
+from paired import RESULTS, ROOT, write_csv
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "kernels"))
+sys.path.insert(0, str(ROOT / "kernels"))
 
 from srzoo_kernels.ahead_of_time._triton import compile_launch
 from srzoo_kernels.ahead_of_time.cases import Case, all_cases
@@ -75,16 +73,7 @@ def rows():
 
 
 def main() -> None:
-    path = HERE / "results" / "aot.csv"
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = None
-        for each in rows():
-            writer = writer or csv.DictWriter(file, each.keys(), lineterminator="\n")
-            if file.tell() == 0:
-                writer.writeheader()
-            writer.writerow(each)
-    print(f"wrote {path.relative_to(HERE.parent)}")
+    write_csv(list(rows()), RESULTS / "aot.csv")
 
 
 if __name__ == "__main__":
