@@ -85,10 +85,14 @@ class SegmentationNet(nn.Module):
 
         Not padded: the logits have to cover the image and nothing else, for those who resize them themselves.
         """
-        height, width = (side + -side % self.size_divisor for side in x.shape[-2:])
+        height, width = (-(-side // self.size_divisor) * self.size_divisor for side in x.shape[-2:])
         if self.training and x.shape[0] == 1 and max(height, width) < 2 * self.output_stride:
             width = 2 * self.output_stride  # else one value per channel, of which there is no variance
-        return x if (height, width) == tuple(x.shape[-2:]) else self._resize(x, (height, width))
+        # In a compiled graph the comparison would hold its answer fast, for sizes that have another.
+        may_compare = self.size_divisor == 1 or not torch.compiler.is_compiling()
+        if may_compare and (height, width) == tuple(x.shape[-2:]):
+            return x
+        return self._resize(x, (height, width))
 
     def _resize(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         return F.interpolate(x, size=size, mode="bilinear", align_corners=self.align_corners)

@@ -11,7 +11,7 @@ MODULES = [name for name in CONTEXT_MODULES if name != "none"]
 FORMS = [(n, form) for n in MODULES for form in ("forward", "forward_direct") if hasattr(CONTEXT_MODULES[n], form)]
 IDENTITY_AT_FIRST = ["sr", "nl", "a2", "cgnl", "rcca", "da"]
 CHANNELS = 64
-OPTIONS = {"sr_released": {"nodes": 8}}  # 32 nodes would be of one channel each, of which batch 1 has no variance
+OPTIONS = {"sr_released": {"nodes": 8}}  # 32 would be of one channel each, of which a norm at batch 2 makes -1 and 1
 
 every_module = pytest.mark.parametrize("name", MODULES)
 
