@@ -7,10 +7,10 @@ A case is one input (``512`` is 512x512, ``2048`` is 1024x2048) and batch, a pre
 taken in turn in one process, so that all see the same machine; the rows of a case replace earlier ones in
 ``bench/results/models.csv``, and ``--plot`` draws ``models.png`` from that file. Random weights, 19 classes, evaluation
 mode, channels_last for all; everybody's output is logits at the input's size. bfloat16 is autocast. ``fused`` is
-`srzoo.fuse`, for ours; the others have no such step and stand there as they are. ``srnet resnet50`` is SRNet on the plain
-ResNet-50 that the others have; ``srnet_r50`` is the paper's, with a deep stem. Peak memory is that of a second call, in
-each model's own process, above the model and its input. Times are medians; ratios are medians of each round's own ratio to the first
-SRNet of the same tier.
+`srzoo.fuse`, for ours; the others have no such step and stand there as they are. ``srnet resnet50`` is SRNet on the
+plain ResNet-50 that the others have; ``srnet_r50`` is the paper's, with a deep stem. Peak memory is that of a second
+call, in each model's own process, above the model and its input. Times are medians; ratios are medians of each round's
+own ratio to the first SRNet of the same tier.
 """
 
 from __future__ import annotations

@@ -25,6 +25,9 @@ class SegmentationNet(nn.Module):
         size_divisor: enlarge the input to a multiple of this, for backbones that need it.
 
     Attributes:
+        size_divisor: what sides are enlarged to multiples of: the output stride or more, as else the maps within the
+            network are shifted against each other, which thin classes do not forgive. With ``align_corners`` other
+            sides line up, those of a multiple and one: there it is as given.
         output_stride: of the map that the head works on.
         logits_stride: of the logits before they are resized.
 
@@ -37,8 +40,9 @@ class SegmentationNet(nn.Module):
         if num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {num_classes}")
         self.backbone, self.num_classes = backbone, num_classes
-        self.align_corners, self.size_divisor = align_corners, size_divisor
         self.output_stride = backbone.strides[-1]
+        self.align_corners = align_corners
+        self.size_divisor = size_divisor if align_corners else max(size_divisor, self.output_stride)
 
     @property
     def logits_stride(self) -> int:
@@ -81,7 +85,7 @@ class SegmentationNet(nn.Module):
         return self.head.reduce(feature) if hasattr(self.head, "reduce") else feature
 
     def _fit(self, x: torch.Tensor) -> torch.Tensor:
-        """Enlarge where the backbone, or BatchNorm in training, could not take the image as it is.
+        """Enlarge to what the maps fit into, and to what BatchNorm in training can take.
 
         Not padded: the logits have to cover the image and nothing else, for those who resize them themselves.
         """
