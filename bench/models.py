@@ -147,27 +147,41 @@ def measure(case: str, names: list[str], repeats: int, threads: int) -> list[dic
 
 
 def plot() -> None:
-    """Latency and peak memory of each model at batch 1, eager float32: one row of panels a size."""
+    """Latency and peak memory of each model at batch 1, eager float32: a row of panels, with its own scale, a tier."""
     import matplotlib.pyplot as plt
 
     rows = read_csv(CSV)
-    cases = [c for c in ("512x1-float32-eager", "2048x1-float32-eager") if any(r["case"] == c for r in rows)]
+    panels = {}
+    for case in ("512x1-float32-eager", "2048x1-float32-eager"):
+        for tier in TIERS:
+            found = [row for row in rows if (row["case"], row["tier"]) == (case, tier)]
+            if found:
+                panels[case, tier] = sorted(found, key=lambda row: MODELS.index(row["model"]), reverse=True)
     columns = {"milliseconds": "ms an image", "peak_mib": "peak MiB above model and input"}
-    figure, axes = plt.subplots(len(cases), 2, figsize=(12, 4.6 * len(cases)), squeeze=False)
-    for line, case in zip(axes, cases, strict=True):
-        found = {row["model"]: row for row in rows if row["case"] == case}
-        names = [name for name in MODELS if name in found][::-1]
-        colours = ["tab:orange" if name.startswith("srnet") else "tab:blue" for name in names]
+    heights = [len(found) + 1.5 for found in panels.values()]  # in bars, the title included
+    figure, axes = plt.subplots(
+        len(panels), 2, figsize=(12, 0.32 * sum(heights)), height_ratios=heights, squeeze=False, layout="constrained"
+    )
+    for line, ((case, tier), found) in zip(axes, panels.items(), strict=True):
         for axis, (column, title) in zip(line, columns.items(), strict=True):
-            values = [float(found[name][column]) for name in names]
-            bars = axis.barh(names, values, color=colours)
-            axis.bar_label(bars, [f"{value:,.0f}" for value in values], padding=3, fontsize=8)
-            axis.set_xlim(0, 1.15 * max(values))
-            axis.spines[["top", "right"]].set_visible(False)
-            axis.set_title(f"{'x'.join(map(str, SIZES[case.split('x')[0]]))}, batch 1, float32: {title}", fontsize=10)
+            _bars(axis, found, column)
+            axis.set_title(f"{'x'.join(map(str, SIZES[case.split('x')[0]]))}, {tier}: {title}", fontsize=10)
         line[1].set_yticklabels([])
-    figure.tight_layout()
+    first = rows[0]
+    figure.suptitle(
+        f"Batch 1, float32, eager, {first['device']}, {first['threads']} threads, torch {first['torch']}; SRNet in "
+        "orange",
+        fontsize=11,
+    )
     figure.savefig(PLOT, dpi=130)
+
+
+def _bars(axis, rows: list[dict[str, str]], column: str) -> None:
+    names, values = [row["model"] for row in rows], [float(row[column]) for row in rows]
+    bars = axis.barh(names, values, color=["tab:orange" if name.startswith("srnet") else "tab:blue" for name in names])
+    axis.bar_label(bars, [f"{value:,.0f}" for value in values], padding=3, fontsize=8)
+    axis.set_xlim(0, 1.15 * max(values))
+    axis.spines[["top", "right"]].set_visible(False)
 
 
 def main() -> None:
