@@ -1,5 +1,7 @@
 """What every family of segmentation models does around its own parts."""
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -25,24 +27,26 @@ class SegmentationNet(nn.Module):
         size_divisor: enlarge the input to a multiple of this, for backbones that need it.
 
     Attributes:
-        size_divisor: what sides are enlarged to multiples of: the output stride or more, as else the maps within the
+        size_divisor: what sides are enlarged to multiples of: of the output stride too, as else the maps within the
             network are shifted against each other, which thin classes do not forgive. With ``align_corners`` other
             sides line up, those of a multiple and one: there it is as given.
         output_stride: of the map that the head works on.
         logits_stride: of the logits before they are resized.
 
     Raises:
-        ValueError: ``num_classes`` is below 1.
+        ValueError: ``num_classes`` or ``size_divisor`` is below 1.
     """
 
     def __init__(self, backbone: FeatureBackbone, num_classes: int, align_corners: bool = False, size_divisor: int = 1):
         super().__init__()
         if num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        if size_divisor < 1:
+            raise ValueError(f"size_divisor must be at least 1, got {size_divisor}")
         self.backbone, self.num_classes = backbone, num_classes
         self.output_stride = backbone.strides[-1]
         self.align_corners = align_corners
-        self.size_divisor = size_divisor if align_corners else max(size_divisor, self.output_stride)
+        self.size_divisor = size_divisor if align_corners else math.lcm(size_divisor, self.output_stride)
 
     @property
     def logits_stride(self) -> int:
