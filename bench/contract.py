@@ -40,6 +40,15 @@ _RESNET = {"output_stride": 8, "channels": (8, 16, 32, 64), "stem_width": 8}
 NARROW = {
     "r50": {"channels": 32, "backbone_options": {**_RESNET, "layers": (1, 1, 1, 3)}},
     "r101": {"channels": 32, "backbone_options": {**_RESNET, "layers": (1, 1, 2, 3)}},
+    "wrn38": {
+        "channels": 32,
+        "backbone_options": {
+            "output_stride": 8,
+            "depths": (1, 1, 2, 2, 1, 1),
+            "widths": ((8, 8), (8, 8), (16, 16), (16, 24), (16, 24, 32), (24, 32, 64)),
+            "stage_dropout": (0.0,) * 6,  # else compiled and eager would drop different channels
+        },
+    },
 }
 
 

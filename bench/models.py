@@ -7,9 +7,10 @@ A case is one input (``512`` is 512x512, ``2048`` is 1024x2048) and batch, a pre
 taken in turn in one process, so that all see the same machine; the rows of a case replace earlier ones in
 ``bench/results/models.csv``, and ``--plot`` draws ``models.png`` from that file. Random weights, 19 classes, evaluation
 mode, channels_last for all; everybody's output is logits at the input's size. bfloat16 is autocast. ``fused`` is
-`srzoo.fuse`, for ours; the others have no such step and stand there as they are. Peak memory is each model's own
-process, above the model and its input. Times are medians; ratios are medians of each round's own ratio to the first
-SRNet of the same tier.
+`srzoo.fuse`, for ours; the others have no such step and stand there as they are. ``srnet resnet50`` is SRNet on the
+plain ResNet-50 that the others have; ``srnet_r50`` is the paper's, with a deep stem. Peak memory is that of a second
+call, in each model's own process, above the model and its input. Times are medians; ratios are medians of each round's
+own ratio to the first SRNet of the same tier.
 """
 
 from __future__ import annotations
@@ -32,7 +33,13 @@ CLASSES = 19
 SIZES = {"512": (512, 512), "2048": (1024, 2048)}
 # By tier: a ResNet-50 each; those made for real time or for a phone.
 TIERS = {
-    "ResNet-50, stride 8": ["srnet_r50", "smp DeepLabV3", "torchvision deeplabv3_resnet50", "torchvision fcn_resnet50"],
+    "ResNet-50, stride 8": [
+        "srnet_r50",
+        "srnet resnet50",
+        "smp DeepLabV3",
+        "torchvision deeplabv3_resnet50",
+        "torchvision fcn_resnet50",
+    ],
     "ResNet-50, coarser": ["smp DeepLabV3Plus", "smp PSPNet", "smp FPN", "smp Segformer"],
     "light": [
         "srnet_lite0",
@@ -65,6 +72,9 @@ def build(name: str) -> torch.nn.Module:
 
         builder = getattr(segmentation, rest)
         return _Logits(builder(weights=None, weights_backbone=None, num_classes=CLASSES)).eval()
+    if name == "srnet resnet50":
+        options = {"backbone": "resnet50", "output_stride": 8, "multi_grid": (1, 2, 4), "channels": 512}
+        return srzoo.create_model("srnet", num_classes=CLASSES, **options).eval()
     return srzoo.create_model(name, num_classes=CLASSES).eval()
 
 
@@ -137,27 +147,41 @@ def measure(case: str, names: list[str], repeats: int, threads: int) -> list[dic
 
 
 def plot() -> None:
-    """Latency and peak memory of each model at batch 1, eager float32: one row of panels a size."""
+    """Latency and peak memory of each model at batch 1, eager float32: a row of panels, with its own scale, a tier."""
     import matplotlib.pyplot as plt
 
     rows = read_csv(CSV)
-    cases = [c for c in ("512x1-float32-eager", "2048x1-float32-eager") if any(r["case"] == c for r in rows)]
+    panels = {}
+    for case in ("512x1-float32-eager", "2048x1-float32-eager"):
+        for tier in TIERS:
+            found = [row for row in rows if (row["case"], row["tier"]) == (case, tier)]
+            if found:
+                panels[case, tier] = sorted(found, key=lambda row: MODELS.index(row["model"]), reverse=True)
     columns = {"milliseconds": "ms an image", "peak_mib": "peak MiB above model and input"}
-    figure, axes = plt.subplots(len(cases), 2, figsize=(12, 4.6 * len(cases)), squeeze=False)
-    for line, case in zip(axes, cases, strict=True):
-        found = {row["model"]: row for row in rows if row["case"] == case}
-        names = [name for name in MODELS if name in found][::-1]
-        colours = ["tab:orange" if name.startswith("srnet") else "tab:blue" for name in names]
+    heights = [len(found) + 1.5 for found in panels.values()]  # in bars, the title included
+    figure, axes = plt.subplots(
+        len(panels), 2, figsize=(12, 0.32 * sum(heights)), height_ratios=heights, squeeze=False, layout="constrained"
+    )
+    for line, ((case, tier), found) in zip(axes, panels.items(), strict=True):
         for axis, (column, title) in zip(line, columns.items(), strict=True):
-            values = [float(found[name][column]) for name in names]
-            bars = axis.barh(names, values, color=colours)
-            axis.bar_label(bars, [f"{value:,.0f}" for value in values], padding=3, fontsize=8)
-            axis.set_xlim(0, 1.15 * max(values))
-            axis.spines[["top", "right"]].set_visible(False)
-            axis.set_title(f"{'x'.join(map(str, SIZES[case.split('x')[0]]))}, batch 1, float32: {title}", fontsize=10)
+            _bars(axis, found, column)
+            axis.set_title(f"{'x'.join(map(str, SIZES[case.split('x')[0]]))}, {tier}: {title}", fontsize=10)
         line[1].set_yticklabels([])
-    figure.tight_layout()
+    first = rows[0]
+    figure.suptitle(
+        f"Batch 1, float32, eager, {first['device']}, {first['threads']} threads, torch {first['torch']}; SRNet in "
+        "orange",
+        fontsize=11,
+    )
     figure.savefig(PLOT, dpi=130)
+
+
+def _bars(axis, rows: list[dict[str, str]], column: str) -> None:
+    names, values = [row["model"] for row in rows], [float(row[column]) for row in rows]
+    bars = axis.barh(names, values, color=["tab:orange" if name.startswith("srnet") else "tab:blue" for name in names])
+    axis.bar_label(bars, [f"{value:,.0f}" for value in values], padding=3, fontsize=8)
+    axis.set_xlim(0, 1.15 * max(values))
+    axis.spines[["top", "right"]].set_visible(False)
 
 
 def main() -> None:
@@ -172,6 +196,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     if options.peak:
         run = runner(options.peak, options.cases[0])
+        run()  # a first call also compiles
         print(extra_memory(run, "cpu"))
     elif options.plot:
         plot()

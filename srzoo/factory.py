@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import warnings
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def create_model(
         num_classes = len(LABEL_SETS[dataset].classes)
     entry = registry.ARCHITECTURES[architecture]
     options = {**entry.options, **options}
-    if "backbone" not in options:
+    if options.get("backbone") is None:
         raise ValueError(
             f"{name!r} needs a backbone, e.g. create_model('srnet', backbone='convnext_tiny', num_classes=7)"
         )
@@ -121,7 +122,7 @@ def _build(config: ModelConfig) -> nn.Module:
         model = FAMILIES[config.family](num_classes=len(config.classes), **config.options)
     except TypeError as error:
         raise ValueError(f"{config.name!r} does not take these options: {error}") from error
-    multiple = max(model.output_stride, model.size_divisor)
+    multiple = math.lcm(model.output_stride, model.size_divisor)
     model.config = dataclasses.replace(config, transform=dataclasses.replace(config.transform, multiple=multiple))
     return model
 

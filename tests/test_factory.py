@@ -23,6 +23,11 @@ def test_own_classes():
     [
         (("srnet_lite0",), {}, "names no dataset: pass num_classes, or use a name such as 'srnet_lite0_camvid'"),
         (("srnet",), {"num_classes": 3}, "needs a backbone"),
+        (("srnet",), {"num_classes": 3, "backbone": None}, "needs a backbone"),
+        (("srnet_lite0_camvid",), {"channels": -4}, "channels must be at least 1, or None for no head, got -4"),
+        (("srnet_lite0_camvid",), {"size_divisor": 0}, "size_divisor must be at least 1, got 0"),
+        (("srnet_r50_camvid",), {"multi_grid": (0, 1, 2)}, "multi_grid must be of numbers from 1 on"),
+        (("dfseg_v1_camvid",), {"levels": (3, 4)}, r"levels must be three, fine to coarse, got \(3, 4\)"),
         (("srnet_lite0_camvid",), {"nodez": 3}, "does not take these options: .*'nodez'"),
         (("srnet_lite0_camvid",), {"num_classes": 0}, "num_classes must be at least 1, got 0"),
         (("srnet_lite0_camvid",), {"nodes": 7}, "64 is not divisible by nodes=7"),

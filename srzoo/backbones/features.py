@@ -109,6 +109,8 @@ def _apply_multi_grid(body: nn.Module, name: str, multi_grid: tuple[int, ...]) -
         raise ValueError(
             f"multi_grid={multi_grid} needs {len(multi_grid)} blocks in a ResNet's layer4; {name!r} has {found}"
         )
+    if min(multi_grid) < 1:
+        raise ValueError(f"multi_grid must be of numbers from 1 on, got {multi_grid}")
     # timm gives the first block of a dilated stage half the dilation; the paper's line of work does not.
     for stage, factors in ((body.layer3, (1,) * len(body.layer3)), (blocks, multi_grid)):
         base = stage[-1].conv2.dilation[0]

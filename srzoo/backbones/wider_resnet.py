@@ -62,6 +62,7 @@ class WiderResNet(StagedNet):
 
     Args:
         depths: blocks of each of the six stages.
+        widths: output channels of each convolution of a block, by stage.
         output_stride: 8, 16 or 32; what exceeds it is dilated instead.
         stage_dropout: of the channels inside the blocks of each stage.
         in_chans, num_classes, global_pool, drop_rate, device, dtype: as in timm.
@@ -81,27 +82,28 @@ class WiderResNet(StagedNet):
         output_stride: int = 32,
         drop_rate: float = 0.0,
         stage_dropout: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0, 0.3, 0.5),
+        widths: tuple[tuple[int, ...], ...] = WIDTHS,
         device=None,
         dtype=None,
     ):
         dd = {"device": device, "dtype": dtype}
         stem = nn.Sequential(nn.Conv2d(in_chans, 64, 3, padding=1, bias=False, **dd))
         stages, reductions, width, dilation = nn.Sequential(), [1], 64, 1
-        for i, (widths, depth, wanted) in enumerate(zip(self.WIDTHS, depths, self.STRIDES, strict=True)):
+        for i, (own_widths, depth, wanted) in enumerate(zip(widths, depths, self.STRIDES, strict=True)):
             stride, dilation = dilated(wanted, reductions[-1], dilation, output_stride)
             blocks, pooled = OrderedDict(), i < 2 and stride == 2
             if pooled:
                 blocks["pool"] = nn.MaxPool2d(3, stride=2, padding=1)
             for block in range(depth):
                 own = stride if block == 0 and not pooled else 1
-                blocks[str(block)] = IdentityBlock(width, widths, own, dilation, stage_dropout[i], dd)
-                width = widths[-1]
+                blocks[str(block)] = IdentityBlock(width, own_widths, own, dilation, stage_dropout[i], dd)
+                width = own_widths[-1]
             stages.add_module(str(i), Stage(blocks))
             reductions.append(reductions[-1] * stride)
         super().__init__(
             stem,
             stages,
-            [64, *(widths[-1] for widths in self.WIDTHS)],
+            [64, *(own_widths[-1] for own_widths in widths)],
             reductions,
             BatchNormAct2d(width, **dd),
             num_classes=num_classes,

@@ -7,16 +7,24 @@ from torch import nn
 from torch.nn import functional as F
 
 
-class LenientBatchNorm2d(nn.BatchNorm2d):
-    """BatchNorm that in training takes one value per channel too, such as a pooled map at batch 1.
+class _Lenient:
+    """In training one value per channel, such as a pooled map at batch 1, is normalised too.
 
     One value has no variance; there it is normalised as in evaluation, by the running statistics.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+        if self.training and x.numel() == x.shape[1]:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
         return super().forward(x)
+
+
+class LenientBatchNorm1d(_Lenient, nn.BatchNorm1d):
+    """BatchNorm of ``(N, C, L)`` that takes ``N = L = 1`` in training."""
+
+
+class LenientBatchNorm2d(_Lenient, nn.BatchNorm2d):
+    """BatchNorm of ``(N, C, H, W)`` that takes ``N = H = W = 1`` in training."""
 
 
 def conv_bn_relu(

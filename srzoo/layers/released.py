@@ -6,6 +6,7 @@ from torch import nn
 from srzoo_kernels import channel_affine, gram
 
 from .autocast import autocast_off
+from .conv import LenientBatchNorm1d
 
 
 class ReleasedSqueezeReasoning(nn.Module):
@@ -41,9 +42,9 @@ class ReleasedSqueezeReasoning(nn.Module):
         self.channels, self.nodes = channels, nodes
         self.transform, self.left, self.right = (nn.Conv2d(channels, reduced, 1, bias=False) for _ in range(3))
         self.adjacency = nn.Conv1d(nodes, nodes, 1, bias=False)
-        self.adjacency_norm = nn.BatchNorm1d(nodes)
+        self.adjacency_norm = LenientBatchNorm1d(nodes)
         self.weight = nn.Conv1d(reduced // nodes, reduced // nodes, 1, bias=False)
-        self.weight_norm = nn.BatchNorm1d(reduced // nodes)
+        self.weight_norm = LenientBatchNorm1d(reduced // nodes)
         self.project = nn.Conv2d(reduced, channels, 1, groups=reduced, bias=False)
         self.norm = nn.GroupNorm(reduced, channels)
 

@@ -60,6 +60,8 @@ class DFSeg(SegmentationNet):
         dropout: float = 0.1,
         **context_options,
     ):
+        if len(levels) != 3:
+            raise ValueError(f"levels must be three, fine to coarse, got {levels}")
         features = FeatureBackbone(backbone, {"out_indices": levels})
         super().__init__(features, num_classes)
         fine, middle, coarse = features.channels

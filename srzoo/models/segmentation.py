@@ -1,5 +1,7 @@
 """What every family of segmentation models does around its own parts."""
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -25,20 +27,26 @@ class SegmentationNet(nn.Module):
         size_divisor: enlarge the input to a multiple of this, for backbones that need it.
 
     Attributes:
+        size_divisor: what sides are enlarged to multiples of: of the output stride too, as else the maps within the
+            network are shifted against each other, which thin classes do not forgive. With ``align_corners`` other
+            sides line up, those of a multiple and one: there it is as given.
         output_stride: of the map that the head works on.
         logits_stride: of the logits before they are resized.
 
     Raises:
-        ValueError: ``num_classes`` is below 1.
+        ValueError: ``num_classes`` or ``size_divisor`` is below 1.
     """
 
     def __init__(self, backbone: FeatureBackbone, num_classes: int, align_corners: bool = False, size_divisor: int = 1):
         super().__init__()
         if num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        if size_divisor < 1:
+            raise ValueError(f"size_divisor must be at least 1, got {size_divisor}")
         self.backbone, self.num_classes = backbone, num_classes
-        self.align_corners, self.size_divisor = align_corners, size_divisor
         self.output_stride = backbone.strides[-1]
+        self.align_corners = align_corners
+        self.size_divisor = size_divisor if align_corners else math.lcm(size_divisor, self.output_stride)
 
     @property
     def logits_stride(self) -> int:
@@ -81,14 +89,18 @@ class SegmentationNet(nn.Module):
         return self.head.reduce(feature) if hasattr(self.head, "reduce") else feature
 
     def _fit(self, x: torch.Tensor) -> torch.Tensor:
-        """Enlarge where the backbone, or BatchNorm in training, could not take the image as it is.
+        """Enlarge to what the maps fit into, and to what BatchNorm in training can take.
 
         Not padded: the logits have to cover the image and nothing else, for those who resize them themselves.
         """
-        height, width = (side + -side % self.size_divisor for side in x.shape[-2:])
+        height, width = (-(-side // self.size_divisor) * self.size_divisor for side in x.shape[-2:])
         if self.training and x.shape[0] == 1 and max(height, width) < 2 * self.output_stride:
             width = 2 * self.output_stride  # else one value per channel, of which there is no variance
-        return x if (height, width) == tuple(x.shape[-2:]) else self._resize(x, (height, width))
+        # In a compiled graph the comparison would hold its answer fast, for sizes that have another.
+        may_compare = self.size_divisor == 1 or not torch.compiler.is_compiling()
+        if may_compare and (height, width) == tuple(x.shape[-2:]):
+            return x
+        return self._resize(x, (height, width))
 
     def _resize(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         return F.interpolate(x, size=size, mode="bilinear", align_corners=self.align_corners)

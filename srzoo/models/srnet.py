@@ -93,6 +93,8 @@ class SRNet(SegmentationNet):
         size_divisor: int = 1,
         **context_options,
     ):
+        if channels is not None and channels < 1:
+            raise ValueError(f"channels must be at least 1, or None for no head, got {channels}")
         if backbone_options is None:
             backbone_options = {"output_stride": output_stride}
         features = FeatureBackbone(backbone, backbone_options, multi_grid)

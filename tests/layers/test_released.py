@@ -64,6 +64,18 @@ def test_trains_where_the_released_code_cannot():
     assert module.adjacency.weight.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize(("nodes", "lone"), [(12, "adjacency_norm"), (1, "weight_norm")])
+def test_trains_at_batch_1_where_a_norm_sees_one_value(nodes, lone, both_forms):
+    """One channel in a node, and one node: that norm uses its running statistics, and leaves them alone."""
+    module = block(nodes=nodes).train()
+    x = torch.randn(1, 24, 5, 7, dtype=torch.float64, requires_grad=True)
+    for value, expected in zip(*both_forms(module, x)):
+        assert value.isfinite().all()
+        torch.testing.assert_close(value, expected, rtol=1e-7, atol=1e-9)
+    moved = {name: module.get_submodule(name).running_mean.any().item() for name in ("adjacency_norm", "weight_norm")}
+    assert moved == {"adjacency_norm": True, "weight_norm": True, lone: False}
+
+
 def test_counts_of_the_released_state_dict():
     """SRNet R50's ``head.module``: 512 channels, 32 nodes."""
     shapes = {name: tuple(p.shape) for name, p in ReleasedSqueezeReasoning(512).named_parameters()}

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from srzoo import create_model
 
@@ -49,20 +50,45 @@ def test_low_resolution_logits_are_the_ones_that_get_resized(lite0):
     lite0.eval()
     x = torch.randn(1, 3, 61, 83)
     low, full = lite0(x, upsample=False), lite0(x)
-    assert low.shape == (1, 11, 16, 21)  # stride 4
+    assert low.shape == (1, 11, 16, 24)  # stride 4 of 64x96
     torch.testing.assert_close(torch.nn.functional.interpolate(low, (61, 83), mode="bilinear"), full)
 
 
-def test_logits_cover_the_image_where_the_backbone_needs_a_multiple_of_32():
+@pytest.mark.parametrize(
+    ("backbone", "divisor", "size"), [("hrnet_w18_small", 32, (64, 96)), ("resnet18", 8, (56, 72))]
+)
+def test_an_image_is_enlarged_to_a_multiple_and_the_logits_cover_it(backbone, divisor, size):
     """So whoever resizes the low-resolution logits, as `Segmenter` does, gets what the model itself gives."""
-    model = create_model("srnet", backbone="hrnet_w18_small", num_classes=3, channels=32, nodes=4).eval()
-    assert model.size_divisor == 32
+    model = create_model("srnet", backbone=backbone, num_classes=3, channels=32, nodes=4).eval()
+    assert model.size_divisor == divisor
     x = torch.randn(1, 3, 50, 70)
     with torch.inference_mode():
         low, full = model(x, upsample=False), model(x)
-        enlarged = model(torch.nn.functional.interpolate(x, (64, 96), mode="bilinear"), upsample=False)
+        enlarged = model(torch.nn.functional.interpolate(x, size, mode="bilinear"), upsample=False)
     torch.testing.assert_close(low, enlarged)
     torch.testing.assert_close(full, torch.nn.functional.interpolate(low, (50, 70), mode="bilinear"))
+
+
+def test_aligned_corners_leave_the_image_as_it_is():
+    """As in the released models, which saw crops of 769 pixels."""
+    assert create_model("srnet", **SMALL, align_corners=True).size_divisor == 1
+
+
+def test_any_height_and_width_where_the_backbone_needs_a_multiple_of_32():
+    """One graph: whether a size needs enlarging is no question that it is compiled for."""
+    model = create_model("srnet", backbone="dla34", num_classes=3, channels=32, nodes=4).eval()
+    assert model.size_divisor == 32
+    counter = CompileCounterWithBackend("eager")
+    compiled = torch.compile(model, fullgraph=True, backend=counter, dynamic=True)
+    sides = {axis: torch.export.Dim(f"side_{axis}", min=64, max=512) for axis in (2, 3)}
+    exported = torch.export.export(model, (torch.randn(2, 3, 64, 99),), dynamic_shapes={"x": sides}).module()
+    with torch.no_grad():
+        for size in ((64, 96), (65, 97), (71, 130)):
+            x = torch.randn(2, 3, *size)
+            expected = model(x)
+            torch.testing.assert_close(compiled(x), expected)
+            torch.testing.assert_close(exported(x), expected)
+    assert counter.frame_count == 1
 
 
 def test_context_none_has_no_block():
