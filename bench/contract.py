@@ -114,7 +114,9 @@ def compiled(model: nn.Module, training: bool, backend: str = "inductor") -> tup
     """Largest difference of logits, and in training of gradients, from eager at four sizes; and the graphs made.
 
     In training in channels_last with ``force_layout_optimization``: PyTorch 2.14's Inductor fixes the sizes of every
-    other convolution's backward, three plain ``nn.Conv2d`` among them, and compiles again for each size.
+    other convolution's backward, three plain ``nn.Conv2d`` among them, and compiles again for each size. Where a ReLU or
+    a maximum is close to its edge, rounding moves eager gradients of float32 by more than that from float64's: twice
+    that is allowed, too.
     """
     torch._dynamo.reset()
     model, expected = copy.deepcopy(model).train(training), copy.deepcopy(model).train(training)
@@ -122,7 +124,8 @@ def compiled(model: nn.Module, training: bool, backend: str = "inductor") -> tup
     model.to(memory_format=memory_format)
     counter = CompileCounterWithBackend(backend)
     run = torch.compile(model, backend=counter, fullgraph=True)
-    worst = 0.0
+    exact = copy.deepcopy(expected).double()
+    worst, own = 0.0, 0.0
     with torch._inductor.config.patch(force_layout_optimization=training):
         for size in SIZES:
             x = image(size, 2)
@@ -131,8 +134,9 @@ def compiled(model: nn.Module, training: bool, backend: str = "inductor") -> tup
                 worst = max(worst, difference(found, wanted))
                 if training:
                     worst = max(worst, _gradient_difference(model, expected, found, wanted))
+                    own = max(own, _gradient_difference(expected, exact, expected(x), exact(x.double())))
     assert counter.frame_count <= 2, f"{counter.frame_count} graphs for {len(SIZES)} sizes"
-    return hold("compiled", worst, 1e-3 if training else LARGEST), counter.frame_count
+    return hold("compiled", worst, max(1e-3, 2 * own) if training else LARGEST), counter.frame_count
 
 
 def _gradient_difference(model: nn.Module, expected: nn.Module, found: torch.Tensor, wanted: torch.Tensor) -> float:
