@@ -28,7 +28,7 @@ def row(case: Case, x: torch.Tensor, target: Target, tf32: bool) -> dict[str, ob
     report = compile_launch(case.launch, target)
     rates = RATES[target]
     dtype = x.dtype if case.tensor_core else torch.float32
-    rate = rates.operations(dtype, tf32)
+    rate = rates.operations(dtype, tf32 and case.tensor_core)
     programs = case.launch.grid[0] * case.launch.grid[1] * case.launch.grid[2]
     predicted = roofline(case.bytes, case.operations, rate, programs, target)
     limit = 1e6 * max(case.bytes / rates.memory, case.least_operations / rate)

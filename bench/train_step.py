@@ -4,7 +4,8 @@
     python bench/train_step.py --profile allocator [--threads 1]
 
 *plain* is what a user would write: NCHW, float32, logits and auxiliary logits under ``interpolate`` and
-``cross_entropy``, AdamW. Each side below it adds one thing that `srzoo train` does, and the last is all of it. Loading
+``cross_entropy``, AdamW. Each side below it adds one thing that `srzoo train` does; the last, bfloat16, it does by
+itself where a CPU has matrix units, and elsewhere with ``--precision bf16``, for the memory. Loading
 of data, Lovasz and the averaged weights are on no side. Every side is a process of its own, as an allocator is set for
 a whole process; they take their steps in turn. Peak memory is that of the process above model and batch, over all its
 steps. ``--profile`` prints where one side's step goes. Rows replace those of equal threads in
@@ -32,7 +33,7 @@ from srzoo.train.losses import SegmentationLoss
 
 CSV = RESULTS / "train_step.csv"
 IGNORE, AUX, LR, _WARM_UP = 255, 0.4, 1e-4, 2
-SIDES = ["plain", "channels_last", "depthwise", "loss", "bfloat16", "allocator"]  # each adds one thing
+SIDES = ["plain", "channels_last", "depthwise", "loss", "allocator", "bfloat16"]  # each adds one thing
 
 
 def plain_loss(logits: torch.Tensor, aux: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -76,9 +77,13 @@ def stepper(side: str, batch: int, size: int) -> Callable[[], float]:
     return step
 
 
+def _keeps_memory(side: str) -> bool:
+    return SIDES.index(side) >= SIDES.index("allocator")
+
+
 def serve(side: str, batch: int, size: int) -> None:
     """Take a step for each line on stdin; a line on stdout has its loss, its seconds, and the peak memory so far."""
-    if side == SIDES[-1] and not keep_freed_memory():
+    if _keeps_memory(side) and not keep_freed_memory():
         raise SystemExit("this is no glibc, or the environment sets it")
     step = stepper(side, batch, size)
     before = resident("VmRSS")
@@ -130,7 +135,7 @@ def measure(options: argparse.Namespace) -> list[dict[str, object]]:
 
 
 def profile(side: str, batch: int, size: int) -> None:
-    if side == SIDES[-1]:
+    if _keeps_memory(side):
         keep_freed_memory()
     step = stepper(side, batch, size)
     for _ in range(_WARM_UP):

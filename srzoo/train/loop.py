@@ -31,6 +31,7 @@ from .evaluation import evaluate
 from .log import line, write_csv, write_tensorboard
 from .losses import SegmentationLoss
 from .optimizer import make_optimizer, make_schedule
+from .precision import fast_precision
 from .recipe import Recipe
 from .run import Interval, Run, read_checkpoint, write_checkpoint
 from .stream import StepBatches
@@ -82,9 +83,9 @@ def train(
 
 def _accelerator(recipe: Recipe) -> Accelerator:
     if recipe.precision == "fp16" and not torch.cuda.is_available():
-        raise ValueError("precision='fp16' needs a GPU; use 'bf16' on this machine")
+        raise ValueError("precision='fp16' needs a GPU; use 'auto' on this machine")
     AcceleratorState._reset_state()  # else a notebook's second run is held to the first one's precision
-    return Accelerator(mixed_precision=recipe.precision)
+    return Accelerator(mixed_precision=fast_precision() if recipe.precision == "auto" else recipe.precision)
 
 
 def _create(recipe: Recipe, labels: LabelSet | None, pretrained_backbone: bool | str) -> torch.nn.Module:

@@ -272,5 +272,5 @@ def test_hard_pixels_are_counted_over_the_whole_step(small_camvid):
 def test_half_precision_needs_a_gpu(small_camvid, tmp_path):
     if torch.cuda.is_available():
         pytest.skip("there is one")
-    with pytest.raises(ValueError, match="precision='fp16' needs a GPU; use 'bf16'"):
+    with pytest.raises(ValueError, match="precision='fp16' needs a GPU; use 'auto'"):
         run(small_camvid, tmp_path, dataclasses.replace(RECIPE, precision="fp16"))
