@@ -40,7 +40,7 @@ def brute_force(prediction, target, classes, tolerance):
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10_000), tolerance=st.sampled_from([0.001, 0.04, 0.1, 0.2]))
+@given(seed=st.integers(0, 10_000), tolerance=st.sampled_from([0.001, 0.0411, 0.1031, 0.2017]))  # no distance is equal
 def test_it_is_the_definition(seed, tolerance):
     generator = np.random.default_rng(seed)
     height, width, classes = *generator.integers(1, 20, 2), generator.integers(1, 5)
