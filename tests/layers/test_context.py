@@ -81,15 +81,17 @@ def test_compiles_without_a_break_and_at_a_second_size(name):
 @pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
 @every_module
 def test_trains_compiled_at_a_second_size(name, backend):
-    compare_compiled(module_of(name).train(), backend, 1e-3)
+    """In float64: in float32 rounding alone decides which way a ReLU or a norm of few values goes."""
+    compare_compiled(module_of(name).double().train(), backend, 1e-6)
 
 
 def compare_compiled(module: nn.Module, backend: str, tolerance: float) -> None:
     """Values, gradients, and what a forward pass leaves behind: running statistics and EMA's bases."""
     compiled = torch.compile(module, fullgraph=True, backend=backend, dynamic=True)
     state = {key: value.clone() for key, value in module.state_dict().items()}
+    dtype = next(module.parameters()).dtype
     for size in ((9, 7), (12, 5)):
-        x = torch.randn(2, CHANNELS, *size)
+        x = torch.randn(2, CHANNELS, *size, dtype=dtype)
         results = []
         for form in (module, compiled):
             module.load_state_dict(state)
