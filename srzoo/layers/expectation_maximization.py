@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from .checks import check_map
-from .conv import LenientBatchNorm2d
+from .conv import LenientBatchNorm1d
 
 
 class ExpectationMaximizationAttention(nn.Module):
@@ -42,8 +42,9 @@ class ExpectationMaximizationAttention(nn.Module):
             )
         self.channels, self.iterations, self.momentum = channels, iterations, momentum
         self.reduce = nn.Conv2d(channels, channels, 1)
+        # Over the pixels in a line, for TorchInductor, as in `ProjectedContext`.
         self.project = nn.Sequential(
-            OrderedDict(conv=nn.Conv2d(channels, channels, 1, bias=False), bn=LenientBatchNorm2d(channels))
+            OrderedDict(conv=nn.Conv1d(channels, channels, 1, bias=False), bn=LenientBatchNorm1d(channels))
         )
         self.register_buffer("bases", F.normalize(torch.randn(channels, bases), dim=0))
 
@@ -60,5 +61,5 @@ class ExpectationMaximizationAttention(nn.Module):
         if self.training:
             with torch.no_grad():
                 self.bases.lerp_(bases.mean(0).to(self.bases.dtype), 1 - self.momentum)
-        rebuilt = (bases @ belonging.mT).view_as(x)
-        return F.relu(x + self.project(F.relu(rebuilt, inplace=True)), inplace=True)
+        rebuilt = F.relu(bases @ belonging.mT, inplace=True)
+        return F.relu(x + self.project(rebuilt).view_as(x), inplace=True)

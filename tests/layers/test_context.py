@@ -80,11 +80,8 @@ def test_compiles_without_a_break_and_at_a_second_size(name):
 
 @pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)])
 @every_module
-def test_trains_compiled_at_a_second_size(name, backend, request):
+def test_trains_compiled_at_a_second_size(name, backend):
     """In float64: in float32 rounding alone decides which way a ReLU or a norm of few values goes."""
-    if (name, backend) == ("ema", "inductor"):
-        reason = "PyTorch 2.14's Inductor cannot order the strides of the rebuilt map where its size is symbolic"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
     compare_compiled(module_of(name).double().train(), backend, 1e-6)
 
 
