@@ -147,13 +147,15 @@ def load_recipe(source: str | Path, **overrides) -> Recipe:
         raise ValueError(f"recipe {source}: {error}") from error
 
 
-def _read(source: str | Path) -> dict:
+def _read(source: str | Path, based_on_it: tuple[Path, ...] = ()) -> dict:
     """The keys of a recipe and of the one it is based on."""
     path = Path(source)
     if not path.is_file():
         path = resources.files("srzoo.recipes") / f"{source}.yaml"
     if not path.is_file():
         raise ValueError(f"no recipe {str(source)!r}: give a YAML file or one of {', '.join(list_recipes())}")
+    if path in based_on_it:
+        raise ValueError(f"{path} is its own base; a recipe's bases must end with one that has none")
     try:
         values = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
@@ -165,7 +167,7 @@ def _read(source: str | Path) -> dict:
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ValueError(f"{path}: unknown key {unknown[0]!r}; a recipe has base, {', '.join(known)}")
-    return values if base is None else _overridden(_read(base), values)
+    return values if base is None else _overridden(_read(base, (*based_on_it, path)), values)
 
 
 def default_recipe(model: str, images: int, **overrides) -> Recipe:

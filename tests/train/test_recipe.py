@@ -47,6 +47,9 @@ def test_a_recipe_based_on_another_holds_what_differs(tmp_path):
     wanted = load_recipe("srnet_lite0_camvid", steps=10, model_options={"num_classes": 3}, lr=1e-4)
     assert load_recipe(mine_too) == wanted
     assert wanted.epochs is None
+    mine.write_text(f"base: {mine_too}\n")
+    with pytest.raises(ValueError, match=r"mine_too.yaml is its own base; a recipe's bases must end with one"):
+        load_recipe(mine_too)
     mine.write_text("base: nope\n")
     with pytest.raises(ValueError, match="no recipe 'nope'"):
         load_recipe(mine_too)
