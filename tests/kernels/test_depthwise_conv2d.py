@@ -28,8 +28,8 @@ def both(shape, kernel, dtype, **options):
 @given(
     kernel=st.sampled_from([1, 3, 5, 7]),
     stride=st.integers(1, 3),
-    dilation=st.integers(1, 3),
-    padding=st.integers(0, 9),
+    dilation=st.integers(1, 5),
+    padding=st.integers(0, 12),
     height=st.integers(1, 17),
     width=st.integers(1, 17),
     batch=st.integers(0, 2),
@@ -51,6 +51,8 @@ def test_equals_the_library_whatever_the_geometry(kernel, stride, dilation, padd
         (5, {"padding": 2}),
         (5, {"padding": 4, "dilation": 2}),
         (3, {"padding": 2, "dilation": 2}),
+        (5, {"padding": 8, "dilation": 4}),
+        (3, {"padding": 0, "dilation": 4}),
     ],
 )
 def test_bfloat16_is_as_close_as_its_rounding(kernel, options):

@@ -4,7 +4,7 @@ oneDNN has fast depthwise gradients for 3x3 kernels at dilation 1 and stride 1, 
 to 100 times slower elsewhere (bfloat16 worst of all). Everything here is therefore brought to that one case:
 
 * the bfloat16 input gradient at stride 2 is a stride-1 convolution over the gradient with zeros put in between;
-* dilation 2 is four undilated convolutions over the pixels of equal parity (space to batch);
+* dilation d is d x d undilated convolutions, each over every d-th row and column (space to batch);
 * a 5x5 weight gradient is four overlapping 3x3 ones.
 """
 
@@ -66,17 +66,18 @@ def _weight_grad_3x3(x, grad, weight, stride, padding):
     )[1]
 
 
-def _space_to_batch(x: torch.Tensor) -> torch.Tensor:
-    """``(N, C, H, W)`` with even sides to ``(4N, C, H/2, W/2)``, pixels of equal parity together."""
+def _space_to_batch(x: torch.Tensor, d: int) -> torch.Tensor:
+    """``(N, C, H, W)``, sides multiples of ``d``, to ``(d * d * N, C, H / d, W / d)``: every d-th pixel together."""
     n, c, h, w = x.shape
-    x = x.permute(0, 2, 3, 1).reshape(n, h // 2, 2, w // 2, 2, c)
-    return x.permute(2, 4, 0, 1, 3, 5).reshape(4 * n, h // 2, w // 2, c).permute(0, 3, 1, 2)
+    x = x.permute(0, 2, 3, 1).reshape(n, h // d, d, w // d, d, c)
+    return x.permute(2, 4, 0, 1, 3, 5).reshape(d * d * n, h // d, w // d, c).permute(0, 3, 1, 2)
 
 
-def _batch_to_space(x: torch.Tensor) -> torch.Tensor:
+def _batch_to_space(x: torch.Tensor, d: int) -> torch.Tensor:
     n, c, h, w = x.shape
-    x = x.permute(0, 2, 3, 1).reshape(2, 2, n // 4, h, w, c).permute(2, 3, 0, 4, 1, 5)
-    return x.reshape(n // 4, 2 * h, 2 * w, c).permute(0, 3, 1, 2)
+    n //= d * d
+    x = x.permute(0, 2, 3, 1).reshape(d, d, n, h, w, c).permute(2, 3, 0, 4, 1, 5)
+    return x.reshape(n, d * h, d * w, c).permute(0, 3, 1, 2)
 
 
 def depthwise_conv2d(
@@ -90,17 +91,18 @@ def depthwise_conv2d(
         stride, padding, dilation: as in ``conv2d``, equal on both axes.
 
     Returns:
-        ``(N, C, H', W')``. Cases outside the fast ones (another kernel size, dilation above 2, dilation with a
-        stride, a padding above ``k - 1``) run the library's code.
+        ``(N, C, H', W')``. Cases outside the fast ones (another kernel size, dilation with a stride or a
+        padding that it does not divide, a padding above ``k - 1``) run the library's code.
     """
     k = weight.shape[-1]
     fast = k in (3, 5) and x.device.type == "cpu" and padding <= dilation * (k - 1)
     if fast and dilation == 1:
         return _DepthwiseConv2d.apply(x, weight, stride, padding)
-    if fast and dilation == 2 and stride == 1 and padding % 2 == 0:
+    if fast and dilation > 1 and stride == 1 and padding % dilation == 0:
+        d = dilation
         h, w = x.shape[-2:]
-        parts = _space_to_batch(F.pad(x, (0, w % 2, 0, h % 2)))
-        y = _batch_to_space(_DepthwiseConv2d.apply(parts, weight, 1, padding // 2))
-        lost = 2 * (k - 1) - 2 * padding
+        parts = _space_to_batch(F.pad(x, (0, -w % d, 0, -h % d)), d)
+        y = _batch_to_space(_DepthwiseConv2d.apply(parts, weight, 1, padding // d), d)
+        lost = d * (k - 1) - 2 * padding
         return y[:, :, : h - lost, : w - lost]
     return _library(x, weight, stride, padding, dilation)
