@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .folding import fuse
     from .info import ModelInfo, list_models, model_info
     from .insertion import insert
+    from .layers import SqueezeReasoning
     from .predict import Segmentation, Segmenter
     from .weights import save_model
 
@@ -22,6 +23,7 @@ _HOME = {
     "fuse": ".folding",
     "save_model": ".weights",
     "insert": ".insertion",
+    "SqueezeReasoning": ".layers",
     "list_models": ".info",
     "model_info": ".info",
     "ModelInfo": ".info",
@@ -32,6 +34,7 @@ __all__ = [
     "ModelInfo",
     "Segmentation",
     "Segmenter",
+    "SqueezeReasoning",
     "create_model",
     "fuse",
     "insert",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
+from numbers import Integral
 from pathlib import Path
 
 from torch import nn
@@ -48,6 +49,8 @@ def create_model(
         RuntimeError: ImageNet weights that cannot be reached.
     """
     architecture, dataset = registry.split_name(name)
+    if num_classes is not None and not isinstance(num_classes, Integral):
+        raise ValueError(f"num_classes must be a whole number, got {num_classes!r}")
     if context is not None:
         options["context"] = context
     if pretrained:
@@ -89,6 +92,16 @@ def load_model(path: str | Path) -> nn.Module:
     model = _build(config)
     _load(model, state, str(path))
     return model
+
+
+def trained_model(source: str | Path) -> nn.Module:
+    """What the command line and a recipe mean by a trained model: a name with published weights, or a file of ours.
+
+    A text is a file's path where it ends in ``.safetensors``. Errors are those of `create_model` and `load_model`.
+    """
+    if isinstance(source, Path) or source.endswith(".safetensors"):
+        return load_model(source)
+    return create_model(source, pretrained=True)
 
 
 def _create_pretrained(name: str, num_classes: int | None, options: dict) -> nn.Module:

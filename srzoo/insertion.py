@@ -42,9 +42,9 @@ def insert(
         The model itself.
 
     Raises:
-        ValueError: no such module, one that a forward pass does not call exactly once, that has such a block or gives
-            something else than ``(N, C, H, W)``; channels that the block cannot take; a model that does not run on
-            the example.
+        ValueError: not a model; no such module, one that a forward pass does not call exactly once, that has such a
+            block or gives something else than ``(N, C, H, W)``; channels that the block cannot take; a model that
+            does not run on the example.
     """
     path = _last_of_sequential(model, name)
     module = model.get_submodule(path)
@@ -66,8 +66,10 @@ def _last_of_sequential(model: nn.Module, name: str) -> str:
     """Of an ``nn.Sequential`` the name of its last module, whose output is the same; of any other module its own.
 
     Raises:
-        ValueError: no such module; the message has the nearest name.
+        ValueError: not a model, or no such module; the message has the nearest name.
     """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"expected a model, an nn.Module, got {model!r}")
     names = dict(model.named_modules())
     if name not in names:
         raise ValueError(f"{type(model).__name__} has no module {name!r}{nearest(name, names)}")

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from srzoo_kernels import upsample_argmax
 
-from .factory import create_model, load_model
+from .factory import trained_model
 from .folding import fuse
 from .images import as_image
 from .inference import image_logits
@@ -95,8 +95,7 @@ class Segmenter:
     ):
         self.device = _resolve_device(device)
         if isinstance(model, (str, Path)):
-            is_file = isinstance(model, Path) or model.endswith(".safetensors")
-            model = load_model(model) if is_file else create_model(model, pretrained=True)
+            model = trained_model(model)
         if not hasattr(model, "config"):
             raise ValueError(f"expected a model made by srzoo, which has a config, got {type(model).__name__}")
         self.config = model.config

@@ -89,7 +89,7 @@ def split_name(name: str) -> tuple[str, str | None]:
     """
     if name in ARCHITECTURES:
         return name, None
-    for dataset in LABEL_SETS:
+    for dataset in LABEL_SETS if isinstance(name, str) else ():
         architecture = name.removesuffix(f"_{dataset}")
         if architecture != name and architecture in ARCHITECTURES and ARCHITECTURES[architecture].has_backbone:
             return architecture, dataset

@@ -30,6 +30,8 @@ def test_own_classes():
         (("dfseg_v1_camvid",), {"levels": (3, 4)}, r"levels must be three, fine to coarse, got \(3, 4\)"),
         (("srnet_lite0_camvid",), {"nodez": 3}, "does not take these options: .*'nodez'"),
         (("srnet_lite0_camvid",), {"num_classes": 0}, "num_classes must be at least 1, got 0"),
+        (("srnet_lite0_camvid",), {"num_classes": "7"}, "num_classes must be a whole number, got '7'"),
+        ((7,), {}, "unknown model 7; `srzoo list` shows all"),
         (("srnet_lite0_camvid",), {"nodes": 7}, "64 is not divisible by nodes=7"),
         (("srnet_lite0_camvid",), {"context": "none", "nodes": 4}, "takes no options, got nodes"),
         (("srnet_lite0_camvid",), {"decoder_strides": (3,)}, "no feature of stride 3, only of"),

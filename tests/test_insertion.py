@@ -182,6 +182,11 @@ class Unused(nn.Module):
         return self.used(x)
 
 
+def test_a_name_is_no_model():
+    with pytest.raises(ValueError, match="expected a model, an nn.Module, got 'resnet18'"):
+        srzoo.insert("resnet18", "layer4")
+
+
 @pytest.mark.parametrize(
     ("build", "name", "message"),
     [

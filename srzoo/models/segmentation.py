@@ -109,5 +109,9 @@ class SegmentationNet(nn.Module):
 def _check_image_batch(x: torch.Tensor) -> None:
     if x.dim() != 4 or x.shape[1] != 3:
         raise ValueError(f"expected a batch of images of shape (N, 3, H, W), got {tuple(x.shape)}")
+    if not x.is_floating_point():
+        raise ValueError(
+            f"expected images in floating point, got {x.dtype}; model.config.transform.normalize(x) does it"
+        )
     if min(x.shape[-2:]) < 32:
         raise ValueError(f"expected height and width of at least 32, got {tuple(x.shape[-2:])}; resize the image first")

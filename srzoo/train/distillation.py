@@ -1,13 +1,10 @@
 """Distillation (Hinton et al., 2015): what a trained model says of each pixel, as a second target."""
 
-from pathlib import Path
-
 import torch
 from torch.nn import functional as F
 
-from ..factory import create_model, load_model
+from ..factory import trained_model
 from ..folding import fuse
-from ..published import PUBLISHED
 
 
 class Teacher:
@@ -20,10 +17,11 @@ class Teacher:
 
     Raises:
         ValueError: there are no such weights, or they are for another number of classes.
+        FileNotFoundError: no such file.
     """
 
     def __init__(self, source: str, num_classes: int, device: torch.device):
-        model = create_model(source, pretrained=True) if source in PUBLISHED else _from_file(source)
+        model = trained_model(source)
         if model.num_classes != num_classes:
             raise ValueError(f"the teacher {source} has {model.num_classes} classes, the model {num_classes}")
         self._normalize = model.config.transform.normalize
@@ -34,12 +32,6 @@ class Teacher:
         """Logits at the teacher's own resolution of ``(N, 3, H, W)`` uint8 images."""
         x = self._normalize(images).contiguous(memory_format=torch.channels_last)
         return self._model(x, upsample=False)
-
-
-def _from_file(source: str) -> torch.nn.Module:
-    if not Path(source).is_file():
-        raise ValueError(f"no teacher {source!r}: give a .safetensors file or one of {', '.join(sorted(PUBLISHED))}")
-    return load_model(source)
 
 
 def distillation(logits: torch.Tensor, teacher_logits: torch.Tensor) -> torch.Tensor:

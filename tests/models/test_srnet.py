@@ -107,6 +107,11 @@ def test_input_errors(small, shape):
         small(torch.zeros(shape))
 
 
+def test_bytes_are_to_be_normalised_first(small):
+    with pytest.raises(ValueError, match=r"floating point, got torch.uint8; model.config.transform.normalize"):
+        small(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
+
+
 @pytest.mark.parametrize(
     ("name", "parameters", "macs"),
     [

@@ -65,10 +65,12 @@ def test_only_the_student_learns(teacher):
 
 
 def test_a_teacher_that_cannot_teach_ends_before_training(small_camvid, teacher, tmp_path):
-    with pytest.raises(
-        ValueError, match=r"^no teacher 'nobody': give a .safetensors file or one of srnet_lite0_camvid"
-    ):
+    with pytest.raises(ValueError, match=r"^unknown model 'nobody'"):
         run(small_camvid, tmp_path / "run", recipe("nobody"))
+    with pytest.raises(ValueError, match=r"^no published weights for 'srnet_r50_camvid'; there are some for: "):
+        run(small_camvid, tmp_path / "run", recipe("srnet_r50_camvid"))
+    with pytest.raises(FileNotFoundError, match=r"^no weights file gone.safetensors$"):
+        run(small_camvid, tmp_path / "run", recipe("gone.safetensors"))
     with pytest.raises(ValueError, match=r"^the teacher .*teacher.safetensors has 4 classes, the model 11$"):
         run(small_camvid, tmp_path / "run", recipe(teacher(4)))
     assert not (tmp_path / "run").exists()
