@@ -75,7 +75,9 @@ LABEL_SETS: dict[str, LabelSet] = {
             "bicycle": (119, 11, 32),
         },
     ),
-    "ade20k": _label_set("ADE20K", "(Zhou et al., 2017): non-commercial research and education only", ADE20K),
+    "ade20k": _label_set(
+        "ADE20K", "(Zhou et al., 2017): annotations BSD-3-Clause, photographs for non-commercial research only", ADE20K
+    ),
     "pascal_context": _label_set(
         "PASCAL Context", "(Mottaghi et al., 2014): photographs under Flickr's terms, research use", PASCAL_CONTEXT
     ),
