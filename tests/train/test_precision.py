@@ -4,10 +4,20 @@ import torch
 from srzoo.train.precision import fast_precision
 
 
-@pytest.mark.parametrize(("matrix_units", "precision"), [(True, "bf16"), (False, "no")])
-def test_on_a_cpu_by_its_matrix_units(monkeypatch, matrix_units, precision):
+@pytest.mark.parametrize(
+    ("capabilities", "precision"),
+    [
+        ({"amx_bf16": True, "avx512_bf16": True, "cpu_name": "Intel(R) Xeon(R)"}, "bf16"),
+        ({"amx_bf16": False, "avx512_bf16": True, "cpu_name": "Intel(R) Xeon(R)"}, "no"),
+        ({"amx_bf16": False, "avx512_bf16": True, "cpu_name": "AMD EPYC"}, "bf16"),
+        ({"avx512_bf16": False, "cpu_name": "AMD EPYC"}, "no"),
+        ({"avx512_bf16": True}, "no"),
+        ({}, "no"),
+    ],
+)
+def test_on_a_cpu_by_its_units(monkeypatch, capabilities, precision):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": matrix_units}, raising=False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     assert fast_precision() == precision
 
 
