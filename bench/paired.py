@@ -28,7 +28,7 @@ def machine(device: str, threads: int, repeats: int) -> dict[str, object]:
         check=False,
     ).stdout.strip()
     return {
-        "device": f"{platform.machine()}, {os.cpu_count()} cores" if device == "cpu" else torch.cuda.get_device_name(),
+        "device": _processor() if device == "cpu" else torch.cuda.get_device_name(),
         "threads": threads,
         "python": platform.python_version(),
         "torch": version("torch"),
@@ -36,6 +36,13 @@ def machine(device: str, threads: int, repeats: int) -> dict[str, object]:
         "commit": commit,
         "repeats": repeats,
     }
+
+
+def _processor() -> str:
+    """Its name, its cores, and what it has for bfloat16, which decides more than the name does."""
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in PyTorch before 2.10
+    units = [unit for unit in ("avx512_bf16", "amx_bf16") if capabilities.get(unit)]
+    return ", ".join([capabilities.get("cpu_name") or platform.machine(), f"{os.cpu_count()} cores", *units])
 
 
 def seconds(run: Callable[[], object], device: str) -> float:

@@ -5,7 +5,7 @@
 
 *plain* is what a user would write: NCHW, float32, logits and auxiliary logits under ``interpolate`` and
 ``cross_entropy``, AdamW. Each side below it adds one thing that `srzoo train` does; the last, bfloat16, it does by
-itself where a CPU has matrix units, and elsewhere with ``--precision bf16``, for the memory. Loading
+itself where a CPU multiplies it faster, and elsewhere with ``--precision bf16``, for the memory. Loading
 of data, Lovasz and the averaged weights are on no side. Every side is a process of its own, as an allocator is set for
 a whole process; they take their steps in turn. Peak memory is that of the process above model and batch, over all its
 steps. ``--profile`` prints where one side's step goes. Rows replace those of equal threads in
