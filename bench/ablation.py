@@ -1,12 +1,15 @@
 """Table 2 and Table 3 of the paper at our scale: lite0 on CamVid, one budget, several seeds, two kinds of head.
 
-    python bench/ablation.py --data.root PATH [--settings decoder] [--variants none,sr] [--seeds 0 1]
+    python bench/ablation.py --data.root PATH [--settings decoder] [--variants none,se] [--seeds 0 1]
+    python bench/ablation.py --data.root PATH --settings paper --probes [--seeds 0 1]
 
 Every variant is trained alike (``PROTOCOL``) and evaluated once on val, after its last step; nothing is chosen on val.
 One row a run is added to ``bench/results/ablation.csv``; runs that have a row are skipped, and one that was stopped
 goes on from its checkpoint. ``--plot`` draws ``bench/results/ablation.png`` from the rows. ``decoder`` is the head of
 the model that ships (stride 16, a light decoder to stride 4); ``paper`` the paper's (stride 8, the block between two
-3x3 convolutions, no decoder).
+3x3 convolutions, no decoder). ``--probes`` looks for where an effect would live: fewer and more nodes, the squeezed
+vector under a LayerNorm, crops of half the side and of one and a half. A block with another crop stands against *none*
+with that crop.
 """
 
 from __future__ import annotations
@@ -18,7 +21,11 @@ from pathlib import Path
 from paired import RESULTS, ROOT, machine, read_csv, write_csv
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
+from torch.nn import functional as F
+
 from srzoo.data.formats import open_dataset
+from srzoo.layers import SqueezeReasoning
+from srzoo.layers.context import CONTEXT_MODULES
 from srzoo.train.loop import train
 from srzoo.train.recipe import Recipe
 
@@ -37,6 +44,11 @@ VARIANTS = {
     "sr_released": {"context": "sr_released"},
     **{name: {"context": name} for name in ("se", "nl", "a2", "cgnl", "rcca", "da", "ema", "aspp", "psp")},
 }
+PROBES = {
+    **{f"sr nodes {nodes}": {"context": "sr", "nodes": nodes} for nodes in (4, 64)},
+    "sr normalized": {"context": "sr_normalized"},
+    **{f"{name} crop {crop}": {"context": name, "crop": crop} for crop in (96, 288) for name in ("none", "sr")},
+}
 PROTOCOL = {
     "model": "srnet_lite0_camvid",
     "epochs": 4,
@@ -52,36 +64,53 @@ PROTOCOL = {
 }
 
 
+class _NormalizedSqueezeReasoning(SqueezeReasoning):
+    """The block with its squeezed vector under a LayerNorm."""
+
+    def squeeze_vector(self, x):
+        g = super().squeeze_vector(x)
+        return F.layer_norm(g, g.shape[1:])
+
+
+CONTEXT_MODULES["sr_normalized"] = _NormalizedSqueezeReasoning
+
+
 def recipe(setting: str, variant: str, seed: int) -> Recipe:
-    return Recipe(**PROTOCOL, seed=seed, model_options={**SETTINGS[setting], **VARIANTS[variant]})
+    options = {**SETTINGS[setting], **(VARIANTS | PROBES)[variant]}
+    protocol = {**PROTOCOL, "crop": options.pop("crop", PROTOCOL["crop"])}
+    return Recipe(**protocol, seed=seed, model_options=options)
 
 
 def run(setting: str, variant: str, seed: int, root: str, out: Path, workers: int) -> None:
     protocol = recipe(setting, variant, seed)
     splits = (open_dataset(root, split, "camvid") for split in ("train", "val"))
     miou = train(protocol, *splits, out / f"{setting}-{variant.replace(' ', '-')}-{seed}", workers)
-    facts = {key: PROTOCOL[key] for key in ("epochs", "batch_size", "crop")}
+    facts = {key: getattr(protocol, key) for key in ("epochs", "batch_size", "crop")}
     row = {"setting": setting, "variant": variant, "seed": seed, "miou": miou, **facts, **machine("cpu", 1, 1)}
     write_csv([*read_csv(CSV), row], CSV)
 
 
 def plot() -> None:
-    """Every run as a dot over its variant, against the span of the runs without a block."""
+    """Every run as a dot on its variant's line, their mean as a bar, the span of the runs without a block in grey."""
     import matplotlib.pyplot as plt
 
     rows = read_csv(CSV)
     settings = [name for name in SETTINGS if any(row["setting"] == name for row in rows)]
-    figure, axes = plt.subplots(1, len(settings), figsize=(5.2 * len(settings), 5.6), squeeze=False, sharey=True)
+    variants = [name for name in VARIANTS | PROBES if any(row["variant"] == name for row in rows)]
+    height = 1.6 + 0.26 * len(variants)
+    figure, axes = plt.subplots(1, len(settings), figsize=(5.2 * len(settings), height), squeeze=False, sharey=True)
     for axis, setting in zip(axes[0], settings, strict=True):
         values = {
-            v: [100 * float(r["miou"]) for r in rows if (r["setting"], r["variant"]) == (setting, v)] for v in VARIANTS
+            v: [100 * float(r["miou"]) for r in rows if (r["setting"], r["variant"]) == (setting, v)] for v in variants
         }
         for place, found in enumerate(values.values()):
             axis.plot(found, [place] * len(found), "o", color="tab:blue", alpha=0.7)
-        if values["none"]:
+            if len(found) > 1:
+                axis.plot(sum(found) / len(found), place, "|", color="black", markersize=14)
+        if values.get("none"):
             axis.axvspan(min(values["none"]), max(values["none"]), color="0.85", zorder=0)
-        axis.set_yticks(range(len(VARIANTS)), list(VARIANTS))
-        axis.invert_yaxis()
+        axis.set_yticks(range(len(variants)), variants)
+        axis.set_ylim(len(variants) - 0.4, -0.6)
         axis.grid(axis="x", color="0.9")
         axis.set_xlabel("val mIoU, %: one dot a seed")
         axis.set_title({"decoder": "our head (stride 16, decoder)", "paper": "the paper's head (stride 8)"}[setting])
@@ -93,16 +122,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data.root", dest="root")
     parser.add_argument("--settings", default=",".join(SETTINGS))
-    parser.add_argument("--variants", default=",".join(VARIANTS))
+    parser.add_argument("--variants", help="comma-separated; default all of the two tables")
+    parser.add_argument("--probes", action="store_true", help="run the probes in place of the tables")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))
     parser.add_argument("--plot", action="store_true")
     options = parser.parse_args()
+    variants = options.variants.split(",") if options.variants else list(PROBES if options.probes else VARIANTS)
     if options.root:
         for seed in options.seeds:
             for setting in options.settings.split(","):
-                for variant in options.variants.split(","):
+                for variant in variants:
                     done = {(row["setting"], row["variant"], int(row["seed"])) for row in read_csv(CSV)}
                     if (setting, variant, seed) not in done:
                         run(setting, variant, seed, options.root, options.out, options.workers)
