@@ -35,8 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.showwarning = _show_warning
     try:
         return options.run(options)
-    except KeyboardInterrupt:
-        print("srzoo: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"srzoo: interrupted{f'; {error}' if str(error) else ''}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of a pipe went away, e.g. `srzoo list | head`
         sys.stderr.close()

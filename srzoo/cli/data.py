@@ -52,6 +52,13 @@ def yaml_value(text: str):
         raise argparse.ArgumentTypeError(f"not YAML: {text!r}") from error
 
 
+def yaml_mapping(text: str) -> dict:
+    value = yaml_value(text)
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"not keys and values, such as '{{nodes: 32}}': {text!r}")
+    return value
+
+
 def run(options: argparse.Namespace) -> int:
     from ..data.check import check
 

@@ -67,7 +67,12 @@ def run(options: argparse.Namespace) -> int:
 
     if options.receipt:
         read_receipts(options.receipt)  # before the long run, to see that it can be added to
-    for folder, option in ((options.out if options.worst else None, "--out"), (options.export, "--export")):
+    folders = {
+        "--out": options.out if options.worst else None,
+        "--export": options.export,
+        "--receipt": options.receipt and options.receipt.parent,
+    }
+    for option, folder in folders.items():
         if folder:
             prepare_folder(folder, option)
     with process_group():  # which gives each process its GPU
@@ -111,7 +116,7 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: Segment
     if not matrix.counts.any():
         print(f"no pixel of {options.split} is labelled: there is nothing to measure")
         return 0
-    receipt = make_receipt(options.model, config, dataset, protocol, matrix, boundary)
+    receipt = make_receipt(options.model, config, dataset, protocol, matrix, boundary, segmenter.device, options.id_map)
     print(table(receipt))
     for path in worst.write(options.out, dataset, names, config):
         print(path)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import inspect
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .data import add_data_arguments, yaml_value
+from .data import add_data_arguments, yaml_mapping, yaml_value
 
 if TYPE_CHECKING:
     from ..data.dataset import SegmentationData
@@ -22,6 +23,7 @@ _KINDS = {
     "int": int,
     "int | None": int,
     "float": float,
+    "dict": yaml_mapping,
 }
 _CHECKED = 32  # pairs of each split that are read before training
 
@@ -35,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_data_arguments(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/<recipe or model>)")
-    parser.add_argument("--workers", type=int, default=1, help="processes that load images (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="processes that load images (default: 1, for each GPU up to 8)"
+    )
     parser.add_argument(
         "--backbone",
         metavar="FILE",
@@ -73,8 +77,10 @@ def run(options: argparse.Namespace) -> int:
     else:
         raise ValueError("give --model NAME to fine-tune on your own data, or --recipe NAME")
     check_quickly(splits, options.root)
+    if options.recipe and recipe.pretrained and options.backbone:
+        raise ValueError("the recipe starts from published weights: leave --backbone out, or say --pretrained false")
     train_set, val_set = splits.values()
-    print(f"{options.root}: {train_set.format}, {len(train_set)} images to train on, {len(val_set)} to evaluate")
+    _say(f"{options.root}: {train_set.format}, {len(train_set)} images to train on, {len(val_set)} to evaluate")
     try:
         from torch import cuda
 
@@ -86,10 +92,29 @@ def run(options: argparse.Namespace) -> int:
         keep_freed_memory()
     out = options.out or Path("runs") / Path(options.recipe or options.model).stem
     keep_recipe(recipe, out)
+    workers = default_workers() if options.workers is None else options.workers
     backbone = {None: True, "none": False}.get(options.backbone, options.backbone)
-    miou = train(recipe, train_set, val_set, out, options.workers, backbone)
-    print(f"val mIoU {miou:.2%}; the model is {out / 'model.safetensors'}")
+    try:
+        miou = train(recipe, train_set, val_set, out, workers, backbone)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"the same command goes on from the last checkpoint in {out}") from None
+    _say(f"val mIoU {miou:.2%}; the model is {out / 'model.safetensors'}")
     return 0
+
+
+def _say(text: str) -> None:
+    """Print it, in one of the processes."""
+    if int(os.environ.get("RANK", 0)) == 0:
+        print(text)
+
+
+def default_workers() -> int:
+    """One beside a CPU, which is slower than it; beside a GPU its share of the cores, up to 8."""
+    from torch import cuda
+
+    if not cuda.is_available():
+        return 1
+    return max(1, min(8, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
 
 
 def overridden_keys(options: argparse.Namespace) -> dict:
@@ -155,4 +180,4 @@ def keep_recipe(recipe: Recipe, out: Path) -> None:
         key: getattr(recipe, key) for key in ("model", "epochs", "steps", "batch_size", "crop", "lr", "pretrained")
     }
     said = ", ".join(f"{key} {value}" for key, value in chosen.items() if value is not None)
-    print(f"{said}; all of the recipe is in {out / 'recipe.yaml'}")
+    _say(f"{said}; all of the recipe is in {out / 'recipe.yaml'}")

@@ -48,12 +48,11 @@ class Augment:
                 v2.RandomHorizontalFlip(),
                 RandomColour(self.jitter, self.jitter / 6),
                 v2.RandomApply([v2.GaussianBlur(5, (0.1, 2.0))], self.blur),
-                v2.ToDtype({tv_tensors.Mask: torch.int64, "others": None}),
             ]
         )
 
     def __call__(self, image: np.ndarray, mask: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """``(H, W, 3)`` and ``(H, W)`` uint8 to ``(3, crop, crop)`` uint8 and ``(crop, crop)`` int64 tensors."""
+        """``(H, W, 3)`` and ``(H, W)`` uint8 to ``(3, crop, crop)`` and ``(crop, crop)`` uint8 tensors."""
         pair = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1)), tv_tensors.Mask(torch.from_numpy(mask))
         image, mask = self._transform(*pair)
         return image.as_subclass(torch.Tensor), mask.as_subclass(torch.Tensor)

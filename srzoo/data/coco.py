@@ -50,7 +50,7 @@ class CocoMasks(SegmentationData):
     def mask(self, index: int) -> np.ndarray:
         _, width, height = self.images[index]
         mask = np.zeros((height, width), np.uint8)
-        for annotation in sorted(self.annotations[index], key=lambda a: -a.get("area", 0)):
+        for annotation in sorted(self.annotations[index], key=lambda a: -(a.get("area") or 0)):
             try:
                 mask[_draw(annotation["segmentation"], height, width)] = self.class_of[annotation["category_id"]]
             except (KeyError, IndexError, TypeError, ValueError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -159,10 +159,23 @@ def pair(
     return pairs, unpaired
 
 
-def read_names(path: Path) -> list[str]:
-    """The names in a split's list, one a line, without folder and extension."""
-    lines = (line.split() for line in path.read_text().splitlines())
-    return [Path(words[0]).stem for words in lines if words]
+def read_names(path: Path, known: Container[str]) -> list[str]:
+    """The names in a split's list, one a line, without folder and extension.
+
+    Args:
+        path: a line is a file's name or path, or several of them, of which the first one counts.
+        known: the names of files there are, by which a name with spaces in it is told from several.
+    """
+    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    return [_listed_name(line, known) for line in lines if line]
+
+
+def _listed_name(line: str, known: Container[str]) -> str:
+    names = []
+    for text in (line, line.split()[0]):
+        path = Path(text)
+        names.append(path.stem if path.suffix.lower() in SUFFIXES else path.name)
+    return next((name for name in names if name in known), names[-1])
 
 
 def is_in_split(position: int, split: str) -> bool:

@@ -35,7 +35,7 @@ def _files(root: Path, split: str) -> tuple[dict[str, Path], dict[str, Path], li
         raise NoSplit(f"{root} has no split {split!r}: no {split}.txt, images/{split}/ or {split}/images/")
     images, masks = files_by_stem(root / "images"), files_by_stem(root / "masks")
     if is_listed:
-        return images, masks, read_names(lists[split])
+        return images, masks, read_names(lists[split], {*images, *masks})
     if split == "val":
         announce_held_out(root)
     names = sorted({*images, *masks})
@@ -59,5 +59,5 @@ def _labels(root: Path) -> LabelSet | None:
     path = root / "classes.txt"
     if not path.is_file():
         return None
-    names = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     return own_labels(names, str(path))

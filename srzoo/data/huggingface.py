@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..images import to_rgb
+from ..images import ImageError, to_rgb
 from .dataset import SPLIT_NAMES, NoSplit, SegmentationData, announce_held_out, is_in_split
 from .labels import LabelSet
 from .masks import mask_array
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from PIL.Image import Image
 
 LAYOUT = "a folder that `save_to_disk` wrote, or the name of a data set on the hub"
 
@@ -39,11 +40,26 @@ class RowPairs(SegmentationData):
         return len(self.images)
 
     def image(self, index: int) -> np.ndarray:
-        return np.array(to_rgb(self.images[index][self.columns[0]], self.image_name(index)))
+        return np.array(to_rgb(self._read(self.images, index, 0), self.image_name(index)))
 
     def mask(self, index: int) -> np.ndarray:
         as_colours = self.id_map is not None and self.id_map.has_colours
-        return mask_array(self.masks[index][self.columns[1]], self.mask_name(index), as_colours)
+        return mask_array(self._read(self.masks, index, 1), self.mask_name(index), as_colours)
+
+    def _read(self, rows: Dataset, index: int, place: int) -> Image:
+        """What a row has in one of the columns.
+
+        Raises:
+            ImageError: no image, or one that cannot be read.
+        """
+        name = (self.image_name, self.mask_name)[place](index)
+        try:
+            image = rows[index][self.columns[place]]
+        except OSError as error:  # Pillow's for a file that is no image
+            raise ImageError(f"{name}: cannot be read ({error})") from error
+        if image is None:
+            raise ImageError(f"{name}: there is none")
+        return image
 
     def image_name(self, index: int) -> str:
         return f"row {index} of {self.split}, column {self.columns[0]!r}"

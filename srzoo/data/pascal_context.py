@@ -21,7 +21,7 @@ def read(root: Path, split: str) -> FilePairs:
     if not names.is_file():
         raise NoSplit(f"no file {names}")
     images, masks = files_by_stem(base / "JPEGImages"), files_by_stem(base / "SegmentationClassContext")
-    pairs, unpaired = pair(images, masks, read_names(names))
+    pairs, unpaired = pair(images, masks, read_names(names, {*images, *masks}))
     return FilePairs("pascal_context", split, LABEL_SETS["pascal_context"], _IDS, pairs, unpaired=unpaired)
 
 

@@ -24,7 +24,7 @@ class Teacher:
         model = trained_model(source)
         if model.num_classes != num_classes:
             raise ValueError(f"the teacher {source} has {model.num_classes} classes, the model {num_classes}")
-        self._normalize = model.config.transform.normalize
+        self._normalize, self.align_corners = model.config.transform.normalize, model.config.align_corners
         self._model = fuse(model.eval()).to(device, memory_format=torch.channels_last)
 
     @torch.no_grad()
@@ -34,13 +34,14 @@ class Teacher:
         return self._model(x, upsample=False)
 
 
-def distillation(logits: torch.Tensor, teacher_logits: torch.Tensor) -> torch.Tensor:
+def distillation(logits: torch.Tensor, teacher_logits: torch.Tensor, align_corners: bool = False) -> torch.Tensor:
     """Kullback-Leibler divergence of the student's classes from the teacher's, mean over pixels.
 
     Args:
         logits: ``(N, K, H, W)`` of the student.
         teacher_logits: ``(N, K, h, w)``; resized to ``(H, W)``.
+        align_corners: how the teacher resizes.
     """
-    wanted = F.interpolate(teacher_logits.float(), size=logits.shape[-2:], mode="bilinear", align_corners=False)
+    wanted = F.interpolate(teacher_logits.float(), size=logits.shape[-2:], mode="bilinear", align_corners=align_corners)
     divergence = F.kl_div(logits.float().log_softmax(1), wanted.log_softmax(1), reduction="none", log_target=True)
     return divergence.sum(1).mean()

@@ -3,6 +3,8 @@
 import csv
 from pathlib import Path
 
+from torch.utils.tensorboard import SummaryWriter
+
 from ..files import replacing
 
 
@@ -16,8 +18,6 @@ def write_csv(history: list[dict], path: Path) -> None:
 
 def write_tensorboard(row: dict, folder: Path) -> None:
     """Add a row to the events in ``folder``."""
-    from torch.utils.tensorboard import SummaryWriter  # slow to import
-
     with SummaryWriter(folder) as writer:
         for name, value in row.items():
             if name != "step" and value is not None:
@@ -27,7 +27,5 @@ def write_tensorboard(row: dict, folder: Path) -> None:
 def line(row: dict, epochs: int) -> str:
     """A row for people."""
     miou = "" if row["miou"] is None else f", val mIoU {row['miou']:.4f}"
-    return (
-        f"epoch {row['epoch']} of {epochs}: loss {row['loss']:.4f}{miou}, {row['seconds']:.0f} s "
-        f"({row['data_wait']:.1%} of it waiting for data)"
-    )
+    waiting = f"({row['data_wait']:.1%} of it waiting for data{'; more --workers?' if row['data_wait'] > 0.05 else ''})"
+    return f"epoch {row['epoch']} of {epochs}: loss {row['loss']:.4f}{miou}, {row['seconds']:.0f} s {waiting}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -33,7 +35,7 @@ from .losses import SegmentationLoss
 from .optimizer import make_optimizer, make_schedule
 from .precision import fast_precision
 from .recipe import Recipe
-from .run import Interval, Run, read_checkpoint, write_checkpoint
+from .run import Interval, Run, advice, read_checkpoint, write_checkpoint
 from .stream import StepBatches
 
 
@@ -54,7 +56,7 @@ def train(
         recipe: the protocol.
         train_set, val_set: what to train on and to evaluate; the model takes the names of the first one's classes.
         out: gets ``checkpoint.pt`` and, after each epoch, ``log.csv``, ``tensorboard/`` and ``model.safetensors``:
-            the averaged weights, where the recipe has an average.
+            the averaged weights, where the recipe has an average; and ``best.safetensors``, those of highest mIoU.
         workers: processes that load images, for each process that trains.
         pretrained_backbone: as in `create_model`; unused where the recipe starts from published weights.
         checkpoint_seconds: a checkpoint is written after so long, besides the one at the end of each epoch.
@@ -63,20 +65,23 @@ def train(
         mIoU on val of the model that was kept, after the last step.
 
     Raises:
-        ValueError: the checkpoint in ``out`` is of another recipe, or recipe, labels and machine do not fit.
+        ValueError: the checkpoint in ``out`` is of another recipe or of other data; recipe, labels and machine do not
+            fit; an image or mask that cannot be read.
         FloatingPointError: the loss became non-finite; the last checkpoint is kept.
     """
     out = Path(out)
     accelerator = _accelerator(recipe)
     set_seed(recipe.seed)
-    state = read_checkpoint(out, recipe)
+    state = read_checkpoint(out, recipe, train_set)
     model = _create(recipe, train_set.labels, pretrained_backbone if state is None else False)
     loss_of = _loss(recipe, train_set, model, accelerator)
     set_seed(recipe.seed, device_specific=True)  # the same weights on every process, but not the same dropout
     trainer = _Trainer(recipe, model, loss_of, train_set, val_set, out, accelerator)
     if state is not None:
         trainer.run.load(state)
-        accelerator.print(f"going on from step {trainer.run.step} of {trainer.steps} in {out}")
+        is_done = trainer.run.step >= trainer.steps
+        said = "has been trained to its end" if is_done else f"goes on from step {trainer.run.step} of {trainer.steps}"
+        accelerator.print(f"the run in {out} {said}")
     trainer.train(workers, checkpoint_seconds)
     return trainer.run.history[-1]["miou"]
 
@@ -85,7 +90,10 @@ def _accelerator(recipe: Recipe) -> Accelerator:
     if recipe.precision == "fp16" and not torch.cuda.is_available():
         raise ValueError("precision='fp16' needs a GPU; use 'auto' on this machine")
     AcceleratorState._reset_state()  # else a notebook's second run is held to the first one's precision
-    return Accelerator(mixed_precision=fast_precision() if recipe.precision == "auto" else recipe.precision)
+    precision = fast_precision() if recipe.precision == "auto" else recipe.precision
+    # Left to itself it joins processes on CPUs only where `accelerate launch` says so, and takes a Mac's GPU, for
+    # which the operators have no code.
+    return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=precision)
 
 
 def _create(recipe: Recipe, labels: LabelSet | None, pretrained_backbone: bool | str) -> torch.nn.Module:
@@ -153,16 +161,19 @@ class _Trainer:
         schedule = make_schedule(optimizer, recipe, self.steps, self.steps_per_epoch)
         self.run = Run(model, average, optimizer, schedule, accelerator.scaler)
         # The models as they are called: compiled, and wrapped where several processes share the gradient.
-        compiled = torch.compile(model) if recipe.compile else model
+        compiled = torch.compile(model) if recipe.compile else _Called(model)
         self.forward, self.optimizer = accelerator.prepare(compiled, optimizer)
 
     def train(self, workers: int, checkpoint_seconds: float) -> None:
         run, written = self.run, time.monotonic()
         if run.step >= self.steps:
             return
-        self.out.mkdir(parents=True, exist_ok=True)
-        batches = iter(self._loader(workers))
         is_main = self.accelerator.is_main_process
+        if is_main:
+            self.out.mkdir(parents=True, exist_ok=True)
+            for left_over in self.out.glob(".*.partial"):  # of a process that was killed while it wrote
+                left_over.unlink()
+        batches = iter(self._loader(workers))
         with tqdm(total=self.steps, initial=run.step, unit="step", disable=None if is_main else True) as bar:
             while run.step < self.steps:
                 loss = self._step(batches)
@@ -192,7 +203,7 @@ class _Trainer:
             dataset,
             batch_sampler=batches,
             num_workers=workers,
-            prefetch_factor=8 if workers else None,
+            prefetch_factor=max(2, 8 // workers) if workers else None,
             pin_memory=accelerator.device.type == "cuda",
             generator=torch.Generator(),  # of its own: the default one's draws would differ after a stop
         )
@@ -203,7 +214,7 @@ class _Trainer:
         self.forward.train()
         for part in range(recipe.accumulate):
             asked = time.monotonic()
-            images, target, index = next(batches)
+            images, target, index = _next(batches)
             run.interval.wait_seconds += time.monotonic() - asked
             is_last = part == recipe.accumulate - 1
             with nullcontext() if is_last else self.accelerator.no_sync(self.forward):
@@ -229,7 +240,7 @@ class _Trainer:
 
     def _loss(self, images: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         device = self.accelerator.device
-        images, target = (part.to(device, non_blocking=True) for part in (images, target))
+        images, target = images.to(device, non_blocking=True), target.to(device, non_blocking=True).long()
         x = self.normalize(images).contiguous(memory_format=torch.channels_last)
         out = self.forward(x, return_aux=self.recipe.aux > 0, upsample=False)
         logits, aux = out if self.recipe.aux else (out, None)
@@ -238,14 +249,14 @@ class _Trainer:
             return loss
         with self.accelerator.autocast():
             wanted = self.teacher(images)
-        return loss + self.recipe.distill * distillation(logits, wanted)
+        return loss + self.recipe.distill * distillation(logits, wanted, self.teacher.align_corners)
 
     def _blown_up(self, value: float, index: torch.Tensor) -> str:
         names = ", ".join(Path(self.train_set.image_name(i)).name for i in index.tolist()[:4])
         more = f" and {len(index) - 4} more" if len(index) > 4 else ""
         return (
             f"loss {value} in step {self.run.step + 1} of {self.steps}, on {names}{more}, at learning rate "
-            f"{self.run.schedule.get_last_lr()[-1]:.2e}; the checkpoint is from before it, try a lower rate"
+            f"{self.run.schedule.get_last_lr()[-1]:.2e}; {advice(self.out)}"
         )
 
     def _last_miou(self) -> dict[str, str]:
@@ -255,6 +266,7 @@ class _Trainer:
     def _end_epoch(self) -> None:
         """Evaluate where it is due, and add a row to the history."""
         run, interval = self.run, self.run.interval
+        run.check_finite(self.out)
         epoch = math.ceil(run.step / self.steps_per_epoch)
         is_due = run.step == self.steps or epoch % self.recipe.evaluate_every == 0
         row = {
@@ -276,8 +288,39 @@ class _Trainer:
 
     def _save(self, is_epoch: bool) -> None:
         """Last of all the checkpoint: what it says is done has been written."""
+        self.run.check_finite(self.out)
         if is_epoch:
+            history = self.run.history
             save_model(self.run.result, self.out / "model.safetensors")
-            write_csv(self.run.history, self.out / "log.csv")
-            write_tensorboard(self.run.history[-1], self.out / "tensorboard")
-        write_checkpoint(self.run, self.recipe, self.out)
+            measured = [row["miou"] for row in history if row["miou"] is not None]
+            if history[-1]["miou"] is not None and history[-1]["miou"] >= max(measured):
+                save_model(self.run.result, self.out / "best.safetensors")
+            write_csv(history, self.out / "log.csv")
+            write_tensorboard(history[-1], self.out / "tensorboard")
+        write_checkpoint(self.run, self.recipe, self.train_set, self.out)
+
+
+class _Called(torch.nn.Module):
+    """The model as a step calls it. Accelerate changes the ``forward`` of what it is given; the model keeps its own."""
+
+    def __init__(self, model: torch.nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, *args, **options):
+        return self.model(*args, **options)
+
+
+def _next(batches: Iterator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The next batch; what a worker could not read is told as this process would have told it.
+
+    Raises:
+        ValueError: an image or mask that cannot be read.
+    """
+    try:
+        return next(batches)
+    except (ValueError, OSError) as error:
+        told = str(error).strip().splitlines()
+        if len(told) == 1:
+            raise
+        raise ValueError(re.sub(r"^[\w.]+: ", "", told[-1])) from error  # the last line of the worker's traceback

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+import yaml
 
 from ..config import ModelConfig
 from ..data.dataset import SegmentationData
@@ -32,6 +33,8 @@ def make_receipt(
     protocol: Protocol,
     matrix: ConfusionMatrix,
     boundary: BoundaryF1,
+    device: torch.device,
+    id_map: dict | None = None,
 ) -> dict:
     """Figures as fractions, per class and over the split, with protocol, versions, commit and command.
 
@@ -41,10 +44,12 @@ def make_receipt(
         dataset: the split that was evaluated.
         protocol: by which.
         matrix, boundary: of the whole ``dataset``.
+        device: where the model ran.
+        id_map: what was given as ``--data.id_map``.
     """
     published = PUBLISHED.get(model)
     data = ["--data.format", dataset.format, "--data.root", "PATH", "--split", dataset.split]
-    command = ["srzoo", "eval", "--model", model, *data]
+    command = ["srzoo", "eval", "--model", model, *data, *_id_map_arguments(id_map)]
     return {
         "dataset": dataset.format,
         "split": dataset.split,
@@ -66,8 +71,14 @@ def make_receipt(
         "command": shlex.join([*command, *protocol.arguments()]),
         "commit": _commit(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
-        "device": "cuda" if torch.cuda.is_available() else f"cpu, {torch.get_num_threads()} threads",
+        "device": f"cpu, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device),
     }
+
+
+def _id_map_arguments(id_map: dict | None) -> list[str]:
+    if id_map is None:
+        return []
+    return ["--data.id_map", yaml.safe_dump(id_map, default_flow_style=True, width=math.inf).strip()]
 
 
 def _by_class(config: ModelConfig, values: torch.Tensor) -> dict[str, float | None]:
@@ -86,19 +97,23 @@ def read_receipts(path: Path) -> list[dict]:
         return []
     try:
         receipts = json.loads(path.read_text())
-        if all({"dataset", "split", "protocol"} <= set(receipt) for receipt in receipts):
-            return receipts
-    except (ValueError, TypeError):
+        for receipt in receipts:
+            _measured(receipt)
+        return receipts
+    except (ValueError, TypeError, KeyError):
         pass
     raise ValueError(f"{path} is no list of receipts; give --receipt another name")
 
 
 def add_receipt(receipt: dict, path: Path) -> None:
-    """Put a measurement into a file of receipts, in the place of one of the same split by the same protocol."""
-    receipts = {(old["dataset"], old["split"], old["protocol"]): old for old in read_receipts(path)}
-    receipts[receipt["dataset"], receipt["split"], receipt["protocol"]] = receipt
+    """Put a measurement into a file of receipts, in the place of one of the same weights, split and protocol."""
+    receipts = {_measured(each): each for each in [*read_receipts(path), receipt]}
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(list(receipts.values()), indent=2) + "\n")
+
+
+def _measured(receipt: dict) -> tuple:
+    return tuple(receipt[key] for key in ("weights_sha256", "dataset", "split", "protocol"))
 
 
 def _split_digest(dataset: SegmentationData) -> str:
@@ -112,7 +127,10 @@ def _split_digest(dataset: SegmentationData) -> str:
 
 def _commit() -> str | None:
     """Commit of the checkout this package runs from; None for an installed one."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():  # else an environment inside somebody's repository would name that one's commit
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):

@@ -84,12 +84,9 @@ class Recipe:
 
     def __post_init__(self):
         for item in dataclasses.fields(self):
-            if item.type == "float":  # YAML reads 1e-3 as text
-                setattr(self, item.name, _number(item.name, getattr(self, item.name)))
-        self.scale = tuple(_number("scale", value) for value in self.scale)
-        self.ohem = None if self.ohem is None else tuple(self.ohem)
-        if not isinstance(self.class_weights, bool):
-            self.class_weights = tuple(_number("class_weights", value) for value in self.class_weights)
+            value = getattr(self, item.name)
+            if value is not None or "None" not in item.type:
+                setattr(self, item.name, _READ[item.type.removesuffix(" | None")](item.name, value))
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(f"recipe: give epochs or steps, one of the two; got {self.epochs} and {self.steps}")
         for name in ("epochs", "steps", "batch_size", "crop", "short_side", "accumulate", "evaluate_every"):
@@ -111,13 +108,69 @@ class Recipe:
         return yaml.safe_dump(values, sort_keys=False, default_flow_style=None)
 
 
-def _number(name: str, value) -> float:
+def _wrong(name: str, wanted: str, value) -> ValueError:
+    return ValueError(f"recipe: {name} must be {wanted}, got {value!r}")
+
+
+def _number(name: str, value, wanted: str = "a number") -> float:
     try:
-        return float(value)
+        return float(value)  # YAML reads 1e-3 as text
     except (TypeError, ValueError):
-        raise ValueError(f"recipe: {name} must be a number, got {value!r}") from None
+        raise _wrong(name, wanted, value) from None
 
 
+def _whole(name: str, value) -> int:
+    number = _number(name, value, "a whole number")
+    if isinstance(value, bool) or not number.is_integer():
+        raise _wrong(name, "a whole number", value)
+    return int(number)
+
+
+def _text(name: str, value) -> str:
+    if name == "precision" and value is False:  # YAML's reading of a bare no
+        return "no"
+    if not isinstance(value, str):
+        raise _wrong(name, "a text", value)
+    return value
+
+
+def _switch(name: str, value) -> bool:
+    if not isinstance(value, bool):
+        raise _wrong(name, "true or false", value)
+    return value
+
+
+def _options(name: str, value) -> dict:
+    if not isinstance(value, dict):
+        raise _wrong(name, "keys and values, such as {nodes: 32}", value)
+    return value
+
+
+def _two(name: str, value) -> list:
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise _wrong(name, "two numbers", value)
+    return value
+
+
+def _weights(name: str, value) -> bool | tuple[float, ...]:
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, (list, tuple)):
+        raise _wrong(name, "true, false or a number for each class", value)
+    return tuple(_number(name, each) for each in value)
+
+
+# By annotation: what YAML or the command line gives, as the recipe's attribute.
+_READ = {
+    "str": _text,
+    "int": _whole,
+    "float": _number,
+    "bool": _switch,
+    "dict": _options,
+    "bool | tuple[float, ...]": _weights,
+    "tuple[float, float]": lambda name, value: tuple(_number(name, each) for each in _two(name, value)),
+    "tuple[float, int]": lambda name, value: (_number(name, _two(name, value)[0]), _whole(name, value[1])),
+}
 _CHOICES = {"optimizer": ("adamw", "sgd"), "precision": ("auto", "bf16", "fp16", "no")}
 
 
@@ -181,14 +234,14 @@ def default_recipe(model: str, images: int, **overrides) -> Recipe:
     Raises:
         ValueError: no such model, or an override that cannot be.
     """
-    batch_size = max(1, overrides.get("batch_size", _BATCH_SIZE))
-    steps_per_epoch = max(1, images // batch_size)
-    asked = overrides.get("steps") or steps_per_epoch * overrides.get("epochs", 0)
+    sizes = {key: _whole(key, overrides[key]) for key in ("batch_size", "steps", "epochs") if key in overrides}
+    steps_per_epoch = max(1, images // max(1, sizes.get("batch_size", _BATCH_SIZE)))
+    asked = sizes.get("steps") or steps_per_epoch * sizes.get("epochs", 0)
     steps = asked or min(_STEPS, _MAX_EPOCHS * steps_per_epoch)
     epochs = steps / steps_per_epoch
     values = {
         "model": model,
-        "batch_size": batch_size,
+        "batch_size": _BATCH_SIZE,
         "crop": 512,
         "scale": (0.5, 2.0),
         "lr": 1e-3,
@@ -208,5 +261,6 @@ def _overridden(values: dict, overrides: dict) -> dict:
     for one, other in (("epochs", "steps"), ("steps", "epochs")):
         if overrides.get(one) is not None:
             values = {**values, other: None}
-    model_options = {**values.get("model_options", {}), **overrides.get("model_options", {})}
+    joined = [_options("model_options", part.get("model_options", {})) for part in (values, overrides)]
+    model_options = joined[0] | joined[1]
     return {**values, **overrides, "model_options": model_options}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from timm.utils import ModelEmaV3
+from torch import distributed
 
+from ..data.dataset import SegmentationData
 from ..files import replacing
 from .recipe import Recipe
 
@@ -45,6 +48,20 @@ class Run:
     interval: Interval = field(default_factory=Interval)
     history: list[dict] = field(default_factory=list)
 
+    def check_finite(self, out: Path) -> None:
+        """To be asked before anything of the run is written.
+
+        Raises:
+            FloatingPointError: a parameter or a statistic is not finite.
+        """
+        named = [*self.model.named_parameters(), *self.result.named_parameters(), *self.result.named_buffers()]
+        broken = [name for name, value in named if not value.isfinite().all()]
+        if broken:
+            raise FloatingPointError(
+                f"{broken[0]} is not finite after step {self.step}, at learning rate "
+                f"{self.schedule.get_last_lr()[-1]:.2e}; {advice(out)}"
+            )
+
     @property
     def result(self) -> torch.nn.Module:
         """The model that is evaluated and kept."""
@@ -70,39 +87,48 @@ class Run:
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.step, self.interval, self.history = state["step"], Interval(**state["interval"]), state["history"]
+        if distributed.is_initialized():  # the state is that of the process which wrote it: this one needs its own
+            torch.manual_seed(state["rng"].sum().item() + distributed.get_rank())
+            return
         torch.set_rng_state(state["rng"])
         if len(state["cuda_rng"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(state["cuda_rng"])
 
 
-def write_checkpoint(run: Run, recipe: Recipe, out: Path) -> None:
-    """Replace the checkpoint in ``out``, whole or not at all.
+def advice(out: Path) -> str:
+    """What to do about a run that blew up."""
+    kept = f"{out / CHECKPOINT} is from before it; " if (out / CHECKPOINT).is_file() else ""
+    return f"{kept}try a lower rate, in another output folder"
 
-    Raises:
-        FloatingPointError: a parameter is not finite; the checkpoint stays as it was.
-    """
-    broken = [name for name, value in run.model.named_parameters() if not value.isfinite().all()]
-    if broken:
-        raise FloatingPointError(
-            f"{broken[0]} is not finite after step {run.step}, at learning rate {run.schedule.get_last_lr()[-1]:.2e}; "
-            f"{out / CHECKPOINT} is from before it, try a lower rate"
-        )
+
+def identity(data: SegmentationData) -> dict:
+    """What tells one data set from another, wherever it lies: its classes and the names of its images."""
+    names = [Path(data.image_name(index)).name for index in range(len(data))]
+    return {
+        "classes": list(data.labels.classes) if data.labels else None,
+        "images": len(names),
+        "names_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest(),
+    }
+
+
+def write_checkpoint(run: Run, recipe: Recipe, data: SegmentationData, out: Path) -> None:
+    """Replace the checkpoint in ``out``, whole or not at all."""
     with replacing(out / CHECKPOINT) as partial:
-        torch.save({"recipe": dataclasses.asdict(recipe), **run.state()}, partial)
+        torch.save({"recipe": dataclasses.asdict(recipe), "data": identity(data), **run.state()}, partial)
 
 
-def read_checkpoint(out: Path, recipe: Recipe) -> dict | None:
+def read_checkpoint(out: Path, recipe: Recipe, data: SegmentationData) -> dict | None:
     """The state in ``out``, or None where there is none yet.
 
     Raises:
-        ValueError: it cannot be read, or is of another recipe.
+        ValueError: it cannot be read, or is of another recipe or of other data.
     """
     path = out / CHECKPOINT
     if not path.is_file():
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        made_with = state["recipe"]
+        made_with, made_on = state["recipe"], state["data"]
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no checkpoint of a run; give another output folder") from error
     wanted = dataclasses.asdict(recipe)
@@ -112,4 +138,9 @@ def read_checkpoint(out: Path, recipe: Recipe) -> dict | None:
             f"{path} was made with {changed[0]}={made_with.get(changed[0])!r}, the recipe has "
             f"{wanted[changed[0]]!r}; give another output folder, or the recipe it was made with"
         )
+    given = identity(data)
+    changed = [key for key in given if made_on.get(key) != given[key]]
+    if changed:
+        what = {"classes": "its classes", "images": "the number of its images"}.get(changed[0], "its images' names")
+        raise ValueError(f"{path} was made with other data, {what} differ; give another output folder")
     return state

@@ -24,6 +24,18 @@ def test_split_by_lists(write_pairs):
     assert ids[:, 10].tolist() == ROWS
 
 
+def test_names_in_a_list_are_those_that_people_have(tmp_path, write_image, write_mask):
+    for name in ("my photo 1", "frame.001", "plain"):
+        write_image(tmp_path / "images" / f"{name}.png")
+        write_mask(tmp_path / "masks" / f"{name}.png", ROWS)
+    (tmp_path / "train.txt").write_text("\ufeffmy photo 1.png\nframe.001\n", encoding="utf-8")
+    (tmp_path / "val.txt").write_text("images/plain.png masks/plain.png\n")
+    (tmp_path / "classes.txt").write_text("\ufeffroad\ncar\ntree\n", encoding="utf-8")
+    assert stems(tmp_path, "train") == ["my photo 1", "frame.001"]
+    assert stems(tmp_path, "val") == ["plain"]
+    assert open_dataset(tmp_path, "val").labels.classes[0] == "road"
+
+
 @pytest.mark.parametrize("pattern", ["{kind}/{split}", "{split}/{kind}"])
 @pytest.mark.parametrize("val", ["val", "valid"])
 def test_split_by_folders(tmp_path, write_image, write_mask, pattern, val):

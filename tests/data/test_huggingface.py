@@ -34,6 +34,21 @@ def test_a_data_set_in_memory():
     assert from_dataset(rows(1, "scene_mask"), mask="scene_mask").columns == ("image", "scene_mask")
 
 
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        ({"bytes": b"not an image", "path": None}, "row 0 of train, column 'label': cannot be read"),
+        (None, "row 0 of train, column 'label': there is none"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_named(mask, message):
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Image()})
+    image = Image.fromarray(np.zeros((7, 11, 3), np.uint8))
+    dataset = from_dataset(datasets.Dataset.from_dict({"image": [image], "label": [mask]}, features=features))
+    with pytest.raises(ValueError, match=message):
+        dataset.mask(0)
+
+
 def test_a_folder_that_save_to_disk_wrote(tmp_path):
     datasets.DatasetDict({"train": rows(3), "validation": rows(1)}).save_to_disk(tmp_path / "data")
     dataset = open_dataset(tmp_path / "data", "val", num_classes=3)

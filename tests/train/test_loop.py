@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,6 @@ from safetensors.torch import load_file
 import srzoo
 from srzoo.data.formats import open_dataset
 from srzoo.train import loop
-from srzoo.train import run as run_module
 from srzoo.train.loop import train
 from srzoo.train.recipe import Recipe
 
@@ -36,7 +36,7 @@ RECIPE = Recipe(
 
 def run(root, out, recipe=RECIPE, **options):
     splits = (open_dataset(root, split) for split in ("train", "val"))
-    return train(recipe, *splits, out, workers=0, pretrained_backbone=False, **options)
+    return train(recipe, *splits, out, **{"workers": 0, **options}, pretrained_backbone=False)
 
 
 def same_weights(*folders: Path) -> bool:
@@ -56,7 +56,7 @@ def test_training_learns_and_writes_a_model_that_loads(small_camvid, tmp_path):
     assert all(0 <= float(row["data_wait"]) <= 1 for row in rows)
     assert srzoo.load_model(tmp_path / "run" / "model.safetensors").num_classes == 11
     names = sorted(path.name for path in (tmp_path / "run").iterdir())
-    assert names == ["checkpoint.pt", "log.csv", "model.safetensors", "tensorboard"]
+    assert names == ["best.safetensors", "checkpoint.pt", "log.csv", "model.safetensors", "tensorboard"]
 
 
 @pytest.mark.parametrize("stopped_at", [1, 2, 5])
@@ -102,7 +102,6 @@ def test_two_processes_share_the_batch_and_agree(small_camvid, tmp_path):
     )
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "kernels")])}
-    environment["ACCELERATE_USE_CPU"] = "true"
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
     done = subprocess.run([*launch, script, "both"], env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -183,16 +182,59 @@ def test_a_loss_that_blows_up_stops_with_the_facts(small_camvid, tmp_path):
 
 
 def test_weights_that_are_not_finite_are_never_kept(small_camvid, tmp_path, monkeypatch):
-    recipe = dataclasses.replace(RECIPE, epochs=1)
-    run(small_camvid, tmp_path / "run", recipe)
-    before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
-    model = torch.nn.Linear(2, 2)
-    model.weight.data[0, 0] = float("nan")
-    optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    broken = run_module.Run(model, None, optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1))
-    with pytest.raises(FloatingPointError, match="weight is not finite after step 0, at learning rate 1.00e-01"):
-        run_module.write_checkpoint(broken, recipe, tmp_path / "run")
-    assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
+    """The update of the second of two epochs, each of one step, breaks them."""
+    update, updates = torch.optim.AdamW.step, []
+
+    def broken_at_last(self, *arguments, **options):
+        updates.append(update(self, *arguments, **options))
+        if len(updates) == 2:
+            self.param_groups[0]["params"][0].data[0] = float("nan")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", broken_at_last)
+    with pytest.raises(FloatingPointError, match=r"is not finite after step 2, .*checkpoint.pt is from before it; try"):
+        run(small_camvid, tmp_path / "run", dataclasses.replace(RECIPE, epochs=2, ema_decay=0))
+    state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
+    assert state["step"] == 1
+    kept = srzoo.load_model(tmp_path / "run" / "model.safetensors").state_dict()
+    assert all(torch.equal(value, state["model"][name]) for name, value in kept.items())
+
+
+def test_the_model_of_highest_miou_is_kept_too(small_camvid, tmp_path, monkeypatch):
+    measured = iter([0.2, 0.4, 0.3])
+    monkeypatch.setattr(loop, "evaluate", lambda *_: SimpleNamespace(mean_iou=lambda: next(measured)), raising=True)
+    states = []
+    save = loop.save_model
+    monkeypatch.setattr(loop, "save_model", lambda model, path: (states.append(path.name), save(model, path)))
+    run(small_camvid, tmp_path / "run", dataclasses.replace(RECIPE, epochs=3, evaluate_every=1))
+    assert states == ["model.safetensors", "best.safetensors"] * 2 + ["model.safetensors"]
+
+
+def test_a_checkpoint_of_other_data_is_refused(small_camvid, tmp_path):
+    run(small_camvid, tmp_path / "run")
+    for folder in ("train", "trainannot"):
+        (small_camvid / folder / "street.png").rename(small_camvid / folder / "other.png")
+    with pytest.raises(ValueError, match="made with other data, its images' names differ; give another output folder"):
+        run(small_camvid, tmp_path / "run")
+
+
+def test_a_worker_s_error_is_told_as_it_was(small_camvid, tmp_path):
+    broken = small_camvid / "train" / "street.png"
+    broken.write_bytes(broken.read_bytes()[:20_000])
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(broken))}: cannot be read"):
+        run(small_camvid, tmp_path / "run", workers=1)
+
+
+def test_the_average_is_not_needed_to_evaluate_in_full_precision(small_camvid, tmp_path, monkeypatch):
+    dtypes = []
+
+    def note(model, data):
+        with torch.inference_mode():
+            dtypes.append(model.eval()(torch.zeros(1, 3, 64, 64)).dtype)
+        return SimpleNamespace(mean_iou=lambda: 0.5)
+
+    monkeypatch.setattr(loop, "evaluate", note)
+    run(small_camvid, tmp_path / "run", dataclasses.replace(RECIPE, epochs=1, ema_decay=0, precision="bf16"))
+    assert dtypes == [torch.float32]
 
 
 def test_labels_beyond_the_classes(small_camvid, tmp_path):

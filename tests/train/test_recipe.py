@@ -4,7 +4,7 @@ import pytest
 
 from srzoo.published import PUBLISHED
 from srzoo.registry import names
-from srzoo.train.recipe import Recipe, list_recipes, load_recipe
+from srzoo.train.recipe import Recipe, default_recipe, list_recipes, load_recipe
 
 
 @pytest.mark.parametrize("name", list_recipes())
@@ -55,6 +55,9 @@ def test_a_recipe_based_on_another_holds_what_differs(tmp_path):
         load_recipe(mine_too)
 
 
+BRIEF = "model: x\nepochs: 1\nbatch_size: 1\ncrop: 8\nscale: [1, 2]\nlr: 0.1"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -68,6 +71,16 @@ def test_a_recipe_based_on_another_holds_what_differs(tmp_path):
             "model: x\nepochs: 1\noptimizer: adam\nbatch_size: 1\ncrop: 8\nscale: [1, 2]\nlr: 1e-3",
             "optimizer must be one of adamw, sgd, got 'adam'",
         ),
+        (f"{BRIEF}\nscale: 0.5", "scale must be two numbers, got 0.5"),
+        (f"{BRIEF}\nscale: [0.5, 1, 2]", r"scale must be two numbers, got \[0.5, 1, 2\]"),
+        (f"{BRIEF}\nohem: [0.7, many]", "ohem must be a whole number, got 'many'"),
+        (f"{BRIEF}\nohem: none", "ohem must be two numbers, got 'none'"),
+        (f"{BRIEF}\nbatch_size: 2.5", "batch_size must be a whole number, got 2.5"),
+        (f"{BRIEF}\nseed: true", "seed must be a whole number, got True"),
+        (f"{BRIEF}\ncompile: maybe", "compile must be true or false, got 'maybe'"),
+        (f"{BRIEF}\nclass_weights: 1", "class_weights must be true, false or a number for each class, got 1"),
+        (f"{BRIEF}\nmodel_options: nodes", "model_options must be keys and values, .*, got 'nodes'"),
+        (f"{BRIEF}\nmodel: 3", "model must be a text, got 3"),
         ("- a list", "not a recipe"),
         ("a: [", "not YAML"),
     ],
@@ -77,6 +90,22 @@ def test_errors_name_the_key(text, message, tmp_path):
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         load_recipe(path)
+
+
+def test_values_are_read_as_people_write_them(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(f"{BRIEF}\nohem: [0.7, 1e5]\nprecision: no\nlr: 1e-3\nbatch_size: 8.0")
+    recipe = load_recipe(path)
+    assert (recipe.ohem, recipe.precision, recipe.lr, recipe.batch_size) == ((0.7, 100_000), "no", 1e-3, 8)
+    assert isinstance(recipe.batch_size, int)
+    path.write_text(recipe.to_yaml())
+    assert load_recipe(path) == recipe
+
+
+@pytest.mark.parametrize(("key", "value"), [("model_options", "nodes"), ("epochs", 2.5), ("batch_size", "four")])
+def test_the_default_recipe_names_a_bad_override_too(key, value):
+    with pytest.raises(ValueError, match=f"^recipe: {key} must be "):
+        default_recipe("srnet_lite0_camvid", 10, **{key: value})
 
 
 def test_unknown_recipe_lists_the_known():

@@ -1,0 +1,30 @@
+import json
+
+import pytest
+
+from srzoo.train.receipt import _id_map_arguments, add_receipt, read_receipts
+
+
+def receipt(weights: str, protocol: str = "single scale", miou: float = 0.5) -> dict:
+    return {"weights_sha256": weights, "dataset": "camvid", "split": "val", "protocol": protocol, "miou": miou}
+
+
+def test_a_measurement_replaces_only_its_like(tmp_path):
+    path = tmp_path / "r.json"
+    for each in (receipt("a"), receipt("b"), receipt("a", "flip"), receipt("a", miou=0.75)):
+        add_receipt(each, path)
+    assert read_receipts(path) == [receipt("a", miou=0.75), receipt("b"), receipt("a", "flip")]
+
+
+@pytest.mark.parametrize("text", ["[1]", '[{"miou": 1}]', "no JSON", json.dumps({"dataset": "camvid"})])
+def test_another_file_is_left_alone(tmp_path, text):
+    path = tmp_path / "r.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="is no list of receipts; give --receipt another name"):
+        add_receipt(receipt("a"), path)
+    assert path.read_text() == text
+
+
+def test_the_command_has_the_id_map():
+    assert _id_map_arguments(None) == []
+    assert _id_map_arguments({0: 255, 7: 0, "#ff0000": 1}) == ["--data.id_map", "{0: 255, 7: 0, '#ff0000': 1}"]
