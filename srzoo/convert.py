@@ -157,7 +157,17 @@ def _renamed(state: State, wanted: State, names: dict[str, str], what: str) -> S
     state = {**counters, **state}
     if problem := misfit(state, {theirs[key]: value for key, value in wanted.items()}):
         raise ValueError(f"as a {what} it {problem}")
+    for key, value in wanted.items():
+        if value.is_floating_point():
+            _check_numbers(theirs[key], state[theirs[key]])
     return {key: state[theirs[key]].to(value.dtype, copy=True) for key, value in wanted.items()}
+
+
+def _check_numbers(name: str, value: torch.Tensor) -> None:
+    if value.layout != torch.strided or not value.is_floating_point():
+        raise ValueError(f"{name} is a {value.layout} tensor of {value.dtype}; expected dense floating point")
+    if not value.isfinite().all():
+        raise ValueError(f"{name} has values that are not finite")
 
 
 def _their_name(key: str, names: dict[str, str]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import nn
 
 from . import registry
-from .backbones import probe
+from .backbones import normalisation, probe
 from .backbones.imagenet import load_imagenet_weights
 from .config import ModelConfig
 from .data.labels import LABEL_SETS
@@ -72,6 +72,9 @@ def create_model(
         options = {"backbone_options": backbone_options, "size_divisor": divisor, **options}
     labels = registry.default_labels(dataset, num_classes)
     transform = registry.default_transform(architecture, dataset)
+    if options["backbone"] != entry.options.get("backbone"):
+        mean, std = normalisation(options["backbone"])
+        transform = dataclasses.replace(transform, mean=mean, std=std)
     model = _build(ModelConfig(name, options, labels.classes, labels.palette, transform, entry.family))
     if pretrained_backbone:
         load_imagenet_weights(model.backbone, options["backbone"], pretrained_backbone)

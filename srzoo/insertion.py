@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from .layers import SqueezeReasoning
+from .layers import SqueezeReasoning, build_context
 from .registry import nearest
 
 CHILD = "context"  # the block's name in the module that it is put behind
@@ -18,7 +18,7 @@ CHILD = "context"  # the block's name in the module that it is put behind
 def insert(
     model: nn.Module,
     name: str,
-    block: Callable[..., nn.Module] = SqueezeReasoning,
+    block: str | Callable[..., nn.Module] = SqueezeReasoning,
     example: torch.Tensor | None = None,
     **options,
 ) -> nn.Module:
@@ -34,7 +34,8 @@ def insert(
         model: any module that maps one tensor.
         name: of a module in it, as ``model.named_modules()`` has it, whose output is ``(N, C, H, W)``. Of an
             ``nn.Sequential`` it is the last.
-        block: called with the channels; `SqueezeReasoning` or any other of `srzoo.layers`.
+        block: called with the channels; `SqueezeReasoning` or any other of `srzoo.layers`, or its name as
+            ``create_model(..., context=...)`` takes it, such as "nl".
         example: a tensor of an input's shape and dtype; default 1 x 3 x 224 x 224 in the model's dtype.
         **options: of the block, e.g. ``nodes=32``.
 
@@ -54,8 +55,8 @@ def insert(
         raise ValueError(f"{path!r} is a container that would run the block itself; choose a module in it")
     shape = _shape_behind(model, path, example)
     try:
-        new = block(shape[1], **options)
-    except ValueError as error:
+        new = build_context(block, shape[1], **options) if isinstance(block, str) else block(shape[1], **options)
+    except (TypeError, ValueError) as error:  # a TypeError names an option that the block lacks
         raise ValueError(f"behind {path!r} there is {tuple(shape)}: {error}") from error
     like = _placed_like(module, model)
     _extend(module, new.to(like.device, like.dtype).train(module.training))
@@ -94,18 +95,23 @@ class _Probe(nn.Module):
 
 def _shape_behind(model: nn.Module, path: str, example: torch.Tensor | None) -> torch.Size:
     """Shape of the module's output, ``(N, C, H, W)``, from one pass of a copy on the meta device."""
-    twin, probe = _on_meta(model).eval(), _Probe()
-    _extend(twin.get_submodule(path), probe)
     if example is None:
         example = torch.empty(1, 3, 224, 224, dtype=_placed_like(model).dtype)
+    elif not isinstance(example, torch.Tensor):
+        raise ValueError(f"example must be a tensor such as the model takes, got {example!r}")
+    probe = _Probe()
     try:
+        twin = _on_meta(model).eval()
+        _extend(twin.get_submodule(path), probe)
         with torch.device("meta"), torch.no_grad():
             twin(example.to("meta"))
     except Exception as error:  # the model's own code may raise anything
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(
-            f"{type(model).__name__} does not run on an input of {tuple(example.shape)} ({reason}); pass example="
-        ) from error
+        # Behind the module it may do what depends on values, as a detector does, and a meta tensor has none.
+        if not probe.seen:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise ValueError(
+                f"{type(model).__name__} does not run on an input of {tuple(example.shape)} ({reason}); pass example="
+            ) from error
     if len(probe.seen) != 1:
         times = f"{len(probe.seen)} times" if probe.seen else "never"
         raise ValueError(f"a forward pass calls {path!r} {times}; choose a module that it calls once")

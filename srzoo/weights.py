@@ -144,11 +144,9 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
         content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     except Exception as error:  # a damaged file can make either reader raise anything
         raise ValueError(f"{path} is not a readable file of tensors ({_reason(error)})") from error
-    state = content
-    for entry in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(entry), dict):
-            state = content[entry]
-    if not isinstance(state, dict) or not state or not all(map(_is_named_tensor, state.items())):
+    entries = [content.get(entry) for entry in ("state_dict", "model")] if isinstance(content, dict) else []
+    state = next((each for each in (*entries, content) if _is_state_dict(each)), None)
+    if state is None:
         raise ValueError(f"{path} holds no state dict of tensors")
     if all(key.startswith("module.") for key in state):
         state = {key.removeprefix("module."): value for key, value in state.items()}
@@ -177,10 +175,12 @@ def _read_pickle(path: Path) -> object:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _is_named_tensor(item: tuple[object, object]) -> bool:
+def _is_state_dict(content: object) -> bool:
     import torch
 
-    return isinstance(item[0], str) and isinstance(item[1], torch.Tensor)
+    if not isinstance(content, dict) or not content:
+        return False
+    return all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items())
 
 
 def _reason(error: Exception) -> str:

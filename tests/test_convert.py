@@ -192,6 +192,14 @@ def changed(**entries):
             torch_file(changed(**{"head.in_module.bias": None, "head.in_module.weight": None})),
             "as a released SRNet R50 it lacks head.in_module.weight and 1 more",
         ),
+        (
+            torch_file(changed() | {"head.module.gn.weight": torch.zeros(512, dtype=torch.int8)}),
+            "head.module.gn.weight is a torch.strided tensor of torch.int8; expected dense floating point",
+        ),
+        (
+            torch_file(changed() | {"head.module.gn.weight": torch.full([512], float("nan"))}),
+            "head.module.gn.weight has values that are not finite",
+        ),
         (torch_file(changed(extra=[2])), "as a released SRNet R50 it has an unexpected extra$"),
         (
             torch_file(changed(**{"head.module.conv_adj.weight": [16, 16, 1]})),

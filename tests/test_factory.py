@@ -64,3 +64,26 @@ def test_any_timm_backbone():
     model = srzoo.create_model("srnet", backbone="convnext_atto", num_classes=7, channels=64).eval()
     assert model.output_stride == 8
     assert model(torch.zeros(1, 3, 45, 70)).shape == (1, 7, 45, 70)
+
+
+def test_images_are_normalised_as_the_backbone_s_weights_expect():
+    def mean(name, **options):
+        return srzoo.create_model(name, num_classes=3, channels=32, **options).config.transform.mean
+
+    imagenet, half = (0.485, 0.456, 0.406), (0.5, 0.5, 0.5)
+    assert mean("srnet", backbone="resnet18") == imagenet
+    assert mean("srnet", backbone="tf_efficientnet_lite0") == half
+    assert mean("srnet_lite0_camvid") == half
+    assert mean("srnet_lite0_camvid", backbone="efficientnet_lite0") == imagenet
+
+
+def test_the_pyramid_s_rates_follow_the_stride():
+    def rates(name, **options):
+        with torch.device("meta"):
+            model = srzoo.create_model(name, num_classes=3, context="aspp", **options)
+        return [branch[0].dilation[0] for branch in model.head.context.atrous]
+
+    assert rates("srnet_r50") == [12, 24, 36]
+    assert rates("srnet_lite0") == [6, 12, 18]
+    assert rates("dfseg_v1") == [3, 6, 9]
+    assert rates("srnet_lite0", rates=(2, 4)) == [2, 4]

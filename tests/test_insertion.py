@@ -235,3 +235,24 @@ def test_a_module_that_gives_more_than_a_tensor():
 
     with pytest.raises(ValueError, match="'pair' gives a tuple; choose a module that gives a tensor"):
         srzoo.insert(Net(), "pair")
+
+
+def test_a_detector_whose_later_code_depends_on_values():
+    """The paper's Mask R-CNN: on the meta device it ends in its proposals, long after the module."""
+    from torchvision.models.detection import maskrcnn_resnet50_fpn
+
+    with torch.device("meta"):
+        model = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)
+    srzoo.insert(model, "backbone.body.layer4")
+    assert model.backbone.body.layer4[-1].context.channels == 2048
+
+
+def test_a_block_by_its_name():
+    model = srzoo.insert(resnet(), "layer4", "nl", reduction=4)
+    assert isinstance(model.layer4[-1].context, srzoo.layers.NonLocal)
+    with pytest.raises(ValueError, match="behind 'layer3.0' .*: unknown context module 'nonlocal'; choose one of"):
+        srzoo.insert(model, "layer3", "nonlocal")
+    with pytest.raises(ValueError, match="behind 'layer3.0' there is .*'nodez'"):
+        srzoo.insert(model, "layer3", nodez=3)
+    with pytest.raises(ValueError, match=r"example must be a tensor such as the model takes, got \(1, 3, 64, 64\)"):
+        srzoo.insert(model, "layer3", example=(1, 3, 64, 64))

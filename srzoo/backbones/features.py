@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import timm
 import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
 from ..registry import nearest
@@ -79,11 +80,17 @@ def probe(name: str, output_stride: int | None) -> tuple[dict, int]:
     raise ValueError(reason)
 
 
+def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation that timm's weights of a backbone were trained with; ImageNet's where it has none."""
+    config = timm.get_pretrained_cfg(name)
+    return (tuple(config.mean), tuple(config.std)) if config else (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+
+
 _BUILD_ERRORS = (AssertionError, AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
 
 def _create(name: str, options: dict) -> nn.Module:
-    if not timm.is_model(name):
+    if not isinstance(name, str) or not timm.is_model(name):
         raise ValueError(f"timm has no backbone {name!r}{nearest(name, timm.list_models())}")
     try:
         return timm.create_model(name, pretrained=False, features_only=True, **options)

@@ -12,7 +12,7 @@ class ProjectedContext(nn.Module):
 
     ``W_z`` starts at zero, so a new module is the identity and can be put into a trained network (Wang et al., 2018,
     section 3.3). A subclass gives ``attend``, maps of ``(N, R, H, W)`` to pixels of ``(N, R, HW)``. The key has no
-    bias, which would cancel in a softmax.
+    bias: in a softmax it would cancel.
 
     Raises:
         ValueError: ``channels`` is not divisible by ``reduction``.

@@ -11,6 +11,7 @@ from .checks import divided
 
 KERNELS = ("dot", "rbf")
 _GAMMA = 1e-4  # of the authors' code
+_EPS = 1e-16  # about 1e-5 over the square of the number of elements in a sum, which is 300,000 at 96x96
 
 
 class CompactGeneralizedNonLocal(ProjectedContext):
@@ -22,8 +23,10 @@ class CompactGeneralizedNonLocal(ProjectedContext):
     ``order``, ``c_p = exp(-2 gamma) (2 gamma)^p / p!`` with the norms taken for one, as in the authors' code. Table 1
     of arXiv 2011.03308: computation ``O(C HW P)``, affinity memory ``O(P^2)``, ``P`` the order.
 
-    The sums are means here, which float16 needs and the GroupNorm takes out again. ``W_z`` has no groups, which gives
-    Table 3's parameters; the GroupNorm's scale starts at zero, so a new block is the identity.
+    The sums are means here, which float16 needs. The GroupNorm takes that out again, as its ``eps`` is small enough
+    for the variance of a mean: with PyTorch's 1e-5 it would damp the block, the more the smaller its input. ``W_z``
+    has no groups, which gives Table 3's parameters; the GroupNorm's scale starts at zero, so a new block is the
+    identity.
 
     Args:
         channels: ``C`` of the input and the output.
@@ -52,7 +55,8 @@ class CompactGeneralizedNonLocal(ProjectedContext):
         self.series = [(1, 1.0)] if kernel == "dot" else taylor
         self.project = nn.Sequential(
             OrderedDict(
-                conv=nn.Conv1d(channels // reduction, channels, 1, bias=False), norm=nn.GroupNorm(groups, channels)
+                conv=nn.Conv1d(channels // reduction, channels, 1, bias=False),
+                norm=nn.GroupNorm(groups, channels, _EPS),
             )
         )
         nn.init.zeros_(self.project.norm.weight)

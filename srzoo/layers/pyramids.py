@@ -15,6 +15,11 @@ def _pooled(x: torch.Tensor, bins: int, branch: nn.Module) -> torch.Tensor:
     return F.interpolate(branch(F.adaptive_avg_pool2d(x, bins)), size=x.shape[2:], mode="bilinear")
 
 
+def rates_at(output_stride: int) -> tuple[int, ...]:
+    """DeepLabv3's dilations on a map of this stride: (12, 24, 36) at 8, half of them at 16."""
+    return tuple(max(1, 8 * rate // output_stride) for rate in (12, 24, 36))
+
+
 class ASPP(nn.Module):
     """Atrous spatial pyramid pooling of DeepLabv3 (Chen et al., 2017, section 3.3).
 
@@ -25,7 +30,8 @@ class ASPP(nn.Module):
     Args:
         channels: ``C`` of the input.
         out_channels: ``C'`` of the output; default ``channels``.
-        rates: dilations of the 3x3 convolutions; DeepLabv3's are (12, 24, 36) at output stride 8, half at 16.
+        rates: dilations of the 3x3 convolutions; DeepLabv3's are (12, 24, 36) at output stride 8, half at 16. The
+            zoo's models set them by `rates_at` their own stride.
 
     Shape:
         ``(N, C, H, W)`` to ``(N, C', H, W)``, ``H, W >= 1``.

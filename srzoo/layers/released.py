@@ -6,6 +6,7 @@ from torch import nn
 from srzoo_kernels import channel_affine, gram
 
 from .autocast import autocast_off
+from .checks import check_map
 from .conv import LenientBatchNorm1d
 
 
@@ -18,7 +19,8 @@ class ReleasedSqueezeReasoning(nn.Module):
     convolution (each of ``R`` channels gives two), followed by a GroupNorm with one group for each of those pairs.
 
     The GroupNorm's mean and variance over the full resolution follow from the mean and variance of ``T``, so this
-    too is one matrix and one bias per image (``forward``); ``forward_direct`` follows the code step by step.
+    too is one matrix and one bias per image (``forward``); ``forward_direct`` follows the code step by step. Table 1:
+    computation ``O(C HW + C)``, affinity memory ``O(K^2 + M^2)`` for ``K`` nodes of ``M`` features each.
 
     Args:
         channels: ``C`` of the input and the output; even.
@@ -92,8 +94,7 @@ class ReleasedSqueezeReasoning(nn.Module):
         return (rows[..., None] * w_t[:, None]).flatten(1, 2), bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.dim() != 4 or x.shape[1] != self.channels:
-            raise ValueError(f"expected x of shape (N, {self.channels}, H, W), got {tuple(x.shape)}")
+        check_map(x, self.channels)
         with autocast_off(x.device.type):
             second, total, pixels = self.moments(x)
             mean = total / pixels

@@ -6,6 +6,7 @@ from torch import nn
 from srzoo_kernels import channel_affine, gram
 
 from .autocast import autocast_off
+from .checks import check_map
 from .reasoning import REASONING
 
 SQUEEZE = ("hadamard", "average")
@@ -20,7 +21,8 @@ class SqueezeReasoning(nn.Module):
 
     ``forward`` never stores ``T``, ``B`` or ``z * T``: the squeeze is a function of ``X X^T`` and ``X 1``, the
     reconstruction one ``C x C`` matrix per image (see ``kernels/README.md``). ``forward_direct`` follows the
-    equations step by step; both give the same values and gradients.
+    equations step by step; both give the same values and gradients. Table 1: computation ``O(C HW + C)``, affinity
+    memory ``O(K^2 + M^2)`` for ``K`` nodes of ``M`` features each.
 
     ``W_R`` starts at zero, so a new block is the identity and can be put into a trained network.
 
@@ -97,8 +99,7 @@ class SqueezeReasoning(nn.Module):
         return (self.project.weight.flatten(1) * z[:, None, :]) @ self.transform.weight.flatten(1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.dim() != 4 or x.shape[1] != self.channels:
-            raise ValueError(f"expected x of shape (N, {self.channels}, H, W), got {tuple(x.shape)}")
+        check_map(x, self.channels)
         with autocast_off(x.device.type):
             matrix = self.affine(self.reasoning(self.squeeze_vector(x)))
             return channel_affine(x, matrix)

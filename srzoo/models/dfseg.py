@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from ..backbones import FeatureBackbone
 from ..layers import PYRAMIDS, build_context
 from ..layers.conv import conv_bn_relu
+from ..layers.pyramids import rates_at
 from .segmentation import SegmentationNet
 
 
@@ -65,7 +66,7 @@ class DFSeg(SegmentationNet):
         features = FeatureBackbone(backbone, {"out_indices": levels})
         super().__init__(features, num_classes)
         fine, middle, coarse = features.channels
-        self.head = _head(coarse, channels, context, context_options)
+        self.head = _head(coarse, channels, context, features.strides[-1], context_options)
         self.decoder, self.decoder_levels = FusionDecoder([middle, fine], channels), [1, 0]
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Conv2d(2 * channels, num_classes, 1)
@@ -75,10 +76,12 @@ class DFSeg(SegmentationNet):
         )
 
 
-def _head(width: int, channels: int, context: str, options: dict) -> nn.Sequential:
+def _head(width: int, channels: int, context: str, stride: int, options: dict) -> nn.Sequential:
     """The context module and the 1x1 convolution that follows it."""
     if context == "psp":
         options = {"kernel_size": 1, **options}
+    elif context == "aspp":
+        options = {"rates": rates_at(stride), **options}
     if context in PYRAMIDS:
         options, out = {"out_channels": channels, **options}, channels
     else:

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from ..backbones import FeatureBackbone
 from ..layers import PYRAMIDS, build_context
 from ..layers.conv import conv_bn_relu
+from ..layers.pyramids import rates_at
 from .segmentation import SegmentationNet
 
 
@@ -16,10 +17,14 @@ class ContextHead(nn.Sequential):
     """3x3 convolution, context module, 3x3 convolution; both convolutions give ``channels``.
 
     A pyramid, "aspp" or "psp", takes the place of all three, as in Table 3: it reduces and fuses by itself.
-    ``released`` makes the first a 1x1 convolution alone, and gives the last a bias.
+    ``released`` makes the first a 1x1 convolution alone, and gives the last a bias. ``stride`` is that of the map.
     """
 
-    def __init__(self, in_channels: int, channels: int, context: str, released: bool = False, **context_options):
+    def __init__(
+        self, in_channels: int, channels: int, context: str, stride: int, released: bool = False, **context_options
+    ):
+        if context == "aspp":
+            context_options = {"rates": rates_at(stride), **context_options}
         if context in PYRAMIDS:
             parts = OrderedDict(context=build_context(context, in_channels, out_channels=channels, **context_options))
         else:
@@ -103,7 +108,7 @@ class SRNet(SegmentationNet):
         if channels is None:
             self.head, channels = _no_head(context), widths[-1]
         else:
-            self.head = ContextHead(widths[-1], channels, context, released_head, **context_options)
+            self.head = ContextHead(widths[-1], channels, context, strides[-1], released_head, **context_options)
         self.decoder_levels = [_level_of(stride, strides, backbone) for stride in decoder_strides]
         if decoder_strides:
             self.decoder = LateralDecoder(channels, [widths[i] for i in self.decoder_levels], decoder_channels)
@@ -112,7 +117,7 @@ class SRNet(SegmentationNet):
             self.decoder = None
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Conv2d(channels, num_classes, 1)
-        # The paper's second supervision, "at the output layer of Stage4": the input of the last stage.
+        # The paper's second supervision, "at the output layer of Stage4": the last map but one.
         aux_width = widths[-2] // 4
         self.aux_head = nn.Sequential(
             OrderedDict(

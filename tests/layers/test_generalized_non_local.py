@@ -34,6 +34,20 @@ def test_is_every_pair_of_elements_in_a_loop(kernel, groups):
     torch.testing.assert_close(module(x), x + y.view_as(x))
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.3, 0.1])
+def test_means_lose_nothing_against_the_authors_sums(scale):
+    """Their ``GroupNorm(W_z K g)`` with sums and PyTorch's eps, whatever the scale of the input."""
+    torch.manual_seed(0)
+    module = CompactGeneralizedNonLocal(64, groups=4)
+    nn.init.ones_(module.project.norm.weight)
+    x = scale * torch.randn(2, 64, 24, 31).relu()
+    theta, phi, g = (layer(x).unflatten(1, (4, -1)) for layer in (module.query, module.key, module.value))
+    attended = ((phi * g).sum((2, 3, 4), keepdim=True) * theta).flatten(1, 2).flatten(2)
+    norm = nn.GroupNorm(4, 64)
+    expected = norm(module.project.conv(attended)).view_as(x)
+    torch.testing.assert_close(module(x) - x, expected, rtol=1e-2, atol=1e-3)
+
+
 def test_the_series_approaches_the_gaussian_kernel():
     """Of vectors of length one, which is what its coefficients assume: ``exp(-gamma |a - b|^2)``."""
     module = CompactGeneralizedNonLocal(8, kernel="rbf", groups=1, order=5)
