@@ -11,13 +11,16 @@ from srzoo.published import PUBLISHED
 from srzoo.train.evaluation import evaluate, predictions
 
 NAME = "srnet_lite0_camvid"
-RECEIPTS = range(len(PUBLISHED[NAME].receipts()))
+RECEIPTS = [(name, place) for name, weights in PUBLISHED.items() for place in range(len(weights.receipts()))]
+RECEIPTS = [  # the first of each model in every run
+    pytest.param(name, place, marks=[pytest.mark.slow] if place else []) for name, place in RECEIPTS
+]
 
 
-@pytest.mark.parametrize("place", [0, *(pytest.param(place, marks=pytest.mark.slow) for place in RECEIPTS[1:])])
-def test_the_receipt_s_figures_come_out_again(place, camvid, tmp_path):
+@pytest.mark.parametrize(("name", "place"), RECEIPTS)
+def test_the_receipt_s_figures_come_out_again(name, place, camvid, tmp_path):
     """The shipped weights on the real split, by the code of today and the command in the receipt."""
-    shipped = PUBLISHED[NAME].receipts()[place]
+    shipped = PUBLISHED[name].receipts()[place]
     command = shipped["command"].replace("PATH", str(camvid)).split()[1:]
     assert main([*command, "--receipt", str(tmp_path / "r.json"), "--device", "cpu"]) == 0
     (receipt,) = json.loads((tmp_path / "r.json").read_text())
@@ -26,7 +29,7 @@ def test_the_receipt_s_figures_come_out_again(place, camvid, tmp_path):
     assert receipt["miou"] == pytest.approx(shipped["miou"], abs=1e-3)
     assert receipt["boundary_f1"] == pytest.approx(shipped["boundary_f1"], abs=1e-3)
     assert receipt["iou"] == pytest.approx(shipped["iou"], abs=5e-3)
-    assert shipped["miou"] > 0.70
+    assert shipped["miou"] > 0.60
 
 
 def test_evaluation_is_what_the_segmenter_shows(small_camvid):
