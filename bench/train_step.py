@@ -4,8 +4,9 @@
     python bench/train_step.py --profile allocator [--threads 1]
 
 *plain* is what a user would write: NCHW, float32, logits and auxiliary logits under ``interpolate`` and
-``cross_entropy``, AdamW. Each side below it adds one thing that `srzoo train` does; the last, bfloat16, it does by
-itself where a CPU multiplies it faster, and elsewhere with ``--precision bf16``, for the memory. Loading
+``cross_entropy``, AdamW. Each side below it adds one thing that `srzoo train` does, up to *allocator*. The last two
+stand on that one: *accumulate* takes the batch in two parts, as with ``--accumulate 2``; *bfloat16* is what `srzoo
+train` does by itself where a CPU multiplies it faster, and elsewhere with ``--precision bf16``. Loading
 of data, Lovasz and the averaged weights are on no side. Every side is a process of its own, as an allocator is set for
 a whole process; they take their steps in turn. Peak memory is that of the process above model and batch, over all its
 steps. ``--profile`` prints where one side's step goes. Rows replace those of equal threads in
@@ -33,7 +34,13 @@ from srzoo.train.losses import SegmentationLoss
 
 CSV = RESULTS / "train_step.csv"
 IGNORE, AUX, LR, _WARM_UP = 255, 0.4, 1e-4, 2
-SIDES = ["plain", "channels_last", "depthwise", "loss", "allocator", "bfloat16"]  # each adds one thing
+_DEFAULTS = ("channels_last", "depthwise", "loss", "allocator")
+SIDES = {  # what each has
+    "plain": set(),
+    **{name: set(_DEFAULTS[: place + 1]) for place, name in enumerate(_DEFAULTS)},
+    "accumulate": {*_DEFAULTS, "accumulate"},
+    "bfloat16": {*_DEFAULTS, "bfloat16"},
+}
 
 
 def plain_loss(logits: torch.Tensor, aux: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -50,7 +57,7 @@ def plain_loss(logits: torch.Tensor, aux: torch.Tensor, target: torch.Tensor) ->
 
 def stepper(side: str, batch: int, size: int) -> Callable[[], float]:
     """A call that takes one step of a side and returns its loss."""
-    has = set(SIDES[: SIDES.index(side) + 1])
+    has = SIDES[side]
     torch.manual_seed(0)
     model = create_model("srnet_lite0_camvid").train()
     if "depthwise" in has:
@@ -65,25 +72,26 @@ def stepper(side: str, batch: int, size: int) -> Callable[[], float]:
     target = target.repeat_interleave(16, 1).repeat_interleave(16, 2)
     target[:, : size // 16] = IGNORE
 
+    parts = 2 if "accumulate" in has else 1
+
     def step() -> float:
-        with torch.autocast("cpu", torch.bfloat16, enabled="bfloat16" in has):
-            logits, aux = model(x, return_aux=True, upsample=False)
-        loss = loss_of(logits, aux, target)
-        loss.backward()
+        total = 0.0
+        for images, labels in zip(x.chunk(parts), target.chunk(parts), strict=True):
+            with torch.autocast("cpu", torch.bfloat16, enabled="bfloat16" in has):
+                logits, aux = model(images, return_aux=True, upsample=False)
+            loss = loss_of(logits, aux, labels) / parts
+            loss.backward()
+            total += loss.item()
         optimizer.step()
         optimizer.zero_grad()
-        return loss.item()
+        return total
 
     return step
 
 
-def _keeps_memory(side: str) -> bool:
-    return SIDES.index(side) >= SIDES.index("allocator")
-
-
 def serve(side: str, batch: int, size: int) -> None:
     """Take a step for each line on stdin; a line on stdout has its loss, its seconds, and the peak memory so far."""
-    if _keeps_memory(side) and not keep_freed_memory():
+    if "allocator" in SIDES[side] and not keep_freed_memory():
         raise SystemExit("this is no glibc, or the environment sets it")
     step = stepper(side, batch, size)
     before = resident("VmRSS")
@@ -135,7 +143,7 @@ def measure(options: argparse.Namespace) -> list[dict[str, object]]:
 
 
 def profile(side: str, batch: int, size: int) -> None:
-    if _keeps_memory(side):
+    if "allocator" in SIDES[side]:
         keep_freed_memory()
     step = stepper(side, batch, size)
     for _ in range(_WARM_UP):
