@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
 
 from . import registry
 from .data.labels import LABEL_SETS
@@ -27,7 +26,7 @@ class ModelInfo:
         transform: how an image becomes the model's input.
         weights: the published file, or None.
         licence: the chain: our code, the backbone's weights, the data set.
-        recipe: name of the recipe that trains it, or None.
+        recipe: name of the recipe that trains it; None without a dataset.
     """
 
     name: str
@@ -103,7 +102,7 @@ def model_info(name: str) -> ModelInfo:
         transform=registry.default_transform(architecture, dataset),
         weights=weights,
         licence=weights.licence if weights else licence_chain(architecture, dataset),
-        recipe=name if (resources.files("srzoo.recipes") / f"{name}.yaml").is_file() else None,
+        recipe=name if dataset else None,
     )
 
 

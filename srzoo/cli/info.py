@@ -24,7 +24,8 @@ def run(options: argparse.Namespace) -> int:
     rows.append(("classes", ", ".join(info.classes) or "yours: pass num_classes"))
     rows += [("licence" if i == 0 else "", line) for i, line in enumerate(info.licence)]
     if info.recipe:
-        rows.append(("recipe", f"srzoo train --recipe {info.recipe} --data.root PATH"))
+        run = "" if info.weights else "   (not yet run by us)"
+        rows.append(("recipe", f"srzoo train --recipe {info.recipe} --data.root PATH{run}"))
     for receipt in info.weights.receipts() if info.weights else [None]:
         rows += metric_rows(receipt)
     print("\n".join(f"{key:14} {value}" for key, value in rows))

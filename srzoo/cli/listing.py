@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def headline(info: ModelInfo) -> str:
-    """What there is of a model: one figure with its split, or a recipe."""
+    """A model's figure, with its split."""
     if info.metrics:
         return f"weights ship, {info.metrics['split']} mIoU {info.metrics['miou']:.1%} (single scale)"
-    return "no published weights, but a recipe" if info.recipe else "no published weights"
+    return "no published weights"

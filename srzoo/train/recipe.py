@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -174,19 +175,42 @@ _READ = {
 _CHOICES = {"optimizer": ("adamw", "sgd"), "precision": ("auto", "bf16", "fp16", "no")}
 
 
+_PACKAGED = resources.files("srzoo.recipes")
+
+
 def list_recipes() -> list[str]:
-    """Names of the recipes in the package."""
-    return sorted(
-        path.name.removesuffix(".yaml")
-        for path in resources.files("srzoo.recipes").iterdir()
-        if path.name.endswith(".yaml")
-    )
+    """Names that `load_recipe` takes: every entry with a dataset, and the files of the package."""
+    files = {path.name.removesuffix(".yaml") for path in _PACKAGED.iterdir() if path.name.endswith(".yaml")}
+    return sorted(files | {name for name in registry.names() if registry.split_name(name)[1]})
+
+
+def recipe_file(name: str) -> Path:
+    """The YAML file behind a recipe's name: one of its own, else the protocol of the entry's dataset.
+
+    Raises:
+        ValueError: no such recipe.
+    """
+    own = _PACKAGED / f"{name}.yaml"
+    if own.is_file():
+        return own
+    try:
+        architecture, dataset = registry.split_name(name)
+    except ValueError:
+        dataset = None
+    if dataset is None:
+        raise ValueError(
+            f"no recipe {name!r}{registry.nearest(name, list_recipes())}; give a YAML file, a model with its dataset, "
+            "such as srnet_lite0_camvid, or a protocol, such as cityscapes"
+        )
+    real_time = dataset == "cityscapes" and registry.ARCHITECTURES[architecture].family == "dfseg"
+    return _PACKAGED / ("cityscapes_realtime.yaml" if real_time else f"{dataset}.yaml")
 
 
 def load_recipe(source: str | Path, **overrides) -> Recipe:
-    """Read a recipe by its name in the package, or by the path of a YAML file.
+    """Read a recipe by its name, or by the path of a YAML file.
 
-    A file may name another recipe as its ``base``, and then holds what differs from it.
+    A file may name another recipe as its ``base``, and then holds what differs from it. Every entry with a dataset is
+    a name: where it has no file of its own, it is trained by the protocol of its dataset.
 
     Args:
         **overrides: keys to set differently.
@@ -194,19 +218,22 @@ def load_recipe(source: str | Path, **overrides) -> Recipe:
     Raises:
         ValueError: neither exists, or a key is unknown or missing.
     """
-    try:
-        return Recipe(**_overridden(_read(source), overrides))
-    except TypeError as error:
-        raise ValueError(f"recipe {source}: {error}") from error
+    values = _overridden(_read(source), overrides)
+    required = (p.name for p in inspect.signature(Recipe).parameters.values() if p.default is p.empty)
+    missing = [name for name in required if name not in values]
+    if missing:
+        raise ValueError(f"recipe {source} has no {missing[0]}: write it into the file, or pass --{missing[0]} VALUE")
+    return Recipe(**values)
 
 
 def _read(source: str | Path, based_on_it: tuple[Path, ...] = ()) -> dict:
     """The keys of a recipe and of the one it is based on."""
     path = Path(source)
+    named = {}
     if not path.is_file():
-        path = resources.files("srzoo.recipes") / f"{source}.yaml"
-    if not path.is_file():
-        raise ValueError(f"no recipe {str(source)!r}: give a YAML file or one of {', '.join(list_recipes())}")
+        path = recipe_file(str(source))
+        if path.stem != str(source):
+            named = {"model": str(source)}
     if path in based_on_it:
         raise ValueError(f"{path} is its own base; a recipe's bases must end with one that has none")
     try:
@@ -220,6 +247,7 @@ def _read(source: str | Path, based_on_it: tuple[Path, ...] = ()) -> dict:
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ValueError(f"{path}: unknown key {unknown[0]!r}; a recipe has base, {', '.join(known)}")
+    values |= named
     return values if base is None else _overridden(_read(base, (*based_on_it, path)), values)
 
 
