@@ -50,7 +50,10 @@ class TestPublished:
         assert {"split", "protocol", "command", "commit", "versions", "seed", "recipe"} <= set(receipt)
 
     def test_licence_is_the_whole_chain(self, name):
-        assert PUBLISHED[name].licence == licence_chain(*registry.split_name(name))
+        licence, recipe = PUBLISHED[name].licence, load_recipe(PUBLISHED[name].recipe)
+        code, *rest = licence_chain(*registry.split_name(name))
+        taught = [f"taught by {recipe.teacher}, and so under its terms too"] if recipe.teacher else []
+        assert licence == (code, *taught, *rest)
 
     def test_recipe_exists_and_is_of_this_model(self, name):
         assert load_recipe(PUBLISHED[name].recipe).model == name
