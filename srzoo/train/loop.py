@@ -25,8 +25,8 @@ from ..data.augment import Augment, AugmentedDataset
 from ..data.dataset import SegmentationData
 from ..data.labels import LabelSet
 from ..data.shares import class_weights, label_shares
-from ..factory import create_model
-from ..weights import save_model
+from ..factory import create_model, trained_model
+from ..weights import is_model_file, save_model
 from .depthwise import replace_depthwise
 from .distillation import Teacher, distillation
 from .evaluation import evaluate
@@ -102,7 +102,12 @@ def _create(recipe: Recipe, labels: LabelSet | None, pretrained_backbone: bool |
     if labels and options.setdefault("num_classes", len(labels.classes)) != len(labels.classes):
         raise ValueError(f"the recipe has num_classes={options['num_classes']}, the data {len(labels.classes)} classes")
     if recipe.pretrained:
-        model = create_model(recipe.model, pretrained=True, **options)
+        model = trained_model(recipe.model, **options)
+    elif is_model_file(recipe.model):
+        raise ValueError(
+            f"{recipe.model} is a file of weights, which pretrained=False leaves out; take pretrained=True, or the "
+            "name of an architecture"
+        )
     else:
         model = create_model(recipe.model, pretrained_backbone=pretrained_backbone, **options)
     if labels:
