@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..weights import is_model_file, read_config
 from .data import add_data_arguments, yaml_mapping, yaml_value
+from .segment import prepare_folder
 
 if TYPE_CHECKING:
     from ..data.dataset import SegmentationData
@@ -94,7 +95,8 @@ def run(options: argparse.Namespace) -> int:
     if not cuda.is_available():
         keep_freed_memory()
     out = options.out or Path("runs") / Path(options.recipe or options.model).stem
-    keep_recipe(recipe, out)
+    prepare_folder(out)
+    _say(f"{headline(recipe)}; all of the recipe is in {out / 'recipe.yaml'}")
     workers = default_workers() if options.workers is None else options.workers
     backbone = {None: True, "none": False}.get(options.backbone, options.backbone)
     try:
@@ -196,16 +198,9 @@ def check_quickly(splits: dict[str, SegmentationData], root: str) -> None:
         raise ValueError(f"{errors[0]}{more}; `srzoo data check {root}` says all and what to do")
 
 
-def keep_recipe(recipe: Recipe, out: Path) -> None:
-    """Write ``recipe.yaml`` for a run that begins; one that goes on has it."""
-    from ..files import replacing
-
-    out.mkdir(parents=True, exist_ok=True)
-    if not (out / "checkpoint.pt").is_file():
-        with replacing(out / "recipe.yaml") as partial:
-            partial.write_text(recipe.to_yaml())
+def headline(recipe: Recipe) -> str:
+    """The keys of a recipe that say most."""
     chosen = {
         key: getattr(recipe, key) for key in ("model", "epochs", "steps", "batch_size", "crop", "lr", "pretrained")
     }
-    said = ", ".join(f"{key} {value}" for key, value in chosen.items() if value is not None)
-    _say(f"{said}; all of the recipe is in {out / 'recipe.yaml'}")
+    return ", ".join(f"{key} {value}" for key, value in chosen.items() if value is not None)

@@ -121,13 +121,30 @@ def test_a_file_is_its_weights(root, tmp_path, options, message, capsys):
         (["--class_weights", "1", "2"], "the recipe has 2 class_weights, the model 3 classes"),
         (["--optimizer", "adam"], "optimizer must be one of adamw, sgd"),
         (["--epochs", "1"], "give epochs or steps"),
+        (["--num_classes", "0"], "num_classes=0: expected a whole number from 2 to 254"),
+        (
+            ["--model_options", "{backbone: test_efficientnet, num_classes: x}"],
+            "num_classes='x': expected a whole number",
+        ),
+        (["--model_options", "{backbone: nope}"], "timm has no backbone 'nope'"),
+        (["--workers", "-1"], "workers=-1: expected 0 or more"),
+        (["--crop", "16"], "crop=16 is less than 32"),
+        (["--lr", "nan"], "lr=nan: expected a number from 0 on"),
+        (["--weight_decay", "-1"], "weight_decay=-1.0: expected a number from 0 on"),
+        (["--pretrained", "true"], "leave --backbone out, or name an architecture and say --pretrained false"),
     ],
 )
 def test_what_cannot_work_ends_in_one_line_before_anything_is_written(root, tmp_path, options, message, capsys):
     assert train(root, tmp_path / "run", *options) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("srzoo: warning")]
     assert message in line
-    assert not (tmp_path / "run" / "model.safetensors").exists()
+    assert not list(tmp_path.glob("run/*"))
+
+
+def test_an_output_folder_that_is_a_file(root, tmp_path, capsys):
+    (tmp_path / "run").touch()
+    assert train(root, tmp_path / "run") == 2
+    assert "(File exists); choose another with --out" in capsys.readouterr().err
 
 
 def test_a_recipe_of_the_paper_takes_a_step(write_image, write_mask, tmp_path):
