@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..weights import is_model_file, read_config
-from .data import add_data_arguments, yaml_mapping, yaml_value
+from .data import add_data_arguments, check_quickly, yaml_mapping, yaml_value
 from .segment import prepare_folder
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ _KINDS = {
     "float": float,
     "dict": yaml_mapping,
 }
-_CHECKED = 32  # pairs of each split that are read before training
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
         recipe = fitting_recipe(options, overrides, len(splits["train"]))
     else:
         raise ValueError("give --model NAME to fine-tune on your own data, or --recipe NAME")
-    check_quickly(splits, options.root)
+    check_quickly(splits, max(splits["train"].id_map.classes) + 1, options.root)
     if recipe.pretrained and options.backbone:
         raise ValueError(
             f"{recipe.model} starts from weights that bring a backbone of their own: leave --backbone out, or name an "
@@ -181,21 +180,6 @@ def own_classes(model: str) -> int | None:
         return len(read_config(model).classes)
     dataset = split_name(model)[1]
     return None if dataset is None else len(LABEL_SETS[dataset].classes)
-
-
-def check_quickly(splits: dict[str, SegmentationData], root: str) -> None:
-    """`srzoo data check` over some of the files.
-
-    Raises:
-        ValueError: what it found first.
-    """
-    from ..data.check import check_splits
-
-    num_classes = max(splits["train"].id_map.classes) + 1
-    errors = check_splits(splits, num_classes, limit=_CHECKED).errors
-    if errors:
-        more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
-        raise ValueError(f"{errors[0]}{more}; `srzoo data check {root}` says all and what to do")
 
 
 def headline(recipe: Recipe) -> str:
