@@ -17,7 +17,7 @@ from .config import ModelConfig
 from .data.labels import LABEL_SETS
 from .models import FAMILIES
 from .published import PUBLISHED
-from .weights import misfit, read_model_file, read_published
+from .weights import is_model_file, misfit, read_model_file, read_published
 
 
 def create_model(
@@ -91,20 +91,23 @@ def load_model(path: str | Path) -> nn.Module:
         FileNotFoundError: no such file.
         ValueError: it is not a file of ours, or its tensors do not fit its configuration.
     """
-    config, state = read_model_file(path)
-    model = _build(config)
-    _load(model, state, str(path))
-    return model
+    return _with_weights(*read_model_file(path), str(path))
 
 
-def trained_model(source: str | Path) -> nn.Module:
+def trained_model(source: str | Path, num_classes: int | None = None, **options) -> nn.Module:
     """What the command line and a recipe mean by a trained model: a name with published weights, or a file of ours.
 
-    A text is a file's path where it ends in ``.safetensors``. Errors are those of `create_model` and `load_model`.
+    A text is a file's path where it ends in ``.safetensors``. ``num_classes`` and ``options`` are those of
+    `create_model`. Errors are those of `create_model` and `load_model`.
     """
-    if isinstance(source, Path) or source.endswith(".safetensors"):
-        return load_model(source)
-    return create_model(source, pretrained=True)
+    if isinstance(source, Path) or is_model_file(source):
+        return _with_weights(*read_model_file(source), str(source), num_classes, options)
+    if Path(source).exists() and source not in registry.names():
+        raise ValueError(
+            f"{source} is no .safetensors file: a run's model is the model.safetensors in its folder, and "
+            "`srzoo convert` makes one of the authors' checkpoints"
+        )
+    return create_model(source, pretrained=True, num_classes=num_classes, **options)
 
 
 def _create_pretrained(name: str, num_classes: int | None, options: dict) -> nn.Module:
@@ -113,21 +116,28 @@ def _create_pretrained(name: str, num_classes: int | None, options: dict) -> nn.
             f"no published weights for {name!r}; there are some for: {', '.join(sorted(PUBLISHED))}. "
             f"To train it: srzoo train --model {name} --data.root PATH"
         )
-    config, state = read_published(PUBLISHED[name])
+    return _with_weights(*read_published(PUBLISHED[name]), name, num_classes, options)
+
+
+def _with_weights(
+    config: ModelConfig, state: dict, origin: str, num_classes: int | None = None, options: dict | None = None
+) -> nn.Module:
+    """The model of a file, with these options in place of its own; for another number of classes, classifiers anew."""
     own = len(config.classes)
-    config = dataclasses.replace(config, options={**config.options, **options})
+    config = dataclasses.replace(config, options={**config.options, **(options or {})})
     if num_classes not in (None, own):
         labels = registry.default_labels(None, num_classes)
         config = dataclasses.replace(config, classes=labels.classes, palette=labels.palette)
         heads = [key for key in state if ".classifier." in f".{key}"]
         state = {key: value for key, value in state.items() if key not in heads}
-        warnings.warn(f"{name}: {num_classes} classes instead of {own}, so {', '.join(heads)} start anew", stacklevel=3)
+        said = f"{origin}: {num_classes} classes instead of {own}, so {', '.join(heads)} start anew"
+        warnings.warn(said, stacklevel=4)
         model = _build(config)
         fresh = model.state_dict()
         state.update({key: fresh[key] for key in heads})
     else:
         model = _build(config)
-    _load(model, state, name)
+    _load(model, state, origin)
     return model
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from .transform import Transform
 
@@ -24,8 +24,10 @@ class Protocol:
         halo: pixels of real image around a tile.
 
     Raises:
-        ValueError: no scale, one that is not positive, or both a window and tiles.
+        ValueError: no scale, one that cannot be, or both a window and tiles.
     """
+
+    MAX_SCALE: ClassVar[float] = 16  # 256 times the model's usual pixels
 
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
@@ -34,8 +36,8 @@ class Protocol:
     halo: int = 128
 
     def __post_init__(self):
-        if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
-            raise ValueError(f"scales must be one or more positive numbers, got {self.scales}")
+        if not self.scales or not all(0 < scale <= self.MAX_SCALE for scale in self.scales):
+            raise ValueError(f"scales must be one or more positive numbers up to {self.MAX_SCALE}, got {self.scales}")
         if self.window is not None and self.tile is not None:
             raise ValueError(f"window={self.window} and tile={self.tile} exclude each other; leave one out")
 

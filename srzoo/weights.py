@@ -6,6 +6,8 @@ import hashlib
 import json
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,23 +80,43 @@ def read_model_file(path: str | Path) -> tuple[ModelConfig, dict[str, torch.Tens
         FileNotFoundError: no such file.
         ValueError: it is no safetensors file, or not one of ours.
     """
+    with _opened(path, "pt") as file:
+        config = _config(file, path)
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    return config, {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+
+
+def read_config(path: str | Path) -> ModelConfig:
+    """The configuration in a file that `save_model` wrote, by its header alone; errors as `read_model_file`."""
+    with _opened(path, "numpy") as file:
+        return _config(file, path)
+
+
+def is_model_file(source: str) -> bool:
+    """Whether the text that says which model is a file of ours rather than a name."""
+    return source.endswith(".safetensors")
+
+
+@contextmanager
+def _opened(path: str | Path, framework: str) -> Iterator:
     from safetensors import SafetensorError, safe_open
 
-    path = Path(path)
-    if not path.is_file():
+    if not Path(path).is_file():
         raise FileNotFoundError(f"no weights file {path}")
     try:
-        with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get(_HEADER)
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        with safe_open(path, framework=framework) as file:
+            yield file
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is not a readable safetensors file ({error})") from error
+
+
+def _config(file, path: str | Path) -> ModelConfig:
+    header = (file.metadata() or {}).get(_HEADER)
     if header is None:
         raise ValueError(
             f"{path} carries no srzoo configuration; load it with safetensors, or save it with srzoo.save_model"
         )
-    state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    return ModelConfig.from_json(header), state
+    return ModelConfig.from_json(header)
 
 
 def save_model(model: nn.Module, path: str | Path, dtype: torch.dtype | None = None) -> None:

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 import srzoo
+from srzoo.factory import trained_model
 
 
 def test_dataset_gives_classes_and_transform():
@@ -87,3 +88,9 @@ def test_the_pyramid_s_rates_follow_the_stride():
     assert rates("srnet_lite0") == [6, 12, 18]
     assert rates("dfseg_v1") == [3, 6, 9]
     assert rates("srnet_lite0", rates=(2, 4)) == [2, 4]
+
+
+def test_a_run_s_other_files_are_told_from_names(tmp_path):
+    (tmp_path / "checkpoint.pt").touch()
+    with pytest.raises(ValueError, match=r"checkpoint.pt is no .safetensors file: a run's model is the model.safe"):
+        trained_model(str(tmp_path / "checkpoint.pt"))

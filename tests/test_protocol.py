@@ -8,8 +8,9 @@ from srzoo.transform import Transform
     ("options", "message"),
     [
         ({"scales": ()}, "one or more positive numbers"),
-        ({"scales": (1.0, 0.0)}, "positive numbers, got \\(1.0, 0.0\\)"),
+        ({"scales": (1.0, 0.0)}, "up to 16, got \\(1.0, 0.0\\)"),
         ({"scales": (float("nan"),)}, "positive"),
+        ({"scales": (1e6,)}, "up to 16"),
         ({"window": 512, "tile": 512}, "window=512 and tile=512 exclude each other"),
     ],
 )

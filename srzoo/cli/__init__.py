@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
+from typing import NoReturn
 
 from . import convert, data, evaluate, info, listing, segment, train
 from .messages import one_line
@@ -23,7 +24,7 @@ _COMMANDS = {
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, or 2 for bad input, with one line on stderr that says what."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    parser = argparse.ArgumentParser(prog="srzoo", description="Semantic segmentation with Squeeze Reasoning (SRNet).")
+    parser = _Parser(prog="srzoo", description="Semantic segmentation with Squeeze Reasoning (SRNet).")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, module in _COMMANDS.items():
         summary = module.__doc__.splitlines()[0]
@@ -44,6 +45,16 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         print(f"srzoo: {one_line(error)}", file=sys.stderr)
         return 2
+    except MemoryError:
+        print("srzoo: not enough memory; take smaller images, crops, batches or scales", file=sys.stderr)
+        return 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all others; argparse puts the usage before them."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"srzoo: {message}; `{self.prog} --help` shows the options\n")
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..data.check import Report, SplitFacts
+    from ..data.dataset import SegmentationData
 
+_CHECKED = 32  # pairs of each split that are read before training
 _SHOWN = 50  # problems of one data set that are listed
 
 
@@ -75,6 +77,26 @@ def run(options: argparse.Namespace) -> int:
             print(f"and {len(problems) - _SHOWN} more")
     print("\n".join(["", *proposal(report)]))
     return 2 if report.errors else 0
+
+
+def check_quickly(splits: dict[str, SegmentationData], num_classes: int, root: str, may_be_void: bool = False) -> None:
+    """The check over some of the files.
+
+    Args:
+        may_be_void: allow masks without a label in any of them.
+
+    Raises:
+        ValueError: what it found first.
+    """
+    from ..data.check import check_splits
+    from ..data.labels import IGNORE
+
+    report = check_splits(splits, num_classes, limit=_CHECKED)
+    if may_be_void and all(value == IGNORE for facts in report.splits.values() for value in facts.pixels):
+        return
+    if report.errors:
+        more = f", and {len(report.errors) - 1} more" if len(report.errors) > 1 else ""
+        raise ValueError(f"{report.errors[0]}{more}; `srzoo data check {root}` says all and what to do")
 
 
 def _sizes(facts: SplitFacts) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..protocol import Protocol
-from .data import add_data_arguments
-from .segment import prepare_folder
+from .data import add_data_arguments, check_quickly
+from .segment import prepare_folder, unique_stems
 from .startup import heavy_imports
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ def run(options: argparse.Namespace) -> int:
         segmenter = Segmenter(options.model, options.device)
         classes = segmenter.config.classes
         dataset = open_dataset(options.root, options.split, format, len(classes), options.id_map)
+        if dataset.id_map.is_assumed:  # read wrongly, masks give a figure all the same
+            check_quickly({options.split: dataset}, len(classes), options.root, may_be_void=True)
         if dataset.labels and dataset.labels.classes != classes:
             theirs, ours = next((a, b) for a, b in zip(dataset.labels.classes, classes) if a != b)
             warnings.warn(f"the data's classes are not the model's: {theirs!r} is compared with {ours!r}", stacklevel=1)
@@ -95,7 +97,8 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: Segment
     from ..train.worst import WorstImages
 
     config = segmenter.config
-    names = [Path(dataset.image_name(index)).stem for index in range(len(dataset))]
+    stems = unique_stems([dataset.image_name(index) for index in range(len(dataset))])
+    names = [stems[dataset.image_name(index)] for index in range(len(dataset))]
     ids = official_ids(config.classes)
     matrix, boundary = ConfusionMatrix(len(config.classes)), BoundaryF1(len(config.classes))
     worst = WorstImages(options.worst, len(config.classes))

@@ -10,7 +10,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .data import add_data_arguments, yaml_mapping, yaml_value
+from ..weights import is_model_file, read_config
+from .data import add_data_arguments, check_quickly, yaml_mapping, yaml_value
+from .segment import prepare_folder
 
 if TYPE_CHECKING:
     from ..data.dataset import SegmentationData
@@ -25,7 +27,6 @@ _KINDS = {
     "float": float,
     "dict": yaml_mapping,
 }
-_CHECKED = 32  # pairs of each split that are read before training
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--num_classes", type=int, metavar="N", help="(default: the data's, else the model's)")
     group = parser.add_argument_group("keys of the recipe, to be set differently")
-    help_of = key_help()
+    help_of = {**key_help(), "model": "a name from `srzoo list`, or a .safetensors file of ours to go on from"}
     for key in dataclasses.fields(Recipe):
         many = {"nargs": "+"} if "tuple" in key.type else {}
         kind = _KINDS.get(key.type, yaml_value)
@@ -64,7 +65,7 @@ def key_help() -> dict[str, str]:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..train.recipe import default_recipe, load_recipe
+    from ..train.recipe import load_recipe
 
     overrides = overridden_keys(options)
     if options.recipe:
@@ -72,13 +73,15 @@ def run(options: argparse.Namespace) -> int:
         splits = open_splits(options, recipe.model, recipe.model_options.get("num_classes"))
     elif options.model:
         splits = open_splits(options, options.model, overrides.get("model_options", {}).get("num_classes"))
-        start = {"pretrained": False} if options.backbone else {}
-        recipe = default_recipe(images=len(splits["train"]), **{**start, **overrides})
+        recipe = fitting_recipe(options, overrides, len(splits["train"]))
     else:
         raise ValueError("give --model NAME to fine-tune on your own data, or --recipe NAME")
-    check_quickly(splits, options.root)
-    if options.recipe and recipe.pretrained and options.backbone:
-        raise ValueError("the recipe starts from published weights: leave --backbone out, or say --pretrained false")
+    check_quickly(splits, max(splits["train"].id_map.classes) + 1, options.root)
+    if recipe.pretrained and options.backbone:
+        raise ValueError(
+            f"{recipe.model} starts from weights that bring a backbone of their own: leave --backbone out, or name an "
+            "architecture and say --pretrained false"
+        )
     train_set, val_set = splits.values()
     _say(f"{options.root}: {train_set.format}, {len(train_set)} images to train on, {len(val_set)} to evaluate")
     try:
@@ -91,7 +94,8 @@ def run(options: argparse.Namespace) -> int:
     if not cuda.is_available():
         keep_freed_memory()
     out = options.out or Path("runs") / Path(options.recipe or options.model).stem
-    keep_recipe(recipe, out)
+    prepare_folder(out)
+    _say(f"{headline(recipe)}; all of the recipe is in {out / 'recipe.yaml'}")
     workers = default_workers() if options.workers is None else options.workers
     backbone = {None: True, "none": False}.get(options.backbone, options.backbone)
     try:
@@ -129,55 +133,58 @@ def overridden_keys(options: argparse.Namespace) -> dict:
     }
     if options.num_classes is not None:
         given["model_options"] = {**given.get("model_options", {}), "num_classes": options.num_classes}
+    if options.model and is_model_file(options.model):
+        given.setdefault("pretrained", True)
     return given
+
+
+def fitting_recipe(options: argparse.Namespace, overrides: dict, images: int) -> Recipe:
+    """`default_recipe` for what was given as ``--model``, a name or a file of ours."""
+    from ..train.recipe import default_recipe
+
+    if not is_model_file(options.model):
+        start = {"pretrained": False} if options.backbone else {}
+        return default_recipe(images=images, **{**start, **overrides})
+    config = read_config(options.model)
+    recipe = default_recipe(
+        images=images, **{"short_side": config.transform.short_side, **overrides, "model": config.name}
+    )
+    return dataclasses.replace(recipe, model=options.model)
 
 
 def open_splits(options: argparse.Namespace, model: str, num_classes: int | None) -> dict[str, SegmentationData]:
     """The splits to train and evaluate on, for a model of so many classes."""
     from ..data.formats import open_dataset
-    from ..data.labels import LABEL_SETS
-    from ..registry import split_name
 
-    dataset = split_name(model)[1]
+    of_model = own_classes(model)
     splits = {
         split: open_dataset(options.root, split, options.format, num_classes, options.id_map)
         for split in ("train", "val")
     }
     if num_classes is None and splits["train"].labels is None:
-        if dataset is None:
+        if of_model is None:
             raise ValueError(
                 f"how many classes? pass --num_classes N, or name them in {Path(options.root, 'classes.txt')}, one a "
                 f"line; `srzoo data check {options.root}` counts them"
             )
-        return open_splits(options, model, len(LABEL_SETS[dataset].classes))
+        return open_splits(options, model, of_model)
     return splits
 
 
-def check_quickly(splits: dict[str, SegmentationData], root: str) -> None:
-    """`srzoo data check` over some of the files.
+def own_classes(model: str) -> int | None:
+    """How many classes a model has by its name or in its file; None for an architecture without a dataset."""
+    from ..data.labels import LABEL_SETS
+    from ..registry import split_name
 
-    Raises:
-        ValueError: what it found first.
-    """
-    from ..data.check import check_splits
-
-    num_classes = max(splits["train"].id_map.classes) + 1
-    errors = check_splits(splits, num_classes, limit=_CHECKED).errors
-    if errors:
-        more = f", and {len(errors) - 1} more" if len(errors) > 1 else ""
-        raise ValueError(f"{errors[0]}{more}; `srzoo data check {root}` says all and what to do")
+    if is_model_file(model):
+        return len(read_config(model).classes)
+    dataset = split_name(model)[1]
+    return None if dataset is None else len(LABEL_SETS[dataset].classes)
 
 
-def keep_recipe(recipe: Recipe, out: Path) -> None:
-    """Write ``recipe.yaml`` for a run that begins; one that goes on has it."""
-    from ..files import replacing
-
-    out.mkdir(parents=True, exist_ok=True)
-    if not (out / "checkpoint.pt").is_file():
-        with replacing(out / "recipe.yaml") as partial:
-            partial.write_text(recipe.to_yaml())
+def headline(recipe: Recipe) -> str:
+    """The keys of a recipe that say most."""
     chosen = {
         key: getattr(recipe, key) for key in ("model", "epochs", "steps", "batch_size", "crop", "lr", "pretrained")
     }
-    said = ", ".join(f"{key} {value}" for key, value in chosen.items() if value is not None)
-    _say(f"{said}; all of the recipe is in {out / 'recipe.yaml'}")
+    return ", ".join(f"{key} {value}" for key, value in chosen.items() if value is not None)

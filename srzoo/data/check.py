@@ -17,6 +17,8 @@ from .formats import detect_format, read_split
 from .labels import IGNORE, LabelSet
 from .masks import IdMap, pack, read_palette
 
+_TRAINED_WITH = ("train", "val")
+_BLACK = IdMap({(0, 0, 0): 0})
 _MAX_VALUES = 4096  # different values remembered; no set of ids has as many
 
 
@@ -29,6 +31,7 @@ class Sample:
         size: ``(H, W)`` of the image, or None.
         pixels: count of each value, colours packed as by `srzoo.data.masks.pack`.
         is_colour: whether the values are colours.
+        is_gray_colour: whether the file is one of colours, all of them gray, so that its values pass for ids.
         palette: colour of each value, of a palette file.
     """
 
@@ -36,6 +39,7 @@ class Sample:
     size: tuple[int, int] | None = None
     pixels: dict[int, int] = field(default_factory=dict)
     is_colour: bool = False
+    is_gray_colour: bool = False
     palette: dict[int, int] = field(default_factory=dict)
 
 
@@ -49,6 +53,7 @@ class SplitFacts:
         pixels: count of each value in all masks.
         first_file: the first mask with each value.
         colours: how many masks hold colours.
+        gray_colours: how many more would, were they not gray.
         palettes: the colours that palette files give each value.
         problems: a line for each file that cannot be used.
     """
@@ -59,6 +64,7 @@ class SplitFacts:
     pixels: Counter = field(default_factory=Counter)
     first_file: dict[int, str] = field(default_factory=dict)
     colours: int = 0
+    gray_colours: int = 0
     palettes: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     problems: list[str] = field(default_factory=list)
 
@@ -66,6 +72,7 @@ class SplitFacts:
         self.inspected += 1
         self.problems += sample.problems
         self.colours += sample.is_colour
+        self.gray_colours += sample.is_gray_colour
         if sample.size:
             self.sizes[sample.size] += 1
         for value, count in sample.pixels.items():
@@ -126,16 +133,20 @@ def check(
         FileNotFoundError: no such folder, or no split in it.
         ValueError: the layout is unknown, or what was given contradicts the data.
     """
+    if workers < 0:
+        raise ValueError(f"workers={workers}: expected 0 or more")
     format = detect_format(root) if format is None else format
-    splits, missing = {}, None
+    splits, missing = {}, {}
     for split in SPLIT_NAMES:
         try:
             splits[split] = read_split(root, split, format, num_classes, id_map)
         except NoSplit as error:
-            missing = missing or error
+            missing[split] = error
     if not splits:
-        raise missing
-    return check_splits(splits, num_classes, workers=workers)
+        raise next(iter(missing.values()))
+    report = check_splits(splits, num_classes, workers=workers)
+    report.errors += [f"{missing[split]}; training needs one" for split in _TRAINED_WITH if split in missing]
+    return report
 
 
 def check_splits(
@@ -145,12 +156,14 @@ def check_splits(
     facts = {split: _facts(data, limit, workers) for split, data in splits.items()}
     first = next(iter(splits.values()))
     num_classes = num_classes or (len(first.labels.classes) if first.labels else None)
+    colours = sum(part.colours for part in facts.values())
+    if first.id_map.is_assumed and colours and all(_may_be_colours(part) for part in facts.values()):
+        splits, facts = _counted_by_colour(splits, _BLACK, limit, workers)
     diagnosis = _diagnose(facts, first.id_map, num_classes)
     proposed = IdMap(diagnosis.id_map) if diagnosis.id_map else None
     if proposed and proposed.has_colours and not limit and not any(part.colours for part in facts.values()):
         # The values of palettes that differ say nothing: count their colours.
-        splits = {split: replace(data, id_map=proposed) for split, data in splits.items()}
-        facts = {split: _facts(data, limit, workers) for split, data in splits.items()}
+        splits, facts = _counted_by_colour(splits, proposed, limit, workers)
     report = Report(
         format=first.format,
         labels=first.labels,
@@ -162,12 +175,26 @@ def check_splits(
         num_classes=diagnosis.num_classes,
     )
     report.errors += [f"the split {split!r} has no images" for split, part in facts.items() if not part.images]
+    if not diagnosis.errors:
+        report.errors += _unlabelled(report)
     for split, data in splits.items():
         if data.labels != first.labels:
             report.errors.append(f"{split} does not name the classes that {first.split} does, in that order")
     if limit is None:
-        report.warnings += _absent_classes(report)
+        report.warnings += [*_absent_classes(report), *_shared_images(splits)]
     return report
+
+
+def _may_be_colours(facts: SplitFacts) -> bool:
+    return facts.colours + facts.gray_colours == facts.inspected
+
+
+def _counted_by_colour(
+    splits: dict[str, SegmentationData], id_map: IdMap, limit: int | None, workers: int
+) -> tuple[dict[str, SegmentationData], dict[str, SplitFacts]]:
+    """The splits under a map of colours, by which every mask is read as colours, and what they hold then."""
+    splits = {split: replace(data, id_map=id_map) for split, data in splits.items()}
+    return splits, {split: _facts(data, limit, workers) for split, data in splits.items()}
 
 
 def inspect(data: SegmentationData, index: int) -> Sample:
@@ -188,6 +215,7 @@ def inspect(data: SegmentationData, index: int) -> Sample:
             sample.problems.append(f"{path}: a mask as JPEG, which changes ids; masks must be PNG")
             return sample
         sample.palette = {} if sample.is_colour else read_palette(path)
+    sample.is_gray_colour = not sample.is_colour and data.has_channels(index)
     sample.pixels = _count(pack(mask))
     return sample
 
@@ -256,6 +284,23 @@ def _diagnose(splits: dict[str, SplitFacts], id_map: IdMap, num_classes: int | N
             palettes[value] |= colours
     colours = sum(part.colours for part in parts), sum(part.inspected for part in parts)
     return diagnose(first_file, id_map, num_classes, colours, palettes)
+
+
+def _unlabelled(report: Report) -> Iterable[str]:
+    for split in _TRAINED_WITH:
+        counts = report.class_pixels(split) if split in report.splits else np.zeros(256)
+        if counts[IGNORE] and not counts[:IGNORE].any():
+            yield f"no pixel of {split} has a class: every one is void"
+
+
+def _shared_images(splits: dict[str, SegmentationData]) -> Iterable[str]:
+    images = {split: {data.image_name(i) for i in range(len(data))} for split, data in splits.items()}
+    learnt = images.pop("train", set())
+    for split in images:
+        shared = sorted(images[split] & learnt)
+        if shared:
+            many = "1 image" if len(shared) == 1 else f"{len(shared)} images"
+            yield f"{many} of {split} is in train, too ({shared[0]}): its figure flatters a model"
 
 
 def _absent_classes(report: Report) -> Iterable[str]:

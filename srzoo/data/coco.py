@@ -77,19 +77,25 @@ def read(root: Path, split: str) -> CocoMasks:
         raise NoSplit(f"{root} has no annotations of the split {split!r}: expected {LAYOUT}")
     file, folder = found
     try:
-        content = json.loads(file.read_text())
-        categories = sorted(content["categories"], key=lambda category: category["id"])
+        content = json.loads(file.read_text(encoding="utf-8"))
+        by_name = sorted(content["categories"], key=lambda category: category["id"])
+        categories = [category for category in by_name if category["name"] != BACKGROUND]
         by_image = defaultdict(list)
         for annotation in content["annotations"]:
             by_image[annotation["image_id"]].append(annotation)
         records = sorted(content["images"], key=lambda record: record["file_name"])
         missing = [record["file_name"] for record in records if not (folder / record["file_name"]).is_file()]
         records = [record for record in records if record["file_name"] not in set(missing)]
-        images = [(folder / record["file_name"], record["width"], record["height"]) for record in records]
+        images = [(folder / record["file_name"], int(record["width"]), int(record["height"])) for record in records]
         annotations = [by_image[record["id"]] for record in records]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        empty = next((path for path, width, height in images if width < 1 or height < 1), None)
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file} is not COCO's JSON ({type(error).__name__}: {error})") from error
-    class_of = {category["id"]: 1 + i for i, category in enumerate(categories)}
+    if empty is not None:
+        raise ValueError(f"{file} has a width or height below 1 for {empty.name}; expected sizes in pixels")
+    class_of = {category["id"]: 0 for category in by_name} | {
+        category["id"]: 1 + i for i, category in enumerate(categories)
+    }
     labels = own_labels([BACKGROUND, *(category["name"] for category in categories)], str(file))
     unpaired = [f"{folder / name} is in {file.name}, but there is no such file" for name in missing]
     id_map = IdMap({i: i for i in range(len(labels.classes))})
@@ -118,5 +124,8 @@ def _draw(segmentation: list | dict, height: int, width: int) -> np.ndarray:
     if isinstance(segmentation, dict) and isinstance(segmentation["counts"], str):
         runs = segmentation  # already compressed
     else:
-        runs = rle.frPyObjects(segmentation, height, width)
+        try:
+            runs = rle.frPyObjects(segmentation, height, width)
+        except Exception as error:  # of that very type
+            raise ValueError(str(error)) from error
     return rle.decode(rle.merge(runs) if isinstance(runs, list) else runs).astype(bool)

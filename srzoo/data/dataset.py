@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from ..images import SUFFIXES, read_image
 from .labels import LabelSet
@@ -59,6 +61,10 @@ class SegmentationData(ABC):
     @abstractmethod
     def mask_name(self, index: int) -> str:
         """For messages, and for the receipt's digest."""
+
+    def has_channels(self, index: int) -> bool:
+        """Whether a mask that can be read is stored in colour, though it may be gray in all of them."""
+        return False
 
     def mask_bytes(self, index: int) -> bytes:
         """What the receipt's digest is taken of."""
@@ -111,6 +117,10 @@ class FilePairs(SegmentationData):
     def mask_name(self, index: int) -> str:
         return str(self.pairs[index][1])
 
+    def has_channels(self, index: int) -> bool:
+        with Image.open(self.pairs[index][1]) as image:  # the header alone
+            return len(image.getbands()) > 2
+
     def mask_bytes(self, index: int) -> bytes:
         return self.pairs[index][1].read_bytes()
 
@@ -120,7 +130,7 @@ def files_by_stem(folder: Path, suffix: str = "") -> dict[str, Path]:
 
     Raises:
         NoSplit: there is no such folder.
-        ValueError: two files of one name.
+        ValueError: two files of one name, or folders where the files should be.
     """
     if not folder.is_dir():
         raise NoSplit(f"no folder {folder}")
@@ -131,6 +141,10 @@ def files_by_stem(folder: Path, suffix: str = "") -> dict[str, Path]:
             if stem in found:
                 raise ValueError(f"{found[stem]} and {path} have one name: which is meant?")
             found[stem] = path
+    folders = [path.name for path in sorted(folder.iterdir()) if path.is_dir()]
+    if folders and not found:
+        inside = ", ".join(folders[:3]) + (", ..." if len(folders) > 3 else "")
+        raise ValueError(f"{folder} has no image files, only folders ({inside}): put the files into it")
     return found
 
 
@@ -144,11 +158,12 @@ def pair(
         names: those that belong to the split; default all.
 
     Returns:
-        The pairs, and a line for each file that has no partner.
+        The pairs, and a line for each file that has no partner, and for each name that would count twice.
     """
     names = [*images, *(name for name in masks if name not in images)] if names is None else names
-    pairs, unpaired = [], []
-    for name in names:
+    counts = Counter(names)
+    pairs, unpaired = [], [f"{name} is in the split's list twice" for name, count in counts.items() if count > 1]
+    for name in counts:
         image, mask = images.get(name), masks.get(name)
         if image and mask:
             pairs.append((image, mask))
@@ -166,8 +181,20 @@ def read_names(path: Path, known: Container[str]) -> list[str]:
         path: a line is a file's name or path, or several of them, of which the first one counts.
         known: the names of files there are, by which a name with spaces in it is told from several.
     """
-    lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    return [_listed_name(line, known) for line in lines if line]
+    return [_listed_name(line, known) for line in read_lines(path)]
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file, without those that are empty.
+
+    Raises:
+        ValueError: it is not UTF-8.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text; save it as UTF-8") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def _listed_name(line: str, known: Container[str]) -> str:
@@ -178,11 +205,14 @@ def _listed_name(line: str, known: Container[str]) -> str:
     return next((name for name in names if name in known), names[-1])
 
 
-def is_in_split(position: int, split: str) -> bool:
-    """Whether a sample belongs to a split where the data names none: every fifth is for val, the others for train."""
-    return split == ("train" if position % _HELD_OUT else "val")
+def hold_out(count: int, split: str, where: Path) -> list[int]:
+    """Which of ``count`` samples belong to train or val where the data does not say: every fifth is for val.
 
-
-def announce_held_out(where: Path) -> None:
-    """Say so: neighbouring frames of a video on both sides of a split flatter a model."""
-    warnings.warn(f"{where} names no train and val: every fifth image is held out for val", stacklevel=3)
+    Raises:
+        ValueError: there is one sample.
+    """
+    if count == 1:
+        raise ValueError(f"{where} has one image, and names no train and val: they need one each, at least")
+    if split == "val":  # neighbouring frames of a video on both sides of a split flatter a model
+        warnings.warn(f"{where} names no train and val: every fifth image is held out for val", stacklevel=2)
+    return [i for i in range(count) if split == ("train" if i % _HELD_OUT else "val")]

@@ -49,7 +49,7 @@ def diagnose(
     if not values:
         return Diagnosis(num_classes=num_classes)
     if not id_map.is_assumed:
-        return _against_map(values, first_file, id_map, num_classes)
+        return _against_map(values, first_file, id_map, num_classes, colours)
     if colours[0]:
         return _colour_masks(values, first_file, colours)
     ambiguous = [value for value in values if len(palettes.get(value, ())) > 1]
@@ -58,9 +58,14 @@ def diagnose(
     return _plain_ids(values, first_file, num_classes)
 
 
-def _against_map(values: list[int], first_file: Mapping, id_map: IdMap, num_classes: int | None) -> Diagnosis:
+def _against_map(
+    values: list[int], first_file: Mapping, id_map: IdMap, num_classes: int | None, colours: tuple[int, int]
+) -> Diagnosis:
     unknown = [value for value in values if value not in id_map]
     count = num_classes or max(id_map.classes) + 1
+    if colours[0] and not id_map.has_colours:
+        text = f"{colours[0]} of {colours[1]} masks are RGB pictures, the id map has {id_map} ({_look(first_file)})"
+        return Diagnosis([text], num_classes=count)
     if not unknown:
         return Diagnosis(num_classes=count)
     named = [hex_colour(value) if id_map.has_colours else str(value) for value in unknown]

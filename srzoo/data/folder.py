@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .dataset import SPLIT_NAMES, FilePairs, NoSplit, announce_held_out, files_by_stem, is_in_split, pair, read_names
+from .dataset import SPLIT_NAMES, FilePairs, NoSplit, files_by_stem, hold_out, pair, read_lines, read_names
 from .labels import LabelSet
 from .own_labels import own_labels
 
@@ -28,18 +28,20 @@ def _files(root: Path, split: str) -> tuple[dict[str, Path], dict[str, Path], li
     found = _split_folders(root, split)
     if found:
         return *map(files_by_stem, found), None
-    lists = {name: root / f"{name}.txt" for name in SPLIT_NAMES}
-    is_listed = lists[split].is_file()
-    has_others = any(lists[name].is_file() or _split_folders(root, name) for name in SPLIT_NAMES)
-    if not is_listed and (has_others or split == "test"):
+    listed = _split_list(root, split)
+    has_others = any(_split_list(root, name) or _split_folders(root, name) for name in SPLIT_NAMES)
+    if not listed and (has_others or split == "test"):
         raise NoSplit(f"{root} has no split {split!r}: no {split}.txt, images/{split}/ or {split}/images/")
     images, masks = files_by_stem(root / "images"), files_by_stem(root / "masks")
-    if is_listed:
-        return images, masks, read_names(lists[split], {*images, *masks})
-    if split == "val":
-        announce_held_out(root)
+    if listed:
+        return images, masks, read_names(listed, {*images, *masks})
     names = sorted({*images, *masks})
-    return images, masks, [name for i, name in enumerate(names) if is_in_split(i, split)]
+    return images, masks, [names[i] for i in hold_out(len(names), split, root)]
+
+
+def _split_list(root: Path, split: str) -> Path | None:
+    """The file that lists a split."""
+    return next((path for name in SPLIT_NAMES[split] if (path := root / f"{name}.txt").is_file()), None)
 
 
 def _split_folders(root: Path, split: str) -> tuple[Path, Path] | None:
@@ -59,5 +61,4 @@ def _labels(root: Path) -> LabelSet | None:
     path = root / "classes.txt"
     if not path.is_file():
         return None
-    names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    return own_labels(names, str(path))
+    return own_labels(read_lines(path), str(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 
 from ..registry import nearest
@@ -60,9 +61,10 @@ def open_dataset(
     """
     data = read_split(root, split, format, num_classes, id_map)
     if data.unpaired:
-        raise FileNotFoundError(f"{len(data.unpaired)} files of {root} have no partner: {data.unpaired[0]}")
+        more = f", and {len(data.unpaired) - 1} more" if len(data.unpaired) > 1 else ""
+        raise FileNotFoundError(f"{data.unpaired[0]}{more}; `srzoo data check {root}` names all")
     if not len(data):
-        raise FileNotFoundError(f"no images in the split {split!r} of {root}")
+        raise FileNotFoundError(f"the split {split!r} has no images in {root}")
     return data
 
 
@@ -79,6 +81,14 @@ def read_split(
         raise ValueError(f"unknown format {format!r}{nearest(format, FORMATS)}; known: {', '.join(FORMATS)}")
     if split not in SPLIT_NAMES:
         raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLIT_NAMES)}")
+    is_count = (
+        isinstance(num_classes, Integral) and not isinstance(num_classes, bool) and 2 <= num_classes <= MAX_CLASSES
+    )
+    if num_classes is not None and not is_count:
+        raise ValueError(
+            f"num_classes={num_classes!r}: expected a whole number from 2 to {MAX_CLASSES}; what surrounds the objects "
+            "is a class, too"
+        )
     data = FORMATS[format].read(Path(root), split)
     named = len(data.labels.classes) if data.labels else None
     if None not in (named, num_classes) and named != num_classes:

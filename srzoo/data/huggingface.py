@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL.Image import DecompressionBombError
 
 from ..images import ImageError, to_rgb
-from .dataset import SPLIT_NAMES, NoSplit, SegmentationData, announce_held_out, is_in_split
+from .dataset import SPLIT_NAMES, NoSplit, SegmentationData, hold_out
 from .labels import LabelSet
 from .masks import mask_array
 
@@ -46,6 +47,9 @@ class RowPairs(SegmentationData):
         as_colours = self.id_map is not None and self.id_map.has_colours
         return mask_array(self._read(self.masks, index, 1), self.mask_name(index), as_colours)
 
+    def has_channels(self, index: int) -> bool:
+        return len(self._read(self.masks, index, 1).getbands()) > 2
+
     def _read(self, rows: Dataset, index: int, place: int) -> Image:
         """What a row has in one of the columns.
 
@@ -55,7 +59,7 @@ class RowPairs(SegmentationData):
         name = (self.image_name, self.mask_name)[place](index)
         try:
             image = rows[index][self.columns[place]]
-        except OSError as error:  # Pillow's for a file that is no image
+        except (OSError, SyntaxError, ValueError, DecompressionBombError) as error:  # Pillow's for a file that is none
             raise ImageError(f"{name}: cannot be read ({error})") from error
         if image is None:
             raise ImageError(f"{name}: there is none")
@@ -111,9 +115,7 @@ def read(root: Path, split: str) -> RowPairs:
     if not isinstance(content, dict):
         if split == "test":
             raise NoSplit(f"{root} has no splits")
-        if split == "val":
-            announce_held_out(root)
-        return from_dataset(content.select([i for i in range(len(content)) if is_in_split(i, split)]), split)
+        return from_dataset(content.select(hold_out(len(content), split, root)), split)
     found = next((content[name] for name in SPLIT_NAMES[split] if name in content), None)
     if found is None:
         raise NoSplit(f"{root} has no split {' or '.join(map(repr, SPLIT_NAMES[split]))}, only {', '.join(content)}")

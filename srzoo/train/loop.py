@@ -25,8 +25,10 @@ from ..data.augment import Augment, AugmentedDataset
 from ..data.dataset import SegmentationData
 from ..data.labels import LabelSet
 from ..data.shares import class_weights, label_shares
-from ..factory import create_model
-from ..weights import save_model
+from ..factory import create_model, trained_model
+from ..files import replacing
+from ..transform import Transform
+from ..weights import is_model_file, save_model
 from .depthwise import replace_depthwise
 from .distillation import Teacher, distillation
 from .evaluation import evaluate
@@ -55,8 +57,9 @@ def train(
     Args:
         recipe: the protocol.
         train_set, val_set: what to train on and to evaluate; the model takes the names of the first one's classes.
-        out: gets ``checkpoint.pt`` and, after each epoch, ``log.csv``, ``tensorboard/`` and ``model.safetensors``:
-            the averaged weights, where the recipe has an average; and ``best.safetensors``, those of highest mIoU.
+        out: gets ``recipe.yaml``, ``checkpoint.pt`` and, after each epoch, ``log.csv``, ``tensorboard/`` and
+            ``model.safetensors``: the averaged weights, where the recipe has an average; and ``best.safetensors``,
+            those of highest mIoU.
         workers: processes that load images, for each process that trains.
         pretrained_backbone: as in `create_model`; unused where the recipe starts from published weights.
         checkpoint_seconds: a checkpoint is written after so long, besides the one at the end of each epoch.
@@ -69,6 +72,10 @@ def train(
             fit; an image or mask that cannot be read.
         FloatingPointError: the loss became non-finite; the last checkpoint is kept.
     """
+    if workers < 0:
+        raise ValueError(f"workers={workers}: expected 0 or more")
+    if recipe.crop < Transform.MIN_SIDE:
+        raise ValueError(f"crop={recipe.crop} is less than {Transform.MIN_SIDE}, the smallest side that a model takes")
     out = Path(out)
     accelerator = _accelerator(recipe)
     set_seed(recipe.seed)
@@ -102,7 +109,12 @@ def _create(recipe: Recipe, labels: LabelSet | None, pretrained_backbone: bool |
     if labels and options.setdefault("num_classes", len(labels.classes)) != len(labels.classes):
         raise ValueError(f"the recipe has num_classes={options['num_classes']}, the data {len(labels.classes)} classes")
     if recipe.pretrained:
-        model = create_model(recipe.model, pretrained=True, **options)
+        model = trained_model(recipe.model, **options)
+    elif is_model_file(recipe.model):
+        raise ValueError(
+            f"{recipe.model} is a file of weights, which pretrained=False leaves out; take pretrained=True, or the "
+            "name of an architecture"
+        )
     else:
         model = create_model(recipe.model, pretrained_backbone=pretrained_backbone, **options)
     if labels:
@@ -173,6 +185,9 @@ class _Trainer:
             self.out.mkdir(parents=True, exist_ok=True)
             for left_over in self.out.glob(".*.partial"):  # of a process that was killed while it wrote
                 left_over.unlink()
+            if not run.step:
+                with replacing(self.out / "recipe.yaml") as partial:
+                    partial.write_text(self.recipe.to_yaml())
         batches = iter(self._loader(workers))
         with tqdm(total=self.steps, initial=run.step, unit="step", disable=None if is_main else True) as bar:
             while run.step < self.steps:
@@ -273,7 +288,7 @@ class _Trainer:
             "step": run.step,
             "epoch": epoch,
             "loss": self._mean_over_processes(interval.loss / interval.steps),
-            "miou": evaluate(run.result, self.val_set).mean_iou() if is_due else None,
+            "miou": self._miou() if is_due else None,
             "lr": run.schedule.get_last_lr()[-1],
             "seconds": interval.seconds,
             "data_wait": interval.wait_seconds / interval.seconds,
@@ -282,6 +297,15 @@ class _Trainer:
         run.interval = Interval()
         if self.accelerator.is_main_process:
             tqdm.write(line(row, math.ceil(self.steps / self.steps_per_epoch)))
+
+    def _miou(self) -> float:
+        try:
+            return evaluate(self.run.result, self.val_set).mean_iou()
+        except NonFiniteError as error:  # weights that are finite still, but too large
+            raise FloatingPointError(
+                f"the model overflows on val after step {self.run.step}, at learning rate "
+                f"{self.run.schedule.get_last_lr()[-1]:.2e}; {advice(self.out)}"
+            ) from error
 
     def _mean_over_processes(self, value: float) -> float:
         return self.accelerator.reduce(torch.tensor(value, device=self.accelerator.device), "mean").item()

@@ -61,7 +61,7 @@ def make_receipt(
         "flip": protocol.flip,
         "miou": matrix.mean_iou(),
         "pixel_accuracy": matrix.pixel_accuracy(),
-        "boundary_f1": boundary.mean(),
+        "boundary_f1": _known(boundary.mean()),
         "boundary_tolerance": boundary.tolerance,
         "iou": _by_class(config, matrix.iou()),
         "boundary_f1_by_class": _by_class(config, boundary.per_class()),
@@ -82,9 +82,12 @@ def _id_map_arguments(id_map: dict | None) -> list[str]:
 
 
 def _by_class(config: ModelConfig, values: torch.Tensor) -> dict[str, float | None]:
-    return {
-        name: None if math.isnan(value) else value for name, value in zip(config.classes, values.tolist(), strict=True)
-    }
+    return {name: _known(value) for name, value in zip(config.classes, values.tolist(), strict=True)}
+
+
+def _known(value: float) -> float | None:
+    """None for NaN, which is no JSON."""
+    return None if math.isnan(value) else value
 
 
 def read_receipts(path: Path) -> list[dict]:
@@ -100,20 +103,21 @@ def read_receipts(path: Path) -> list[dict]:
         for receipt in receipts:
             _measured(receipt)
         return receipts
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, IsADirectoryError):
         pass
     raise ValueError(f"{path} is no list of receipts; give --receipt another name")
 
 
 def add_receipt(receipt: dict, path: Path) -> None:
-    """Put a measurement into a file of receipts, in the place of one of the same weights, split and protocol."""
+    """Put a measurement into a file of receipts, in the place of one of the same weights, labels and protocol."""
     receipts = {_measured(each): each for each in [*read_receipts(path), receipt]}
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(list(receipts.values()), indent=2) + "\n")
 
 
 def _measured(receipt: dict) -> tuple:
-    return tuple(receipt[key] for key in ("weights_sha256", "dataset", "split", "protocol"))
+    told = tuple(receipt[key] for key in ("weights_sha256", "dataset", "split", "protocol"))
+    return (*told, receipt.get("split_sha256"))  # every folder of one's own is "folder"
 
 
 def _split_digest(dataset: SegmentationData) -> str:

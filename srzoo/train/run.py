@@ -102,11 +102,12 @@ def advice(out: Path) -> str:
 
 
 def identity(data: SegmentationData) -> dict:
-    """What tells one data set from another, wherever it lies: its classes and the names of its images."""
+    """What tells one data set from another, wherever it lies: its classes, their ids and the names of its images."""
     names = [Path(data.image_name(index)).name for index in range(len(data))]
     return {
         "classes": list(data.labels.classes) if data.labels else None,
         "images": len(names),
+        "id_map": sorted([str(key), class_id] for key, class_id in data.id_map.mapping.items()),
         "names_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest(),
     }
 
@@ -139,8 +140,9 @@ def read_checkpoint(out: Path, recipe: Recipe, data: SegmentationData) -> dict |
             f"{wanted[changed[0]]!r}; give another output folder, or the recipe it was made with"
         )
     given = identity(data)
-    changed = [key for key in given if made_on.get(key) != given[key]]
+    changed = [key for key in given if made_on.get(key, given[key]) != given[key]]  # older ones say less
     if changed:
-        what = {"classes": "its classes", "images": "the number of its images"}.get(changed[0], "its images' names")
+        names = {"classes": "its classes", "images": "the number of its images", "id_map": "the ids of its masks"}
+        what = names.get(changed[0], "its images' names")
         raise ValueError(f"{path} was made with other data, {what} differ; give another output folder")
     return state

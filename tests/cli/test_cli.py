@@ -86,3 +86,33 @@ def test_eval_without_the_split(split, part, small_camvid, capsys):
 def test_train_with_an_unknown_recipe(capsys):
     assert main(["train", "--recipe", "nope", "--data.root", "x"]) == 2
     assert "no recipe 'nope'; give a YAML file, a model with its dataset" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["train", "--data.root", "x", "--num_classes", "x"],
+            "argument --num_classes: invalid int value: 'x'; `srzoo tr",
+        ),
+        (["eval", "--scale", "1"], "required: --model, --data.root; `srzoo eval --help` shows the options"),
+        (["data", "check", "x", "--workers", "x"], "invalid int value: 'x'; `srzoo data check --help`"),
+        (["nonsense"], "invalid choice: 'nonsense'"),
+        ([], "required: COMMAND; `srzoo --help`"),
+    ],
+)
+def test_a_wrong_command_is_told_in_one_line(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("srzoo: ") and message in line
+
+
+def test_no_memory_is_told_in_one_line(monkeypatch, capsys):
+    def too_much(options):
+        raise MemoryError
+
+    monkeypatch.setattr("srzoo.cli.listing.run", too_much)
+    assert main(["list"]) == 2
+    assert capsys.readouterr().err == "srzoo: not enough memory; take smaller images, crops, batches or scales\n"

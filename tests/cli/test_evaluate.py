@@ -3,8 +3,10 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+import srzoo
 from srzoo.cli import main
 
 MODEL = ["eval", "--model", "srnet_lite0_camvid", "--data.root"]
@@ -98,3 +100,50 @@ def test_what_cannot_work_ends_in_one_line(options, message, small_camvid, capsy
     assert main([*MODEL, str(small_camvid), *(option.format(root=small_camvid) for option in options)]) == 2
     error = capsys.readouterr().err.strip()
     assert message in error and len(error.splitlines()) == 1
+
+
+def test_masks_that_the_map_misreads_are_no_figure(write_pairs, tmp_path, capsys):
+    """Drawn in black and white: with 255 as void a model that says 0 everywhere would score 100 %."""
+    root = write_pairs(*[[0] * 20 + [255] * 20] * 2)
+    (root / "train.txt").write_text("f0")
+    (root / "val.txt").write_text("f1")
+    model = tmp_path / "tiny.safetensors"
+    srzoo.save_model(srzoo.create_model("srnet", backbone="test_efficientnet", num_classes=2), model)
+    command = ["eval", "--model", str(model), "--data.root", str(root), "--receipt", str(tmp_path / "r.json")]
+    assert main(command) == 2
+    assert "the masks hold 0 and 255 alone" in capsys.readouterr().err
+    assert main([*command, "--data.id_map", "{0: 0, 255: 1}"]) == 0
+    (one,) = measurements(tmp_path / "r.json")
+    assert one["pixels"] == 40 * 11
+
+
+def test_a_split_without_outlines_has_no_boundary_f1(write_pairs, tmp_path, capsys):
+    root = write_pairs(*[[1] * 40] * 2)
+    (root / "train.txt").write_text("f0")
+    (root / "val.txt").write_text("f1")
+    model = srzoo.create_model("srnet", backbone="test_efficientnet", num_classes=2)
+    for parameter in model.classifier.parameters():
+        torch.nn.init.zeros_(parameter)
+    srzoo.save_model(model, tmp_path / "zero.safetensors")
+    command = ["eval", "--model", str(tmp_path / "zero.safetensors"), "--data.root", str(root)]
+    assert main([*command, "--receipt", str(tmp_path / "r.json")]) == 0
+    assert "NaN" not in (tmp_path / "r.json").read_text()
+    assert measurements(tmp_path / "r.json")[0]["boundary_f1"] is None
+    assert "nan" not in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("default:the data's classes")
+def test_images_of_one_name_do_not_overwrite_each_other(tmp_path, write_image):
+    annotations = tmp_path / "data" / "annotations" / "val.json"
+    annotations.parent.mkdir(parents=True)
+    images = [{"id": i, "file_name": f"{i}/x.jpg", "width": 53, "height": 40} for i in range(2)]
+    for image in images:
+        write_image(tmp_path / "data" / "val" / image["file_name"], 40, 53)
+    content = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "weed"}]}
+    annotations.write_text(json.dumps(content))
+    model, out = tmp_path / "tiny.safetensors", tmp_path / "out"
+    srzoo.save_model(srzoo.create_model("srnet", backbone="test_efficientnet", num_classes=2), model)
+    command = ["eval", "--model", str(model), "--data.root", str(tmp_path / "data"), "--export", str(out)]
+    assert main([*command, "--worst", "2", "--out", str(tmp_path / "worst")]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["x-2.png", "x.png"]
+    assert len({path.name.split("_")[2] for path in (tmp_path / "worst").iterdir()}) == 2

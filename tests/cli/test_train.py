@@ -71,6 +71,47 @@ def test_published_weights_are_the_start_with_classifiers_anew(root, tmp_path, c
         assert ("classifier" in name) or (tuned.get_parameter(name) == value).all(), name
 
 
+@pytest.mark.filterwarnings("default:.*classes instead of")
+def test_a_run_s_model_is_the_start_of_another(root, tmp_path, capsys):
+    assert train(root, tmp_path / "first") == 0
+    first = tmp_path / "first" / "model.safetensors"
+    still = ["--lr", "0", "--ema_decay", "0", "--steps", "1", "--batch_size", "1", "--crop", "64", "--workers", "0"]
+    command = ["train", "--model", str(first), *still, "--data.root", str(root)]
+    assert main([*command, "--out", str(tmp_path / "same")]) == 0
+    before, same = srzoo.load_model(first), srzoo.load_model(tmp_path / "same" / "model.safetensors")
+    assert same.config == before.config
+    assert all((same.get_parameter(name) == value).all() for name, value in before.named_parameters())
+    assert "classes instead of" not in capsys.readouterr().err
+
+    (root / "classes.txt").unlink()
+    assert main([*command, "--num_classes", "4", "--out", str(tmp_path / "other")]) == 0
+    assert "4 classes instead of 3, so aux_head.classifier.bias" in capsys.readouterr().err
+    other = srzoo.load_model(tmp_path / "other" / "model.safetensors")
+    assert (other.num_classes, other.config.transform) == (4, before.config.transform)
+    for name, value in before.named_parameters():
+        assert ("classifier" in name) or (other.get_parameter(name) == value).all(), name
+
+    assert main([*command, "--out", str(tmp_path / "named")]) == 0  # as many classes as the file has, and its names
+    assert srzoo.load_model(tmp_path / "named" / "model.safetensors").config.classes == ("soil", "crop", "weed")
+    kept = ["train", "--recipe", str(tmp_path / "named" / "recipe.yaml"), "--data.root", str(root), "--workers", "0"]
+    assert main([*kept, "--out", str(tmp_path / "kept")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--backbone", "none"], "bring a backbone of their own: leave --backbone out"),
+        (["--pretrained", "false"], "is a file of weights, which pretrained=False leaves out"),
+    ],
+)
+def test_a_file_is_its_weights(root, tmp_path, options, message, capsys):
+    model = tmp_path / "tiny.safetensors"
+    srzoo.save_model(srzoo.create_model("srnet", backbone="test_efficientnet", num_classes=3), model)
+    command = ["train", "--model", str(model), "--data.root", str(root), "--out", str(tmp_path / "run")]
+    assert main([*command, *options]) == 2
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -80,13 +121,30 @@ def test_published_weights_are_the_start_with_classifiers_anew(root, tmp_path, c
         (["--class_weights", "1", "2"], "the recipe has 2 class_weights, the model 3 classes"),
         (["--optimizer", "adam"], "optimizer must be one of adamw, sgd"),
         (["--epochs", "1"], "give epochs or steps"),
+        (["--num_classes", "0"], "num_classes=0: expected a whole number from 2 to 254"),
+        (
+            ["--model_options", "{backbone: test_efficientnet, num_classes: x}"],
+            "num_classes='x': expected a whole number",
+        ),
+        (["--model_options", "{backbone: nope}"], "timm has no backbone 'nope'"),
+        (["--workers", "-1"], "workers=-1: expected 0 or more"),
+        (["--crop", "16"], "crop=16 is less than 32"),
+        (["--lr", "nan"], "lr=nan: expected a number from 0 on"),
+        (["--weight_decay", "-1"], "weight_decay=-1.0: expected a number from 0 on"),
+        (["--pretrained", "true"], "leave --backbone out, or name an architecture and say --pretrained false"),
     ],
 )
 def test_what_cannot_work_ends_in_one_line_before_anything_is_written(root, tmp_path, options, message, capsys):
     assert train(root, tmp_path / "run", *options) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("srzoo: warning")]
     assert message in line
-    assert not (tmp_path / "run" / "model.safetensors").exists()
+    assert not list(tmp_path.glob("run/*"))
+
+
+def test_an_output_folder_that_is_a_file(root, tmp_path, capsys):
+    (tmp_path / "run").touch()
+    assert train(root, tmp_path / "run") == 2
+    assert "(File exists); choose another with --out" in capsys.readouterr().err
 
 
 def test_a_recipe_of_the_paper_takes_a_step(write_image, write_mask, tmp_path):

@@ -112,3 +112,47 @@ def test_no_split_at_all(tmp_path):
     (tmp_path / "images").mkdir()
     with pytest.raises(FileNotFoundError, match="no folder .*masks"):
         check(tmp_path, "folder")
+
+
+def test_rgb_masks_stay_colours_where_some_are_black(root, write_mask):
+    """An image without an object has a black mask, whose equal channels look like ids of 0."""
+    for i in range(6):
+        write_mask(root / "masks" / f"f{i}.png", [(0, 0, 0)] * 6 + [(0, 0, 0) if i % 2 else (0, 255, 0)])
+    for limit in (None, 32):
+        splits = {split: open_dataset(root, split) for split in ("train", "val")}
+        report = check_splits(splits, None, limit)
+        assert report.errors[0].startswith("the masks are RGB pictures, not ids: #000000, #00ff00")
+        assert report.id_map.mapping == {(0, 0, 0): 0, (0, 255, 0): 1}
+        assert report.class_pixels("val")[:2].tolist() == [13 * 11, 11]
+
+
+def test_a_true_mixture_is_none_of_colours(root, write_mask):
+    write_mask(root / "masks" / "f0.png", [(0, 0, 0), (0, 255, 0), *[(0, 0, 0)] * 5])
+    assert check(root).errors == ["1 of 6 masks are RGB, the others store ids; they must be of one kind"]
+
+
+def test_a_split_that_training_lacks(root):
+    (root / "val.txt").unlink()
+    (error,) = check(root).errors
+    assert "has no split 'val': no val.txt, images/val/ or val/images/; training needs one" in error
+
+
+def test_a_split_without_a_label(root, write_mask):
+    for name in ("f4", "f5"):
+        write_mask(root / "masks" / f"{name}.png", [255] * 7)
+    assert check(root).errors == ["no pixel of val has a class: every one is void"]
+
+
+def test_images_in_two_splits_are_a_warning(root):
+    (root / "val.txt").write_text("f3\nf4\nf5\n")
+    report = check(root)
+    assert report.errors == []
+    assert report.warnings == [f"1 image of val is in train, too ({root}/images/f3.jpg): its figure flatters a model"]
+
+
+def test_numbers_that_cannot_be(root):
+    for count in (0, 1, -1, 255, "x", 2.0, True):
+        with pytest.raises(ValueError, match=rf"num_classes={count!r}: expected a whole number from 2 to 254"):
+            check(root, num_classes=count)
+    with pytest.raises(ValueError, match="workers=-1: expected 0 or more"):
+        check(root, workers=-1)

@@ -112,3 +112,24 @@ def test_without_pycocotools(write_coco, monkeypatch):
     dataset = open_dataset(write_coco([{"category_id": 7, "segmentation": [SQUARE]}]), "train")
     with pytest.raises(RuntimeError, match=r"pip install 'srzoo\[data\]'"):
         dataset[0]
+
+
+def test_a_category_of_background_is_the_background(write_coco):
+    categories = [{"id": 0, "name": "background"}, {"id": 90, "name": "weed"}]
+    annotations = [{"category_id": 90, "segmentation": [SQUARE]}, {"category_id": 0, "segmentation": [INSIDE]}]
+    dataset = open_dataset(write_coco(annotations, categories=categories), "train")
+    assert dataset.labels.classes == ("background", "weed")
+    assert dataset.ids(0)[1:5, 2:6].tolist() == [[1, 1, 1, 1], [1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]]
+
+
+@pytest.mark.parametrize("width", [None, "wide", -3])
+def test_a_size_that_is_none(write_coco, width):
+    images = [{"id": 3, "file_name": "a.jpg", "width": width, "height": 7}]
+    with pytest.raises(ValueError, match=r"instances_train2017.json is not COCO's JSON|expected sizes"):
+        open_dataset(write_coco([], images=images), "train")
+
+
+def test_a_polygon_that_is_none(write_coco):
+    root = write_coco([{"category_id": 7, "segmentation": [[1, 2, 3]]}])
+    with pytest.raises(ValueError, match="annotation 0 is neither a polygon nor run lengths"):
+        open_dataset(root, "train")[0]

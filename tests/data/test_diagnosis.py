@@ -77,5 +77,7 @@ def test_a_map_that_was_said_is_taken_at_its_word():
     assert judged([0, 1, 2], id_map=said).num_classes == 2
     assert judged([0], id_map=IdMap({0: 0, 255: 255}), num_classes=2).errors == []
     assert judged([0, 3, 4], id_map=said).errors == ["values that are not in the id map: 3, 4 (first in m3.png)"]
+    pictures = judged([0x010203], id_map=said, colours=(4, 9))
+    assert pictures.errors == ["4 of 9 masks are RGB pictures, the id map has 3 values from 0 to 2 (m66051.png)"]
     in_colours = judged([0x010203], id_map=IdMap({(0, 0, 0): 0}), colours=(9, 9))
     assert in_colours.errors == ["colours that are not in the id map: #010203 (first in m66051.png)"]

@@ -85,11 +85,48 @@ def test_an_id_map_of_one_s_own(write_pairs):
     root = write_pairs(*[ROWS] * 2)
     ids = open_dataset(root, "train", id_map={0: 255, 1: 0, 2: 1, 255: 255}).ids(0)
     assert ids[:, 0].tolist() == [255, 0, 1, 0, 255, 255, 1]
-    with pytest.raises(ValueError, match=r"leads to class 1, but there are 1 \(0..0\)"):
-        open_dataset(root, "train", num_classes=1, id_map={1: 0, 2: 1})
+    with pytest.raises(ValueError, match=r"leads to class 2, but there are 2 \(0..1\)"):
+        open_dataset(root, "train", num_classes=2, id_map={1: 0, 2: 2})
 
 
 def test_colours_of_one_s_own(write_pairs):
     root = write_pairs(*[[(255, 0, 0), (0, 0, 0), (9, 9, 9)]] * 2)
     dataset = open_dataset(root, "train", id_map={"#ff0000": 1, "#000000": 0, "#090909": 255})
     assert dataset.ids(0)[:, 0].tolist() == [1, 0, 255]
+
+
+def test_a_list_may_be_named_as_a_folder_may(write_pairs):
+    root = write_pairs(*[ROWS] * 2)
+    (root / "train.txt").write_text("f0\n")
+    (root / "valid.txt").write_text("f1\n")
+    assert (stems(root, "train"), stems(root, "val")) == (["f0"], ["f1"])
+
+
+def test_an_image_that_is_listed_twice_would_count_twice(write_pairs):
+    root = write_pairs(*[ROWS] * 2)
+    (root / "train.txt").write_text("f0\n")
+    (root / "val.txt").write_text("f1\nimages/f1.jpg\n")
+    with pytest.raises(FileNotFoundError, match="f1 is in the split's list twice"):
+        open_dataset(root, "val")
+
+
+def test_one_image_cannot_be_split(write_pairs):
+    root = write_pairs(ROWS)
+    for split in ("train", "val"):
+        with pytest.raises(ValueError, match="has one image, and names no train and val"):
+            open_dataset(root, split)
+
+
+def test_folders_in_the_folders(tmp_path, write_image, write_mask):
+    write_image(tmp_path / "images" / "monday" / "a.png")
+    write_mask(tmp_path / "masks" / "monday" / "a.png", ROWS)
+    with pytest.raises(ValueError, match=r"images has no image files, only folders \(monday\): put the files into it"):
+        open_dataset(tmp_path, "train")
+
+
+@pytest.mark.parametrize("name", ["classes.txt", "train.txt"])
+def test_text_of_another_encoding_is_named(write_pairs, name):
+    root = write_pairs(*[ROWS] * 2)
+    (root / name).write_bytes("Straße\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=rf"{name} is not UTF-8 text; save it as UTF-8"):
+        open_dataset(root, "train")

@@ -74,3 +74,9 @@ def test_without_the_package(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(RuntimeError, match=r"'datasets': pip install 'srzoo\[data\]'"):
         open_dataset(tmp_path / "data", "train")
+
+
+def test_a_row_that_is_too_large_is_named(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(ValueError, match=r"row 0 of train, column 'label': cannot be read \(Image size \(77 pixels\)"):
+        from_dataset(rows(1)).mask(0)

@@ -56,7 +56,7 @@ def test_training_learns_and_writes_a_model_that_loads(small_camvid, tmp_path):
     assert all(0 <= float(row["data_wait"]) <= 1 for row in rows)
     assert srzoo.load_model(tmp_path / "run" / "model.safetensors").num_classes == 11
     names = sorted(path.name for path in (tmp_path / "run").iterdir())
-    assert names == ["best.safetensors", "checkpoint.pt", "log.csv", "model.safetensors", "tensorboard"]
+    assert names == ["best.safetensors", "checkpoint.pt", "log.csv", "model.safetensors", "recipe.yaml", "tensorboard"]
 
 
 @pytest.mark.parametrize("stopped_at", [1, 2, 5])
@@ -215,6 +215,30 @@ def test_a_checkpoint_of_other_data_is_refused(small_camvid, tmp_path):
         (small_camvid / folder / "street.png").rename(small_camvid / folder / "other.png")
     with pytest.raises(ValueError, match="made with other data, its images' names differ; give another output folder"):
         run(small_camvid, tmp_path / "run")
+
+
+def test_a_checkpoint_of_another_id_map_is_refused(small_camvid, tmp_path):
+    """But not one from before checkpoints said so."""
+    run(small_camvid, tmp_path / "run", dataclasses.replace(RECIPE, epochs=1))
+    swapped = {**{i: i for i in range(2, 11)}, 0: 1, 1: 0, 11: 255}
+    splits = [open_dataset(small_camvid, split, id_map=swapped) for split in ("train", "val")]
+    with pytest.raises(ValueError, match="made with other data, the ids of its masks differ"):
+        train(dataclasses.replace(RECIPE, epochs=1), *splits, tmp_path / "run", 0, False)
+    checkpoint = tmp_path / "run" / "checkpoint.pt"
+    state = torch.load(checkpoint, weights_only=True)
+    del state["data"]["id_map"]
+    torch.save(state, checkpoint)
+    run(small_camvid, tmp_path / "run", dataclasses.replace(RECIPE, epochs=1))
+
+
+def test_a_model_that_overflows_on_val_stops_with_the_facts(small_camvid, tmp_path, monkeypatch):
+    def overflow(*_):
+        raise loop.NonFiniteError("x must be finite")
+
+    monkeypatch.setattr(loop, "evaluate", overflow)
+    message = r"the model overflows on val after step 1, at learning rate .*; try a lower rate"
+    with pytest.raises(FloatingPointError, match=message):
+        run(small_camvid, tmp_path / "run", dataclasses.replace(RECIPE, epochs=1))
 
 
 def test_a_worker_s_error_is_told_as_it_was(small_camvid, tmp_path):

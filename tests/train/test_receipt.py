@@ -16,6 +16,18 @@ def test_a_measurement_replaces_only_its_like(tmp_path):
     assert read_receipts(path) == [receipt("a", miou=0.75), receipt("b"), receipt("a", "flip")]
 
 
+def test_two_data_sets_of_one_format_are_two_measurements(tmp_path):
+    path = tmp_path / "r.json"
+    for digest in ("1", "2", "1"):
+        add_receipt({**receipt("a"), "split_sha256": digest}, path)
+    assert [each["split_sha256"] for each in read_receipts(path)] == ["1", "2"]
+
+
+def test_a_folder_is_no_file_of_receipts(tmp_path):
+    with pytest.raises(ValueError, match="is no list of receipts; give --receipt another name"):
+        read_receipts(tmp_path)
+
+
 @pytest.mark.parametrize("text", ["[1]", '[{"miou": 1}]', "no JSON", json.dumps({"dataset": "camvid"})])
 def test_another_file_is_left_alone(tmp_path, text):
     path = tmp_path / "r.json"
