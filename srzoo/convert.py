@@ -71,6 +71,7 @@ def convert(source: str | Path, target: str | Path, dataset: str | None = None) 
 
     Raises:
         FileNotFoundError: no such file, or no folder for the target.
+        IsADirectoryError: the target is a folder.
         ValueError: the source is none of these, or is damaged; the target is no ``.safetensors`` name.
     """
     source, target = Path(source), Path(target)
@@ -98,10 +99,12 @@ def convert(source: str | Path, target: str | Path, dataset: str | None = None) 
 
 def _check_target(source: Path, target: Path) -> None:
     if target.suffix != ".safetensors":
-        better = target.with_name(f"{target.stem}.safetensors")
+        better = target.parent / f"{target.stem or 'model'}.safetensors"
         raise ValueError(f"the output {target} must be a .safetensors file; name it {better}")
     if not target.parent.is_dir():
         raise FileNotFoundError(f"no folder {target.parent} for the output; make it first")
+    if target.is_dir():
+        raise IsADirectoryError(f"the output {target} is a folder; name a file in it")
     if target.exists() and source.exists() and target.samefile(source):
         raise ValueError(f"the output {target} is the input; give it another name")
 
@@ -166,6 +169,8 @@ def _renamed(state: State, wanted: State, names: dict[str, str], what: str) -> S
 def _check_numbers(name: str, value: torch.Tensor) -> None:
     if value.layout != torch.strided or not value.is_floating_point():
         raise ValueError(f"{name} is a {value.layout} tensor of {value.dtype}; expected dense floating point")
+    if value.is_meta:
+        raise ValueError(f"{name} is a meta tensor, of a shape alone; save the model with its values")
     if not value.isfinite().all():
         raise ValueError(f"{name} has values that are not finite")
 

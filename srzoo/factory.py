@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import warnings
-from numbers import Integral
 from pathlib import Path
 
 from torch import nn
@@ -15,6 +15,8 @@ from .backbones import normalisation, probe
 from .backbones.imagenet import load_imagenet_weights
 from .config import ModelConfig
 from .data.labels import LABEL_SETS
+from .layers import CONTEXT_MODULES
+from .layers.checks import check_whole
 from .models import FAMILIES
 from .published import PUBLISHED
 from .weights import is_model_file, misfit, read_model_file, read_published
@@ -49,8 +51,12 @@ def create_model(
         RuntimeError: ImageNet weights that cannot be reached.
     """
     architecture, dataset = registry.split_name(name)
-    if num_classes is not None and not isinstance(num_classes, Integral):
-        raise ValueError(f"num_classes must be a whole number, got {num_classes!r}")
+    if num_classes is not None:
+        check_whole(num_classes=num_classes)
+    if not isinstance(pretrained, bool):
+        raise ValueError(f"pretrained must be True or False, got {pretrained!r}; srzoo.load_model reads a file")
+    if not isinstance(pretrained_backbone, (bool, str, Path, type(None))):
+        raise ValueError(f"pretrained_backbone must be True or a file's path, got {pretrained_backbone!r}")
     if context is not None:
         options["context"] = context
     if pretrained:
@@ -67,6 +73,8 @@ def create_model(
         raise ValueError(
             f"{name!r} needs a backbone, e.g. create_model('srnet', backbone='convnext_tiny', num_classes=7)"
         )
+    if not isinstance(options["backbone"], str):
+        raise ValueError(f"backbone must be a name that timm knows, got {type(options['backbone']).__name__}")
     if not entry.has_backbone:
         backbone_options, divisor = probe(options["backbone"], options.pop("output_stride", None))
         options = {"backbone_options": backbone_options, "size_divisor": divisor, **options}
@@ -144,6 +152,7 @@ def _with_weights(
 def _build(config: ModelConfig) -> nn.Module:
     if config.family not in FAMILIES:
         raise ValueError(f"unknown family {config.family!r} of {config.name!r}; this version has {', '.join(FAMILIES)}")
+    _refuse_unknown_options(config)
     try:
         model = FAMILIES[config.family](num_classes=len(config.classes), **config.options)
     except TypeError as error:
@@ -151,6 +160,20 @@ def _build(config: ModelConfig) -> nn.Module:
     multiple = math.lcm(model.output_stride, model.size_divisor)
     model.config = dataclasses.replace(config, transform=dataclasses.replace(config.transform, multiple=multiple))
     return model
+
+
+def _refuse_unknown_options(config: ModelConfig) -> None:
+    """Name an option that neither the family nor the context module has; Python's own error would name a class."""
+    context = config.options.get("context", "sr")
+    module = CONTEXT_MODULES.get(context) if isinstance(context, str) else None
+    if module is None:  # none, whose error names its options, or an unknown one
+        return
+    taken = [*inspect.signature(FAMILIES[config.family]).parameters, *inspect.signature(module).parameters]
+    own = {"num_classes", "context_options", "out_channels"}  # create_model's, and what stands for the others
+    known = sorted(set(taken) - own)
+    unknown = [option for option in config.options if option not in known]
+    if unknown:
+        raise ValueError(f"{config.name!r} has no option {unknown[0]!r}; it takes {', '.join(known)}")
 
 
 def _load(model: nn.Module, state: dict, origin: str) -> None:

@@ -87,9 +87,10 @@ def split_name(name: str) -> tuple[str, str | None]:
     Raises:
         ValueError: no such name; the message has the nearest one.
     """
-    if name in ARCHITECTURES:
+    known = isinstance(name, str)
+    if known and name in ARCHITECTURES:
         return name, None
-    for dataset in LABEL_SETS if isinstance(name, str) else ():
+    for dataset in LABEL_SETS if known else ():
         architecture = name.removesuffix(f"_{dataset}")
         if architecture != name and architecture in ARCHITECTURES and ARCHITECTURES[architecture].has_backbone:
             return architecture, dataset

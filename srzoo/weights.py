@@ -126,7 +126,17 @@ def save_model(model: nn.Module, path: str | Path, dtype: torch.dtype | None = N
         model: made by `create_model` or `load_model`.
         path: the ``.safetensors`` file.
         dtype: storage type of the floating tensors, e.g. ``torch.float16``; default their own.
+
+    Raises:
+        ValueError: the model is another one, or in a wrapper.
+        OSError: the file cannot be written.
     """
+    model = getattr(model, "_orig_mod", model)  # torch.compile's wrapper, which puts this before every tensor's name
+    if not isinstance(getattr(model, "config", None), ModelConfig):
+        raise ValueError(
+            f"save_model writes what create_model and load_model make, got {type(model).__name__}; "
+            "unwrap it, or write its state dict with safetensors"
+        )
     state = model.state_dict()
     if dtype is not None:
         state = {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
@@ -152,8 +162,8 @@ def write_state_dict(state: dict[str, torch.Tensor], path: str | Path, header: d
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     """A foreign state dict: ``.safetensors``, or a PyTorch file read without unpickling code.
 
-    In a PyTorch file it may be the entry "state_dict" or "model" of a training snapshot, and its names may begin with
-    the ``module.`` of a data-parallel wrapper.
+    The content decides which, not the name. In a PyTorch file it may be an entry of a training snapshot, see
+    `_ENTRIES`, and its names may begin with the ``module.`` of a data-parallel wrapper or that of a compiled model.
 
     Raises:
         FileNotFoundError: no such file.
@@ -163,16 +173,27 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"no weights file {path}" + (": it is a folder" if path.is_dir() else ""))
     try:
-        content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+        content = _read_safetensors(path) if _is_safetensors(path) else _read_pickle(path)
     except Exception as error:  # a damaged file can make either reader raise anything
         raise ValueError(f"{path} is not a readable file of tensors ({_reason(error)})") from error
-    entries = [content.get(entry) for entry in ("state_dict", "model")] if isinstance(content, dict) else []
+    entries = [content.get(entry) for entry in _ENTRIES] if isinstance(content, dict) else []
     state = next((each for each in (*entries, content) if _is_state_dict(each)), None)
     if state is None:
         raise ValueError(f"{path} holds no state dict of tensors")
-    if all(key.startswith("module.") for key in state):
-        state = {key.removeprefix("module."): value for key, value in state.items()}
+    while prefix := next((each for each in _PREFIXES if all(key.startswith(each) for key in state)), None):
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
+
+
+_ENTRIES = ("state_dict", "model", "model_state_dict", "net")
+_PREFIXES = ("module.", "_orig_mod.")
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By the brace that opens its header, behind the header's length; by its name where it is too short for one."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    return start[8:] == b"{" if len(start) == 9 else path.suffix == ".safetensors"
 
 
 def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
@@ -192,9 +213,9 @@ def _read_pickle(path: Path) -> object:
     scalar = np.float64(0).__reduce__()[0]
     names = [f"numpy.{package}.multiarray.scalar" for package in ("core", "_core")]
     numbers = [np.dtype, *{type(np.dtype(code)) for code in "efdbhilqBHILQ?"}, *((scalar, name) for name in names)]
-    with torch.serialization.safe_globals(numbers), warnings.catch_warnings():
+    with torch.serialization.safe_globals(numbers), warnings.catch_warnings(), path.open("rb") as file:
         warnings.simplefilter("ignore")  # about pickle protocols
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(file, map_location="cpu", weights_only=True)  # a path it would judge by its suffix
 
 
 def _is_state_dict(content: object) -> bool:

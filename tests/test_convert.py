@@ -157,6 +157,18 @@ def test_their_block_alone(tmp_path):
         torch.testing.assert_close(module(tensors["input"]), tensors["output"], rtol=2e-4, atol=2e-4)
 
 
+def test_the_content_decides_how_a_file_is_read(tmp_path):
+    """Whatever its name; and in the other wrappers that training loops put around a state dict."""
+    tensors = load_file(MODULE)
+    state = {key.removeprefix("module."): value for key, value in tensors.items() if key.startswith("module.")}
+    save_file(state, tmp_path / "a.pth")
+    torch.save(state, tmp_path / "b.safetensors")
+    torch.save({"model_state_dict": state, "epoch": 3}, tmp_path / "c.pth")
+    torch.save({"net": {f"module._orig_mod.{key}": value for key, value in state.items()}}, tmp_path / "d.pth")
+    for name in ("a.pth", "b.safetensors", "c.pth", "d.pth"):
+        assert convert(tmp_path / name, tmp_path / "out.safetensors").startswith("the released block"), name
+
+
 class Unsafe:
     def __reduce__(self):
         return os.mkdir, ("executed",)
@@ -195,6 +207,10 @@ def changed(**entries):
         (
             torch_file(changed() | {"head.module.gn.weight": torch.zeros(512, dtype=torch.int8)}),
             "head.module.gn.weight is a torch.strided tensor of torch.int8; expected dense floating point",
+        ),
+        (
+            torch_file(changed() | {"head.module.gn.weight": torch.zeros(512, device="meta")}),
+            "head.module.gn.weight is a meta tensor, of a shape alone",
         ),
         (
             torch_file(changed() | {"head.module.gn.weight": torch.full([512], float("nan"))}),
@@ -241,6 +257,7 @@ def test_a_truncated_file(legacy, tmp_path):
     ("target", "message"),
     [
         ("out.pth", r"must be a .safetensors file; name it .*out.safetensors"),
+        ("", r"must be a .safetensors file; name it .*\.safetensors"),
         ("gone/out.safetensors", "no folder .*gone for the output; make it first"),
         ("in.safetensors", "is the input; give it another name"),
     ],
@@ -256,7 +273,7 @@ def test_targets_that_are_refused_before_the_source_is_read(target, message, tmp
 def test_a_target_that_cannot_be_written(tmp_path):
     torch.save({key: value for key, value in load_file(MODULE).items() if "." in key}, tmp_path / "in.pth")
     (tmp_path / "out.safetensors").mkdir()
-    with pytest.raises(OSError, match=r"out\.safetensors"):
+    with pytest.raises(IsADirectoryError, match=r"the output .*out\.safetensors is a folder; name a file in it"):
         convert(tmp_path / "in.pth", tmp_path / "out.safetensors")
     assert not list(tmp_path.glob(".*"))
 

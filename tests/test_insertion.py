@@ -211,6 +211,84 @@ def test_what_is_refused(build, name, message):
     assert {key: type(module) for key, module in model.named_modules()} == before
 
 
+@pytest.mark.parametrize("size", [(224, 224), (224, 256), (250, 190)])
+def test_channels_last_is_told_at_any_proportions(size):
+    with torch.device("meta"):
+        model = torchvision.models.swin_t()
+    with pytest.raises(ValueError, match=r"gives \(1, \d+, \d+, 768\), channels last"):
+        srzoo.insert(model, "features.7", example=torch.empty(1, 3, *size))
+    srzoo.insert(model, "features.0.0", nodes=8, example=torch.empty(1, 3, *size))
+    assert model.features[0][0].context.channels == 96
+
+
+@pytest.mark.parametrize(
+    ("block", "options", "message"),
+    [
+        (
+            SqueezeReasoning(512),
+            {},
+            "block must be a name, a class or a function of the channels, got SqueezeReasoning",
+        ),
+        (3, {}, "block must be a name, a class or a function of the channels, got int"),
+        (lambda channels: channels, {}, "the block must be an nn.Module, got int"),
+        (lambda channels: nn.Conv2d(channels, 7, 1), {}, r"the block gives \(1, 7, 7, 7\); it must"),
+        ("psp", {"out_channels": 8}, r"the block gives \(1, 8, 7, 7\); it must keep the shape"),
+        (SqueezeReasoning, {"nodes": 3.5}, "nodes must be a whole number of at least 1, got 3.5"),
+    ],
+)
+def test_blocks_that_do_not_fit(block, options, message):
+    model = resnet()
+    before = set(model.state_dict())
+    with pytest.raises(ValueError, match=message):
+        srzoo.insert(model, "layer4", block, **options)
+    assert set(model.state_dict()) == before
+
+
+def test_scripted_and_compiled_models_are_refused():
+    for model in (torch.jit.script(nn.Sequential(nn.Conv2d(3, 64, 1))), torch.compile(resnet(), backend="eager")):
+        with pytest.raises(ValueError, match="scripted or compiled already; insert the block before that"):
+            srzoo.insert(model, "0")
+
+
+def test_a_module_of_two_names():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Conv2d(3, 64, 1)
+            self.second = self.first
+
+        def forward(self, x):
+            return self.second(x)
+
+    model = srzoo.insert(Tied(), "second")
+    assert isinstance(model.first.context, SqueezeReasoning)
+
+
+def test_a_sequential_that_ends_in_a_module_it_had_before():
+    """The block belongs behind the last activation; behind the convolution before it would be another network."""
+    activation = nn.ReLU()
+    model = nn.Sequential(nn.Conv2d(3, 64, 1), activation, nn.Conv2d(64, 64, 1), activation)
+    with pytest.raises(ValueError, match="calls '3' 2 times"):
+        srzoo.insert(model, "")
+
+
+def test_a_model_of_several_inputs():
+    class Fused(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 64, 1)
+
+        def forward(self, image, depth):
+            return self.conv(image * depth)
+
+    example = (torch.empty(1, 3, 20, 30), torch.empty(1, 1, 20, 30))
+    assert srzoo.insert(Fused(), "conv", example=example).conv.context.channels == 64
+    with pytest.raises(
+        ValueError, match=r"does not run on an input of \(1, 3, 224, 224\) on the meta device .*'depth'"
+    ):
+        srzoo.insert(Fused(), "conv")
+
+
 def test_twice_behind_the_same_module():
     model = srzoo.insert(resnet(), "layer4")
     with pytest.raises(ValueError, match="'layer4.0' already has a child named context"):
@@ -254,5 +332,5 @@ def test_a_block_by_its_name():
         srzoo.insert(model, "layer3", "nonlocal")
     with pytest.raises(ValueError, match="behind 'layer3.0' there is .*'nodez'"):
         srzoo.insert(model, "layer3", nodez=3)
-    with pytest.raises(ValueError, match=r"example must be a tensor such as the model takes, got \(1, 3, 64, 64\)"):
+    with pytest.raises(ValueError, match=r"example must be a tensor such as .*, or a tuple of them, got \['int'"):
         srzoo.insert(model, "layer3", example=(1, 3, 64, 64))

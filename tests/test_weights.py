@@ -70,6 +70,17 @@ def test_round_trip_in_half_precision(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "m.safetensors"]
 
 
+def test_what_save_model_takes(tmp_path):
+    model = srzoo.create_model("srnet_lite0", num_classes=3)
+    srzoo.save_model(torch.compile(model, backend="eager"), tmp_path / "m.safetensors")
+    loaded = srzoo.load_model(tmp_path / "m.safetensors")
+    assert torch.equal(loaded.classifier.weight, model.classifier.weight)
+    for other in (torch.nn.Conv2d(3, 8, 1), torch.nn.DataParallel(model)):
+        with pytest.raises(ValueError, match=f"create_model and load_model make, got {type(other).__name__}; unwrap"):
+            srzoo.save_model(other, tmp_path / "other.safetensors")
+    assert not (tmp_path / "other.safetensors").exists()
+
+
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     model = srzoo.create_model("srnet", backbone="resnet18", num_classes=3, channels=32, nodes=4)
     path = tmp_path / "m.safetensors"

@@ -35,6 +35,7 @@ class DFNet(StagedNet):
         device=None,
         dtype=None,
     ):
+        assert output_stride in (8, 16, 32), f"output_stride must be 8, 16 or 32, got {output_stride}"
         dd = {"device": device, "dtype": dtype}
         stem = nn.Sequential(
             ConvNormAct(in_chans, 32, 3, stride=2, act_kwargs={"inplace": True}, **dd),

@@ -7,6 +7,7 @@ import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
+from ..layers.checks import check_whole, check_wholes
 from ..registry import nearest
 from .same_padding import replace_same_padding
 
@@ -33,6 +34,8 @@ class FeatureBackbone(nn.Module):
 
     def __init__(self, name: str, options: dict, multi_grid: tuple[int, ...] | None = None):
         super().__init__()
+        if multi_grid is not None:
+            check_wholes(multi_grid=multi_grid)
         self.body = _create(name, options)
         replace_same_padding(self.body)
         self.channels: list[int] = self.body.feature_info.channels()
@@ -60,6 +63,8 @@ def probe(name: str, output_stride: int | None) -> tuple[dict, int]:
     Raises:
         ValueError: timm has no such backbone, it gives no features, or not at this stride.
     """
+    if output_stride is not None:
+        check_whole(output_stride=output_stride)
     wanted = 8 if output_stride is None else output_stride
     own, reason = None, f"timm's {name!r} gives no feature maps; choose another backbone"
     for size_options in _SIZE_OPTIONS:
@@ -76,7 +81,10 @@ def probe(name: str, output_stride: int | None) -> tuple[dict, int]:
             if own == wanted or output_stride is None:
                 return options, _divisor(backbone)
     if own is not None:
-        raise ValueError(f"{name!r} has output stride {own}, which timm cannot change to {output_stride}; pass {own}")
+        raise ValueError(
+            f"{name!r} has output stride {own}, which timm cannot change to {output_stride}; "
+            f"pass {own}, or leave it out"
+        )
     raise ValueError(reason)
 
 
@@ -116,8 +124,8 @@ def _apply_multi_grid(body: nn.Module, name: str, multi_grid: tuple[int, ...]) -
         raise ValueError(
             f"multi_grid={multi_grid} needs {len(multi_grid)} blocks in a ResNet's layer4; {name!r} has {found}"
         )
-    if min(multi_grid) < 1:
-        raise ValueError(f"multi_grid must be of numbers from 1 on, got {multi_grid}")
+    if not all(isinstance(getattr(block, "conv2", None), nn.Conv2d) for block in (*body.layer3, *blocks)):
+        raise ValueError(f"multi_grid needs blocks with a 3x3 convolution conv2; those of {name!r} have none")
     # timm gives the first block of a dilated stage half the dilation; the paper's line of work does not.
     for stage, factors in ((body.layer3, (1,) * len(body.layer3)), (blocks, multi_grid)):
         base = stage[-1].conv2.dilation[0]

@@ -86,6 +86,7 @@ class WiderResNet(StagedNet):
         device=None,
         dtype=None,
     ):
+        assert output_stride in (8, 16, 32), f"output_stride must be 8, 16 or 32, got {output_stride}"
         dd = {"device": device, "dtype": dtype}
         stem = nn.Sequential(nn.Conv2d(in_chans, 64, 3, padding=1, bias=False, **dd))
         stages, reductions, width, dilation = nn.Sequential(), [1], 64, 1

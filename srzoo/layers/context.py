@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from .checks import check_choice
 from .criss_cross import RecurrentCrissCrossAttention
 from .double_attention import DoubleAttention
 from .dual_attention import DualAttention
@@ -41,8 +42,7 @@ def build_context(name: str, channels: int, **options) -> nn.Module:
     Raises:
         ValueError: no such module, options for "none", or options that the module refuses.
     """
-    if name not in CONTEXT_MODULES:
-        raise ValueError(f"unknown context module {name!r}; choose one of {', '.join(CONTEXT_MODULES)}")
+    check_choice("context module", name, CONTEXT_MODULES)
     module = CONTEXT_MODULES[name]
     if module is None and options:
         raise ValueError(f"context={name!r} takes no options, got {', '.join(options)}")

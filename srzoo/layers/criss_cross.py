@@ -3,6 +3,7 @@
 import torch
 
 from .attention import ProjectedContext
+from .checks import check_whole
 
 
 class RecurrentCrissCrossAttention(ProjectedContext):
@@ -27,8 +28,7 @@ class RecurrentCrissCrossAttention(ProjectedContext):
 
     def __init__(self, channels: int, reduction: int = 2, recurrences: int = 2):
         super().__init__(channels, reduction)
-        if recurrences < 1:
-            raise ValueError(f"recurrences must be at least 1, got {recurrences}")
+        check_whole(recurrences=recurrences)
         self.recurrences = recurrences
 
     def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

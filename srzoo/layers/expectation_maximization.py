@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .checks import check_map
+from .checks import check_map, check_share, check_whole
 from .conv import LenientBatchNorm1d
 
 
@@ -31,15 +31,13 @@ class ExpectationMaximizationAttention(nn.Module):
         ``(N, C, H, W)`` to ``(N, C, H, W)``, ``H, W >= 1``. The output is not negative.
 
     Raises:
-        ValueError: ``channels``, ``bases`` or ``iterations`` below 1.
+        ValueError: ``channels``, ``bases`` or ``iterations`` below 1, ``momentum`` not from 0 to 1.
     """
 
     def __init__(self, channels: int, bases: int = 64, iterations: int = 3, momentum: float = 0.9):
         super().__init__()
-        if min(channels, bases, iterations) < 1:
-            raise ValueError(
-                f"channels, bases and iterations must be at least 1, got {channels}, {bases}, {iterations}"
-            )
+        check_whole(channels=channels, bases=bases, iterations=iterations)
+        check_share(momentum=momentum)
         self.channels, self.iterations, self.momentum = channels, iterations, momentum
         self.reduce = nn.Conv2d(channels, channels, 1)
         # Over the pixels in a line, for TorchInductor, as in `ProjectedContext`.

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from .attention import ProjectedContext
-from .checks import divided
+from .checks import check_choice, check_whole, divided
 
 KERNELS = ("dot", "rbf")
 _GAMMA = 1e-4  # of the authors' code
@@ -46,10 +46,8 @@ class CompactGeneralizedNonLocal(ProjectedContext):
     def __init__(self, channels: int, reduction: int = 2, groups: int = 8, kernel: str = "dot", order: int = 3):
         super().__init__(channels, reduction)
         divided(channels // reduction, groups, "groups")
-        if kernel not in KERNELS:
-            raise ValueError(f"unknown kernel {kernel!r}; choose one of {', '.join(KERNELS)}")
-        if order < 1:
-            raise ValueError(f"order must be at least 1, got {order}")
+        check_choice("kernel", kernel, KERNELS)
+        check_whole(order=order)
         self.groups = groups
         taylor = [(p, math.exp(-2 * _GAMMA) * (2 * _GAMMA) ** p / math.factorial(p)) for p in range(order + 1)]
         self.series = [(1, 1.0)] if kernel == "dot" else taylor

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .checks import check_map, divided
+from .checks import check_map, check_whole, check_wholes, divided
 from .conv import conv_bn_relu
 
 
@@ -43,8 +43,8 @@ class ASPP(nn.Module):
     def __init__(self, channels: int, out_channels: int | None = None, rates: Sequence[int] = (12, 24, 36)):
         super().__init__()
         out_channels = channels if out_channels is None else out_channels
-        if min([channels, out_channels, *rates]) < 1:
-            raise ValueError(f"channels and rates must be at least 1, got {channels}, {out_channels}, {tuple(rates)}")
+        check_whole(channels=channels, out_channels=out_channels)
+        check_wholes(rates=rates)
         self.channels = channels
         self.pointwise = conv_bn_relu(channels, out_channels, 1)
         self.atrous = nn.ModuleList(conv_bn_relu(channels, out_channels, 3, rate) for rate in rates)
@@ -74,7 +74,7 @@ class PyramidPooling(nn.Module):
         ``(N, C, H, W)`` to ``(N, C', H, W)``, ``H, W >= 1``.
 
     Raises:
-        ValueError: ``channels`` is not divisible by the number of bins; a width or a bin below 1.
+        ValueError: ``channels`` is not divisible by the number of bins; a width or a bin below 1; an even kernel.
     """
 
     def __init__(
@@ -86,8 +86,10 @@ class PyramidPooling(nn.Module):
     ):
         super().__init__()
         out_channels = channels if out_channels is None else out_channels
-        if min([out_channels, *bins]) < 1:
-            raise ValueError(f"out_channels and bins must be at least 1, got {out_channels}, {tuple(bins)}")
+        check_whole(out_channels=out_channels, kernel_size=kernel_size)
+        check_wholes(bins=bins)
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, as an even one changes the map's size, got {kernel_size}")
         width = divided(channels, len(bins), "number of bins")
         self.channels, self.bins = channels, tuple(bins)
         self.stages = nn.ModuleList(conv_bn_relu(channels, width, 1) for _ in bins)

@@ -6,7 +6,7 @@ from torch import nn
 from srzoo_kernels import channel_affine, gram
 
 from .autocast import autocast_off
-from .checks import check_map
+from .checks import check_map, check_whole
 from .conv import LenientBatchNorm1d
 
 
@@ -36,10 +36,11 @@ class ReleasedSqueezeReasoning(nn.Module):
 
     def __init__(self, channels: int, nodes: int = 32):
         super().__init__()
-        if channels < 2 or channels % 2:
+        check_whole(channels=channels, nodes=nodes)
+        if channels % 2:
             raise ValueError(f"channels must be even and at least 2, got {channels}")
         reduced = channels // 2
-        if nodes < 1 or reduced % nodes:
+        if reduced % nodes:
             raise ValueError(f"channels/2 = {reduced} is not divisible by nodes={nodes}")
         self.channels, self.nodes = channels, nodes
         self.transform, self.left, self.right = (nn.Conv2d(channels, reduced, 1, bias=False) for _ in range(3))

@@ -6,7 +6,7 @@ from torch import nn
 from srzoo_kernels import channel_affine, gram
 
 from .autocast import autocast_off
-from .checks import check_map
+from .checks import check_choice, check_map, check_whole
 from .reasoning import REASONING
 
 SQUEEZE = ("hadamard", "average")
@@ -50,8 +50,7 @@ class SqueezeReasoning(nn.Module):
         reasoning: str = "graph",
     ):
         super().__init__()
-        if min(channels, reduction, nodes) < 1:
-            raise ValueError(f"channels, reduction and nodes must be at least 1, got {channels}, {reduction}, {nodes}")
+        check_whole(channels=channels, reduction=reduction, nodes=nodes)
         if channels % reduction:
             raise ValueError(f"channels={channels} is not divisible by reduction={reduction}")
         reduced = channels // reduction
@@ -59,10 +58,8 @@ class SqueezeReasoning(nn.Module):
             raise ValueError(
                 f"channels/reduction = {channels}/{reduction} = {reduced} is not divisible by nodes={nodes}"
             )
-        if squeeze not in SQUEEZE:
-            raise ValueError(f"unknown squeeze {squeeze!r}; choose one of {', '.join(SQUEEZE)}")
-        if reasoning not in REASONING:
-            raise ValueError(f"unknown reasoning {reasoning!r}; choose one of {', '.join(REASONING)}")
+        check_choice("squeeze", squeeze, SQUEEZE)
+        check_choice("reasoning", reasoning, REASONING)
         self.channels, self.reduction, self.nodes, self.squeeze = channels, reduction, nodes, squeeze
         self.transform = nn.Conv2d(channels, reduced, 1, bias=False)  # W_t
         self.pair = nn.Conv2d(channels, reduced, 1, bias=False) if squeeze == "hadamard" else None  # W_p

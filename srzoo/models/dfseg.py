@@ -1,6 +1,8 @@
 """DFSeg (Li et al., "Partial Order Pruning", CVPR 2019); with the block for its pyramid pooling, SRNet in real time."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ from torch.nn import functional as F
 
 from ..backbones import FeatureBackbone
 from ..layers import PYRAMIDS, build_context
+from ..layers.checks import check_share, check_whole
 from ..layers.conv import conv_bn_relu
 from ..layers.pyramids import rates_at
 from .segmentation import SegmentationNet
@@ -61,8 +64,10 @@ class DFSeg(SegmentationNet):
         dropout: float = 0.1,
         **context_options,
     ):
-        if len(levels) != 3:
-            raise ValueError(f"levels must be three, fine to coarse, got {levels}")
+        check_whole(channels=channels)
+        check_share(dropout=dropout)
+        if not isinstance(levels, (tuple, list)) or len(levels) != 3 or not _rise(levels):
+            raise ValueError(f"levels must be three rising indices of features, fine to coarse, got {levels!r}")
         features = FeatureBackbone(backbone, {"out_indices": levels})
         super().__init__(features, num_classes)
         fine, middle, coarse = features.channels
@@ -74,6 +79,10 @@ class DFSeg(SegmentationNet):
         self.aux_head = nn.Sequential(
             OrderedDict(dropout=nn.Dropout(dropout), classifier=nn.Conv2d(middle, num_classes, 1))
         )
+
+
+def _rise(levels: Sequence[int]) -> bool:
+    return all(isinstance(level, Integral) for level in levels) and list(levels) == sorted(set(levels))
 
 
 def _head(width: int, channels: int, context: str, stride: int, options: dict) -> nn.Sequential:

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..backbones import FeatureBackbone
+from ..layers.checks import check_flag, check_whole
 
 
 class SegmentationNet(nn.Module):
@@ -34,15 +35,13 @@ class SegmentationNet(nn.Module):
         logits_stride: of the logits before they are resized.
 
     Raises:
-        ValueError: ``num_classes`` or ``size_divisor`` is below 1.
+        ValueError: ``num_classes`` or ``size_divisor`` is below 1, ``align_corners`` neither True nor False.
     """
 
     def __init__(self, backbone: FeatureBackbone, num_classes: int, align_corners: bool = False, size_divisor: int = 1):
         super().__init__()
-        if num_classes < 1:
-            raise ValueError(f"num_classes must be at least 1, got {num_classes}")
-        if size_divisor < 1:
-            raise ValueError(f"size_divisor must be at least 1, got {size_divisor}")
+        check_whole(num_classes=num_classes, size_divisor=size_divisor)
+        check_flag(align_corners=align_corners)
         self.backbone, self.num_classes = backbone, num_classes
         self.output_stride = backbone.strides[-1]
         self.align_corners = align_corners

@@ -1,6 +1,7 @@
 """SRNet for semantic segmentation (arXiv 2011.03308, "Network architecture")."""
 
 from collections import OrderedDict
+from numbers import Integral
 
 import torch
 from torch import nn
@@ -8,6 +9,7 @@ from torch.nn import functional as F
 
 from ..backbones import FeatureBackbone
 from ..layers import PYRAMIDS, build_context
+from ..layers.checks import check_flag, check_share, check_whole, check_wholes
 from ..layers.conv import conv_bn_relu
 from ..layers.pyramids import rates_at
 from .segmentation import SegmentationNet
@@ -98,10 +100,12 @@ class SRNet(SegmentationNet):
         size_divisor: int = 1,
         **context_options,
     ):
-        if channels is not None and channels < 1:
-            raise ValueError(f"channels must be at least 1, or None for no head, got {channels}")
+        _check_head(channels, dropout, released_head, context_options)
+        _check_decoder(decoder_strides, decoder_channels)
         if backbone_options is None:
-            backbone_options = {"output_stride": output_stride}
+            backbone_options = {"output_stride": _dilatable(output_stride)}
+        elif not isinstance(backbone_options, dict):
+            raise ValueError(f"backbone_options must be a dict for timm.create_model, got {backbone_options!r}")
         features = FeatureBackbone(backbone, backbone_options, multi_grid)
         super().__init__(features, num_classes, align_corners, size_divisor)
         widths, strides = features.channels, features.strides
@@ -126,6 +130,29 @@ class SRNet(SegmentationNet):
                 classifier=nn.Conv2d(aux_width, num_classes, 1),
             )
         )
+
+
+def _check_head(channels: int | None, dropout: float, released_head: bool, context_options: dict) -> None:
+    check_share(dropout=dropout)
+    check_flag(released_head=released_head)
+    if channels is not None:
+        check_whole(channels=channels)
+    elif context_options:
+        raise ValueError(f"channels=None gives no head to take {', '.join(context_options)}; pass channels, e.g. 512")
+
+
+def _check_decoder(strides: tuple[int, ...], channels: int) -> None:
+    check_whole(decoder_channels=channels)
+    check_wholes(decoder_strides=strides)
+    if list(strides) != sorted(set(strides), reverse=True):
+        raise ValueError(f"decoder_strides must fall, coarse to fine, got {strides}")
+
+
+def _dilatable(output_stride: int) -> int:
+    """A stride that timm's convolutional networks can be given; some take others without a word, and ignore them."""
+    if not isinstance(output_stride, Integral) or output_stride not in (8, 16, 32):
+        raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride!r}")
+    return output_stride
 
 
 def _no_head(context: str) -> nn.Identity:

@@ -31,7 +31,9 @@ def test_unknown_backbone_suggests_the_nearest():
 
 
 def test_a_stride_that_timm_cannot_give():
-    with pytest.raises(ValueError, match="has output stride 32, which timm cannot change to 8; pass 32"):
+    with pytest.raises(
+        ValueError, match="has output stride 32, which timm cannot change to 8; pass 32, or leave it out"
+    ):
         probe("swin_tiny_patch4_window7_224", 8)
 
 
