@@ -14,4 +14,15 @@ PUBLISHED: dict[str, Weights] = {
         ),
         recipe="srnet_lite0_camvid",
     ),
+    "srnet_dfv2_camvid": Weights(
+        file="srnet_dfv2_camvid.safetensors",
+        sha256="6c760a07abe207fbf09287017101e4ef8c2e4a8202866418530c91a8072026cb",
+        parameters=18_873_910,
+        licence=(
+            "srzoo: Apache-2.0",
+            "taught by srnet_lite0_camvid, and so under its terms too",
+            "CamVid (Brostow et al., 2008): research use only",
+        ),
+        recipe="srnet_dfv2_camvid",
+    ),
 }
