@@ -101,7 +101,9 @@ def run(options: argparse.Namespace) -> int:
     try:
         miou = train(recipe, train_set, val_set, out, workers, backbone)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"the same command goes on from the last checkpoint in {out}") from None
+        is_kept = (out / "checkpoint.pt").is_file()
+        said = f"goes on from the last checkpoint in {out}" if is_kept else "starts again: there was no checkpoint yet"
+        raise KeyboardInterrupt(f"the same command {said}") from None
     _say(f"val mIoU {miou:.2%}; the model is {out / 'model.safetensors'}")
     return 0
 

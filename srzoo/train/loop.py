@@ -343,7 +343,7 @@ def _next(batches: Iterator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """
     try:
         return next(batches)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         told = str(error).strip().splitlines()
         if len(told) == 1:
             raise

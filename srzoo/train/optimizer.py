@@ -1,7 +1,5 @@
 """Optimisers: backbone and head at their rates, norms and biases without weight decay."""
 
-import math
-
 import torch
 from timm.optim import param_groups_weight_decay
 
@@ -10,15 +8,7 @@ from .schedule import poly
 
 
 def make_optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser over the parameters of ``model`` that want a gradient.
-
-    Raises:
-        ValueError: a rate or a decay below zero, which PyTorch does not refuse in a group.
-    """
-    for name in ("lr", "backbone_lr_scale", "weight_decay"):
-        value = getattr(recipe, name)
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{name}={value}: expected a number from 0 on")
+    """The recipe's optimiser over the parameters of ``model`` that want a gradient."""
     groups = _parameter_groups(model, recipe)
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=recipe.momentum)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import sys
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -22,12 +23,12 @@ class Recipe:
     """One training protocol. Sizes are pixels, rates are per step, shares are fractions.
 
     Attributes:
-        model: name for `create_model`.
+        model: name for `create_model`, or a ``.safetensors`` file of ours to go on from.
         batch_size: images of a step, over all processes.
         crop, scale: square crop and the range of the random resize factor before it.
         short_side: of an image at factor 1, and of the trained model's transform; default the image's own, and the
             model's.
-        jitter, blur: strength of the colour jitter, probability of a Gaussian blur.
+        jitter, blur: strength of the colour jitter, probability of a Gaussian blur, both 0 to 1.
         lr, backbone_lr_scale: learning rate of the head, and the backbone's share of it.
         epochs, steps: length of the run, one of the two. An epoch has ``images // batch_size`` steps.
         model_options: keyword arguments for `create_model`.
@@ -95,8 +96,11 @@ class Recipe:
                 raise ValueError(f"recipe: {name} must be at least 1, got {getattr(self, name)}")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"recipe: scale must be 0 < low <= high, got {self.scale}")
-        if not 0 <= self.blur <= 1:
-            raise ValueError(f"recipe: blur is a probability, from 0 to 1, got {self.blur}")
+        for (low, high), names in _RANGES.items():
+            for name in names:
+                if not low <= getattr(self, name) <= high:
+                    wanted = f"from {low} to {high}" if high < _LARGEST else f"{low} or more"
+                    raise ValueError(f"recipe: {name} must be {wanted}, got {getattr(self, name)}")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"recipe: {name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
@@ -171,6 +175,14 @@ _READ = {
     "bool | tuple[float, ...]": _weights,
     "tuple[float, float]": lambda name, value: tuple(_number(name, each) for each in _two(name, value)),
     "tuple[float, int]": lambda name, value: (_number(name, _two(name, value)[0]), _whole(name, value[1])),
+}
+_LARGEST = sys.float_info.max
+_RANGES = {
+    (0, 1): ("blur", "jitter", "momentum", "label_smoothing", "ema_decay"),
+    (0, _LARGEST): (
+        *("lr", "backbone_lr_scale", "weight_decay", "warmup_epochs", "power"),
+        *("lovasz", "dice", "aux", "distill"),
+    ),
 }
 _CHOICES = {"optimizer": ("adamw", "sgd"), "precision": ("auto", "bf16", "fp16", "no")}
 

@@ -129,8 +129,8 @@ def test_a_file_is_its_weights(root, tmp_path, options, message, capsys):
         (["--model_options", "{backbone: nope}"], "timm has no backbone 'nope'"),
         (["--workers", "-1"], "workers=-1: expected 0 or more"),
         (["--crop", "16"], "crop=16 is less than 32"),
-        (["--lr", "nan"], "lr=nan: expected a number from 0 on"),
-        (["--weight_decay", "-1"], "weight_decay=-1.0: expected a number from 0 on"),
+        (["--lr", "nan"], "lr must be 0 or more, got nan"),
+        (["--weight_decay", "-1"], "weight_decay must be 0 or more, got -1.0"),
         (["--pretrained", "true"], "leave --backbone out, or name an architecture and say --pretrained false"),
     ],
 )
