@@ -11,9 +11,9 @@ def test_list_shows_every_name(capsys):
 
 def test_list_pretrained_shows_the_figure(capsys):
     assert main(["list", "--pretrained"]) == 0
-    (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith("srnet_lite0_camvid")
-    assert "val mIoU" in line
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list_models(pretrained=True)
+    assert all("val mIoU" in line for line in lines)
 
 
 def test_list_says_where_no_weights_ship(capsys):
