@@ -53,6 +53,7 @@ MODELS = [name for names in TIERS.values() for name in names]
 CASES = [
     *(f"512x{batch}-{precision}-eager" for batch in (1, 4) for precision in ("float32", "bfloat16")),
     *(f"512x1-float32-{way}" for way in ("fused", "compiled")),
+    "512x4-float32-fused",
     "2048x1-float32-eager",
     "2048x1-bfloat16-eager",
     "2048x1-float32-fused",
