@@ -82,9 +82,8 @@ def _last_of_sequential(model: nn.Module, name: str) -> str:
         raise ValueError(f"{type(model).__name__} has no module {name!r}{nearest(name, names)}")
     module = names[name]
     while type(module).forward is nn.Sequential.forward and len(module):
-        last, module = list(module._modules.items())[
-            -1
-        ]  # named_children passes over what came before, as a shared ReLU
+        # Of _modules, as named_children passes over what came before, such as a shared ReLU.
+        last, module = next(reversed(module._modules.items()))
         name = f"{name}.{last}" if name else last
     return name
 
