@@ -67,6 +67,11 @@ def insert(
     return model
 
 
+def inserted(model: nn.Module) -> list[str]:
+    """Names of the modules behind which `insert` put a block."""
+    return [name for name, module in model.named_modules() if isinstance(module, _Extended)]
+
+
 def _last_of_sequential(model: nn.Module, name: str) -> str:
     """Of an ``nn.Sequential`` the name of its last module, whose output is the same; of any other module its own.
 

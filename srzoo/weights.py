@@ -128,7 +128,7 @@ def save_model(model: nn.Module, path: str | Path, dtype: torch.dtype | None = N
         dtype: storage type of the floating tensors, e.g. ``torch.float16``; default their own.
 
     Raises:
-        ValueError: the model is another one, or in a wrapper.
+        ValueError: the model is another one, in a wrapper, or has a block from `insert`.
         OSError: the file cannot be written.
     """
     model = getattr(model, "_orig_mod", model)  # torch.compile's wrapper, which puts this before every tensor's name
@@ -136,6 +136,13 @@ def save_model(model: nn.Module, path: str | Path, dtype: torch.dtype | None = N
         raise ValueError(
             f"save_model writes what create_model and load_model make, got {type(model).__name__}; "
             "unwrap it, or write its state dict with safetensors"
+        )
+    from .insertion import inserted
+
+    if names := inserted(model):
+        raise ValueError(
+            f"insert put a block behind {names[0]!r}, which load_model could not build again from the configuration; "
+            "write the state dict with safetensors"
         )
     state = model.state_dict()
     if dtype is not None:

@@ -81,6 +81,14 @@ def test_what_save_model_takes(tmp_path):
     assert not (tmp_path / "other.safetensors").exists()
 
 
+def test_a_block_from_insert_is_not_lost_in_a_file_that_nothing_reads(tmp_path):
+    model = srzoo.create_model("srnet", backbone="resnet18", num_classes=3, channels=32, nodes=4)
+    srzoo.insert(model, "backbone.body.layer3.1", nodes=4)
+    with pytest.raises(ValueError, match=r"insert put a block behind 'backbone.body.layer3.1'.*; write the state dict"):
+        srzoo.save_model(model, tmp_path / "m.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     model = srzoo.create_model("srnet", backbone="resnet18", num_classes=3, channels=32, nodes=4)
     path = tmp_path / "m.safetensors"
