@@ -46,12 +46,22 @@ class Weights:
         return DATA / self.file
 
     def receipts(self) -> list[dict]:
-        """What was measured and how, a protocol each: written beside the weights by `srzoo eval --receipt`."""
-        return json.loads(self.path.with_suffix(".json").read_text())
+        """What was measured on the file and how, a protocol each: written beside it by `srzoo eval --receipt`."""
+        return [receipt for receipt in self._measured() if receipt["weights_sha256"] == self.sha256]
 
     def receipt(self) -> dict:
         """The first of `receipts`: single scale."""
         return self.receipts()[0]
+
+    def seeds(self, receipt: dict) -> dict[int, float]:
+        """mIoU by seed under a receipt's protocol: of the file, and of the same training from other seeds."""
+        told = ("dataset", "split", "protocol")
+        return {
+            each["seed"]: each["miou"] for each in self._measured() if all(each[key] == receipt[key] for key in told)
+        }
+
+    def _measured(self) -> list[dict]:
+        return json.loads(self.path.with_suffix(".json").read_text())
 
 
 def read_published(weights: Weights) -> tuple[ModelConfig, dict[str, torch.Tensor]]:

@@ -72,9 +72,15 @@ def test_table_is_counted(readme):
             assert measured == f"[not yet run by us](srzoo/recipes/{recipe_file(info.recipe).name})"
         else:
             single, *more = info.weights.receipts()
-            wanted = [f"{single['miou']:.1%} on {single['split']}"]
-            wanted += [f"{each['miou']:.1%} at {len(each['scales'])} scales with flip" for each in more if each["flip"]]
+            wanted = [f"{single['miou']:.1%} on {single['split']}{spread(info, single)}"]
+            for each in more:
+                wanted.append(f"{each['miou']:.1%} at {len(each['scales'])} scales with flip{spread(info, each)}")
             assert measured == ", ".join(wanted).replace("%", "")
+
+
+def spread(info: srzoo.ModelInfo, receipt: dict) -> str:
+    values = info.weights.seeds(receipt).values()
+    return f" ({min(values):.1%} to {max(values):.1%} over {len(values)} seeds)" if len(values) > 1 else ""
 
 
 def test_links_lead_somewhere(readme, request):

@@ -26,18 +26,21 @@ def run(options: argparse.Namespace) -> int:
     if info.recipe:
         run = "" if info.weights else "   (not yet run by us)"
         rows.append(("recipe", f"srzoo train --recipe {info.recipe} --data.root PATH{run}"))
-    for receipt in info.weights.receipts() if info.weights else [None]:
-        rows += metric_rows(receipt)
+    if info.weights:
+        for receipt in info.weights.receipts():
+            rows += metric_rows(receipt, info.weights.seeds(receipt))
+    else:
+        rows.append(("weights", "none published"))
     print("\n".join(f"{key:14} {value}" for key, value in rows))
     return 0
 
 
-def metric_rows(receipt: dict | None) -> list[tuple[str, str]]:
-    """A receipt as lines: the figure, its protocol, the classes, the command."""
-    if receipt is None:
-        return [("weights", "none published")]
+def metric_rows(receipt: dict, seeds: dict[int, float]) -> list[tuple[str, str]]:
+    """A receipt as lines: the figure, beside those of other seeds, its protocol, the classes, the command."""
+    spread = ", ".join(f"{miou:.2%} (seed {seed})" for seed, miou in sorted(seeds.items()))
     return [
         ("mIoU", f"{receipt['miou']:.2%} on {receipt['dataset']} {receipt['split']} ({receipt['images']} images)"),
+        *([("trained again", spread)] if len(seeds) > 1 else []),
         ("protocol", receipt["protocol"]),
         ("pixel accuracy", f"{receipt['pixel_accuracy']:.2%}"),
         ("boundary F1", f"{receipt['boundary_f1']:.2%} at {receipt['boundary_tolerance']:.2%} of the diagonal"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -21,7 +22,7 @@ from ..protocol import Protocol
 from ..published import PUBLISHED
 from .boundary import BoundaryF1
 from .metrics import ConfusionMatrix
-from .recipe import load_recipe
+from .recipe import Recipe, load_recipe
 
 _PACKAGES = ("torch", "timm", "numpy", "pillow")
 
@@ -48,6 +49,7 @@ def make_receipt(
         id_map: what was given as ``--data.id_map``.
     """
     published = PUBLISHED.get(model)
+    recipe = _recipe(model)
     data = ["--data.format", dataset.format, "--data.root", "PATH", "--split", dataset.split]
     command = ["srzoo", "eval", "--model", model, *data, *_id_map_arguments(id_map)]
     return {
@@ -65,14 +67,25 @@ def make_receipt(
         "boundary_tolerance": boundary.tolerance,
         "iou": _by_class(config, matrix.iou()),
         "boundary_f1_by_class": _by_class(config, boundary.per_class()),
-        "recipe": published.recipe if published else None,
-        "seed": load_recipe(published.recipe).seed if published else None,
+        "recipe": published.recipe if published else recipe and dataclasses.asdict(recipe),
+        "seed": recipe and recipe.seed,
         "weights_sha256": hashlib.sha256((published.path if published else Path(model)).read_bytes()).hexdigest(),
         "command": shlex.join([*command, *protocol.arguments()]),
         "commit": _commit(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         "device": f"cpu, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device),
     }
+
+
+def _recipe(model: str) -> Recipe | None:
+    """What trained it: the recipe of a published model, or that beside the file of a run."""
+    if model in PUBLISHED:
+        return load_recipe(PUBLISHED[model].recipe)
+    beside = Path(model).with_name("recipe.yaml")
+    try:
+        return load_recipe(beside) if beside.is_file() else None
+    except ValueError:  # it is another program's
+        return None
 
 
 def _id_map_arguments(id_map: dict | None) -> list[str]:

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from srzoo.train.receipt import _id_map_arguments, add_receipt, read_receipts
+from srzoo.train.receipt import _id_map_arguments, _recipe, add_receipt, read_receipts
+from srzoo.train.recipe import load_recipe
 
 
 def receipt(weights: str, protocol: str = "single scale", miou: float = 0.5) -> dict:
@@ -40,3 +41,14 @@ def test_another_file_is_left_alone(tmp_path, text):
 def test_the_command_has_the_id_map():
     assert _id_map_arguments(None) == []
     assert _id_map_arguments({0: 255, 7: 0, "#ff0000": 1}) == ["--data.id_map", "{0: 255, 7: 0, '#ff0000': 1}"]
+
+
+def test_the_recipe_of_a_run_is_beside_its_file(tmp_path):
+    model = str(tmp_path / "model.safetensors")
+    assert _recipe(model) is None
+    recipe = load_recipe("srnet_lite0_camvid", seed=2, precision="no")
+    (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
+    assert _recipe(model) == recipe
+    (tmp_path / "recipe.yaml").write_text("flour: 500\n")
+    assert _recipe(model) is None
+    assert _recipe("srnet_dfv2_camvid").teacher == "srnet_lite0_camvid"
