@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .factory import create_model, load_model
+    from .factory import create_model, load_model, save_model
     from .folding import fuse
     from .info import ModelInfo, list_models, model_info
     from .insertion import insert
     from .layers import SqueezeReasoning
     from .predict import Segmentation, Segmenter
-    from .weights import save_model
 
 _HOME = {
     "create_model": ".factory",
     "load_model": ".factory",
+    "save_model": ".factory",
     "fuse": ".folding",
-    "save_model": ".weights",
     "insert": ".insertion",
     "SqueezeReasoning": ".layers",
     "list_models": ".info",

@@ -8,10 +8,10 @@ import timm
 import torch
 
 from .data.labels import LABEL_SETS
-from .factory import create_model
+from .factory import create_model, save_model
 from .layers import ReleasedSqueezeReasoning
 from .registry import nearest
-from .weights import misfit, read_state_dict, save_model, write_state_dict
+from .weights import misfit, read_state_dict, write_state_dict
 
 # The released SRNet as options of ours.
 RELEASED = {"context": "sr_released", "multi_grid": (1, 1, 1), "align_corners": True, "released_head": True}

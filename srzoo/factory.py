@@ -8,6 +8,7 @@ import math
 import warnings
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from . import registry
@@ -19,7 +20,7 @@ from .layers import CONTEXT_MODULES
 from .layers.checks import check_whole
 from .models import FAMILIES
 from .published import PUBLISHED
-from .weights import is_model_file, misfit, read_model_file, read_published
+from .weights import is_model_file, misfit, read_model_file, read_published, write_model_file
 
 
 def create_model(
@@ -100,6 +101,38 @@ def load_model(path: str | Path) -> nn.Module:
         ValueError: it is not a file of ours, or its tensors do not fit its configuration.
     """
     return _with_weights(*read_model_file(path), str(path))
+
+
+def save_model(model: nn.Module, path: str | Path, dtype: torch.dtype | None = None) -> None:
+    """Write a model of ours with its configuration; the file appears whole or not at all.
+
+    Args:
+        model: made by `create_model` or `load_model`.
+        path: the ``.safetensors`` file.
+        dtype: storage type of the floating tensors, e.g. ``torch.float16``; default their own.
+
+    Raises:
+        ValueError: the model is another one, in a wrapper, or no longer what its configuration builds: `load_model`
+            could not read the file.
+        OSError: the file cannot be written.
+    """
+    model = getattr(model, "_orig_mod", model)  # torch.compile's wrapper, which puts this before every tensor's name
+    if not isinstance(getattr(model, "config", None), ModelConfig):
+        raise ValueError(
+            f"save_model writes what create_model and load_model make, got {type(model).__name__}; "
+            "unwrap it, or write its state dict with safetensors"
+        )
+    state = model.state_dict()
+    with torch.device("meta"):
+        wanted = _build(model.config).state_dict()
+    if problem := misfit(state, wanted):
+        raise ValueError(
+            f"load_model could not read this {model.config.name} back, as it {problem}; save the model from before "
+            "fuse, insert or a change of its layers, or write its state dict with safetensors"
+        )
+    if dtype is not None:
+        state = {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
+    write_model_file(model.config, state, path)
 
 
 def trained_model(source: str | Path, num_classes: int | None = None, **options) -> nn.Module:

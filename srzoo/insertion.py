@@ -67,11 +67,6 @@ def insert(
     return model
 
 
-def inserted(model: nn.Module) -> list[str]:
-    """Names of the modules behind which `insert` put a block."""
-    return [name for name, module in model.named_modules() if isinstance(module, _Extended)]
-
-
 def _last_of_sequential(model: nn.Module, name: str) -> str:
     """Of an ``nn.Sequential`` the name of its last module, whose output is the same; of any other module its own.
 
@@ -197,6 +192,11 @@ def _extend(module: nn.Module, block: nn.Module) -> None:
     """
     module.add_module(CHILD, block)
     module.__class__ = _extended(type(module))
+
+
+def has_block(module: nn.Module) -> bool:
+    """Whether `insert` put a block behind this very module."""
+    return isinstance(module, _Extended)
 
 
 class _Extended:

@@ -17,7 +17,6 @@ from .files import replacing
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
 
 DATA = Path(__file__).parent / "weights_data"
 _HEADER = "srzoo"  # the key of the configuration in the file's metadata
@@ -53,12 +52,14 @@ class Weights:
         """The first of `receipts`: single scale."""
         return self.receipts()[0]
 
-    def seeds(self, receipt: dict) -> dict[int, float]:
-        """mIoU by seed under a receipt's protocol: of the file, and of the same training from other seeds."""
-        told = ("dataset", "split", "protocol")
-        return {
-            each["seed"]: each["miou"] for each in self._measured() if all(each[key] == receipt[key] for key in told)
-        }
+    def repeats(self, receipt: dict) -> list[dict]:
+        """The receipts of the same training from other seeds, by the protocol of one of the file's own.
+
+        They were added to the same list from the files of those runs, and their recipes say what else differs.
+        """
+        own, told = receipt["seed"], ("dataset", "split", "protocol")
+        same = [each for each in self._measured() if all(each[key] == receipt[key] for key in told)]
+        return sorted((each for each in same if each["seed"] not in (None, own)), key=lambda each: each["seed"])
 
     def _measured(self) -> list[dict]:
         return json.loads(self.path.with_suffix(".json").read_text())
@@ -129,35 +130,13 @@ def _config(file, path: str | Path) -> ModelConfig:
     return ModelConfig.from_json(header)
 
 
-def save_model(model: nn.Module, path: str | Path, dtype: torch.dtype | None = None) -> None:
-    """Write a model of ours with its configuration; the file appears whole or not at all.
-
-    Args:
-        model: made by `create_model` or `load_model`.
-        path: the ``.safetensors`` file.
-        dtype: storage type of the floating tensors, e.g. ``torch.float16``; default their own.
+def write_model_file(config: ModelConfig, state: dict[str, torch.Tensor], path: str | Path) -> None:
+    """The file that `read_model_file` reads; it appears whole or not at all.
 
     Raises:
-        ValueError: the model is another one, in a wrapper, or has a block from `insert`.
-        OSError: the file cannot be written.
+        OSError: it cannot be written.
     """
-    model = getattr(model, "_orig_mod", model)  # torch.compile's wrapper, which puts this before every tensor's name
-    if not isinstance(getattr(model, "config", None), ModelConfig):
-        raise ValueError(
-            f"save_model writes what create_model and load_model make, got {type(model).__name__}; "
-            "unwrap it, or write its state dict with safetensors"
-        )
-    from .insertion import inserted
-
-    if names := inserted(model):
-        raise ValueError(
-            f"insert put a block behind {names[0]!r}, which load_model could not build again from the configuration; "
-            "write the state dict with safetensors"
-        )
-    state = model.state_dict()
-    if dtype is not None:
-        state = {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
-    write_state_dict(state, path, {_HEADER: model.config.to_json()})
+    write_state_dict(state, path, {_HEADER: config.to_json()})
 
 
 def write_state_dict(state: dict[str, torch.Tensor], path: str | Path, header: dict[str, str] | None = None) -> None:

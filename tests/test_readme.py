@@ -79,7 +79,7 @@ def test_table_is_counted(readme):
 
 
 def spread(info: srzoo.ModelInfo, receipt: dict) -> str:
-    values = info.weights.seeds(receipt).values()
+    values = [each["miou"] for each in (receipt, *info.weights.repeats(receipt))]
     return f" ({min(values):.1%} to {max(values):.1%} over {len(values)} seeds)" if len(values) > 1 else ""
 
 

@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import hashlib
 import json
@@ -81,12 +82,35 @@ def test_what_save_model_takes(tmp_path):
     assert not (tmp_path / "other.safetensors").exists()
 
 
-def test_a_block_from_insert_is_not_lost_in_a_file_that_nothing_reads(tmp_path):
+def test_repeats_are_the_same_protocol_from_other_seeds(tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "DATA", tmp_path)
+    own = {"weights_sha256": "own", "dataset": "camvid", "split": "val", "protocol": "single", "seed": 0}
+    others = [{**own, "weights_sha256": "b", "seed": 2}, {**own, "weights_sha256": "c", "seed": 1}]
+    foreign = [
+        {**own, "weights_sha256": "d", "seed": None},
+        {**own, "weights_sha256": "e", "seed": 0},
+        {**own, "weights_sha256": "b", "seed": 2, "protocol": "flip"},
+        {**own, "weights_sha256": "b", "seed": 2, "split": "train"},
+    ]
+    (tmp_path / "m.json").write_text(json.dumps([*others, own, *foreign]))
+    entry = weights.Weights("m.safetensors", "own", 1, (), "srnet_lite0_camvid")
+    assert entry.receipts() == [own]
+    assert entry.repeats(own) == [others[1], others[0]]
+
+
+def test_a_model_that_load_model_could_not_read_back_is_not_written(tmp_path):
     model = srzoo.create_model("srnet", backbone="resnet18", num_classes=3, channels=32, nodes=4)
-    srzoo.insert(model, "backbone.body.layer3.1", nodes=4)
-    with pytest.raises(ValueError, match=r"insert put a block behind 'backbone.body.layer3.1'.*; write the state dict"):
-        srzoo.save_model(model, tmp_path / "m.safetensors")
+    with_block = srzoo.insert(copy.deepcopy(model), "backbone.body.layer3.1", nodes=4)
+    other_head = copy.deepcopy(model)
+    other_head.classifier = torch.nn.Conv2d(32, 5, 1)
+    state = torch.get_rng_state()
+    for changed in (srzoo.fuse(model), with_block, other_head):
+        with pytest.raises(
+            ValueError, match=r"load_model could not read this srnet back, as it .*; save the model from"
+        ):
+            srzoo.save_model(changed, tmp_path / "m.safetensors")
     assert not list(tmp_path.iterdir())
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
@@ -178,7 +202,7 @@ def test_another_family_comes_back(tmp_path):
 def test_a_family_of_a_later_version(tmp_path):
     model = srzoo.create_model("srnet", backbone="resnet18", num_classes=3, channels=32, nodes=4)
     model.config = dataclasses.replace(model.config, family="mask_rcnn")
-    srzoo.save_model(model, tmp_path / "m.safetensors")
+    weights.write_model_file(model.config, model.state_dict(), tmp_path / "m.safetensors")
     with pytest.raises(ValueError, match="unknown family 'mask_rcnn' of 'srnet'; this version has srnet, dfseg"):
         srzoo.load_model(tmp_path / "m.safetensors")
 

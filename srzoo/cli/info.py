@@ -1,6 +1,7 @@
 """Describe a model: size, cost, classes, licence chain, metrics with their protocol."""
 
 import argparse
+import dataclasses
 
 from .startup import heavy_imports
 
@@ -28,22 +29,31 @@ def run(options: argparse.Namespace) -> int:
         rows.append(("recipe", f"srzoo train --recipe {info.recipe} --data.root PATH{run}"))
     if info.weights:
         for receipt in info.weights.receipts():
-            rows += metric_rows(receipt, info.weights.seeds(receipt))
+            rows += metric_rows(receipt, info.weights.repeats(receipt))
     else:
         rows.append(("weights", "none published"))
     print("\n".join(f"{key:14} {value}" for key, value in rows))
     return 0
 
 
-def metric_rows(receipt: dict, seeds: dict[int, float]) -> list[tuple[str, str]]:
-    """A receipt as lines: the figure, beside those of other seeds, its protocol, the classes, the command."""
-    spread = ", ".join(f"{miou:.2%} (seed {seed})" for seed, miou in sorted(seeds.items()))
+def metric_rows(receipt: dict, repeats: list[dict]) -> list[tuple[str, str]]:
+    """A receipt as lines: the figure, those of other seeds, its protocol, the classes, the command."""
     return [
         ("mIoU", f"{receipt['miou']:.2%} on {receipt['dataset']} {receipt['split']} ({receipt['images']} images)"),
-        *([("trained again", spread)] if len(seeds) > 1 else []),
+        *(("trained again", f"{each['miou']:.2%} with {_differences(receipt, each)}") for each in repeats),
         ("protocol", receipt["protocol"]),
         ("pixel accuracy", f"{receipt['pixel_accuracy']:.2%}"),
         ("boundary F1", f"{receipt['boundary_f1']:.2%} at {receipt['boundary_tolerance']:.2%} of the diagonal"),
         ("IoU", ", ".join(f"{name} {value:.1%}" for name, value in receipt["iou"].items())),
         ("measured by", receipt["command"]),
     ]
+
+
+def _differences(receipt: dict, repeat: dict) -> str:
+    """What a repeat's recipe has that the published one has not: the seed, and what its run was given besides."""
+    from ..train.recipe import load_recipe
+
+    published = dataclasses.asdict(load_recipe(receipt["recipe"]))
+    own = {key: tuple(value) if isinstance(value, list) else value for key, value in repeat["recipe"].items()}
+    changed = [f"{key} {own[key]}" for key in published if key != "seed" and own.get(key, ...) != published[key]]
+    return ", ".join([f"seed {repeat['seed']}", *changed])
