@@ -9,6 +9,8 @@ from torch import fx, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from .config import ModelConfig
+from .insertion import has_block
 from .layers import SqueezeReasoning
 from .layers.autocast import autocast_off
 
@@ -17,21 +19,28 @@ def fuse(model: nn.Module) -> nn.Module:
     """An equal model for inference: a copy in evaluation mode with fewer passes over the feature maps.
 
     Every BatchNorm that directly follows a convolution goes into its weights, and `SqueezeReasoning` before a plain
-    3x3 convolution becomes a change of that convolution's weights, per image, where the resolution makes it cheaper.
+    convolution becomes a change of that convolution's weights, per image, where the resolution makes it cheaper.
 
     Args:
         model: made by `create_model` or `load_model`; stays as it is, and is the one to save.
 
     Returns:
         The folded copy; its logits differ by float32 rounding (below 1e-4).
+
+    Raises:
+        ValueError: another model.
     """
+    if not isinstance(getattr(model, "config", None), ModelConfig):
+        raise ValueError(f"fuse takes what create_model and load_model make, got {type(model).__name__}")
     model = copy.deepcopy(model).eval()
     _fold_batch_norms(model.backbone.body)
     for part in model.modules():
         if isinstance(part, nn.Sequential) and isinstance(getattr(part, "bn", None), nn.BatchNorm2d):
             _fold_batch_norms(part)
     head = model.head
-    if isinstance(getattr(head, "context", None), SqueezeReasoning):
+    if isinstance(getattr(head, "context", None), SqueezeReasoning) and not (
+        has_block(head.context) or has_block(head.fuse.conv)
+    ):
         head.fuse.conv = FoldedBlock(head.context, head.fuse.conv)
         head.context = nn.Identity()
     return model
@@ -45,7 +54,10 @@ class _LayerTracer(fx.Tracer):
 
 
 def _fold_batch_norms(module: nn.Module) -> None:
-    """Fold in place, wherever a BatchNorm is the only reader of a convolution; the tree keeps its shape."""
+    """Fold in place, wherever a BatchNorm is the only reader of a convolution; the tree keeps its shape.
+
+    Neither may have a block behind it: one would lose its block, the other is not followed by the norm.
+    """
     try:
         graph = _LayerTracer().trace(module)
     except Exception:  # tracing runs the model's own code, and some of timm's branches on values
@@ -53,28 +65,28 @@ def _fold_batch_norms(module: nn.Module) -> None:
     layers = dict(module.named_modules())
     for node in graph.nodes:
         norm = layers.get(node.target) if node.op == "call_module" else None
-        if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
+        if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None or has_block(norm):
             continue
         source = node.args[0]
         conv = layers.get(source.target) if source.op == "call_module" else None
-        if isinstance(conv, nn.Conv2d) and len(source.users) == 1:
+        if isinstance(conv, nn.Conv2d) and len(source.users) == 1 and not has_block(conv):
             module.set_submodule(source.target, fuse_conv_bn_eval(conv, norm))
             # timm's norms carry their activation.
             module.set_submodule(node.target, norm.act if hasattr(norm, "act") else nn.Identity())
 
 
 class FoldedBlock(nn.Module):
-    """``conv(block(x))`` for a 3x3 convolution ``V``, where cheaper as one with the weights ``V + V M`` of the image.
+    """``conv(block(x))`` for a k x k convolution ``V``, where cheaper as one with the weights ``V + V M`` of the image.
 
     ``V * (X + M X) = (V + V M) * X`` holds under zero padding, since ``M X`` of a zero is zero. With ``V W_R``
-    computed once, ``V M = (V W_R) diag(z) W_t`` costs ``9 O R C`` multiply-adds whatever the resolution.
+    computed once, ``V M = (V W_R) diag(z) W_t`` costs ``k^2 O R C`` multiply-adds whatever the resolution.
     """
 
     def __init__(self, block: SqueezeReasoning, conv: nn.Conv2d):
         super().__init__()
         self.block, self.conv = block, conv
         projected = torch.einsum("ocij,cr->oijr", conv.weight, block.project.weight.flatten(1))
-        self.register_buffer("projected", projected.detach().flatten(0, 2), persistent=False)  # (9 O, R)
+        self.register_buffer("projected", projected.detach().flatten(0, 2), persistent=False)  # (k^2 O, R)
 
     @property
     def fewest_pixels(self) -> int:
@@ -87,7 +99,7 @@ class FoldedBlock(nn.Module):
         weight, conv = self.conv.weight, self.conv
         with autocast_off(x.device.type):
             z = self.block.reasoning(self.block.squeeze_vector(x))
-            change = (self.projected * z[:, None, :]) @ self.block.transform.weight.flatten(1)  # (N, 9 O, C)
+            change = (self.projected * z[:, None, :]) @ self.block.transform.weight.flatten(1)  # (N, k^2 O, C)
             change = change.unflatten(1, (weight.shape[0], *weight.shape[2:])).permute(0, 1, 4, 2, 3)
             weights = (weight + change).to(x.dtype)
         bias = None if conv.bias is None else conv.bias.to(x.dtype)

@@ -164,7 +164,7 @@ def _squeeze_block(model: nn.Module) -> nn.Module | None:
     Raises:
         ValueError: the model's context is of another kind.
     """
-    for module in model.modules():
+    for module in model.head.modules():  # one that `insert` put into the backbone sees its tile
         if isinstance(module, (SqueezeReasoning, ReleasedSqueezeReasoning)):
             return module
     if isinstance(getattr(model.head, "context", model.head), nn.Identity):

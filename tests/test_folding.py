@@ -56,6 +56,19 @@ def test_folded_model_is_equal(name, options):
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
+@pytest.mark.parametrize("place", ["backbone.body.conv1", "backbone.body.bn1", "head.context", "head.fuse.conv"])
+def test_an_inserted_block_is_kept(place):
+    model = srzoo.create_model("srnet", backbone="resnet18", num_classes=5, channels=64, nodes=8)
+    model = randomised(srzoo.insert(model, place, nodes=8))
+    x = torch.randn(1, 3, 224, 320)
+    torch.testing.assert_close(logits_of(fuse(model), x), logits_of(model, x), rtol=1e-4, atol=1e-4)
+
+
+def test_another_model_is_refused():
+    with pytest.raises(ValueError, match="fuse takes what create_model and load_model make, got Conv2d"):
+        fuse(nn.Conv2d(3, 8, 1))
+
+
 @pytest.mark.parametrize("name", ["srnet_lite0_camvid", "srnet_r50_camvid", "dfseg_v1_camvid", "fcn_lite0_camvid"])
 def test_every_batch_norm_is_gone(name):
     folded = fuse(srzoo.create_model(name))
