@@ -19,8 +19,8 @@ class Protocol:
         scales: of the input, relative to the size of the model's transform.
         flip: show every scale mirrored, too.
         window: side in pixels of a sliding window, two thirds of it apart; None for the whole image at once.
-        tile: greatest side in pixels of tiles that share the whole image's context (`srzoo.tiling`); an image is
-            then never shown smaller than it is.
+        tile: greatest side in pixels of tiles that share the whole image's context (`srzoo.tiling`); at
+            scale 1 an image is then never shown smaller than it is.
         halo: pixels of real image around a tile.
 
     Raises:
@@ -57,10 +57,11 @@ class Protocol:
     def sentence(self, transform: Transform) -> str:
         """The protocol in words, with a model's transform."""
         is_plain = self.scales == (1.0,)
+        or_larger = "" if self.tile is None else " or the image's own where that is larger"
         parts = [
             "single scale" if is_plain else f"scales {', '.join(map(str, self.scales))}",
             "flip" if self.flip else "no flip",
-            f"short side {transform.short_side} into the network, sides rounded down to multiples of "
+            f"short side {transform.short_side}{or_larger} into the network, sides rounded down to multiples of "
             f"{transform.multiple}" + ("" if is_plain else ", at scale 1"),
         ]
         if self.window is not None:

@@ -27,5 +27,6 @@ def test_the_command_line_and_the_sentence_say_all_that_differs():
     assert " ".join(protocol.arguments()) == "--scales 0.75 1.0 --flip --tile 512 --halo 64"
     for part in ("scales 0.75, 1.0, flip", "tiles of 512 pixels with 64 around", "probabilities averaged"):
         assert part in protocol.sentence(transform)
+    assert "short side 540 or the image's own where that is larger into" in protocol.sentence(transform)
     assert Protocol(window=384).arguments() == ["--window", "384"]
     assert "sliding window of 384" in Protocol(window=384).sentence(transform)

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tile",
         type=int,
         metavar="PIXELS",
-        help="run the input at no less than its own size in tiles, which share the whole image's context",
+        help="run the input in tiles, which share the whole image's context, and at no less than its own size times S",
     )
     parser.add_argument(
         "--halo",
@@ -68,14 +68,14 @@ def run(options: argparse.Namespace) -> int:
     if options.receipt:
         read_receipts(options.receipt)  # before the long run, to see that it can be added to
     folders = {
-        "--out": options.out if options.worst else None,
+        "--out": options.out if options.worst > 0 else None,
         "--export": options.export,
         "--receipt": options.receipt and options.receipt.parent,
     }
     for option, folder in folders.items():
         if folder:
             prepare_folder(folder, option)
-    with process_group():  # which gives each process its GPU
+    with process_group(options.device):  # which gives each process its GPU
         segmenter = Segmenter(options.model, options.device)
         classes = segmenter.config.classes
         dataset = open_dataset(options.root, options.split, format, len(classes), options.id_map)
@@ -92,13 +92,15 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: Segment
     from ..train.distributed import rank
     from ..train.evaluation import predictions
     from ..train.metrics import ConfusionMatrix
-    from ..train.receipt import add_receipt, make_receipt
+    from ..train.receipt import add_receipt, make_receipt, weights_facts
     from ..train.submission import official_ids, write_submission
     from ..train.worst import WorstImages
 
-    config = segmenter.config
+    config, weights = segmenter.config, weights_facts(options.model)
     stems = unique_stems([dataset.image_name(index) for index in range(len(dataset))])
     names = [stems[dataset.image_name(index)] for index in range(len(dataset))]
+    if options.export:
+        _refuse_to_overwrite(dataset, options.export, names)
     ids = official_ids(config.classes)
     matrix, boundary = ConfusionMatrix(len(config.classes)), BoundaryF1(len(config.classes))
     worst = WorstImages(options.worst, len(config.classes))
@@ -119,13 +121,26 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: Segment
     if not matrix.counts.any():
         print(f"no pixel of {options.split} is labelled: there is nothing to measure")
         return 0
-    receipt = make_receipt(options.model, config, dataset, protocol, matrix, boundary, segmenter.device, options.id_map)
-    print(table(receipt))
+    receipt = make_receipt(
+        options.model, weights, config, dataset, protocol, matrix, boundary, segmenter.device, options.id_map
+    )
+    try:
+        if options.receipt:
+            add_receipt(receipt, options.receipt)
+    finally:  # a full disk does not take the figures with it
+        print(table(receipt))
     for path in worst.write(options.out, dataset, names, config):
         print(path)
-    if options.receipt:
-        add_receipt(receipt, options.receipt)
     return 0
+
+
+def _refuse_to_overwrite(dataset: SegmentationData, folder: Path, names: list[str]) -> None:
+    """Raise ValueError where a prediction would go into an image or a mask of the data set."""
+    indices = range(len(dataset))
+    own = {Path(name(index)).resolve() for index in indices for name in (dataset.image_name, dataset.mask_name)}
+    taken = next((path for name in names if (path := folder / f"{name}.png").resolve() in own), None)
+    if taken:
+        raise ValueError(f"{taken} is the data set's own, and a prediction would replace it; give --export another DIR")
 
 
 def table(receipt: dict) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..predict import Segmentation
 
 _LABELS, _OVERLAY = "_labels", "_overlay"
-_JPEG_MAX_SIDE = 65535
+_JPEG_MAX_SIDE = 65500  # of libjpeg
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

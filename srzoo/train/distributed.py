@@ -14,14 +14,19 @@ T = TypeVar("T")
 
 
 @contextmanager
-def process_group() -> Iterator[None]:
-    """Join the other processes, if there are any, each on a GPU of its own where there are GPUs."""
+def process_group(device: str) -> Iterator[None]:
+    """Join the other processes, if there are any; each on a GPU of its own where there are GPUs and they are wanted.
+
+    Args:
+        device: what was given as ``--device``.
+    """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         yield
         return
-    if torch.cuda.is_available():
+    on_cpu = device == "cpu" or not torch.cuda.is_available()
+    if not on_cpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group()
+    distributed.init_process_group("gloo" if on_cpu else None)
     try:
         yield
     finally:

@@ -23,12 +23,29 @@ from ..published import PUBLISHED
 from .boundary import BoundaryF1
 from .metrics import ConfusionMatrix
 from .recipe import Recipe, load_recipe
+from .run import RUN_FILES
 
 _PACKAGES = ("torch", "timm", "numpy", "pillow")
 
 
+def weights_facts(model: str) -> dict:
+    """What a receipt says of the weights, to be read with them: a run that goes on replaces its file.
+
+    Args:
+        model: what was given as ``--model``: a published name or the path of a file.
+    """
+    published = PUBLISHED.get(model)
+    recipe = _recipe(model)
+    return {
+        "recipe": published.recipe if published else recipe and dataclasses.asdict(recipe),
+        "seed": recipe and recipe.seed,
+        "weights_sha256": hashlib.sha256((published.path if published else Path(model)).read_bytes()).hexdigest(),
+    }
+
+
 def make_receipt(
     model: str,
+    weights: dict,
     config: ModelConfig,
     dataset: SegmentationData,
     protocol: Protocol,
@@ -41,6 +58,7 @@ def make_receipt(
 
     Args:
         model: what was given as ``--model``: a published name or the path of a file.
+        weights: their `weights_facts`.
         config: of that model.
         dataset: the split that was evaluated.
         protocol: by which.
@@ -48,16 +66,17 @@ def make_receipt(
         device: where the model ran.
         id_map: what was given as ``--data.id_map``.
     """
-    published = PUBLISHED.get(model)
-    recipe = _recipe(model)
     data = ["--data.format", dataset.format, "--data.root", "PATH", "--split", dataset.split]
-    command = ["srzoo", "eval", "--model", model, *data, *_id_map_arguments(id_map)]
+    command = ["srzoo", "eval", "--model", model, *data]
+    if id_map is not None:
+        command += ["--data.id_map", _flow(id_map)]
     return {
         "dataset": dataset.format,
         "split": dataset.split,
         "images": len(dataset),
         "pixels": matrix.counts.sum().item(),
         "split_sha256": _split_digest(dataset),
+        "id_map": None if id_map is None else _flow(id_map),
         "protocol": protocol.sentence(config.transform),
         "scales": protocol.scales,
         "flip": protocol.flip,
@@ -67,9 +86,7 @@ def make_receipt(
         "boundary_tolerance": boundary.tolerance,
         "iou": _by_class(config, matrix.iou()),
         "boundary_f1_by_class": _by_class(config, boundary.per_class()),
-        "recipe": published.recipe if published else recipe and dataclasses.asdict(recipe),
-        "seed": recipe and recipe.seed,
-        "weights_sha256": hashlib.sha256((published.path if published else Path(model)).read_bytes()).hexdigest(),
+        **weights,
         "command": shlex.join([*command, *protocol.arguments()]),
         "commit": _commit(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
@@ -81,17 +98,17 @@ def _recipe(model: str) -> Recipe | None:
     """What trained it: the recipe of a published model, or that beside the file of a run."""
     if model in PUBLISHED:
         return load_recipe(PUBLISHED[model].recipe)
-    beside = Path(model).with_name("recipe.yaml")
+    if Path(model).name not in RUN_FILES:
+        return None
     try:
-        return load_recipe(beside) if beside.is_file() else None
-    except ValueError:  # it is another program's
+        return load_recipe(Path(model).with_name("recipe.yaml"))
+    except (ValueError, OSError):  # there is none, or it is another program's
         return None
 
 
-def _id_map_arguments(id_map: dict | None) -> list[str]:
-    if id_map is None:
-        return []
-    return ["--data.id_map", yaml.safe_dump(id_map, default_flow_style=True, width=math.inf).strip()]
+def _flow(id_map: dict) -> str:
+    """On one line, as the command line takes it."""
+    return yaml.safe_dump(id_map, default_flow_style=True, width=math.inf).strip()
 
 
 def _by_class(config: ModelConfig, values: torch.Tensor) -> dict[str, float | None]:
@@ -130,7 +147,8 @@ def add_receipt(receipt: dict, path: Path) -> None:
 
 def _measured(receipt: dict) -> tuple:
     told = tuple(receipt[key] for key in ("weights_sha256", "dataset", "split", "protocol"))
-    return (*told, receipt.get("split_sha256"))  # every folder of one's own is "folder"
+    # Every folder of one's own is "folder", and its masks may be read by more than one map.
+    return (*told, receipt.get("split_sha256"), receipt.get("id_map"))
 
 
 def _split_digest(dataset: SegmentationData) -> str:

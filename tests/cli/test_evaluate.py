@@ -55,6 +55,14 @@ def test_export_writes_ids_that_score_as_measured(small_camvid, tmp_path):
     assert (ids == target)[target != 11].mean() == pytest.approx(measurements(receipt)[0]["pixel_accuracy"])
 
 
+@pytest.mark.parametrize("folder", ["val", "valannot"])
+def test_export_leaves_the_data_set_alone(small_camvid, folder, capsys):
+    before = (small_camvid / folder / "cyclist.png").read_bytes()
+    assert main([*MODEL, str(small_camvid), "--export", str(small_camvid / folder)]) == 2
+    assert f"{folder}/cyclist.png is the data set's own" in capsys.readouterr().err
+    assert (small_camvid / folder / "cyclist.png").read_bytes() == before
+
+
 def test_a_split_without_labels_is_exported_and_not_measured(small_camvid, tmp_path, capsys):
     Image.new("L", (480, 360), 11).save(small_camvid / "valannot" / "cyclist.png")
     command = [*MODEL, str(small_camvid), "--export", str(tmp_path / "e"), "--receipt", str(tmp_path / "r.json")]

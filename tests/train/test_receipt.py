@@ -1,8 +1,10 @@
+import dataclasses
+import hashlib
 import json
 
 import pytest
 
-from srzoo.train.receipt import _id_map_arguments, _recipe, add_receipt, read_receipts
+from srzoo.train.receipt import _flow, add_receipt, read_receipts, weights_facts
 from srzoo.train.recipe import load_recipe
 
 
@@ -38,17 +40,35 @@ def test_another_file_is_left_alone(tmp_path, text):
     assert path.read_text() == text
 
 
-def test_the_command_has_the_id_map():
-    assert _id_map_arguments(None) == []
-    assert _id_map_arguments({0: 255, 7: 0, "#ff0000": 1}) == ["--data.id_map", "{0: 255, 7: 0, '#ff0000': 1}"]
+def test_an_id_map_on_one_line():
+    assert _flow({0: 255, 7: 0, "#ff0000": 1}) == "{0: 255, 7: 0, '#ff0000': 1}"
+
+
+def test_masks_read_by_two_maps_are_two_measurements(tmp_path):
+    path = tmp_path / "r.json"
+    for id_map in (None, "{0: 0, 1: 1}", "{0: 1, 1: 255}", "{0: 0, 1: 1}"):
+        add_receipt({**receipt("a"), "id_map": id_map}, path)
+    assert [each["id_map"] for each in read_receipts(path)] == [None, "{0: 0, 1: 1}", "{0: 1, 1: 255}"]
 
 
 def test_the_recipe_of_a_run_is_beside_its_file(tmp_path):
-    model = str(tmp_path / "model.safetensors")
-    assert _recipe(model) is None
+    model, beside = tmp_path / "model.safetensors", tmp_path / "recipe.yaml"
+    model.write_bytes(b"weights")
+    assert weights_facts(str(model))["recipe"] is None
     recipe = load_recipe("srnet_lite0_camvid", seed=2, precision="no")
-    (tmp_path / "recipe.yaml").write_text(recipe.to_yaml())
-    assert _recipe(model) == recipe
-    (tmp_path / "recipe.yaml").write_text("flour: 500\n")
-    assert _recipe(model) is None
-    assert _recipe("srnet_dfv2_camvid").teacher == "srnet_lite0_camvid"
+    beside.write_text(recipe.to_yaml())
+    facts = weights_facts(str(model))
+    assert facts["recipe"] == dataclasses.asdict(recipe)
+    assert facts["seed"] == 2
+    assert facts["weights_sha256"] == hashlib.sha256(b"weights").hexdigest()
+    downloaded = tmp_path / "srnet.safetensors"
+    downloaded.write_bytes(b"weights")
+    assert weights_facts(str(downloaded))["recipe"] is None
+
+
+@pytest.mark.parametrize("text", ["flour: 500", "1: a\nb: c", "base: 3\nlr: 1"])
+def test_another_program_s_recipe_is_none(tmp_path, text):
+    model = tmp_path / "best.safetensors"
+    model.write_bytes(b"weights")
+    model.with_name("recipe.yaml").write_text(text)
+    assert weights_facts(str(model))["seed"] is None
