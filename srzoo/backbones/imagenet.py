@@ -10,6 +10,10 @@ import torch
 from ..weights import read_state_dict
 from .features import FeatureBackbone
 
+_OTHERWISE = (
+    "pass pretrained_backbone='FILE.safetensors' with a file of yours, or False to start from random weights "
+    "(to `srzoo train` as --pretrained_backbone FILE or false)"
+)
 _LITE = re.compile(r"tf_efficientnet_lite([012])")
 
 
@@ -43,14 +47,13 @@ def load_imagenet_weights(backbone: FeatureBackbone, name: str, source: bool | s
 
 def _timm_hub(name: str) -> dict[str, torch.Tensor]:
     if not timm.get_pretrained_cfg(name, allow_unregistered=False).has_weights:
-        raise RuntimeError(f"timm publishes no weights for {name!r}; pass pretrained_backbone='FILE.safetensors'")
+        raise RuntimeError(f"nobody publishes ImageNet weights of {name!r} for timm; {_OTHERWISE}")
     try:
         return timm.create_model(name, pretrained=True, features_only=True).state_dict()
     except Exception as error:  # the hub's client raises its own, the transport's and the system's errors
         raise RuntimeError(
             f"could not reach the Hugging Face hub for timm's ImageNet weights of {name!r} ({type(error).__name__}); "
-            "pass pretrained_backbone='FILE.safetensors' with a file you downloaded elsewhere (to `srzoo train` as "
-            "--backbone FILE), or start from none (--backbone none)"
+            f"{_OTHERWISE}"
         ) from error
 
 

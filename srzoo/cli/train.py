@@ -41,11 +41,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, metavar="N", help="processes that load images (default: 1, for each GPU up to 8)"
     )
-    parser.add_argument(
-        "--backbone",
-        metavar="FILE",
-        help="ImageNet weights of the backbone as a file, or 'none' to start from random ones (default: downloaded)",
-    )
     parser.add_argument("--num_classes", type=int, metavar="N", help="(default: the data's, else the model's)")
     group = parser.add_argument_group("keys of the recipe, to be set differently")
     help_of = {**key_help(), "model": "a name from `srzoo list`, or a .safetensors file of ours to go on from"}
@@ -77,10 +72,10 @@ def run(options: argparse.Namespace) -> int:
     else:
         raise ValueError("give --model NAME to fine-tune on your own data, or --recipe NAME")
     check_quickly(splits, max(splits["train"].id_map.classes) + 1, options.root)
-    if recipe.pretrained and options.backbone:
+    if recipe.pretrained and "pretrained_backbone" in overrides:
         raise ValueError(
-            f"{recipe.model} starts from weights that bring a backbone of their own: leave --backbone out, or name an "
-            "architecture and say --pretrained false"
+            f"{recipe.model} starts from weights that bring a backbone of their own: leave --pretrained_backbone out, "
+            "or name an architecture and say --pretrained false"
         )
     train_set, val_set = splits.values()
     _say(f"{options.root}: {train_set.format}, {len(train_set)} images to train on, {len(val_set)} to evaluate")
@@ -97,9 +92,8 @@ def run(options: argparse.Namespace) -> int:
     prepare_folder(out)
     _say(f"{headline(recipe)}; all of the recipe is in {out / 'recipe.yaml'}")
     workers = default_workers() if options.workers is None else options.workers
-    backbone = {None: True, "none": False}.get(options.backbone, options.backbone)
     try:
-        miou = train(recipe, train_set, val_set, out, workers, backbone)
+        miou = train(recipe, train_set, val_set, out, workers)
     except KeyboardInterrupt:
         is_kept = (out / "checkpoint.pt").is_file()
         said = f"goes on from the last checkpoint in {out}" if is_kept else "starts again: there was no checkpoint yet"
@@ -145,7 +139,7 @@ def fitting_recipe(options: argparse.Namespace, overrides: dict, images: int) ->
     from ..train.recipe import default_recipe
 
     if not is_model_file(options.model):
-        start = {"pretrained": False} if options.backbone else {}
+        start = {"pretrained": False} if "pretrained_backbone" in overrides else {}
         return default_recipe(images=images, **{**start, **overrides})
     config = read_config(options.model)
     recipe = default_recipe(

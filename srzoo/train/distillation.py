@@ -5,6 +5,7 @@ from torch.nn import functional as F
 
 from ..factory import trained_model
 from ..folding import fuse
+from ..registry import default_labels
 
 
 class Teacher:
@@ -12,18 +13,23 @@ class Teacher:
 
     Args:
         source: a name with published weights, or a ``.safetensors`` file of ours.
-        num_classes: of the model that learns from it.
+        classes: names of those of the model that learns from it.
         device: where it runs.
 
     Raises:
-        ValueError: there are no such weights, or they are for another number of classes.
+        ValueError: there are no such weights, or they are for other classes.
         FileNotFoundError: no such file.
     """
 
-    def __init__(self, source: str, num_classes: int, device: torch.device):
+    def __init__(self, source: str, classes: tuple[str, ...], device: torch.device):
         model = trained_model(source)
-        if model.num_classes != num_classes:
-            raise ValueError(f"the teacher {source} has {model.num_classes} classes, the model {num_classes}")
+        own = model.config.classes
+        if len(own) != len(classes):
+            raise ValueError(f"the teacher {source} has {len(own)} classes, the model {len(classes)}")
+        if default_labels(None, len(own)).classes not in (own, classes):  # both have names
+            for i, (theirs, ours) in enumerate(zip(own, classes)):
+                if theirs != ours:
+                    raise ValueError(f"the teacher {source} has {theirs!r} as class {i}, the model {ours!r}")
         self._normalize, self.align_corners = model.config.transform.normalize, model.config.align_corners
         self._model = fuse(model.eval()).to(device, memory_format=torch.channels_last)
 

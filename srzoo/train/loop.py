@@ -6,6 +6,7 @@ import dataclasses
 import math
 import re
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -25,10 +26,10 @@ from ..data.augment import Augment, AugmentedDataset
 from ..data.dataset import SegmentationData
 from ..data.labels import LabelSet
 from ..data.shares import class_weights, label_shares
-from ..factory import create_model, trained_model
+from ..factory import create_model, save_model, trained_model
 from ..files import replacing
 from ..transform import Transform
-from ..weights import is_model_file, save_model
+from ..weights import is_model_file
 from .depthwise import replace_depthwise
 from .distillation import Teacher, distillation
 from .evaluation import evaluate
@@ -37,7 +38,7 @@ from .losses import SegmentationLoss
 from .optimizer import make_optimizer, make_schedule
 from .precision import fast_precision
 from .recipe import Recipe
-from .run import Interval, Run, advice, read_checkpoint, write_checkpoint
+from .run import RUN_FILES, Interval, Run, advice, read_checkpoint, write_checkpoint
 from .stream import StepBatches
 
 
@@ -47,10 +48,12 @@ def train(
     val_set: SegmentationData,
     out: str | Path,
     workers: int = 1,
-    pretrained_backbone: bool | str = True,
     checkpoint_seconds: float = 300,
 ) -> float:
-    """Train to the end of the recipe; a checkpoint in ``out`` is gone on from, with the same bits on one process.
+    """Train to the end of the recipe; a checkpoint in ``out`` is gone on from.
+
+    On one process on a CPU it ends with the same bits as a run that was not stopped. On a GPU two runs differ as it is:
+    cuDNN's and PyTorch's own gradients there add up in no fixed order.
 
     Under ``accelerate launch`` the recipe's batch is shared between the processes.
 
@@ -61,7 +64,6 @@ def train(
             ``model.safetensors``: the averaged weights, where the recipe has an average; and ``best.safetensors``,
             those of highest mIoU.
         workers: processes that load images, for each process that trains.
-        pretrained_backbone: as in `create_model`; unused where the recipe starts from published weights.
         checkpoint_seconds: a checkpoint is written after so long, besides the one at the end of each epoch.
 
     Returns:
@@ -80,7 +82,7 @@ def train(
     accelerator = _accelerator(recipe)
     set_seed(recipe.seed)
     state = read_checkpoint(out, recipe, train_set)
-    model = _create(recipe, train_set.labels, pretrained_backbone if state is None else False)
+    model = _create(recipe, train_set.labels, is_new=state is None)
     loss_of = _loss(recipe, train_set, model, accelerator)
     set_seed(recipe.seed, device_specific=True)  # the same weights on every process, but not the same dropout
     trainer = _Trainer(recipe, model, loss_of, train_set, val_set, out, accelerator)
@@ -103,8 +105,8 @@ def _accelerator(recipe: Recipe) -> Accelerator:
     return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=precision)
 
 
-def _create(recipe: Recipe, labels: LabelSet | None, pretrained_backbone: bool | str) -> torch.nn.Module:
-    """The recipe's model, for the data's classes where it names them."""
+def _create(recipe: Recipe, labels: LabelSet | None, is_new: bool) -> torch.nn.Module:
+    """The recipe's model, for the data's classes where it names them; its backbone's start only for a new run."""
     options = dict(recipe.model_options)
     if labels and options.setdefault("num_classes", len(labels.classes)) != len(labels.classes):
         raise ValueError(f"the recipe has num_classes={options['num_classes']}, the data {len(labels.classes)} classes")
@@ -116,7 +118,7 @@ def _create(recipe: Recipe, labels: LabelSet | None, pretrained_backbone: bool |
             "name of an architecture"
         )
     else:
-        model = create_model(recipe.model, pretrained_backbone=pretrained_backbone, **options)
+        model = create_model(recipe.model, pretrained_backbone=is_new and recipe.pretrained_backbone, **options)
     if labels:
         model.config = dataclasses.replace(model.config, classes=labels.classes, palette=labels.palette)
     if recipe.short_side:
@@ -164,7 +166,7 @@ class _Trainer:
         self.normalize = model.config.transform.normalize
         if not recipe.aux and getattr(model, "aux_head", None) is not None:
             model.aux_head.requires_grad_(False)  # else several processes wait for a gradient that never comes
-        self.teacher = Teacher(recipe.teacher, model.num_classes, accelerator.device) if recipe.teacher else None
+        self.teacher = Teacher(recipe.teacher, model.config.classes, accelerator.device) if recipe.teacher else None
         model = replace_depthwise(model).to(accelerator.device, memory_format=torch.channels_last)
         if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
             model = convert_sync_batchnorm(model)
@@ -180,7 +182,7 @@ class _Trainer:
         run, written = self.run, time.monotonic()
         if run.step >= self.steps:
             return
-        is_main = self.accelerator.is_main_process
+        is_main, loader = self.accelerator.is_main_process, self._loader(workers)
         if is_main:
             self.out.mkdir(parents=True, exist_ok=True)
             for left_over in self.out.glob(".*.partial"):  # of a process that was killed while it wrote
@@ -188,7 +190,7 @@ class _Trainer:
             if not run.step:
                 with replacing(self.out / "recipe.yaml") as partial:
                     partial.write_text(self.recipe.to_yaml())
-        batches = iter(self._loader(workers))
+        batches = iter(loader)
         with tqdm(total=self.steps, initial=run.step, unit="step", disable=None if is_main else True) as bar:
             while run.step < self.steps:
                 loss = self._step(batches)
@@ -203,7 +205,9 @@ class _Trainer:
 
     def _loader(self, workers: int) -> DataLoader:
         recipe, accelerator = self.recipe, self.accelerator
-        augment = Augment(recipe.crop, recipe.scale, recipe.short_side, jitter=recipe.jitter, blur=recipe.blur)
+        augment = Augment(
+            recipe.crop, recipe.scale, recipe.short_side, recipe.max_class_share, recipe.jitter, recipe.blur
+        )
         dataset = AugmentedDataset(self.train_set, augment, recipe.seed)
         batches = StepBatches(
             len(dataset),
@@ -244,9 +248,15 @@ class _Trainer:
             total += value / recipe.accumulate
         self.optimizer.step()
         self.optimizer.zero_grad()
-        run.schedule.step()
-        if run.average is not None:
+        if self.optimizer.step_was_skipped:  # its scaled fp16 gradients overflowed; a smaller scale is tried next
+            if run.scaler.get_scale() < 1:
+                raise FloatingPointError(self._blown_up(total, index, "gradients overflow, loss"))
+        elif run.average is not None:
             run.average.update(run.model, step=run.step)
+        with warnings.catch_warnings():
+            # Of a schedule that goes on where the very first update was skipped.
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
+            run.schedule.step()
         run.step += 1
         run.interval.loss += total
         run.interval.steps += 1
@@ -266,11 +276,11 @@ class _Trainer:
             wanted = self.teacher(images)
         return loss + self.recipe.distill * distillation(logits, wanted, self.teacher.align_corners)
 
-    def _blown_up(self, value: float, index: torch.Tensor) -> str:
+    def _blown_up(self, value: float, index: torch.Tensor, what: str = "loss") -> str:
         names = ", ".join(Path(self.train_set.image_name(i)).name for i in index.tolist()[:4])
         more = f" and {len(index) - 4} more" if len(index) > 4 else ""
         return (
-            f"loss {value} in step {self.run.step + 1} of {self.steps}, on {names}{more}, at learning rate "
+            f"{what} {value} in step {self.run.step + 1} of {self.steps}, on {names}{more}, at learning rate "
             f"{self.run.schedule.get_last_lr()[-1]:.2e}; {advice(self.out)}"
         )
 
@@ -315,10 +325,11 @@ class _Trainer:
         self.run.check_finite(self.out)
         if is_epoch:
             history = self.run.history
-            save_model(self.run.result, self.out / "model.safetensors")
+            last, best = (self.out / name for name in RUN_FILES)
+            save_model(self.run.result, last)
             measured = [row["miou"] for row in history if row["miou"] is not None]
             if history[-1]["miou"] is not None and history[-1]["miou"] >= max(measured):
-                save_model(self.run.result, self.out / "best.safetensors")
+                save_model(self.run.result, best)
             write_csv(history, self.out / "log.csv")
             write_tensorboard(history[-1], self.out / "tensorboard")
         write_checkpoint(self.run, self.recipe, self.train_set, self.out)

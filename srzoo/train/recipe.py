@@ -28,11 +28,13 @@ class Recipe:
         crop, scale: square crop and the range of the random resize factor before it.
         short_side: of an image at factor 1, and of the trained model's transform; default the image's own, and the
             model's.
+        max_class_share: a crop in which one class holds more than this is drawn again, up to ten times; 1 for never.
         jitter, blur: strength of the colour jitter, probability of a Gaussian blur, both 0 to 1.
         lr, backbone_lr_scale: learning rate of the head, and the backbone's share of it.
         epochs, steps: length of the run, one of the two. An epoch has ``images // batch_size`` steps.
         model_options: keyword arguments for `create_model`.
         pretrained: start from the model's published weights rather than from an ImageNet backbone.
+        pretrained_backbone: where not: true for an ImageNet backbone, false for random weights, or the backbone's file.
         optimizer, momentum: "adamw", or "sgd" with this momentum.
         weight_decay: norms and biases are not decayed.
         warmup_epochs, power: linear warm-up, then poly.
@@ -59,10 +61,12 @@ class Recipe:
     epochs: int | None = None
     steps: int | None = None
     short_side: int | None = None
+    max_class_share: float = 0.75
     jitter: float = 0.3
     blur: float = 0.0
     model_options: dict = field(default_factory=dict)
     pretrained: bool = False
+    pretrained_backbone: bool | str = True
     optimizer: str = "adamw"
     momentum: float = 0.9
     backbone_lr_scale: float = 1.0
@@ -94,8 +98,16 @@ class Recipe:
         for name in ("epochs", "steps", "batch_size", "crop", "short_side", "accumulate", "evaluate_every"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"recipe: {name} must be at least 1, got {getattr(self, name)}")
-        if not 0 < self.scale[0] <= self.scale[1]:
+        if not 0 < self.scale[0] <= self.scale[1] <= _LARGEST:
             raise ValueError(f"recipe: scale must be 0 < low <= high, got {self.scale}")
+        if isinstance(self.class_weights, tuple) and not (
+            all(0 <= weight <= _LARGEST for weight in self.class_weights) and any(self.class_weights)
+        ):
+            raise ValueError(f"recipe: class_weights must be 0 or more and not all 0, got {self.class_weights}")
+        if self.ohem and not (0 <= self.ohem[0] <= 1 and self.ohem[1] >= 0):
+            raise ValueError(f"recipe: ohem must be a probability and a number of pixels, got {self.ohem}")
+        if not 0 <= self.seed < 1 << 32:
+            raise ValueError(f"recipe: seed must be from 0 to {(1 << 32) - 1}, got {self.seed}")
         for (low, high), names in _RANGES.items():
             for name in names:
                 if not low <= getattr(self, name) <= high:
@@ -145,6 +157,12 @@ def _switch(name: str, value) -> bool:
     return value
 
 
+def _start(name: str, value) -> bool | str:
+    if not isinstance(value, bool | str):
+        raise _wrong(name, "true, false or a file", value)
+    return value
+
+
 def _options(name: str, value) -> dict:
     if not isinstance(value, dict):
         raise _wrong(name, "keys and values, such as {nodes: 32}", value)
@@ -171,6 +189,7 @@ _READ = {
     "int": _whole,
     "float": _number,
     "bool": _switch,
+    "bool | str": _start,
     "dict": _options,
     "bool | tuple[float, ...]": _weights,
     "tuple[float, float]": lambda name, value: tuple(_number(name, each) for each in _two(name, value)),
@@ -178,7 +197,7 @@ _READ = {
 }
 _LARGEST = sys.float_info.max
 _RANGES = {
-    (0, 1): ("blur", "jitter", "momentum", "label_smoothing", "ema_decay"),
+    (0, 1): ("blur", "jitter", "max_class_share", "momentum", "label_smoothing", "ema_decay"),
     (0, _LARGEST): (
         *("lr", "backbone_lr_scale", "weight_decay", "warmup_epochs", "power"),
         *("lovasz", "dice", "aux", "distill"),
@@ -255,8 +274,10 @@ def _read(source: str | Path, based_on_it: tuple[Path, ...] = ()) -> dict:
     if not isinstance(values, dict):
         raise ValueError(f"{path} is not a recipe: it holds no keys")
     base = values.pop("base", None)
+    if not isinstance(base, str | None):
+        raise ValueError(f"{path}: base must be the name or the file of a recipe, got {base!r}")
     known = {field.name: field for field in dataclasses.fields(Recipe)}
-    unknown = sorted(set(values) - set(known))
+    unknown = [key for key in values if key not in known]
     if unknown:
         raise ValueError(f"{path}: unknown key {unknown[0]!r}; a recipe has base, {', '.join(known)}")
     values |= named

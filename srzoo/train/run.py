@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import pickle
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ..files import replacing
 from .recipe import Recipe
 
 CHECKPOINT = "checkpoint.pt"
+RUN_FILES = ("model.safetensors", "best.safetensors")  # the model after the last epoch, and after the best one
 
 
 @dataclass
@@ -85,7 +87,8 @@ class Run:
 
     def load(self, state: dict) -> None:
         for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+            if name in state:  # a run under precision "auto" may come from a machine where it needed no scaler
+                part.load_state_dict(state[name])
         self.step, self.interval, self.history = state["step"], Interval(**state["interval"]), state["history"]
         if distributed.is_initialized():  # the state is that of the process which wrote it: this one needs its own
             torch.manual_seed(state["rng"].sum().item() + distributed.get_rank())
@@ -113,9 +116,20 @@ def identity(data: SegmentationData) -> dict:
 
 
 def write_checkpoint(run: Run, recipe: Recipe, data: SegmentationData, out: Path) -> None:
-    """Replace the checkpoint in ``out``, whole or not at all."""
-    with replacing(out / CHECKPOINT) as partial:
-        torch.save({"recipe": dataclasses.asdict(recipe), "data": identity(data), **run.state()}, partial)
+    """Replace the checkpoint in ``out``, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    content = {"recipe": dataclasses.asdict(recipe), "data": identity(data), **run.state()}
+    try:
+        with replacing(out / CHECKPOINT) as partial:
+            torch.save(content, partial)
+    except (RuntimeError, OSError) as error:  # PyTorch's writer has its own words for a full disk
+        raise OSError(
+            f"cannot write {out / CHECKPOINT}, {shutil.disk_usage(out).free:,} bytes are free "
+            f"({str(error).splitlines()[0]}); with room for it the same command goes on from the last checkpoint"
+        ) from error
 
 
 def read_checkpoint(out: Path, recipe: Recipe, data: SegmentationData) -> dict | None:

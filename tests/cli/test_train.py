@@ -10,7 +10,7 @@ from srzoo.cli.train import key_help
 from srzoo.train.recipe import Recipe
 
 TINY = ["--model", "srnet", "--model_options", "{backbone: test_efficientnet, channels: 32, output_stride: 16}"]
-SHORT = ["--backbone", "none", "--steps", "2", "--batch_size", "2", "--crop", "64", "--short_side", "64"]
+SHORT = ["--pretrained_backbone", "false", "--steps", "2", "--batch_size", "2", "--crop", "64", "--short_side", "64"]
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_the_recipe_that_is_kept_trains_the_same_model(root, tmp_path):
     assert train(root, tmp_path / "first", "--blur", "0", "--steps", "1") == 0
     recipe = tmp_path / "first" / "recipe.yaml"
     assert yaml.safe_load(recipe.read_text())["blur"] == 0
-    command = ["train", "--recipe", str(recipe), "--backbone", "none", "--data.root", str(root), "--workers", "0"]
+    command = ["train", "--recipe", str(recipe), "--data.root", str(root), "--workers", "0"]
     assert main([*command, "--out", str(tmp_path / "second")]) == 0
     first, second = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("first", "second"))
     assert first == second
@@ -100,7 +100,7 @@ def test_a_run_s_model_is_the_start_of_another(root, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--backbone", "none"], "bring a backbone of their own: leave --backbone out"),
+        (["--pretrained_backbone", "false"], "bring a backbone of their own: leave --pretrained_backbone out"),
         (["--pretrained", "false"], "is a file of weights, which pretrained=False leaves out"),
     ],
 )
@@ -128,10 +128,11 @@ def test_a_file_is_its_weights(root, tmp_path, options, message, capsys):
         ),
         (["--model_options", "{backbone: nope}"], "timm has no backbone 'nope'"),
         (["--workers", "-1"], "workers=-1: expected 0 or more"),
+        (["--batch_size", "3", "--accumulate", "2"], "batch_size=3 cannot be shared evenly"),
         (["--crop", "16"], "crop=16 is less than 32"),
         (["--lr", "nan"], "lr must be 0 or more, got nan"),
         (["--weight_decay", "-1"], "weight_decay must be 0 or more, got -1.0"),
-        (["--pretrained", "true"], "leave --backbone out, or name an architecture and say --pretrained false"),
+        (["--pretrained", "true"], "leave --pretrained_backbone out, or name an architecture"),
     ],
 )
 def test_what_cannot_work_ends_in_one_line_before_anything_is_written(root, tmp_path, options, message, capsys):
@@ -157,8 +158,21 @@ def test_a_recipe_of_the_paper_takes_a_step(write_image, write_mask, tmp_path):
         write_image(image, 34, 70)
         write_mask(mask, range(34), 70)
     tiny = "{backbone: test_resnet, channels: 32, multi_grid: null}"
-    command = ["train", "--recipe", "srnet_r50_cityscapes", "--data.root", str(tmp_path), "--backbone", "none"]
-    small = ["--steps", "1", "--crop", "65", "--batch_size", "1", "--short_side", "64", "--model_options", tiny]
+    command = ["train", "--recipe", "srnet_r50_cityscapes", "--data.root", str(tmp_path)]
+    small = [
+        "--pretrained_backbone",
+        "false",
+        "--steps",
+        "1",
+        "--crop",
+        "65",
+        "--batch_size",
+        "1",
+        "--short_side",
+        "64",
+        "--model_options",
+        tiny,
+    ]
     assert main([*command, *small, "--workers", "0", "--out", str(tmp_path / "run")]) == 0
     config = srzoo.load_model(tmp_path / "run" / "model.safetensors").config
     assert config.classes[:2] == ("road", "sidewalk")

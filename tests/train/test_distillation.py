@@ -6,6 +6,7 @@ from safetensors.torch import load_file
 
 import srzoo
 from srzoo.data.formats import open_dataset
+from srzoo.registry import default_labels
 from srzoo.train.distillation import Teacher, distillation
 from srzoo.train.loop import train
 from srzoo.train.recipe import Recipe
@@ -28,12 +29,13 @@ def teacher(tmp_path):
 
 def recipe(teacher: str) -> Recipe:
     options = {"precision": "no", "evaluate_every": 2, "model_options": MODEL, "teacher": teacher}
+    options["pretrained_backbone"] = False
     return Recipe("srnet", batch_size=1, crop=64, scale=(0.3, 0.6), lr=2e-3, epochs=1, **options)
 
 
 def run(root, out, recipe, **options):
     splits = (open_dataset(root, split) for split in ("train", "val"))
-    return train(recipe, *splits, out, workers=0, pretrained_backbone=False, **options)
+    return train(recipe, *splits, out, workers=0, **options)
 
 
 def test_the_divergence_by_its_formula():
@@ -53,7 +55,7 @@ def test_a_coarser_teacher_is_resized():
 
 
 def test_only_the_student_learns(teacher):
-    source = Teacher(teacher(), 11, torch.device("cpu"))
+    source = Teacher(teacher(), default_labels(None, 11).classes, torch.device("cpu"))
     images = torch.randint(256, (2, 3, 64, 96), dtype=torch.uint8)
     wanted = source(images)
     assert wanted.shape[:2] == (2, 11)
@@ -73,6 +75,9 @@ def test_a_teacher_that_cannot_teach_ends_before_training(small_camvid, teacher,
         run(small_camvid, tmp_path / "run", recipe("gone.safetensors"))
     with pytest.raises(ValueError, match=r"^the teacher .*teacher.safetensors has 4 classes, the model 11$"):
         run(small_camvid, tmp_path / "run", recipe(teacher(4)))
+    other = ("road", *srzoo.model_info("srnet_lite0_camvid").classes[1:])
+    with pytest.raises(ValueError, match=r"^the teacher srnet_lite0_camvid has 'sky' as class 0, the model 'road'$"):
+        Teacher("srnet_lite0_camvid", other, torch.device("cpu"))
     assert not (tmp_path / "run").exists()
 
 

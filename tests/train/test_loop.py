@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 
 import srzoo
 from srzoo.data.formats import open_dataset
+from srzoo.published import PUBLISHED
 from srzoo.train import loop
 from srzoo.train.loop import train
-from srzoo.train.recipe import Recipe
+from srzoo.train.recipe import Recipe, load_recipe
 
 RECIPE = Recipe(
     "srnet",
@@ -30,13 +31,14 @@ RECIPE = Recipe(
     epochs=3,
     precision="no",
     evaluate_every=2,
+    pretrained_backbone=False,
     model_options={"backbone": "test_efficientnet", "num_classes": 11, "channels": 32, "output_stride": 16},
 )
 
 
 def run(root, out, recipe=RECIPE, **options):
     splits = (open_dataset(root, split) for split in ("train", "val"))
-    return train(recipe, *splits, out, **{"workers": 0, **options}, pretrained_backbone=False)
+    return train(recipe, *splits, out, **{"workers": 0, **options})
 
 
 def same_weights(*folders: Path) -> bool:
@@ -98,7 +100,7 @@ def test_two_processes_share_the_batch_and_agree(small_camvid, tmp_path):
         "import sys\nfrom srzoo.data.formats import open_dataset\nfrom srzoo.train.loop import train\n"
         f"from srzoo.train.recipe import Recipe\nrecipe = Recipe(**{dataclasses.asdict(recipe)!r})\n"
         f"splits = [open_dataset({str(small_camvid)!r}, split) for split in ('train', 'val')]\n"
-        "train(recipe, *splits, sys.argv[1], workers=0, pretrained_backbone=False)\n"
+        "train(recipe, *splits, sys.argv[1], workers=0)\n"
     )
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "kernels")])}
@@ -284,6 +286,17 @@ def test_the_data_s_classes_and_the_recipe_s_size_go_into_the_model(small_camvid
     assert config.transform.short_side == 96
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_what_trained_a_published_model_starts_by_its_recipe_alone(name):
+    recipe = load_recipe(name)
+    model = loop._create(recipe, None, is_new=True)
+    assert model.config.name == name
+    plain = srzoo.create_model(name).backbone.state_dict()
+    moved = [not torch.equal(value, plain[key]) for key, value in model.backbone.state_dict().items()]
+    running = [key for key in plain if key.endswith("running_mean") and model.backbone.state_dict()[key].any()]
+    assert any(moved) and bool(running) == recipe.pretrained_backbone
+
+
 def test_a_class_that_never_appears(write_pairs, tmp_path):
     """Of four classes the masks hold two; with no name for any."""
     root = write_pairs([0] * 20 + [2] * 21, [2] * 20 + [0] * 21)
@@ -292,7 +305,7 @@ def test_a_class_that_never_appears(write_pairs, tmp_path):
     options = {**RECIPE.model_options, "num_classes": 4}
     splits = [open_dataset(root, split, num_classes=4) for split in ("train", "val")]
     recipe = dataclasses.replace(RECIPE, steps=2, epochs=None, model_options=options)
-    assert 0 <= train(recipe, *splits, tmp_path / "run", workers=0, pretrained_backbone=False) <= 1
+    assert 0 <= train(recipe, *splits, tmp_path / "run", workers=0) <= 1
     assert srzoo.load_model(tmp_path / "run" / "model.safetensors").config.classes[3] == "class 3"
 
 

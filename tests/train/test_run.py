@@ -1,0 +1,34 @@
+import pytest
+import torch
+
+from srzoo.data.formats import open_dataset
+from srzoo.train.recipe import load_recipe
+from srzoo.train.run import Run, write_checkpoint
+
+
+def run(scaler: torch.amp.GradScaler | None = None) -> Run:
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    return Run(model, None, optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0), scaler)
+
+
+def test_a_run_goes_on_where_it_needs_a_scaler_of_its_own():
+    before, after = run(), run(torch.amp.GradScaler("cpu"))
+    before.step = 7
+    after.load(before.state())
+    assert after.step == 7
+    assert torch.equal(after.model.weight, before.model.weight)
+
+
+def test_a_full_disk_is_told_and_keeps_the_checkpoint(small_camvid, tmp_path, monkeypatch):
+    (tmp_path / "checkpoint.pt").write_bytes(b"old")
+
+    def full(content, path):
+        path.write_bytes(b"half")
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598\nmore")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match=r"^cannot write .*checkpoint.pt, [\d,]+ bytes are free .*goes on from the last"):
+        write_checkpoint(run(), load_recipe("srnet_lite0_camvid"), open_dataset(small_camvid, "train"), tmp_path)
+    assert [path.name for path in tmp_path.glob("*.p*")] == ["checkpoint.pt"]
+    assert (tmp_path / "checkpoint.pt").read_bytes() == b"old"
