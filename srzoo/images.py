@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import urllib.error
 import urllib.request
 import warnings
@@ -11,10 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = frozenset([".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"])
 _URL_TIMEOUT_S = 30
+# What Pillow's decoders raise on damaged files, and its reader of EXIF on damaged tags.
+DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, TypeError, LookupError, OverflowError)
+_TURNED, _MIRRORED_ALONG = (5, 6, 7, 8), (2, 3, 4)  # EXIF orientations that swap the sides, and that do not
 
 
 class ImageError(ValueError):
@@ -50,7 +54,7 @@ def opened(source: str | Path) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         limit = 2 * Image.MAX_IMAGE_PIXELS
         raise ImageError(f"{name}: more than {limit:,} pixels, the limit; resize it first") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise on damaged files
+    except DECODER_ERRORS as error:
         if isinstance(error, ImageError):
             raise
         raise ImageError(f"{name}: {_reason(error)}") from error
@@ -76,6 +80,12 @@ def _open(source: str | Path) -> str | Path | io.BytesIO:
 def _reason(error: Exception) -> str:
     text = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
     return f"cannot be read ({text})"
+
+
+def is_turned_unseen(image: Image.Image) -> bool:
+    """Whether EXIF has an image turned or mirrored without a change of its size, so that no other file tells."""
+    orientation = image.getexif().get(ExifTags.Base.Orientation)
+    return orientation in _MIRRORED_ALONG or (orientation in _TURNED and image.width == image.height)
 
 
 def to_rgb(image: Image.Image, name: str = "image") -> Image.Image:

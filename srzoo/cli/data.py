@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _CHECKED = 32  # pairs of each split that are read before training
 _SHOWN = 50  # problems of one data set that are listed
+_UNKNOWN = 12  # values that are no class's
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,7 +113,7 @@ def _area(size: tuple[int, int]) -> int:
 
 
 def class_table(report: Report) -> list[str]:
-    """A line for each class: its id, its name, what is stored for it, and its share of each split."""
+    """A line for each class: its id, its name, what is stored for it, its share of each split; then values of none."""
     from ..data.check import class_name
     from ..data.labels import IGNORE
     from ..data.masks import hex_colour
@@ -121,6 +122,12 @@ def class_table(report: Report) -> list[str]:
     present = [i for i in range(IGNORE) if i < (report.num_classes or 0) or any(c[i] for c in counts.values())]
     if not present:
         return []
+    unknown = {split: report.unknown_pixels(split) for split in report.splits}
+    total = {split: counts[split].sum() + sum(unknown[split].values()) for split in report.splits}
+
+    def share(count: int, split: str) -> str:
+        return f"{count / total[split]:.2%}" if count else "-"
+
     stored = {i: [] for i in [*present, IGNORE]}
     for value in sorted({value for facts in report.splits.values() for value in facts.pixels}):
         if value in report.id_map:
@@ -128,8 +135,11 @@ def class_table(report: Report) -> list[str]:
     rows = [["id", "class", "in the masks", *counts]]
     for i in [*present, IGNORE]:
         name = "void" if i == IGNORE else class_name(report.labels, i)
-        shares = [f"{c[i] / max(1, c.sum()):.2%}" if c[i] else "-" for c in counts.values()]
-        rows.append([str(i), name, " ".join(stored[i][:4]) + (" ..." if len(stored[i]) > 4 else ""), *shares])
+        row = [str(i), name, " ".join(stored[i][:4]) + (" ..." if len(stored[i]) > 4 else "")]
+        rows.append([*row, *(share(counts[split][i], split) for split in counts)])
+    for value in sorted(set().union(*unknown.values()))[:_UNKNOWN]:
+        name = hex_colour(value) if report.id_map.has_colours else str(value)
+        rows.append(["-", "not in the id map", name, *(share(unknown[split].get(value, 0), split) for split in counts)])
     widths = [max(map(len, column)) for column in zip(*rows)]
     return [
         "  ".join(cell.ljust(w) if i in (1, 2) else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths)))

@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from .dataset import SPLIT_NAMES, FilePairs, NoSplit, SegmentationData
+from .dataset import SPLIT_NAMES, NoSplit, SegmentationData
 from .diagnosis import Diagnosis, diagnose
 from .formats import detect_format, read_split
 from .labels import IGNORE, LabelSet
-from .masks import IdMap, pack, read_palette
+from .masks import IdMap, pack
 
 _TRAINED_WITH = ("train", "val")
 _BLACK = IdMap({(0, 0, 0): 0})
+_LOSSY = ("JPEG", "MPO")
 _MAX_VALUES = 4096  # different values remembered; no set of ids has as many
 
 
@@ -29,6 +30,7 @@ class Sample:
     Attributes:
         problems: files that cannot be read, sizes that differ.
         size: ``(H, W)`` of the image, or None.
+        is_turned_unseen: see `srzoo.images.is_turned_unseen`.
         pixels: count of each value, colours packed as by `srzoo.data.masks.pack`.
         is_colour: whether the values are colours.
         is_gray_colour: whether the file is one of colours, all of them gray, so that its values pass for ids.
@@ -37,6 +39,7 @@ class Sample:
 
     problems: list[str] = field(default_factory=list)
     size: tuple[int, int] | None = None
+    is_turned_unseen: bool = False
     pixels: dict[int, int] = field(default_factory=dict)
     is_colour: bool = False
     is_gray_colour: bool = False
@@ -50,6 +53,7 @@ class SplitFacts:
     Attributes:
         images: how many there are; `inspected` of them were read.
         sizes: ``(H, W)`` of the images.
+        turned_unseen: names of those for which `srzoo.images.is_turned_unseen`.
         pixels: count of each value in all masks.
         first_file: the first mask with each value.
         colours: how many masks hold colours.
@@ -61,6 +65,7 @@ class SplitFacts:
     images: int
     inspected: int = 0
     sizes: Counter = field(default_factory=Counter)
+    turned_unseen: list[str] = field(default_factory=list)
     pixels: Counter = field(default_factory=Counter)
     first_file: dict[int, str] = field(default_factory=dict)
     colours: int = 0
@@ -68,13 +73,15 @@ class SplitFacts:
     palettes: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     problems: list[str] = field(default_factory=list)
 
-    def add(self, sample: Sample, mask_name: str) -> None:
+    def add(self, sample: Sample, image_name: str, mask_name: str) -> None:
         self.inspected += 1
         self.problems += sample.problems
         self.colours += sample.is_colour
         self.gray_colours += sample.is_gray_colour
         if sample.size:
             self.sizes[sample.size] += 1
+        if sample.is_turned_unseen:
+            self.turned_unseen.append(image_name)
         for value, count in sample.pixels.items():
             if value in self.pixels or len(self.pixels) < _MAX_VALUES:
                 self.pixels[value] += count
@@ -114,6 +121,13 @@ class Report:
             if value in self.id_map and self.id_map.has_colours == bool(facts.colours):
                 counts[self.id_map[value]] += count
         return counts
+
+    def unknown_pixels(self, split: str) -> dict[int, int]:
+        """How many pixels have each value that `id_map` lacks; none where it is of another kind than the masks."""
+        facts = self.splits[split]
+        if self.id_map.has_colours != bool(facts.colours):
+            return {}
+        return {value: count for value, count in facts.pixels.items() if value not in self.id_map}
 
 
 def check(
@@ -181,7 +195,7 @@ def check_splits(
         if data.labels != first.labels:
             report.errors.append(f"{split} does not name the classes that {first.split} does, in that order")
     if limit is None:
-        report.warnings += [*_absent_classes(report), *_shared_images(splits)]
+        report.warnings += [*_absent_classes(report), *_shared_images(splits), *_turned_images(report)]
     return report
 
 
@@ -203,19 +217,18 @@ def inspect(data: SegmentationData, index: int) -> Sample:
     image = _tried(sample, data.image, index)
     mask = _tried(sample, data.mask, index)
     if image is not None:
-        sample.size = image.shape[:2]
+        sample.size, sample.is_turned_unseen = image.shape[:2], data.is_turned_unseen(index)
     if mask is None:
         return sample
     if image is not None and image.shape[:2] != mask.shape[:2]:
         sample.problems.append(data.size_mismatch(index, image, mask))
     sample.is_colour = mask.ndim == 3
-    if isinstance(data, FilePairs):
-        path = data.pairs[index][1]
-        if path.suffix.lower() in (".jpg", ".jpeg"):
-            sample.problems.append(f"{path}: a mask as JPEG, which changes ids; masks must be PNG")
-            return sample
-        sample.palette = {} if sample.is_colour else read_palette(path)
-    sample.is_gray_colour = not sample.is_colour and data.has_channels(index)
+    stored = data.storage(index)
+    if stored.encoding in _LOSSY:
+        sample.problems.append(f"{data.mask_name(index)}: a mask as JPEG, which changes ids; masks must be PNG")
+        return sample
+    if not sample.is_colour:
+        sample.palette, sample.is_gray_colour = stored.palette, stored.has_channels
     sample.pixels = _count(pack(mask))
     return sample
 
@@ -250,7 +263,7 @@ def _facts(data: SegmentationData, limit: int | None, workers: int) -> SplitFact
         disable=None,
     )
     for index, sample in zip(indices, samples, strict=True):
-        facts.add(sample, data.mask_name(index))
+        facts.add(sample, data.image_name(index), data.mask_name(index))
     return facts
 
 
@@ -291,6 +304,16 @@ def _unlabelled(report: Report) -> Iterable[str]:
         counts = report.class_pixels(split) if split in report.splits else np.zeros(256)
         if counts[IGNORE] and not counts[:IGNORE].any():
             yield f"no pixel of {split} has a class: every one is void"
+
+
+def _turned_images(report: Report) -> Iterable[str]:
+    for split, facts in report.splits.items():
+        if facts.turned_unseen:
+            many = "1 image" if len(facts.turned_unseen) == 1 else f"{len(facts.turned_unseen)} images"
+            yield (
+                f"{many} of {split} are turned by their EXIF, and their size does not tell whether the mask was drawn "
+                f"on the turned one, as it is read here: look at {facts.turned_unseen[0]}"
+            )
 
 
 def _shared_images(splits: dict[str, SegmentationData]) -> Iterable[str]:

@@ -1,8 +1,8 @@
-"""Cityscapes (fine annotations) as torchvision reads it, with the benchmark's nineteen classes."""
+"""Cityscapes (fine annotations) with torchvision's table of its classes, nineteen of which the benchmark counts."""
 
 from pathlib import Path
 
-from .dataset import FilePairs, NoSplit, pair
+from .dataset import FilePairs, NoSplit, files_by_stem, pair
 from .labels import IGNORE, LABEL_SETS
 from .masks import IdMap
 
@@ -16,13 +16,17 @@ def matches(root: Path) -> bool:
 def read(root: Path, split: str) -> FilePairs:
     from torchvision.datasets import Cityscapes
 
-    if not all((root / folder / split).is_dir() for folder in ("leftImg8bit", "gtFine")):
+    folders = root / "leftImg8bit" / split, root / "gtFine" / split
+    if not all(folder.is_dir() for folder in folders):
         raise NoSplit(f"{root} has no folders leftImg8bit/{split} and gtFine/{split}")
-    files = Cityscapes(root, split, target_type="semantic")
-    mask_of = {image: mask for image, (mask,) in zip(files.images, files.targets, strict=True)}
-    images = {image: Path(image) for image in sorted(mask_of)}
-    masks = {image: Path(mask) for image, mask in mask_of.items() if Path(mask).is_file()}
-    pairs, unpaired = pair(images, masks)
+    # Not as torchvision's data set lists them: it stops at a .DS_Store, and sees no mask without an image.
+    pairs, unpaired = pair(*map(_by_city, folders, ("_leftImg8bit", "_gtFine_labelIds")))
     # Class -1, the licence plate, is not drawn in these files.
     ids = {c.id: IGNORE if c.ignore_in_eval else c.train_id for c in Cityscapes.classes if c.id >= 0}
     return FilePairs("cityscapes", split, LABEL_SETS["cityscapes"], IdMap(ids), pairs, unpaired=unpaired)
+
+
+def _by_city(folder: Path, suffix: str) -> dict[str, Path]:
+    """The files of a split by the name of their city and frame."""
+    cities = [city for city in sorted(folder.iterdir()) if city.is_dir() and not city.name.startswith(".")]
+    return {f"{city.name}/{name}": path for city in cities for name, path in files_by_stem(city, suffix).items()}

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from ..images import read_image
+from ..images import is_turned_unseen, read_image
 from .dataset import SPLIT_NAMES, NoSplit, SegmentationData
 from .masks import IdMap
 from .own_labels import own_labels
@@ -27,11 +28,11 @@ _BESIDE = "{}/_annotations.coco.json"
 
 @dataclass
 class CocoMasks(SegmentationData):
-    """A split of images with the annotations of each, which are drawn when asked for, larger ones first.
+    """A split of images with the annotations of each, which are drawn when asked for.
 
     Attributes:
         images: path, width and height of each.
-        annotations: those of each image.
+        annotations: those of each image, larger ones first.
         class_of: id in the masks for each category; 0 is the background.
         file: the JSON file.
     """
@@ -50,7 +51,7 @@ class CocoMasks(SegmentationData):
     def mask(self, index: int) -> np.ndarray:
         _, width, height = self.images[index]
         mask = np.zeros((height, width), np.uint8)
-        for annotation in sorted(self.annotations[index], key=lambda a: -(a.get("area") or 0)):
+        for annotation in self.annotations[index]:
             try:
                 mask[_draw(annotation["segmentation"], height, width)] = self.class_of[annotation["category_id"]]
             except (KeyError, IndexError, TypeError, ValueError) as error:
@@ -59,6 +60,10 @@ class CocoMasks(SegmentationData):
                     f"of a known category ({type(error).__name__}: {error})"
                 ) from error
         return mask
+
+    def is_turned_unseen(self, index: int) -> bool:
+        with Image.open(self.images[index][0]) as image:
+            return is_turned_unseen(image)
 
     def image_name(self, index: int) -> str:
         return str(self.images[index][0])
@@ -77,19 +82,21 @@ def read(root: Path, split: str) -> CocoMasks:
         raise NoSplit(f"{root} has no annotations of the split {split!r}: expected {LAYOUT}")
     file, folder = found
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
         by_name = sorted(content["categories"], key=lambda category: category["id"])
         categories = [category for category in by_name if category["name"] != BACKGROUND]
         by_image = defaultdict(list)
-        for annotation in content["annotations"]:
+        for annotation in sorted(content["annotations"], key=lambda each: -(each.get("area") or 0)):
             by_image[annotation["image_id"]].append(annotation)
+        listed = {record["id"] for record in content["images"]}
+        lost = [annotation["image_id"] for annotation in content["annotations"] if annotation["image_id"] not in listed]
         records = sorted(content["images"], key=lambda record: record["file_name"])
         missing = [record["file_name"] for record in records if not (folder / record["file_name"]).is_file()]
         records = [record for record in records if record["file_name"] not in set(missing)]
         images = [(folder / record["file_name"], int(record["width"]), int(record["height"])) for record in records]
         annotations = [by_image[record["id"]] for record in records]
         empty = next((path for path, width, height in images if width < 1 or height < 1), None)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{file} is not COCO's JSON ({type(error).__name__}: {error})") from error
     if empty is not None:
         raise ValueError(f"{file} has a width or height below 1 for {empty.name}; expected sizes in pixels")
@@ -98,6 +105,11 @@ def read(root: Path, split: str) -> CocoMasks:
     }
     labels = own_labels([BACKGROUND, *(category["name"] for category in categories)], str(file))
     unpaired = [f"{folder / name} is in {file.name}, but there is no such file" for name in missing]
+    if lost:
+        unpaired.append(
+            f"{len(lost)} annotations of {file} are of images that it does not list, the first of {lost[0]!r}; an "
+            "image_id must equal the id of one of its images"
+        )
     id_map = IdMap({i: i for i in range(len(labels.classes))})
     return CocoMasks("coco", split, labels, id_map, images, annotations, class_of, file, unpaired=unpaired)
 

@@ -7,14 +7,14 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 from PIL import Image
 
-from ..images import SUFFIXES, read_image
+from ..images import SUFFIXES, is_turned_unseen, read_image
 from .labels import LabelSet
-from .masks import IdMap, read_mask
+from .masks import IdMap, Storage, read_mask, storage_of
 
 # Other names of a split's folder or file.
 SPLIT_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
@@ -62,8 +62,12 @@ class SegmentationData(ABC):
     def mask_name(self, index: int) -> str:
         """For messages, and for the receipt's digest."""
 
-    def has_channels(self, index: int) -> bool:
-        """Whether a mask that can be read is stored in colour, though it may be gray in all of them."""
+    def storage(self, index: int) -> Storage:
+        """How a mask that can be read is stored."""
+        return Storage()
+
+    def is_turned_unseen(self, index: int) -> bool:
+        """Of an image that can be read: see `srzoo.images.is_turned_unseen`."""
         return False
 
     def mask_bytes(self, index: int) -> bytes:
@@ -117,9 +121,13 @@ class FilePairs(SegmentationData):
     def mask_name(self, index: int) -> str:
         return str(self.pairs[index][1])
 
-    def has_channels(self, index: int) -> bool:
-        with Image.open(self.pairs[index][1]) as image:  # the header alone
-            return len(image.getbands()) > 2
+    def storage(self, index: int) -> Storage:
+        with Image.open(self.pairs[index][1]) as image:
+            return storage_of(image)
+
+    def is_turned_unseen(self, index: int) -> bool:
+        with Image.open(self.pairs[index][0]) as image:
+            return is_turned_unseen(image)
 
     def mask_bytes(self, index: int) -> bytes:
         return self.pairs[index][1].read_bytes()
@@ -130,22 +138,30 @@ def files_by_stem(folder: Path, suffix: str = "") -> dict[str, Path]:
 
     Raises:
         NoSplit: there is no such folder.
-        ValueError: two files of one name, or folders where the files should be.
+        ValueError: two files of one name, or folders of images inside.
     """
     if not folder.is_dir():
         raise NoSplit(f"no folder {folder}")
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SUFFIXES and path.stem.endswith(suffix) and not path.name.startswith("."):
+    paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    for path in paths:
+        if path.suffix.lower() in SUFFIXES and path.stem.endswith(suffix) and not path.is_dir():
             stem = path.stem.removesuffix(suffix)
             if stem in found:
                 raise ValueError(f"{found[stem]} and {path} have one name: which is meant?")
             found[stem] = path
-    folders = [path.name for path in sorted(folder.iterdir()) if path.is_dir()]
-    if folders and not found:
-        inside = ", ".join(folders[:3]) + (", ..." if len(folders) > 3 else "")
-        raise ValueError(f"{folder} has no image files, only folders ({inside}): put the files into it")
+    folders = [path for path in paths if path.is_dir() and _holds_images(path)]
+    if folders:
+        inside = ", ".join(path.name for path in folders[:3]) + (", ..." if len(folders) > 3 else "")
+        raise ValueError(
+            f"{folder} has folders of images in it, which are not read ({inside}): put the files into it, or the "
+            "folders elsewhere"
+        )
     return found
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(path.suffix.lower() in SUFFIXES and not path.name.startswith(".") for path in folder.iterdir())
 
 
 def pair(
@@ -200,7 +216,7 @@ def read_lines(path: Path) -> list[str]:
 def _listed_name(line: str, known: Container[str]) -> str:
     names = []
     for text in (line, line.split()[0]):
-        path = Path(text)
+        path = PureWindowsPath(text)  # which takes either slash
         names.append(path.stem if path.suffix.lower() in SUFFIXES else path.name)
     return next((name for name in names if name in known), names[-1])
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from .labels import IGNORE
-from .masks import IdMap, Key, hex_colour
+from .masks import MAX_CLASSES, IdMap, Key, hex_colour
 
 _MANY = 64  # values beyond which a mask is a photograph or was interpolated, rather than labelled
 _STEP = 5  # between values that are shades of gray rather than ids
@@ -112,11 +112,16 @@ def _plain_ids(values: list[int], first_file: Mapping, num_classes: int | None) 
     if ids == [0]:
         return Diagnosis(["the masks hold 0 alone, so there is nothing to learn"])
     is_large = ids[0] < 0 or ids[-1] >= 1 << 16
-    if is_large or (len(ids) > _MANY and (ids[-1] >= 256 or len(ids) < ids[-1])):
+    if is_large or (len(ids) > _MANY and (ids[-1] >= MAX_CLASSES or len(ids) < ids[-1])):
         text = f"{_look(first_file)}: {_many(ids)} different values from {ids[0]} to {ids[-1]}: "
         return Diagnosis([text + "instance ids, or a mask that was resized with interpolation; class ids are needed"])
-    if min(b - a for a, b in pairwise([*ids, 1 << 16])) >= _STEP:
+    if len(ids) == 1:
+        return Diagnosis([f"the masks hold {ids[0]} alone, so there is nothing to learn"])
+    if ids[-1] < IGNORE and min(b - a for a, b in pairwise(ids)) >= _STEP:
         return _shades(ids, IGNORE in values, num_classes)
+    if ids[-1] >= MAX_CLASSES and num_classes in (None, len(ids)):
+        text = f"ids up to {ids[-1]}, where {MAX_CLASSES - 1} is the highest that can be: {_some(map(str, ids))}"
+        return Diagnosis([text], {**{value: i for i, value in enumerate(ids)}, **_VOID}, len(ids))
     if ids[0] == 1 and num_classes in (None, ids[-1]):
         text = f"the ids start at 1: {_some(map(str, ids))}; 0 would be a class that never occurs"
         return Diagnosis([text], {**{i: i - 1 for i in range(1, ids[-1] + 1)}, **_VOID}, ids[-1])

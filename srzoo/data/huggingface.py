@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL.Image import DecompressionBombError
 
-from ..images import ImageError, to_rgb
+from ..images import DECODER_ERRORS, ImageError, is_turned_unseen, to_rgb
 from .dataset import SPLIT_NAMES, NoSplit, SegmentationData, hold_out
 from .labels import LabelSet
-from .masks import mask_array
+from .masks import Storage, mask_array, storage_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -47,8 +47,11 @@ class RowPairs(SegmentationData):
         as_colours = self.id_map is not None and self.id_map.has_colours
         return mask_array(self._read(self.masks, index, 1), self.mask_name(index), as_colours)
 
-    def has_channels(self, index: int) -> bool:
-        return len(self._read(self.masks, index, 1).getbands()) > 2
+    def storage(self, index: int) -> Storage:
+        return storage_of(self._read(self.masks, index, 1))
+
+    def is_turned_unseen(self, index: int) -> bool:
+        return is_turned_unseen(self._read(self.images, index, 0))
 
     def _read(self, rows: Dataset, index: int, place: int) -> Image:
         """What a row has in one of the columns.
@@ -59,7 +62,7 @@ class RowPairs(SegmentationData):
         name = (self.image_name, self.mask_name)[place](index)
         try:
             image = rows[index][self.columns[place]]
-        except (OSError, SyntaxError, ValueError, DecompressionBombError) as error:  # Pillow's for a file that is none
+        except (*DECODER_ERRORS, DecompressionBombError) as error:
             raise ImageError(f"{name}: cannot be read ({error})") from error
         if image is None:
             raise ImageError(f"{name}: there is none")

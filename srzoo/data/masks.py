@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -49,13 +50,28 @@ def mask_array(image: Image.Image, name: str, as_colours: bool = False) -> np.nd
     return np.ascontiguousarray(colours[..., 0]) if is_gray else colours
 
 
-def read_palette(path: str | Path) -> dict[int, int]:
-    """The packed colour of each index of a palette file that can be read; empty for any other."""
-    with Image.open(path) as image:  # the header alone tells most files
-        if image.mode != "P":
-            return {}
+@dataclass(frozen=True)
+class Storage:
+    """How a mask is stored.
+
+    Attributes:
+        encoding: "PNG", "JPEG", ..., or None where it is no file.
+        has_channels: whether it is stored in colour, though it may be gray in all of them.
+        palette: the packed colour of each index of a palette image.
+    """
+
+    encoding: str | None = None
+    has_channels: bool = False
+    palette: Mapping[int, int] = field(default_factory=dict)
+
+
+def storage_of(image: Image.Image) -> Storage:
+    """`Storage` of a Pillow image that can be read; the header alone tells most."""
+    palette = {}
+    if image.mode == "P":
         colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 1, 3)
-    return dict(enumerate(pack(colours)[:, 0].tolist()))
+        palette = dict(enumerate(pack(colours)[:, 0].tolist()))
+    return Storage(image.format, len(image.getbands()) > 2, palette)
 
 
 class IdMap:

@@ -41,6 +41,14 @@ def test_a_bad_one_ends_with_status_2_and_a_map_that_mends_it(write_pairs, capsy
     assert "format  folder\n" in capsys.readouterr().out
 
 
+def test_values_of_no_class_have_a_share(write_pairs, capsys):
+    root = write_pairs(*[[0, 0, 1, 1, 1, 7, 7, 7, 7, 2]] * 3)
+    assert main(["data", "check", str(root), "--num_classes", "3", "--workers", "0"]) == 2
+    printed = capsys.readouterr().out
+    assert re.search(r"  0  class 0 +0 +20.00%  20.00%", printed)
+    assert re.search(r"  -  not in the id map  7 +40.00%  40.00%", printed)
+
+
 def test_many_problems_are_cut_short(write_pairs, capsys, monkeypatch):
     root = write_pairs(*[[0, 1]] * 5)
     for path in (root / "masks").iterdir():

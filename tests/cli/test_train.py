@@ -159,20 +159,8 @@ def test_a_recipe_of_the_paper_takes_a_step(write_image, write_mask, tmp_path):
         write_mask(mask, range(34), 70)
     tiny = "{backbone: test_resnet, channels: 32, multi_grid: null}"
     command = ["train", "--recipe", "srnet_r50_cityscapes", "--data.root", str(tmp_path)]
-    small = [
-        "--pretrained_backbone",
-        "false",
-        "--steps",
-        "1",
-        "--crop",
-        "65",
-        "--batch_size",
-        "1",
-        "--short_side",
-        "64",
-        "--model_options",
-        tiny,
-    ]
+    small = ["--pretrained_backbone", "false", "--steps", "1", "--crop", "65", "--batch_size", "1"]
+    small += ["--short_side", "64", "--model_options", tiny]
     assert main([*command, *small, "--workers", "0", "--out", str(tmp_path / "run")]) == 0
     config = srzoo.load_model(tmp_path / "run" / "model.safetensors").config
     assert config.classes[:2] == ("road", "sidewalk")

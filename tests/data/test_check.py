@@ -1,3 +1,5 @@
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -52,6 +54,35 @@ def test_masks_as_jpeg(root, write_mask):
     write_mask(root / "masks" / "f2.jpg", ROWS)
     (error,) = check(root).errors
     assert "f2.jpg: a mask as JPEG, which changes ids; masks must be PNG" in error
+
+
+def test_a_jpeg_under_the_name_of_another(root, write_mask):
+    jpeg = write_mask(root / "f2.jpg", ROWS)
+    jpeg.rename(root / "masks" / "f2.png")
+    (error,) = check(root).errors
+    assert "f2.png: a mask as JPEG" in error
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size", "is_told"), [(3, (11, 7), True), (1, (11, 7), False), (6, (7, 7), True)]
+)
+def test_images_turned_without_a_trace_in_their_size(root, write_mask, orientation, size, is_told):
+    write_mask(root / "masks" / "f1.png", ROWS, width=size[0])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", size).save(root / "images" / "f1.jpg", exif=exif)
+    report = check(root)
+    assert report.errors == []
+    assert [f"look at {root}/images/f1.jpg" in warning for warning in report.warnings] == [True] * is_told
+
+
+def test_a_damaged_exif_is_one_line(root):
+    """Its width is a text, which Pillow reads and cannot write again when it turns the image."""
+    entries = struct.pack("<HHI4s", 0x0100, 2, 4, b"abc\0") + struct.pack("<HHIHH", 0x0112, 3, 1, 3, 0)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + struct.pack("<I", 0)
+    Image.new("RGB", (11, 7)).save(root / "images" / "f1.jpg", exif=exif)
+    (error,) = check(root).errors
+    assert "f1.jpg: cannot be read (required argument is not an integer)" in error
 
 
 def test_processes_find_the_same(root):

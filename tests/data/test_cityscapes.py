@@ -25,9 +25,19 @@ def test_the_nineteen_classes(root):
     assert ids[:, 0].tolist() == [EVALUATED.index(i) if i in EVALUATED else 255 for i in range(34)]
 
 
+def test_hidden_files_are_passed_over(root):
+    for folder in ("leftImg8bit/train", "leftImg8bit/train/aachen", "gtFine/train"):
+        (root / folder / ".DS_Store").write_bytes(b"junk")
+    (root / "leftImg8bit/train/aachen/._aachen_000000_000019_leftImg8bit.png").write_bytes(b"junk")
+    assert len(open_dataset(root, "train")) == 2
+
+
 def test_what_is_missing(root):
     with pytest.raises(FileNotFoundError, match="no folders leftImg8bit/test and gtFine/test"):
         open_dataset(root, "test")
     next((root / "gtFine" / "val" / "lindau").glob("*labelIds.png")).unlink()
     with pytest.raises(FileNotFoundError, match=r"lindau_000000_000019_leftImg8bit.png has no mask"):
         open_dataset(root, "val")
+    next((root / "leftImg8bit" / "train" / "bochum").iterdir()).unlink()
+    with pytest.raises(FileNotFoundError, match=r"bochum_000000_000019_gtFine_labelIds.png has no image"):
+        open_dataset(root, "train")

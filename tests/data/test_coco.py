@@ -107,6 +107,26 @@ def test_errors_name_the_file(write_coco, write_image):
         open_dataset(root, "val")
 
 
+def test_annotations_of_images_that_are_not_listed(write_coco):
+    lost = {"category_id": 7, "segmentation": [SQUARE], "image_id": "3"}
+    root = write_coco([lost, {"category_id": 90, "segmentation": [SQUARE]}])
+    with pytest.raises(FileNotFoundError, match=r"1 annotations of .*2017.json are of images .* not list, .* of '3'"):
+        open_dataset(root, "train")
+
+
+def test_an_area_that_is_none(write_coco):
+    annotations = [{"category_id": 7, "segmentation": [SQUARE], "area": area} for area in ("16", 1)]
+    with pytest.raises(ValueError, match=r"instances_train2017.json is not COCO's JSON \(TypeError"):
+        open_dataset(write_coco(annotations), "train")
+
+
+def test_json_with_a_byte_order_mark(write_coco):
+    root = write_coco([])
+    file = root / "annotations" / "instances_train2017.json"
+    file.write_text(file.read_text(), encoding="utf-8-sig")
+    assert len(open_dataset(root, "train")) == 1
+
+
 def test_without_pycocotools(write_coco, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pycocotools", None)
     dataset = open_dataset(write_coco([{"category_id": 7, "segmentation": [SQUARE]}]), "train")

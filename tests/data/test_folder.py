@@ -120,7 +120,11 @@ def test_one_image_cannot_be_split(write_pairs):
 def test_folders_in_the_folders(tmp_path, write_image, write_mask):
     write_image(tmp_path / "images" / "monday" / "a.png")
     write_mask(tmp_path / "masks" / "monday" / "a.png", ROWS)
-    with pytest.raises(ValueError, match=r"images has no image files, only folders \(monday\): put the files into it"):
+    message = r"images has folders of images in it, which are not read \(monday\): put the files into it"
+    with pytest.raises(ValueError, match=message):
+        open_dataset(tmp_path, "train")
+    write_image(tmp_path / "images" / "b.png")  # files beside the folder do not hide it
+    with pytest.raises(ValueError, match=message):
         open_dataset(tmp_path, "train")
 
 

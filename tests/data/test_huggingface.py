@@ -1,11 +1,14 @@
+import io
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from srzoo.data.check import check_splits
 from srzoo.data.formats import open_dataset
 from srzoo.data.huggingface import from_dataset
+from srzoo.data.masks import IdMap
 
 datasets = pytest.importorskip("datasets")
 
@@ -47,6 +50,28 @@ def test_a_row_that_cannot_be_read_is_named(mask, message):
     dataset = from_dataset(datasets.Dataset.from_dict({"image": [image], "label": [mask]}, features=features))
     with pytest.raises(ValueError, match=message):
         dataset.mask(0)
+
+
+def test_rows_are_judged_by_how_their_masks_are_stored():
+    """As files are: JPEG bytes in a column, and palettes that differ from row to row."""
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Image()})
+    image = Image.fromarray(np.zeros((7, 11, 3), np.uint8))
+
+    def judged(*masks):
+        columns = {"image": [image] * len(masks), "label": list(masks)}
+        data = from_dataset(datasets.Dataset.from_dict(columns, features=features))
+        data.id_map = IdMap.identity(3)
+        return check_splits({"train": data}, None).errors
+
+    jpeg = io.BytesIO()
+    Image.fromarray(IDS).save(jpeg, "JPEG")
+    (error,) = judged({"bytes": jpeg.getvalue(), "path": None})
+    assert "row 0 of train, column 'label': a mask as JPEG" in error
+    red, green = (Image.fromarray(IDS) for _ in range(2))
+    red.putpalette([0, 0, 0, 255, 0, 0, 9, 9, 9])
+    green.putpalette([0, 0, 0, 0, 255, 0, 9, 9, 9])
+    (error,) = judged(red, green)
+    assert "the masks' palettes differ" in error
 
 
 def test_a_folder_that_save_to_disk_wrote(tmp_path):

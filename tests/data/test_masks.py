@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srzoo.data.masks import IdMap, pack, parse_id_map, read_mask, read_palette
+from srzoo.data.masks import IdMap, Storage, pack, parse_id_map, read_mask, storage_of
 from srzoo.images import ImageError
 
 IDS = np.array([[0, 1, 2], [2, 2, 255]], np.uint8)
@@ -36,8 +36,10 @@ def test_a_palette_gives_indices_or_its_colours(tmp_path):
     path = saved(image, tmp_path / "m.png")
     assert (read_mask(path) == IDS).all()
     assert read_mask(path, as_colours=True)[0].tolist() == [[10, 20, 30], [40, 50, 60], [70, 80, 90]]
-    assert read_palette(path)[1] == 40 << 16 | 50 << 8 | 60
-    assert read_palette(saved(IDS, tmp_path / "gray.png")) == {}
+    with Image.open(path) as image:
+        stored = storage_of(image)
+    assert (stored.encoding, stored.has_channels, stored.palette[1]) == ("PNG", False, 40 << 16 | 50 << 8 | 60)
+    assert storage_of(Image.fromarray(np.dstack([IDS] * 3))) == Storage(None, True, {})
 
 
 def test_sixteen_bits_are_kept_and_one_bit_is_two_classes(tmp_path):
