@@ -5,12 +5,14 @@ ahead-of-time report compiles, so the report and the program cannot drift apart.
 """
 
 import contextlib
+import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 
+HAS_TRITON = importlib.util.find_spec("triton") is not None  # PyTorch brings it on Linux alone
 _SMALL_INTEGER = 2**31
 
 
@@ -59,12 +61,12 @@ def interpreted() -> bool:
 
 
 def triton_serves(x: torch.Tensor) -> bool:
-    """Whether the Triton kernels take ``x``: a recent GPU (or the interpreter), not float64, something to compute.
+    """Whether there is Triton and its kernels take ``x``: a recent GPU (or the interpreter), not float64, not empty.
 
     Triton has no tensor-core products before Ampere, and spills there. The offsets inside one image are 32-bit, so an
     image of 2^31 elements or more is left to PyTorch too.
     """
-    if x.dtype == torch.float64 or x.numel() == 0 or x[0].numel() >= _SMALL_INTEGER:
+    if not HAS_TRITON or x.dtype == torch.float64 or x.numel() == 0 or x[0].numel() >= _SMALL_INTEGER:
         return False
     if not x.is_cuda:
         return interpreted()

@@ -115,11 +115,11 @@ def read(root: Path, split: str) -> RowPairs:
     except ModuleNotFoundError as error:
         raise RuntimeError("this format needs the package 'datasets': pip install 'srzoo[data]'") from error
     content = datasets.load_from_disk(root) if root.is_dir() else datasets.load_dataset(root.as_posix())
-    if not isinstance(content, dict):
-        if split == "test":
-            raise NoSplit(f"{root} has no splits")
-        return from_dataset(content.select(hold_out(len(content), split, root)), split)
-    found = next((content[name] for name in SPLIT_NAMES[split] if name in content), None)
-    if found is None:
-        raise NoSplit(f"{root} has no split {' or '.join(map(repr, SPLIT_NAMES[split]))}, only {', '.join(content)}")
-    return from_dataset(found, split)
+    splits = content if isinstance(content, dict) else {"train": content}
+    found = {each: next((splits[name] for name in SPLIT_NAMES[each] if name in splits), None) for each in SPLIT_NAMES}
+    if split != "test" and found["val"] is None and found["train"] is not None:
+        rows = found["train"]
+        return from_dataset(rows.select(hold_out(len(rows), split, root)), split)
+    if found[split] is None:
+        raise NoSplit(f"{root} has no split {' or '.join(map(repr, SPLIT_NAMES[split]))}, only {', '.join(splits)}")
+    return from_dataset(found[split], split)

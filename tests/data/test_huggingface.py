@@ -87,11 +87,14 @@ def test_a_folder_that_save_to_disk_wrote(tmp_path):
         open_dataset(tmp_path / "data", "val", num_classes=2)[0]
 
 
-def test_rows_without_a_split(tmp_path):
-    rows(6).save_to_disk(tmp_path / "data")
+@pytest.mark.parametrize("wrapped", [lambda rows: rows, lambda rows: datasets.DatasetDict({"train": rows})])
+def test_rows_without_a_split(tmp_path, wrapped):
+    wrapped(rows(6)).save_to_disk(tmp_path / "data")
     with pytest.warns(UserWarning, match="every fifth image is held out"):
         assert len(open_dataset(tmp_path / "data", "val")) == 2
     assert len(open_dataset(tmp_path / "data", "train")) == 4
+    with pytest.raises(FileNotFoundError, match="no split 'test', only train"):
+        open_dataset(tmp_path / "data", "test")
 
 
 def test_without_the_package(tmp_path, monkeypatch):

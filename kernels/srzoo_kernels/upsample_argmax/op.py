@@ -4,8 +4,9 @@ import torch
 from torch.utils.flop_counter import register_flop_formula
 
 from ..bilinear import Cells, Part
-from ..launch import interpreted
+from ..launch import HAS_TRITON, interpreted
 from ..layout import accumulation_dtype, check_logits, check_size
+from .reference import upsample_argmax as _library
 
 _BLOCK = 3 << 17  # elements of a block of cells: 1.5 MB of float32, which stays in the caches
 
@@ -130,5 +131,7 @@ def upsample_argmax(
     """
     check_logits(logits)
     check_size(size)
+    if logits.is_cuda and not HAS_TRITON:
+        return _library(logits.detach().to(accumulation_dtype(logits)), size, align_corners, return_probability)
     labels, probability = _upsample_argmax(logits.detach(), *size, align_corners, return_probability)
     return (labels, probability) if return_probability else labels

@@ -5,9 +5,10 @@ import math
 import torch
 from torch.utils.flop_counter import register_flop_formula
 
-from ..launch import interpreted
+from ..launch import HAS_TRITON, interpreted
 from ..layout import accumulation_dtype, check_logits
 from .cpu import upsample_cross_entropy_cpu
+from .reference import upsample_cross_entropy as _library
 
 
 @torch.library.custom_op("srzoo::upsample_cross_entropy", mutates_args=(), device_types="cuda")
@@ -115,6 +116,10 @@ def upsample_cross_entropy(
     check_logits(logits)
     _check_target(logits, target)
     _check_options(logits, weight, label_smoothing, ohem)
+    if logits.is_cuda and not HAS_TRITON:
+        dtype = accumulation_dtype(logits)
+        weight = None if weight is None else weight.detach().to(dtype)
+        return _library(logits.to(dtype), target, ignore_index, weight, label_smoothing, ohem, align_corners)
     threshold, min_kept = (None, 0) if ohem is None else ohem
     weight = None if weight is None else weight.detach()
     with_gradient = torch.is_grad_enabled() and logits.requires_grad
