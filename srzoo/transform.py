@@ -76,9 +76,6 @@ class Transform:
         std = torch.tensor(self.std, device=images.device)[:, None, None]
         return (images.float() / 255 - mean) / std
 
-    def to_dict(self) -> dict:
-        return dataclasses.asdict(self)
-
     @classmethod
     def from_dict(cls, values: dict) -> Transform:
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})

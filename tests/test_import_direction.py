@@ -1,4 +1,4 @@
-"""Imports point one way: DESIGN's layers, lowest first; a module may import from its own layer and those below."""
+"""Imports point one way: the layers, lowest first; a module may import from its own layer and those below."""
 
 import ast
 from pathlib import Path

@@ -21,7 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     summary = "read every image and mask; say what training would fail on, and propose an id map and class weights"
     check = actions.add_parser("check", help=summary, description=summary[0].upper() + summary[1:] + ".")
     check.add_argument("root", metavar="ROOT", help="folder of the data set")
-    check.add_argument("--format", metavar="NAME", help="of the data set (default: what the folder looks like)")
+    check.add_argument(
+        "--data.format",
+        "--format",
+        dest="format",
+        metavar="NAME",
+        help="of the data set (default: what the folder looks like)",
+    )
     check.add_argument("--num_classes", type=int, metavar="N", help="classes of the model to be trained")
     add_id_map_argument(check)
     check.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that read (default: %(default)s)")
@@ -66,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     from ..data.check import check
 
     report = check(options.root, options.format, options.num_classes, options.id_map, options.workers)
-    detected = "" if options.format else ", as the folder looks like it; --format NAME takes another"
+    detected = "" if options.format else ", as the folder looks like it; --data.format NAME takes another"
     print(f"format  {report.format}{detected}")
     for split, facts in report.splits.items():
         print(f"{split:7} {facts.images} images{_sizes(facts)}")

@@ -55,8 +55,8 @@ def key_help() -> dict[str, str]:
     from ..train.recipe import Recipe
 
     text = inspect.getdoc(Recipe).partition("Attributes:\n")[2]
-    entries = re.findall(r"^    ([\w, ]+): (.*(?:\n {5,}.*)*)", text, re.MULTILINE)
-    return {name: " ".join(line.split()) for names, line in entries for name in names.split(", ")}
+    entries = re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", text, re.MULTILINE)
+    return {name: " ".join(line.split()) for name, line in entries}
 
 
 def run(options: argparse.Namespace) -> int:

@@ -25,28 +25,37 @@ class Recipe:
     Attributes:
         model: name for `create_model`, or a ``.safetensors`` file of ours to go on from.
         batch_size: images of a step, over all processes.
-        crop, scale: square crop and the range of the random resize factor before it.
+        crop: side of the square crop.
+        scale: range of the random resize factor before it, drawn log-uniformly.
         short_side: of an image at factor 1, and of the trained model's transform; default the image's own, and the
             model's.
         max_class_share: a crop in which one class holds more than this is drawn again, up to ten times; 1 for never.
-        jitter, blur: strength of the colour jitter, probability of a Gaussian blur, both 0 to 1.
-        lr, backbone_lr_scale: learning rate of the head, and the backbone's share of it.
-        epochs, steps: length of the run, one of the two. An epoch has ``images // batch_size`` steps.
+        jitter: strength of the colour jitter, 0 to 1.
+        blur: probability of a Gaussian blur.
+        lr: learning rate of the head.
+        backbone_lr_scale: the backbone's share of it.
+        epochs: length of the run; an epoch has ``images // batch_size`` steps.
+        steps: length of the run, in place of epochs.
         model_options: keyword arguments for `create_model`.
         pretrained: start from the model's published weights rather than from an ImageNet backbone.
         pretrained_backbone: where not: true for an ImageNet backbone, false for random weights, or the backbone's file.
-        optimizer, momentum: "adamw", or "sgd" with this momentum.
-        weight_decay: norms and biases are not decayed.
-        warmup_epochs, power: linear warm-up, then poly.
+        optimizer: "adamw" or "sgd".
+        momentum: of "sgd".
+        weight_decay: of all but norms and biases.
+        warmup_epochs: of linear warm-up.
+        power: of the poly schedule behind it.
         class_weights: weight the cross-entropies by the rarity of the classes; or by these numbers, one for each.
         ohem: ``(threshold, min_kept)`` of the main cross-entropy, see `srzoo_kernels.upsample_cross_entropy`; the
             pixels kept are counted over all images of a step.
         label_smoothing: of the cross-entropies.
-        lovasz, dice, aux: weights of Lovasz-Softmax, of Dice and of the auxiliary cross-entropy.
-        teacher, distill: a trained model to learn from too, by its name or its file, and the weight of that loss.
+        lovasz: weight of Lovasz-Softmax.
+        dice: weight of Dice.
+        aux: weight of the auxiliary head's cross-entropy.
+        teacher: a trained model to learn from too, by its name or its file.
+        distill: weight of that loss.
         ema_decay: of the averaged weights, which are the ones evaluated and kept; 0 for none.
         precision: "auto" for what this machine is fastest in, or "bf16", "fp16" or "no", as Accelerate names them.
-            bfloat16 halves the memory of a step everywhere.
+            bfloat16 takes about half the memory of a step.
         accumulate: parts of a batch that are computed one after the other, to save memory.
         compile: put the model under ``torch.compile``.
         evaluate_every: epochs between two passes over val.

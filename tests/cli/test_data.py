@@ -17,7 +17,7 @@ def test_a_good_data_set_is_shown_and_its_options_work(write_pairs, capsys):
     (root / "classes.txt").write_text("soil\ncrop\nweed\n")
     assert main(["data", "check", str(root), "--workers", "0"]) == 0
     printed = capsys.readouterr().out
-    assert "format  folder, as the folder looks like it; --format NAME takes another" in printed
+    assert "format  folder, as the folder looks like it; --data.format NAME takes another" in printed
     assert "train   2 images, 11x7" in printed
     assert re.search(r"  1  crop   1 +28.57%  28.57%", printed)
     assert re.search(r"255  void   255 +14.29%  14.29%", printed)

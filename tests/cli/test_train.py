@@ -190,5 +190,5 @@ def test_neither_model_nor_recipe(root, capsys):
 
 def test_every_key_has_its_line_of_help():
     assert set(key_help()) == {key.name for key in dataclasses.fields(Recipe)}
-    assert key_help()["scale"].startswith("square crop and the range")
+    assert key_help()["scale"].startswith("range of the random resize factor")
     assert key_help()["short_side"].endswith("the model's.")

@@ -115,7 +115,7 @@ def test_bytes_are_to_be_normalised_first(small):
 @pytest.mark.parametrize(
     ("name", "parameters", "macs"),
     [
-        # DESIGN's table, at 768x768: dilated FCN 23.63 M / 241.05 G, two convolutions 11.80 M / 108.74 G.
+        # By the paper's Table 3, at 768x768: dilated FCN 23.63 M / 241.05 G, two convolutions 11.80 M / 108.74 G.
         ("srnet_r50", 23.63e6 + 11.80e6, 241.05e9 + 108.74e9),
         ("srnet_r101", None, None),
     ],
