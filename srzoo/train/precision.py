@@ -6,7 +6,7 @@ import torch
 def fast_precision() -> str:
     """ "bf16", "fp16" or "no", as Accelerate names them.
 
-    A CPU gains from bfloat16 with AMX, or with AVX512_BF16 as AMD has it (Zen 4: half the time of float32, measured).
+    A CPU gains from bfloat16 with AMX, or with AVX512_BF16 as AMD has it (Zen 4).
     Intel's without AMX multiplies bfloat16 at half that rate, so convolutions take as long as in float32, up to twice
     as long in a ResNet-50; a CPU that has neither takes many times as long.
     """

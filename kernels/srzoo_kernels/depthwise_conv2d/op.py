@@ -1,7 +1,7 @@
 """Depthwise convolution whose backward runs at the forward's speed on a CPU.
 
-oneDNN has fast depthwise gradients for 3x3 kernels at dilation 1 and stride 1, and falls back to code that is 20
-to 100 times slower elsewhere (bfloat16 worst of all). Everything here is therefore brought to that one case:
+oneDNN has fast depthwise gradients for 3x3 kernels at dilation 1 and stride 1, and falls back to far slower code
+elsewhere (in bfloat16 most of all). Everything here is therefore brought to that one case:
 
 * the bfloat16 input gradient at stride 2 is a stride-1 convolution over the gradient with zeros put in between;
 * dilation d is d x d undilated convolutions, each over every d-th row and column (space to batch);
