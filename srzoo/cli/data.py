@@ -7,11 +7,11 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+from .data_options import add_id_map_argument
+
 if TYPE_CHECKING:
     from ..data.check import Report, SplitFacts
-    from ..data.dataset import SegmentationData
 
-_CHECKED = 32  # pairs of each split that are read before training
 _SHOWN = 50  # problems of one data set that are listed
 _UNKNOWN = 12  # values that are no class's
 
@@ -33,41 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that read (default: %(default)s)")
 
 
-def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that say which data: for training and evaluation."""
-    parser.add_argument("--data.root", dest="root", required=True, metavar="PATH", help="folder of the data set")
-    parser.add_argument(
-        "--data.format", dest="format", metavar="NAME", help="of the data set (default: what the folder looks like)"
-    )
-    add_id_map_argument(parser)
-
-
-def add_id_map_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--data.id_map",
-        dest="id_map",
-        type=yaml_value,
-        metavar="MAP",
-        help="from the masks' values, or colours, to class ids: '{0: 255, 1: 0}' or \"{'#ff0000': 0}\", 255 for void",
-    )
-
-
-def yaml_value(text: str):
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise argparse.ArgumentTypeError(f"not YAML: {text!r}") from error
-
-
-def yaml_mapping(text: str) -> dict:
-    value = yaml_value(text)
-    if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"not keys and values, such as '{{nodes: 32}}': {text!r}")
-    return value
-
-
 def run(options: argparse.Namespace) -> int:
     from ..data.check import check
 
@@ -84,26 +49,6 @@ def run(options: argparse.Namespace) -> int:
             print(f"and {len(problems) - _SHOWN} more")
     print("\n".join(["", *proposal(report)]))
     return 2 if report.errors else 0
-
-
-def check_quickly(splits: dict[str, SegmentationData], num_classes: int, root: str, may_be_void: bool = False) -> None:
-    """The check over some of the files.
-
-    Args:
-        may_be_void: allow masks without a label in any of them.
-
-    Raises:
-        ValueError: what it found first.
-    """
-    from ..data.check import check_splits
-    from ..data.labels import IGNORE
-
-    report = check_splits(splits, num_classes, limit=_CHECKED)
-    if may_be_void and all(value == IGNORE for facts in report.splits.values() for value in facts.pixels):
-        return
-    if report.errors:
-        more = f", and {len(report.errors) - 1} more" if len(report.errors) > 1 else ""
-        raise ValueError(f"{report.errors[0]}{more}; `srzoo data check {root}` says all and what to do")
 
 
 def _sizes(facts: SplitFacts) -> str:

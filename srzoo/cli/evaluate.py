@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..protocol import Protocol
-from .data import add_data_arguments, check_quickly
-from .segment import prepare_folder, unique_stems
+from .data_options import add_data_arguments, check_quickly
+from .outputs import prepare_folder, unique_stems
 from .startup import heavy_imports
 
 if TYPE_CHECKING:

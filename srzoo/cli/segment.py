@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .messages import one_line
+from .outputs import prepare_folder, unique_stems
 from .startup import heavy_imports
 
 if TYPE_CHECKING:
@@ -76,23 +77,6 @@ def run(options: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
-def prepare_folder(folder: Path, option: str = "--out") -> None:
-    """Make the output folder, which ``option`` names, and see that files can be made in it.
-
-    Raises:
-        OSError: they cannot; the message names the folder and the reason.
-    """
-    probe = folder / f".{os.getpid()}.partial"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OSError(
-            f"cannot write to the output folder {str(folder)!r} ({error.strerror}); choose another with {option}"
-        ) from error
-
-
 def find_images(paths: list[str]) -> tuple[list[str], list[str]]:
     """Expand folders and globs; returns the sources in order, each once, and a line for each path without any."""
     from ..images import SUFFIXES
@@ -117,20 +101,6 @@ def find_images(paths: list[str]) -> tuple[list[str], list[str]]:
         if not found:
             failures.append(f"{path}: {reason}")
     return list(sources), failures
-
-
-def unique_stems(sources: list[str]) -> dict[str, str]:
-    """An output name for each source, so that ``a/x.png``, ``b/x.png`` and ``b/x.jpg`` do not overwrite each other."""
-    stems: dict[str, str] = {}
-    taken: set[str] = set()
-    for source in sources:
-        stem = base = Path(source.split("?")[0]).stem or "image"
-        number = 2
-        while stem.lower() in taken:
-            stem, number = f"{base}-{number}", number + 1
-        taken.add(stem.lower())
-        stems[source] = stem
-    return stems
 
 
 def write_result(result: Segmentation, base: Path) -> tuple[Path, Path]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..weights import is_model_file, read_config
-from .data import add_data_arguments, check_quickly, yaml_mapping, yaml_value
-from .segment import prepare_folder
+from .data_options import add_data_arguments, check_quickly, yaml_mapping, yaml_value
+from .outputs import prepare_folder
 
 if TYPE_CHECKING:
     from ..data.dataset import SegmentationData

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from srzoo.cli import main
-from srzoo.cli.segment import find_images, unique_stems
+from srzoo.cli.outputs import unique_stems
+from srzoo.cli.segment import find_images
 
 
 @pytest.fixture
