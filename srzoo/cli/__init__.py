@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from typing import NoReturn
@@ -58,4 +59,5 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    print(f"srzoo: warning: {message}", file=sys.stderr)
+    if int(os.environ.get("RANK", 0)) == 0:  # one of several processes says it
+        print(f"srzoo: warning: {message}", file=sys.stderr)

@@ -91,6 +91,7 @@ def train(
         is_done = trainer.run.step >= trainer.steps
         said = "has been trained to its end" if is_done else f"goes on from step {trainer.run.step} of {trainer.steps}"
         accelerator.print(f"the run in {out} {said}")
+    del state  # as large as the model, its average and the optimiser's state together
     trainer.train(workers, checkpoint_seconds)
     return trainer.run.history[-1]["miou"]
 
