@@ -143,14 +143,14 @@ def read_checkpoint(out: Path, recipe: Recipe, data: SegmentationData) -> dict |
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        made_with, made_on = state["recipe"], state["data"]
+        made_with, made_on = dataclasses.asdict(Recipe(**state["recipe"])), state["data"]  # older ones have fewer keys
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no checkpoint of a run; give another output folder") from error
     wanted = dataclasses.asdict(recipe)
-    changed = [key for key in wanted if made_with.get(key) != wanted[key]]
+    changed = [key for key in wanted if made_with[key] != wanted[key]]
     if changed:
         raise ValueError(
-            f"{path} was made with {changed[0]}={made_with.get(changed[0])!r}, the recipe has "
+            f"{path} was made with {changed[0]}={made_with[changed[0]]!r}, the recipe has "
             f"{wanted[changed[0]]!r}; give another output folder, or the recipe it was made with"
         )
     given = identity(data)

@@ -3,7 +3,7 @@ import torch
 
 from srzoo.data.formats import open_dataset
 from srzoo.train.recipe import load_recipe
-from srzoo.train.run import Run, write_checkpoint
+from srzoo.train.run import Run, read_checkpoint, write_checkpoint
 
 
 def run(scaler: torch.amp.GradScaler | None = None) -> Run:
@@ -18,6 +18,17 @@ def test_a_run_goes_on_where_it_needs_a_scaler_of_its_own():
     after.load(before.state())
     assert after.step == 7
     assert torch.equal(after.model.weight, before.model.weight)
+
+
+def test_a_checkpoint_from_before_a_key_was_there(small_camvid, tmp_path):
+    recipe, data = load_recipe("srnet_lite0_camvid"), open_dataset(small_camvid, "train")
+    write_checkpoint(run(), recipe, data, tmp_path)
+    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    del content["recipe"]["max_class_share"]
+    torch.save(content, tmp_path / "checkpoint.pt")
+    assert read_checkpoint(tmp_path, recipe, data)["step"] == 0
+    with pytest.raises(ValueError, match=r"was made with max_class_share=0.75, the recipe has 1.0; give another"):
+        read_checkpoint(tmp_path, load_recipe("srnet_lite0_camvid", max_class_share=1), data)
 
 
 def test_a_full_disk_is_told_and_keeps_the_checkpoint(small_camvid, tmp_path, monkeypatch):
