@@ -3,8 +3,9 @@ import sys
 import pytest
 
 _FAULTS = """
-import resource, torch
+import ctypes, resource, torch
 from srzoo.train.allocator import keep_freed_memory
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: faults are of 4 KiB, whatever the machine is set to
 print(keep_freed_memory())
 torch.ones(1 << 25)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
