@@ -2,9 +2,9 @@
 
     python bench/head.py [--repeats 15] [--threads 2] [--device cpu] [--dtypes float32 bfloat16]
 
-Writes ``bench/results/head.csv``: PyTorch's own operators eager and compiled, and srzoo's, taken in turn in one
-process so that all see the same machine. Times are medians, ratios are medians of each round's own ratio, and nothing
-is timed before its result was found equal. Extra memory is the peak above what the inputs take.
+Writes ``bench/results/head.csv``, for a GPU ``head_gpu.csv``: PyTorch's own operators eager and compiled, and srzoo's,
+taken in turn in one process so that all see the same machine. Times are medians, ratios are medians of each round's own
+ratio, and nothing is timed before its result was found equal. Extra memory is the peak above what the inputs take.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ import argparse
 import statistics
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
-from paired import RESULTS, ROOT, extra_memory, machine, median_ratio, paired_times, write_csv
+from paired import ROOT, extra_memory, machine, median_ratio, paired_times, results_file, write_csv
 from torch.nn import functional as F
 
 sys.path.insert(0, str(ROOT / "kernels"))
@@ -111,7 +110,7 @@ def measure(name, inputs, sides, check, options, dtype):
             "what": name,
             "dtype": str(dtype).removeprefix("torch."),
             "side": side,
-            "ms": round(1e3 * statistics.median(times[side]), 2),
+            "ms": round(1e3 * statistics.median(times[side]), 2 if options.device == "cpu" else 4),
             "time_over_eager": round(median_ratio(times[side], times["eager"]), 4),
             "extra_mib": round(memory[side], 1),
             "memory_over_eager": round(memory[side] / memory["eager"], 4),
@@ -124,7 +123,6 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--out", type=Path, default=RESULTS / "head.csv")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = []
@@ -133,7 +131,7 @@ def main() -> None:
             for row in measure(*case, options, dtype):
                 rows.append(row | machine(options.device, options.threads, options.repeats))
                 print(" ".join(f"{value!s:>9}" for value in list(row.values())[1:]), row["what"], flush=True)
-    write_csv(rows, options.out)
+    write_csv(rows, results_file("head", options.device))
 
 
 if __name__ == "__main__":

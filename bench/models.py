@@ -1,16 +1,17 @@
 """Whole models beside what a user would pick instead: latency, images a second, peak memory, parameters, multiply-adds.
 
     python bench/models.py [--cases 512x1-float32-eager ...] [--models srnet_lite0 ...] [--repeats 5] [--threads 2]
+    python bench/models.py --device cuda
     python bench/models.py --plot
 
 A case is one input (``512`` is 512x512, ``2048`` is 1024x2048) and batch, a precision and a way to run. Its models are
 taken in turn in one process, so that all see the same machine; the rows of a case replace earlier ones in
-``bench/results/models.csv``, and ``--plot`` draws ``models.png`` from that file. Random weights, 19 classes, evaluation
-mode, channels_last for all; everybody's output is logits at the input's size. bfloat16 is autocast. ``fused`` is
-`srzoo.fuse`, for ours; the others have no such step and stand there as they are. ``srnet resnet50`` is SRNet on the
-plain ResNet-50 that the others have; ``srnet_r50`` is the paper's, with a deep stem. Peak memory is that of a second
-call, in each model's own process, above the model and its input. Times are medians; ratios are medians of each round's
-own ratio to the first SRNet of the same tier.
+``bench/results/models.csv``, on a GPU in ``models_gpu.csv``; ``--plot`` draws ``models.png`` from the first. Random
+weights, 19 classes, evaluation mode, channels_last for all; everybody's output is logits at the input's size. bfloat16
+and float16 are autocast. ``fused`` is `srzoo.fuse`, for ours; the others have no such step and stand there as they are.
+``srnet resnet50`` is SRNet on the plain ResNet-50 that the others have; ``srnet_r50`` is the paper's, with a deep stem.
+Peak memory is that of a second call above the model and its input, on a CPU in each model's own process. Times are
+medians; ratios are medians of each round's own ratio to the first SRNet of the same tier.
 """
 
 from __future__ import annotations
@@ -23,7 +24,17 @@ import sys
 
 import torch
 from counting import multiply_adds
-from paired import RESULTS, ROOT, extra_memory, machine, median_ratio, paired_times, read_csv, write_csv
+from paired import (
+    RESULTS,
+    ROOT,
+    extra_memory,
+    machine,
+    median_ratio,
+    paired_times,
+    read_csv,
+    results_file,
+    write_csv,
+)
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 import srzoo
@@ -58,6 +69,11 @@ CASES = [
     "2048x1-bfloat16-eager",
     "2048x1-float32-fused",
 ]
+GPU_CASES = [
+    *(f"512x{batch}-float16-eager" for batch in (1, 16)),
+    *(f"2048x1-{precision}-eager" for precision in ("float32", "float16")),
+    *(f"2048x1-float16-{way}" for way in ("fused", "compiled")),
+]
 
 
 def build(name: str) -> torch.nn.Module:
@@ -90,19 +106,20 @@ class _Logits(torch.nn.Module):
         return self.model(x)["out"]
 
 
-def runner(name: str, case: str):
+def runner(name: str, case: str, device: str):
     """A call that runs the model once on its input."""
     place, precision, way = case.split("-")
     size, _, batch = place.partition("x")
     model = build(name)
     if way == "fused" and name.startswith("srnet"):
         model = srzoo.fuse(model)
-    model = model.to(memory_format=torch.channels_last)
-    x = torch.randn(int(batch), 3, *SIZES[size]).contiguous(memory_format=torch.channels_last)
+    model = model.to(device, memory_format=torch.channels_last)
+    x = torch.randn(int(batch), 3, *SIZES[size]).to(device, memory_format=torch.channels_last)
+    half = None if precision == "float32" else getattr(torch, precision)
     called = torch.compile(model) if way == "compiled" else model
 
     def run():
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        with torch.inference_mode(), torch.autocast(device, half, enabled=half is not None):
             return called(x)
 
     return run
@@ -121,15 +138,23 @@ def counts(name: str, case: str) -> tuple[float, float]:
     return sum(p.numel() for p in model.parameters()) / 1e6, multiply_adds(run, (1, 3, *size))
 
 
-def peak_memory(name: str, case: str, threads: int) -> float:
-    """MiB above model and input, in a process of its own."""
+def peak_memory(name: str, case: str, threads: int, device: str) -> float:
+    """MiB above model and input; on a CPU in a process of its own."""
+    if device != "cpu":
+        return _second_call(name, case, device)
     command = [sys.executable, __file__, "--peak", name, "--cases", case, "--threads", str(threads)]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
 
 
-def measure(case: str, names: list[str], repeats: int, threads: int) -> list[dict[str, object]]:
-    sides = {name: runner(name, case) for name in names}
-    times = paired_times(sides, repeats, "cpu")
+def _second_call(name: str, case: str, device: str) -> float:
+    run = runner(name, case, device)
+    run()  # a first call also compiles
+    return extra_memory(run, device)
+
+
+def measure(case: str, names: list[str], repeats: int, threads: int, device: str) -> list[dict[str, object]]:
+    sides = {name: runner(name, case, device) for name in names}
+    times = paired_times(sides, repeats, device)
     del sides
     batch = int(case.split("-")[0].partition("x")[2])
     rows = []
@@ -140,9 +165,13 @@ def measure(case: str, names: list[str], repeats: int, threads: int) -> list[dic
         seconds = statistics.median(times[name])
         ratio = f"{median_ratio(times[name], times[first]):.3f}" if first in times else ""
         row = {"case": case, "tier": tier, "model": name, "parameters_m": f"{parameters:.3f}"}
-        row |= {"multiply_adds_g": f"{operations:.2f}", "milliseconds": f"{1e3 * seconds:.1f}"}
+        row |= {
+            "multiply_adds_g": f"{operations:.2f}",
+            "milliseconds": f"{1e3 * seconds:.{1 if device == 'cpu' else 3}f}",
+        }
         row |= {"images_per_second": f"{batch / seconds:.3f}", "ratio_to_srnet": ratio}
-        rows.append({**row, "peak_mib": f"{peak_memory(name, case, threads):.0f}", **machine("cpu", threads, repeats)})
+        row["peak_mib"] = f"{peak_memory(name, case, threads, device):.0f}"
+        rows.append({**row, **machine(device, threads, repeats)})
         print(", ".join(str(value) for value in list(rows[-1].values())[:9]), flush=True)
     return rows
 
@@ -187,7 +216,8 @@ def _bars(axis, rows: list[dict[str, str]], column: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", nargs="+", default=CASES)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--cases", nargs="+", help="(default: all for the device)")
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS, metavar="NAME")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
@@ -195,19 +225,18 @@ def main() -> None:
     parser.add_argument("--plot", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    csv = results_file("models", options.device)
     if options.peak:
-        run = runner(options.peak, options.cases[0])
-        run()  # a first call also compiles
-        print(extra_memory(run, "cpu"))
+        print(_second_call(options.peak, options.cases[0], "cpu"))
     elif options.plot:
         plot()
     else:
-        for case in options.cases:
-            rows = measure(case, options.models, options.repeats, options.threads)
+        for case in options.cases or (CASES if options.device == "cpu" else GPU_CASES):
+            rows = measure(case, options.models, options.repeats, options.threads, options.device)
             kept = [
-                r for r in read_csv(CSV) if (r["case"], r["model"]) not in {(row["case"], row["model"]) for row in rows}
+                r for r in read_csv(csv) if (r["case"], r["model"]) not in {(row["case"], row["model"]) for row in rows}
             ]
-            write_csv([*kept, *rows], CSV)
+            write_csv([*kept, *rows], csv)
 
 
 if __name__ == "__main__":

@@ -45,19 +45,45 @@ def _processor() -> str:
     return ", ".join([capabilities.get("cpu_name") or platform.machine(), f"{os.cpu_count()} cores", *units])
 
 
-def seconds(run: Callable[[], object], device: str) -> float:
-    """Wall time of one call, the device's work included."""
+def results_file(name: str, device: str) -> Path:
+    """Where rows of a device lie: ``sr_block.csv`` of a CPU, ``sr_block_gpu.csv`` of a GPU."""
+    return RESULTS / (f"{name}.csv" if device == "cpu" else f"{name}_gpu.csv")
+
+
+def seconds(run: Callable[[], object], device: str, calls: int = 10) -> float:
+    """Wall time of one call; on a GPU the mean of ``calls`` in a row, its work included.
+
+    A GPU is waited for once, after the last: what is then measured is the longer of its work and of the launches.
+    """
+    calls = 1 if device == "cpu" else calls
     began = time.perf_counter()
-    run()
+    for _ in range(calls):
+        run()
     if device != "cpu":
         torch.cuda.synchronize()
-    return time.perf_counter() - began
+    return (time.perf_counter() - began) / calls
+
+
+def replayed(run: Callable[[], object]) -> Callable[[], object]:
+    """``run`` as a CUDA graph: the same work without Python and its launches. What it reads must stay where it is."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            run()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        run()
+    return graph.replay
 
 
 def paired_times(sides: dict[str, Callable[[], object]], repeats: int, device: str) -> dict[str, list[float]]:
     """Seconds of every call of each side, taken in turn after one call that compiles and warms up."""
     for run in sides.values():
         run()
+    if device != "cpu":
+        torch.cuda.synchronize()
     times = {side: [] for side in sides}
     for _ in range(repeats):
         for side, run in sides.items():

@@ -2,9 +2,11 @@
 
     python bench/sr_block.py [--repeats 15] [--threads 2] [--device cpu] [--dtypes float32 bfloat16]
 
-Writes ``bench/results/sr_block.csv``. *direct* follows the paper's equations (or the authors' code), *compiled* is that
-under ``torch.compile``, *srzoo* is gram -> reason -> affine, and *folded* puts it into the 3x3 convolution that
-follows, whose own time is taken off. Nothing is timed before its result was found equal.
+Writes ``bench/results/sr_block.csv``, for a GPU ``sr_block_gpu.csv``. *direct* follows the paper's equations (or the
+authors' code), *compiled* is that under ``torch.compile``, *srzoo* is gram -> reason -> affine, and *folded* puts it
+into the 3x3 convolution that follows, whose own time is taken off. Nothing is timed before its result was found equal.
+On a GPU every side is timed twice: as called, launches included, and as the replay of a CUDA graph, which is the
+kernels' own time.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import statistics
 import sys
 
 import torch
-from paired import RESULTS, ROOT, machine, median_ratio, paired_times, write_csv
+from paired import ROOT, machine, median_ratio, paired_times, replayed, results_file, write_csv
 from torch import nn
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
@@ -81,11 +83,11 @@ def inference_rows(kind: str, x: torch.Tensor, options):
             folded = FoldedBlock(module, conv)
             check(folded, copy.deepcopy(conv).float()(exact.forward_direct(x.float())), x)
             runs |= {"convolution": lambda: conv(x), "folded": lambda: folded(x)}
-        times = paired_times(runs, options.repeats, options.device)
-    if kind == "paper":
-        alone = times.pop("convolution")
-        times["folded"] = [a - b for a, b in zip(times["folded"], alone)]
-    return rows_of(f"{kind}, inference", times, x)
+        for way, times in timed(runs, options):
+            if kind == "paper":
+                alone = times.pop("convolution")
+                times["folded"] = [a - b for a, b in zip(times["folded"], alone)]
+            yield from rows_of(f"{kind}, inference", way, times, x)
 
 
 def training_rows(kind: str, x: torch.Tensor, options):
@@ -94,12 +96,12 @@ def training_rows(kind: str, x: torch.Tensor, options):
     gradient = torch.randn_like(x)
     sides = {"direct": direct, "compiled": torch.compile(direct), "srzoo": ours}
     runs = {side: (lambda form=form: step(form, x, gradient)) for side, form in sides.items()}
-    rows = list(rows_of(f"{kind}, forward + backward", paired_times(runs, options.repeats, options.device), x))
-    for row in rows:
-        if row["side"] != "compiled":
-            kept = saved_bytes({"direct": direct, "srzoo": ours}[row["side"]], x)
-            row["saved_beyond_x"] = round(kept / (x.numel() * x.element_size()), 4)
-        yield row
+    for way, times in timed(runs, options):
+        for row in rows_of(f"{kind}, forward + backward", way, times, x):
+            if row["side"] != "compiled":
+                kept = saved_bytes({"direct": direct, "srzoo": ours}[row["side"]], x)
+                row["saved_beyond_x"] = round(kept / (x.numel() * x.element_size()), 4)
+            yield row
 
 
 def product_rows(x: torch.Tensor, options):
@@ -115,13 +117,21 @@ def product_rows(x: torch.Tensor, options):
         "channel_affine": lambda: channel_affine(x, matrix),
     }
     with torch.inference_mode():
-        times = paired_times(sides, options.repeats, options.device)
-    names = list(sides)
-    for baseline, ours in (names[:2], names[2:]):
-        yield from rows_of("product", {baseline: times[baseline], ours: times[ours]}, x)
+        for way, times in timed(sides, options):
+            names = list(sides)
+            for baseline, ours in (names[:2], names[2:]):
+                yield from rows_of("product", way, {baseline: times[baseline], ours: times[ours]}, x)
 
 
-def rows_of(what: str, times: dict[str, list[float]], x: torch.Tensor):
+def timed(runs, options):
+    """How the sides were run, and their times."""
+    yield "called", paired_times(runs, options.repeats, options.device)
+    if options.device != "cpu":
+        graphs = {side: replayed(run) for side, run in runs.items()}
+        yield "replayed", paired_times(graphs, options.repeats, options.device)
+
+
+def rows_of(what: str, way: str, times: dict[str, list[float]], x: torch.Tensor):
     """One row a side; ratios are over the first."""
     first = next(iter(times.values()))
     for side, values in times.items():
@@ -129,7 +139,8 @@ def rows_of(what: str, times: dict[str, list[float]], x: torch.Tensor):
             "what": f"{what}, C={CHANNELS}, {HEIGHT}x{WIDTH}",
             "dtype": str(x.dtype).removeprefix("torch."),
             "side": side,
-            "ms": round(1e3 * statistics.median(values), 2),
+            "way": way,
+            "ms": round(1e3 * statistics.median(values), 4 if x.is_cuda else 2),
             "ratio": round(median_ratio(values, first), 4),
             "saved_beyond_x": "",
         }
@@ -152,8 +163,11 @@ def main() -> None:
         for group in groups:
             for row in group:
                 rows.append(row | machine(options.device, options.threads, options.repeats))
-                print(f"{row['ms']:>9} {row['ratio']:>7} {row['dtype']:>9} {row['side']:26} {row['what']}", flush=True)
-    write_csv(rows, RESULTS / "sr_block.csv")
+                print(
+                    f"{row['ms']:>9} {row['ratio']:>7} {row['dtype']:>9} {row['way']:8} {row['side']:26} {row['what']}",
+                    flush=True,
+                )
+    write_csv(rows, results_file("sr_block", options.device))
 
 
 if __name__ == "__main__":

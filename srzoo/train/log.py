@@ -16,12 +16,13 @@ def write_csv(history: list[dict], path: Path) -> None:
         writer.writerows(history)
 
 
-def write_tensorboard(row: dict, folder: Path) -> None:
-    """Add a row to the events in ``folder``."""
+def write_tensorboard(rows: list[dict], folder: Path) -> None:
+    """Add rows to the events in ``folder``."""
     with SummaryWriter(folder) as writer:
-        for name, value in row.items():
-            if name != "step" and value is not None:
-                writer.add_scalar(name, value, row["step"])
+        for row in rows:
+            for name, value in row.items():
+                if name != "step" and value is not None:
+                    writer.add_scalar(name, value, row["step"])
 
 
 def line(row: dict, epochs: int) -> str:

@@ -60,11 +60,11 @@ def train(
     Args:
         recipe: the protocol.
         train_set, val_set: what to train on and to evaluate; the model takes the names of the first one's classes.
-        out: gets ``recipe.yaml``, ``checkpoint.pt`` and, after each epoch, ``log.csv``, ``tensorboard/`` and
-            ``model.safetensors``: the averaged weights, where the recipe has an average; and ``best.safetensors``,
-            those of highest mIoU.
+        out: gets ``recipe.yaml``, ``checkpoint.pt`` and, after each epoch that was evaluated or ended a tenth of
+            ``checkpoint_seconds`` after the last write, ``log.csv``, ``tensorboard/`` and ``model.safetensors``: the
+            averaged weights, where the recipe has an average; and ``best.safetensors``, those of highest mIoU.
         workers: processes that load images, for each process that trains.
-        checkpoint_seconds: a checkpoint is written after so long, besides the one at the end of each epoch.
+        checkpoint_seconds: a checkpoint is written after so long, besides those at the end of epochs.
 
     Returns:
         mIoU on val of the model that was kept, after the last step.
@@ -181,6 +181,7 @@ class _Trainer:
 
     def train(self, workers: int, checkpoint_seconds: float) -> None:
         run, written = self.run, time.monotonic()
+        self.logged = len(run.history)  # rows of it that the log has
         if run.step >= self.steps:
             return
         is_main, loader = self.accelerator.is_main_process, self._loader(workers)
@@ -200,8 +201,12 @@ class _Trainer:
                 is_epoch = run.step % self.steps_per_epoch == 0 or run.step == self.steps
                 if is_epoch:
                     self._end_epoch()
-                if is_main and (is_epoch or time.monotonic() - written > checkpoint_seconds):
-                    self._save(is_epoch)
+                waited = time.monotonic() - written
+                is_measured = is_epoch and run.history[-1]["miou"] is not None
+                # Epochs of a second or two, of few images on a GPU, are not worth writing all of them.
+                is_kept = is_epoch and (is_measured or waited > checkpoint_seconds / 10)
+                if is_main and (is_kept or waited > checkpoint_seconds):
+                    self._save(is_kept)
                     written = time.monotonic()
 
     def _loader(self, workers: int) -> DataLoader:
@@ -324,15 +329,17 @@ class _Trainer:
     def _save(self, is_epoch: bool) -> None:
         """Last of all the checkpoint: what it says is done has been written."""
         self.run.check_finite(self.out)
+        history = self.run.history
         if is_epoch:
-            history = self.run.history
             last, best = (self.out / name for name in RUN_FILES)
             save_model(self.run.result, last)
             measured = [row["miou"] for row in history if row["miou"] is not None]
             if history[-1]["miou"] is not None and history[-1]["miou"] >= max(measured):
                 save_model(self.run.result, best)
+        if self.logged < len(history):
             write_csv(history, self.out / "log.csv")
-            write_tensorboard(history[-1], self.out / "tensorboard")
+            write_tensorboard(history[self.logged :], self.out / "tensorboard")
+            self.logged = len(history)
         write_checkpoint(self.run, self.recipe, self.train_set, self.out)
 
 

@@ -194,7 +194,7 @@ def test_weights_that_are_not_finite_are_never_kept(small_camvid, tmp_path, monk
 
     monkeypatch.setattr(torch.optim.AdamW, "step", broken_at_last)
     with pytest.raises(FloatingPointError, match=r"is not finite after step 2, .*checkpoint.pt is from before it; try"):
-        run(small_camvid, tmp_path / "run", dataclasses.replace(RECIPE, epochs=2, ema_decay=0))
+        run(small_camvid, tmp_path / "run", dataclasses.replace(RECIPE, epochs=2, evaluate_every=1, ema_decay=0))
     state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert state["step"] == 1
     kept = srzoo.load_model(tmp_path / "run" / "model.safetensors").state_dict()
