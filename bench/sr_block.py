@@ -5,8 +5,8 @@
 Writes ``bench/results/sr_block.csv``, for a GPU ``sr_block_gpu.csv``. *direct* follows the paper's equations (or the
 authors' code), *compiled* is that under ``torch.compile``, *srzoo* is gram -> reason -> affine, and *folded* puts it
 into the 3x3 convolution that follows, whose own time is taken off. Nothing is timed before its result was found equal.
-On a GPU every side is timed twice: as called, launches included, and as the replay of a CUDA graph, which is the
-kernels' own time.
+On a GPU what is inference is timed twice: as called, launches included, and as the replay of a CUDA graph, which is
+the kernels' own time.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def block_of(kind: str, dtype: torch.dtype, device: str) -> nn.Module:
     return module.to(device, dtype)
 
 
-def step(form, module: nn.Module, x: torch.Tensor, gradient: torch.Tensor):
-    """Forward and backward; not by ``backward()``, whose sums into ``.grad`` a CUDA graph cannot hold."""
+def step(form, x: torch.Tensor, gradient: torch.Tensor):
+    """Forward and backward."""
     leaf = x.detach().requires_grad_()
-    return torch.autograd.grad(form(leaf), [leaf, *module.parameters()], gradient)
+    form(leaf).backward(gradient)
 
 
 def saved_bytes(form, x: torch.Tensor) -> int:
@@ -95,13 +95,13 @@ def training_rows(kind: str, x: torch.Tensor, options):
     direct, ours = module.forward_direct, module.forward
     gradient = torch.randn_like(x)
     sides = {"direct": direct, "compiled": torch.compile(direct), "srzoo": ours}
-    runs = {side: (lambda form=form: step(form, module, x, gradient)) for side, form in sides.items()}
-    for way, times in timed(runs, options):
-        for row in rows_of(f"{kind}, forward + backward", way, times, x):
-            if row["side"] != "compiled":
-                kept = saved_bytes({"direct": direct, "srzoo": ours}[row["side"]], x)
-                row["saved_beyond_x"] = round(kept / (x.numel() * x.element_size()), 4)
-            yield row
+    runs = {side: (lambda form=form: step(form, x, gradient)) for side, form in sides.items()}
+    times = paired_times(runs, options.repeats, options.device)
+    for row in rows_of(f"{kind}, forward + backward", "called", times, x):
+        if row["side"] != "compiled":
+            kept = saved_bytes({"direct": direct, "srzoo": ours}[row["side"]], x)
+            row["saved_beyond_x"] = round(kept / (x.numel() * x.element_size()), 4)
+        yield row
 
 
 def product_rows(x: torch.Tensor, options):

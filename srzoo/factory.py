@@ -109,7 +109,8 @@ def save_model(model: nn.Module, path: str | Path, dtype: torch.dtype | None = N
     Args:
         model: made by `create_model` or `load_model`.
         path: the ``.safetensors`` file.
-        dtype: storage type of the floating tensors, e.g. ``torch.float16``; default their own.
+        dtype: storage type of the floating tensors, e.g. ``torch.float16``; default their own, which a tensor keeps
+            too where ``dtype`` overflows.
 
     Raises:
         ValueError: the model is another one, in a wrapper, or no longer what its configuration builds: `load_model`
@@ -131,8 +132,16 @@ def save_model(model: nn.Module, path: str | Path, dtype: torch.dtype | None = N
             "fuse, insert or a change of its layers, or write its state dict with safetensors"
         )
     if dtype is not None:
-        state = {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}
+        state = {key: _narrowed(value, dtype) for key, value in state.items()}
     write_model_file(model.config, state, path)
+
+
+def _narrowed(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """``value`` in ``dtype``, if it is floating and fits: a BatchNorm's variances may be beyond float16's 65504."""
+    if not value.is_floating_point():
+        return value
+    narrow = value.to(dtype)
+    return narrow if torch.equal(narrow.isfinite(), value.isfinite()) else value
 
 
 def trained_model(source: str | Path, num_classes: int | None = None, **options) -> nn.Module:
