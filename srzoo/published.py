@@ -16,7 +16,7 @@ PUBLISHED: dict[str, Weights] = {
     ),
     "srnet_dfv2_camvid": Weights(
         file="srnet_dfv2_camvid.safetensors",
-        sha256="6c760a07abe207fbf09287017101e4ef8c2e4a8202866418530c91a8072026cb",
+        sha256="0096b32e457ae4a158f8c9bf53eb4ce1e4ad7faeae0d0df96ef7c61231061226",
         parameters=18_873_910,
         licence=(
             "srzoo: Apache-2.0",
