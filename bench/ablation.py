@@ -8,8 +8,8 @@ One row a run is added to ``bench/results/ablation.csv``; runs that have a row a
 goes on from its checkpoint. ``--plot`` draws ``bench/results/ablation.png`` from the rows. ``decoder`` is the head of
 the model that ships (stride 16, a light decoder to stride 4); ``paper`` the paper's (stride 8, the block between two
 3x3 convolutions, no decoder). ``--probes`` looks for where an effect would live: fewer and more nodes, the squeezed
-vector under a LayerNorm, crops of half the side and of one and a half. A block with another crop stands against *none*
-with that crop.
+vector under a LayerNorm, crops of half the side and of one and a half, four times the epochs. A block with another crop
+or other epochs stands against *none* with the same.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ PROBES = {
     **{f"sr nodes {nodes}": {"context": "sr", "nodes": nodes} for nodes in (4, 64)},
     "sr normalized": {"context": "sr_normalized"},
     **{f"{name} crop {crop}": {"context": name, "crop": crop} for crop in (64, 192) for name in ("none", "sr")},
+    **{f"{name} epochs 12": {"context": name, "epochs": 12} for name in ("none", "sr")},
 }
 PROTOCOL = {
     "model": "srnet_lite0_camvid",
@@ -77,7 +78,7 @@ CONTEXT_MODULES["sr_normalized"] = _NormalizedSqueezeReasoning
 
 def recipe(setting: str, variant: str, seed: int) -> Recipe:
     options = {**SETTINGS[setting], **(VARIANTS | PROBES)[variant]}
-    protocol = {**PROTOCOL, "crop": options.pop("crop", PROTOCOL["crop"])}
+    protocol = {**PROTOCOL, **{key: options.pop(key) for key in ("crop", "epochs") if key in options}}
     return Recipe(**protocol, seed=seed, model_options=options)
 
 

@@ -21,21 +21,24 @@ RESULTS = ROOT / "bench" / "results"
 
 def machine(device: str, threads: int, repeats: int) -> dict[str, object]:
     """What a figure was measured on: the closing columns of every row."""
-    commit = subprocess.run(
-        ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"],
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
     return {
         "device": _processor() if device == "cpu" else torch.cuda.get_device_name(),
         "threads": threads,
         "python": platform.python_version(),
         "torch": version("torch"),
         "timm": version("timm"),
-        "commit": commit,
+        "commit": _commit(),
         "repeats": repeats,
     }
+
+
+def _commit() -> str:
+    """The checkout's, marked where a file differs from it; the results themselves may, as every run writes some."""
+    commit, changed = (
+        subprocess.run(["git", "-C", str(ROOT), *command], capture_output=True, text=True, check=False).stdout.strip()
+        for command in (["rev-parse", "--short=12", "HEAD"], ["diff", "HEAD", "--name-only", ":!bench/results"])
+    )
+    return f"{commit}-dirty" if changed else commit
 
 
 def _processor() -> str:
