@@ -96,11 +96,14 @@ def plot() -> None:
     import matplotlib.pyplot as plt
 
     rows = read_csv(CSV)
-    settings = [name for name in SETTINGS if any(row["setting"] == name for row in rows)]
-    variants = [name for name in VARIANTS | PROBES if any(row["variant"] == name for row in rows)]
-    height = 1.6 + 0.26 * len(variants)
-    figure, axes = plt.subplots(1, len(settings), figsize=(5.2 * len(settings), height), squeeze=False, sharey=True)
-    for axis, setting in zip(axes[0], settings, strict=True):
+    tables, probes = list(VARIANTS), ["none", "sr hadamard graph", *PROBES]
+    panels = [
+        ("our head (stride 16, decoder)", "decoder", tables),
+        ("the paper's head (stride 8)", "paper", tables),
+        ("the paper's head: probes", "paper", probes),
+    ]
+    figure, axes = plt.subplots(1, len(panels), figsize=(16, 1.6 + 0.26 * len(tables)), layout="constrained")
+    for axis, (title, setting, variants) in zip(axes, panels, strict=True):
         values = {
             v: [100 * float(r["miou"]) for r in rows if (r["setting"], r["variant"]) == (setting, v)] for v in variants
         }
@@ -108,15 +111,14 @@ def plot() -> None:
             axis.plot(found, [place] * len(found), "o", color="tab:blue", alpha=0.7)
             if len(found) > 1:
                 axis.plot(sum(found) / len(found), place, "|", color="black", markersize=14)
-        if values.get("none"):
+        if values["none"] and variants is tables:
             axis.axvspan(min(values["none"]), max(values["none"]), color="0.85", zorder=0)
         axis.set_yticks(range(len(variants)), variants)
         axis.set_ylim(len(variants) - 0.4, -0.6)
-        axis.grid(axis="x", color="0.9")
+        axis.grid(axis="both" if variants is probes else "x", color="0.9")
         axis.set_xlabel("val mIoU, %: one dot a seed")
-        axis.set_title({"decoder": "our head (stride 16, decoder)", "paper": "the paper's head (stride 8)"}[setting])
-    figure.tight_layout()
-    figure.savefig(PLOT, dpi=130)
+        axis.set_title(title)
+    figure.savefig(PLOT, dpi=110)
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import torch
 
@@ -66,18 +67,21 @@ def triton_serves(x: torch.Tensor) -> bool:
     Triton has no tensor-core products before Ampere, and spills there. The offsets inside one image are 32-bit, so an
     image of 2^31 elements or more is left to PyTorch too.
     """
-    if not HAS_TRITON or x.dtype == torch.float64 or x.numel() == 0 or x[0].numel() >= _SMALL_INTEGER:
+    if not HAS_TRITON or x.dtype == torch.float64 or x.numel() == 0 or x.numel() // x.shape[0] >= _SMALL_INTEGER:
         return False
     if not x.is_cuda:
         return interpreted()
-    return bool(torch.version.hip) or torch.cuda.get_device_capability(x.device) >= (8, 0)
+    return bool(torch.version.hip) or target_of(x).arch >= 80
 
 
 def target_of(x: torch.Tensor) -> Target:
     """The device ``x`` lives on."""
-    if not x.is_cuda:
-        return INTERPRETER
-    properties = torch.cuda.get_device_properties(x.device)
+    return _target(x.device) if x.is_cuda else INTERPRETER
+
+
+@lru_cache  # on the way of every launch
+def _target(device: torch.device) -> Target:
+    properties = torch.cuda.get_device_properties(device)
     if torch.version.hip:
         arch = properties.gcnArchName.split(":")[0]
         return Target("hip", arch, properties.multi_processor_count, properties.warp_size)
