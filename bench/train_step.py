@@ -4,13 +4,13 @@
     python bench/train_step.py --profile allocator [--threads 1]
 
 *plain* is what a user would write: NCHW, float32, logits and auxiliary logits under ``interpolate`` and
-``cross_entropy``, AdamW. Each side below it adds one thing that `srzoo train` does, up to *allocator*. The last two
+``cross_entropy``, AdamW. Each side below it adds one thing that `srzoo train` does, up to *allocator*. The last three
 stand on that one: *accumulate* takes the batch in two parts, as with ``--accumulate 2``; *bfloat16* is what `srzoo
-train` does by itself where a CPU multiplies it faster, and elsewhere with ``--precision bf16``. Loading
-of data, Lovasz and the averaged weights are on no side. Every side is a process of its own, as an allocator is set for
-a whole process; they take their steps in turn. Peak memory is that of the process above model and batch, over all its
-steps. ``--profile`` prints where one side's step goes. Rows replace those of equal threads in
-``bench/results/train_step.csv``.
+train` does by itself where a CPU multiplies it faster, and elsewhere with ``--precision bf16``; *compiled* is
+``--compile true``. Loading of data, Lovasz and the averaged weights are on no side. Every side is a process of its own,
+as an allocator is set for a whole process; they take their steps in turn. Peak memory is that of the process above
+model and batch, over all its steps. ``--profile`` prints where one side's step goes. Rows replace those of equal
+threads in ``bench/results/train_step.csv``.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ SIDES = {  # what each has
     **{name: set(_DEFAULTS[: place + 1]) for place, name in enumerate(_DEFAULTS)},
     "accumulate": {*_DEFAULTS, "accumulate"},
     "bfloat16": {*_DEFAULTS, "bfloat16"},
+    "compiled": {*_DEFAULTS, "compiled"},
 }
 
 
@@ -65,6 +66,7 @@ def stepper(side: str, batch: int, size: int) -> Callable[[], float]:
     layout = torch.channels_last if "channels_last" in has else torch.contiguous_format
     model = model.to(memory_format=layout)
     loss_of = SegmentationLoss(aux=AUX) if "loss" in has else plain_loss
+    called = torch.compile(model) if "compiled" in has else model
     optimizer = torch.optim.AdamW(model.parameters(), LR)
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(batch, 3, size, size, generator=generator).contiguous(memory_format=layout)
@@ -78,7 +80,7 @@ def stepper(side: str, batch: int, size: int) -> Callable[[], float]:
         total = 0.0
         for images, labels in zip(x.chunk(parts), target.chunk(parts), strict=True):
             with torch.autocast("cpu", torch.bfloat16, enabled="bfloat16" in has):
-                logits, aux = model(images, return_aux=True, upsample=False)
+                logits, aux = called(images, return_aux=True, upsample=False)
             loss = loss_of(logits, aux, labels) / parts
             loss.backward()
             total += loss.item()
