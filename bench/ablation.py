@@ -95,29 +95,29 @@ def plot() -> None:
     """Every run as a dot on its variant's line, their mean as a bar, the span of the runs without a block in grey."""
     import matplotlib.pyplot as plt
 
-    rows = read_csv(CSV)
-    tables, probes = list(VARIANTS), ["none", "sr hadamard graph", *PROBES]
-    panels = [
-        ("our head (stride 16, decoder)", "decoder", tables),
-        ("the paper's head (stride 8)", "paper", tables),
-        ("the paper's head: probes", "paper", probes),
-    ]
-    figure, axes = plt.subplots(1, len(panels), figsize=(16, 1.6 + 0.26 * len(tables)), layout="constrained")
-    for axis, (title, setting, variants) in zip(axes, panels, strict=True):
-        values = {
-            v: [100 * float(r["miou"]) for r in rows if (r["setting"], r["variant"]) == (setting, v)] for v in variants
-        }
-        for place, found in enumerate(values.values()):
-            axis.plot(found, [place] * len(found), "o", color="tab:blue", alpha=0.7)
-            if len(found) > 1:
-                axis.plot(sum(found) / len(found), place, "|", color="black", markersize=14)
-        if values["none"] and variants is tables:
-            axis.axvspan(min(values["none"]), max(values["none"]), color="0.85", zorder=0)
-        axis.set_yticks(range(len(variants)), variants)
-        axis.set_ylim(len(variants) - 0.4, -0.6)
-        axis.grid(axis="both" if variants is probes else "x", color="0.9")
+    found = {}
+    for row in read_csv(CSV):
+        found.setdefault((row["setting"], row["variant"]), []).append(100 * float(row["miou"]))
+    heads = {"decoder": "our head (stride 16, decoder)", "paper": "the paper's head (stride 8)"}
+    panels = {title: [(setting, variant) for variant in VARIANTS] for setting, title in heads.items()}
+    probes = [(setting, variant) for variant in PROBES for setting in ("paper", "decoder")]
+    baseline = [("paper", variant) for variant in ("none", "sr hadamard graph")]
+    panels["probes"] = [key for key in [*baseline, *probes] if key in found]
+    figure, axes = plt.subplots(1, len(panels), figsize=(16, 1.6 + 0.26 * len(VARIANTS)), layout="constrained")
+    for axis, (title, keys) in zip(axes, panels.items(), strict=True):
+        for place, key in enumerate(keys):
+            values = found.get(key, [])
+            axis.plot(values, [place] * len(values), "o", color="tab:blue", alpha=0.7)
+            if len(values) > 1:
+                axis.plot(sum(values) / len(values), place, "|", color="black", markersize=14)
+        if title != "probes" and keys[0] in found:
+            axis.axvspan(min(found[keys[0]]), max(found[keys[0]]), color="0.85", zorder=0)
+        names = [f"{name}, our head" if title == "probes" and head == "decoder" else name for head, name in keys]
+        axis.set_yticks(range(len(keys)), names)
+        axis.set_ylim(len(keys) - 0.4, -0.6)
+        axis.grid(axis="both" if title == "probes" else "x", color="0.9")
         axis.set_xlabel("val mIoU, %: one dot a seed")
-        axis.set_title(title)
+        axis.set_title("probes, the paper's head" if title == "probes" else title)
     figure.savefig(PLOT, dpi=110)
 
 
