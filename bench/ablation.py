@@ -102,22 +102,23 @@ def plot() -> None:
     panels = {title: [(setting, variant) for variant in VARIANTS] for setting, title in heads.items()}
     probes = [(setting, variant) for variant in PROBES for setting in ("paper", "decoder")]
     baseline = [("paper", variant) for variant in ("none", "sr hadamard graph")]
-    panels["probes"] = [key for key in [*baseline, *probes] if key in found]
+    panels["probes, the paper's head"] = [key for key in [*baseline, *probes] if key in found]
     figure, axes = plt.subplots(1, len(panels), figsize=(16, 1.6 + 0.26 * len(VARIANTS)), layout="constrained")
     for axis, (title, keys) in zip(axes, panels.items(), strict=True):
+        is_table = title in heads.values()
         for place, key in enumerate(keys):
             values = found.get(key, [])
             axis.plot(values, [place] * len(values), "o", color="tab:blue", alpha=0.7)
             if len(values) > 1:
                 axis.plot(sum(values) / len(values), place, "|", color="black", markersize=14)
-        if title != "probes" and keys[0] in found:
+        if is_table and keys[0] in found:
             axis.axvspan(min(found[keys[0]]), max(found[keys[0]]), color="0.85", zorder=0)
-        names = [f"{name}, our head" if title == "probes" and head == "decoder" else name for head, name in keys]
+        names = [f"{name}, our head" if not is_table and head == "decoder" else name for head, name in keys]
         axis.set_yticks(range(len(keys)), names)
         axis.set_ylim(len(keys) - 0.4, -0.6)
-        axis.grid(axis="both" if title == "probes" else "x", color="0.9")
+        axis.grid(axis="x" if is_table else "both", color="0.9")
         axis.set_xlabel("val mIoU, %: one dot a seed")
-        axis.set_title("probes, the paper's head" if title == "probes" else title)
+        axis.set_title(title)
     figure.savefig(PLOT, dpi=110)
 
 

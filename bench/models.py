@@ -9,10 +9,10 @@ taken in turn in one process, so that all see the same machine; the rows of a ca
 ``bench/results/models.csv``, on a GPU in ``models_gpu.csv``; ``--plot`` draws ``models.png`` from the first. Random
 weights, 19 classes, evaluation mode, channels_last for all; everybody's output is logits at the input's size. bfloat16
 and float16 are autocast. ``fused`` is `srzoo.fuse`, for ours; the others have no such step and stand there as they are.
-``replayed`` is the replay of a CUDA graph, which has no launches to wait for.
-``srnet resnet50`` is SRNet on the plain ResNet-50 that the others have; ``srnet_r50`` is the paper's, with a deep stem.
-Peak memory is that of a second call above the model and its input, on a CPU in each model's own process. Times are
-medians; ratios are medians of each round's own ratio to the first SRNet of the same tier.
+``replayed`` is the replay of a CUDA graph, which has no launches to wait for. ``srnet resnet50`` is SRNet on the plain
+ResNet-50 that the others have; ``srnet_r50`` is the paper's, with a deep stem. Peak memory is that of a second call
+above the model and its input, on a CPU in each model's own process. Times are medians; ratios are medians of each
+round's own ratio to the first SRNet of the same tier.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ CASES = [
     "2048x1-float32-fused",
 ]
 GPU_CASES = [
-    *(f"{place}-float16-{way}" for place in ("512x1", "2048x1") for way in ("eager", "replayed", "fused+replayed")),
+    f"{place}-float16-{way}" for place in ("512x1", "2048x1") for way in ("eager", "replayed", "fused+replayed")
 ]
 
 
@@ -156,7 +156,7 @@ def measure(case: str, names: list[str], repeats: int, threads: int, device: str
     sides = {name: runner(name, case, device) for name in names}
     times = paired_times(sides, repeats, device)
     del sides
-    batch = int(case.split("-")[0].partition("x")[2])
+    batch, digits = int(case.split("-")[0].partition("x")[2]), 1 if device == "cpu" else 3
     rows = []
     for name in names:
         tier = next(title for title, members in TIERS.items() if name in members)
@@ -165,10 +165,7 @@ def measure(case: str, names: list[str], repeats: int, threads: int, device: str
         seconds = statistics.median(times[name])
         ratio = f"{median_ratio(times[name], times[first]):.3f}" if first in times else ""
         row = {"case": case, "tier": tier, "model": name, "parameters_m": f"{parameters:.3f}"}
-        row |= {
-            "multiply_adds_g": f"{operations:.2f}",
-            "milliseconds": f"{1e3 * seconds:.{1 if device == 'cpu' else 3}f}",
-        }
+        row |= {"multiply_adds_g": f"{operations:.2f}", "milliseconds": f"{1e3 * seconds:.{digits}f}"}
         row |= {"images_per_second": f"{batch / seconds:.3f}", "ratio_to_srnet": ratio}
         # A replay asks for no memory: its graph holds it.
         row["peak_mib"] = "" if "replayed" in case else f"{peak_memory(name, case, threads, device):.0f}"

@@ -53,12 +53,12 @@ def results_file(name: str, device: str) -> Path:
     return RESULTS / (f"{name}.csv" if device == "cpu" else f"{name}_gpu.csv")
 
 
-def seconds(run: Callable[[], object], device: str, calls: int = 10) -> float:
-    """Wall time of one call; on a GPU the mean of ``calls`` in a row, its work included.
+def seconds(run: Callable[[], object], device: str) -> float:
+    """Wall time of one call; on a GPU the mean of ten in a row, its work included.
 
     A GPU is waited for once, after the last: what is then measured is the longer of its work and of the launches.
     """
-    calls = 1 if device == "cpu" else calls
+    calls = 1 if device == "cpu" else 10
     began = time.perf_counter()
     for _ in range(calls):
         run()
@@ -82,11 +82,9 @@ def replayed(run: Callable[[], object]) -> Callable[[], object]:
 
 
 def paired_times(sides: dict[str, Callable[[], object]], repeats: int, device: str) -> dict[str, list[float]]:
-    """Seconds of every call of each side, taken in turn after one call that compiles and warms up."""
+    """Seconds of every call of each side, taken in turn after a first that compiles and warms up."""
     for run in sides.values():
-        run()
-    if device != "cpu":
-        torch.cuda.synchronize()
+        seconds(run, device)
     times = {side: [] for side in sides}
     for _ in range(repeats):
         for side, run in sides.items():
