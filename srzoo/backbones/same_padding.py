@@ -1,11 +1,13 @@
 """TensorFlow's 'same' padding in integers, which ``torch.compile`` and ``torch.export`` can follow for any size."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from timm.layers import Conv2dSame
 from torch import nn
 from torch.nn import functional as F
+
+_STRIP = 1 << 23  # elements of a padded strip: 32 MB of float32
 
 
 def pad_same(
@@ -30,11 +32,33 @@ def _margins(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, i
 
 
 class SamePaddedConv2d(Conv2dSame):
-    """timm's ``Conv2dSame`` with the padding above."""
+    """timm's ``Conv2dSame`` with the padding above, for inference on a CPU a strip of rows at a time."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = pad_same(x, self.kernel_size, self.stride, self.dilation)
+        is_inference = not (torch.is_grad_enabled() or torch.compiler.is_compiling())
+        if is_inference and x.device.type == "cpu" and x.numel() > _STRIP:
+            return torch.cat([self._convolve(strip) for strip in self._padded_strips(x)], 2)
+        return self._convolve(pad_same(x, self.kernel_size, self.stride, self.dilation))
+
+    def _convolve(self, x: torch.Tensor) -> torch.Tensor:
         return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+    def _padded_strips(self, x: torch.Tensor) -> Iterator[torch.Tensor]:
+        """What `pad_same` gives, in strips that overlap by what the kernel needs, each of about ``_STRIP`` elements.
+
+        A padded copy of the largest map would be what most of the memory of an image goes into.
+        """
+        axes = zip(x.shape[-2:], self.kernel_size, self.stride, self.dilation, strict=True)
+        (above, _), (left, right) = (_margins(*axis) for axis in axes)
+        size, stride = x.shape[2], self.stride[0]
+        outputs = (size - 1) // stride + 1
+        step = -(-outputs // -(-x.numel() // _STRIP))
+        for first in range(0, outputs, step):
+            last = min(first + step, outputs) - 1
+            start = first * stride - above
+            stop = last * stride - above + self.dilation[0] * (self.kernel_size[0] - 1) + 1
+            rows = x[:, :, max(start, 0) : min(stop, size)]
+            yield F.pad(rows, (left, right, max(-start, 0), max(stop - size, 0)))
 
 
 def replace_same_padding(body: nn.Module) -> None:
