@@ -23,11 +23,11 @@ from paired import RESULTS, ROOT, machine, read_csv, write_csv
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 from torch.nn import functional as F
 
-from srzoo.data.formats import open_dataset
+from srzoo.data.opening import open_dataset
 from srzoo.layers import SqueezeReasoning
 from srzoo.layers.context import CONTEXT_MODULES
+from srzoo.recipes.recipe import Recipe
 from srzoo.train.loop import train
-from srzoo.train.recipe import Recipe
 
 CSV, PLOT = RESULTS / "ablation.csv", RESULTS / "ablation.png"
 SETTINGS = {

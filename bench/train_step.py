@@ -28,9 +28,9 @@ from torch.nn import functional as F
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 
 from srzoo import create_model
+from srzoo.tasks.semantic.losses import SegmentationLoss
 from srzoo.train.allocator import keep_freed_memory
 from srzoo.train.depthwise import replace_depthwise
-from srzoo.train.losses import SegmentationLoss
 
 CSV = RESULTS / "train_step.csv"
 IGNORE, AUX, LR, _WARM_UP = 255, 0.4, 1e-4, 2

@@ -7,8 +7,8 @@ from PIL import Image
 
 import srzoo
 from srzoo import Segmenter
-from srzoo.data.labels import IGNORE
-from srzoo.train.metrics import ConfusionMatrix
+from srzoo.labels import IGNORE
+from srzoo.tasks.semantic.metrics import ConfusionMatrix
 
 NAMES = ("street", "crossing", "cyclist")
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import srzoo
-from srzoo.train.recipe import recipe_file
+from srzoo.recipes.recipe import recipe_file
 
 
 @pytest.fixture

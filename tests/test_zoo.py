@@ -5,8 +5,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import srzoo
-from srzoo import registry
-from srzoo.data.labels import LABEL_SETS
+from srzoo.zoo import registry
+from srzoo.zoo.datasets import DATASETS
 
 ARCHITECTURES = [name for name, entry in registry.ARCHITECTURES.items() if entry.has_backbone]
 every_architecture = pytest.mark.parametrize("name", ARCHITECTURES)
@@ -45,7 +45,7 @@ PARAMETERS = {
 
 @pytest.mark.parametrize("name", [name for name in registry.names() if registry.split_name(name)[1]])
 def test_an_entry_brings_its_dataset(name):
-    model, labels = build(name), LABEL_SETS[registry.split_name(name)[1]]
+    model, labels = build(name), DATASETS[registry.split_name(name)[1]].labels["semantic"]
     assert model.num_classes == len(labels.classes)
     assert (model.config.classes, model.config.palette) == (labels.classes, labels.palette)
     assert model.config.transform == srzoo.model_info(name).transform

@@ -8,7 +8,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
 from ..layers.checks import check_whole, check_wholes
-from ..registry import nearest
+from ..messages import nearest
 from .same_padding import replace_same_padding
 
 # timm names a backbone's freedom of input size in three ways.

@@ -7,7 +7,7 @@ from pathlib import Path
 import timm
 import torch
 
-from ..weights import read_state_dict
+from ..state_dicts import read_state_dict
 from .features import FeatureBackbone
 
 _OTHERWISE = (

@@ -8,8 +8,8 @@ import sys
 import warnings
 from typing import NoReturn
 
+from ..messages import one_line
 from . import convert, data, evaluate, info, listing, segment, train
-from .messages import one_line
 
 _COMMANDS = {
     "segment": segment,

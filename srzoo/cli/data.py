@@ -66,8 +66,8 @@ def _area(size: tuple[int, int]) -> int:
 def class_table(report: Report) -> list[str]:
     """A line for each class: its id, its name, what is stored for it, its share of each split; then values of none."""
     from ..data.check import class_name
-    from ..data.labels import IGNORE
     from ..data.masks import hex_colour
+    from ..labels import IGNORE
 
     counts = {split: report.class_pixels(split) for split in report.splits}
     present = [i for i in range(IGNORE) if i < (report.num_classes or 0) or any(c[i] for c in counts.values())]
@@ -100,8 +100,8 @@ def class_table(report: Report) -> list[str]:
 
 def proposal(report: Report) -> list[str]:
     """What to do next, as options to paste."""
-    from ..data.labels import IGNORE
     from ..data.shares import class_weights, shares_of
+    from ..labels import IGNORE
 
     options = []
     if report.num_classes and not report.labels:

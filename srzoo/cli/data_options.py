@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..data.dataset import SegmentationData
+    from ..data.samples import SegmentationData
 
 _CHECKED = 32  # pairs of each split that are read before training
 
@@ -56,7 +56,7 @@ def check_quickly(splits: dict[str, SegmentationData], num_classes: int, root: s
         ValueError: what it found first.
     """
     from ..data.check import check_splits
-    from ..data.labels import IGNORE
+    from ..labels import IGNORE
 
     report = check_splits(splits, num_classes, limit=_CHECKED)
     if may_be_void and all(value == IGNORE for facts in report.splits.values() for value in facts.pixels):

@@ -7,13 +7,13 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..protocol import Protocol
+from ..tasks.semantic.protocol import Protocol
 from .data_options import add_data_arguments, check_quickly
 from .outputs import prepare_folder, unique_stems
 from .startup import heavy_imports
 
 if TYPE_CHECKING:
-    from ..data.dataset import SegmentationData
+    from ..data.samples import SegmentationData
     from ..predict import Segmenter
 
 
@@ -56,14 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..data.formats import detect_format, open_dataset
+    from ..data.opening import detect_format, open_dataset
 
     protocol = Protocol(tuple(options.scales), options.flip, options.window, options.tile, options.halo)
     format = options.format or detect_format(options.root)
     with heavy_imports():
+        from ..distributed import process_group
+        from ..evaluate.receipt import read_receipts
         from ..predict import Segmenter
-        from ..train.distributed import process_group
-        from ..train.receipt import read_receipts
 
     if options.receipt:
         read_receipts(options.receipt)  # before the long run, to see that it can be added to
@@ -88,13 +88,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: SegmentationData, protocol: Protocol) -> int:
-    from ..train.boundary import BoundaryF1
-    from ..train.distributed import rank
-    from ..train.evaluation import predictions
-    from ..train.metrics import ConfusionMatrix
-    from ..train.receipt import add_receipt, make_receipt, weights_facts
-    from ..train.submission import official_ids, write_submission
-    from ..train.worst import WorstImages
+    from ..distributed import rank
+    from ..evaluate.evaluation import predictions
+    from ..evaluate.receipt import add_receipt, make_receipt, weights_facts
+    from ..evaluate.worst import WorstImages
+    from ..tasks.semantic.boundary import BoundaryF1
+    from ..tasks.semantic.metrics import ConfusionMatrix
+    from ..tasks.semantic.submission import official_ids, write_submission
 
     config, weights = segmenter.config, weights_facts(options.model)
     stems = unique_stems([dataset.image_name(index) for index in range(len(dataset))])

@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..info import model_info
+    from ..zoo.info import model_info
 
     info = model_info(options.name)
     height, width = info.input_size
@@ -51,7 +51,7 @@ def metric_rows(receipt: dict, repeats: list[dict]) -> list[tuple[str, str]]:
 
 def _differences(receipt: dict, repeat: dict) -> str:
     """What a repeat's recipe has that the published one has not: the seed, and what its run was given besides."""
-    from ..train.recipe import load_recipe
+    from ..recipes.recipe import load_recipe
 
     published = dataclasses.asdict(load_recipe(receipt["recipe"]))
     own = {key: tuple(value) if isinstance(value, list) else value for key, value in repeat["recipe"].items()}

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..info import ModelInfo
+    from ..zoo.info import ModelInfo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..info import list_models, model_info
+    from ..zoo.info import list_models, model_info
 
     names = list_models(options.pattern, options.pretrained)
     if not names:

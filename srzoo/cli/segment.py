@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .messages import one_line
+from ..messages import one_line
 from .outputs import prepare_folder, unique_stems
 from .startup import heavy_imports
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from ..predict import Segmentation
+    from ..tasks.semantic.result import Segmentation
 
 _LABELS, _OVERLAY = "_labels", "_overlay"
 _JPEG_MAX_SIDE = 65500  # of libjpeg

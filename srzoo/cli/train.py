@@ -10,13 +10,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..weights import is_model_file, read_config
+from ..zoo.weights import is_model_file, read_config
 from .data_options import add_data_arguments, check_quickly, yaml_mapping, yaml_value
 from .outputs import prepare_folder
 
 if TYPE_CHECKING:
-    from ..data.dataset import SegmentationData
-    from ..train.recipe import Recipe
+    from ..data.samples import SegmentationData
+    from ..recipes.recipe import Recipe
 
 # By annotation; the others are YAML.
 _KINDS = {
@@ -30,7 +30,7 @@ _KINDS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from ..train.recipe import Recipe
+    from ..recipes.recipe import Recipe
 
     parser.add_argument(
         "--recipe",
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def key_help() -> dict[str, str]:
     """What the docstring of `Recipe` says of each key."""
-    from ..train.recipe import Recipe
+    from ..recipes.recipe import Recipe
 
     text = inspect.getdoc(Recipe).partition("Attributes:\n")[2]
     entries = re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", text, re.MULTILINE)
@@ -60,7 +60,7 @@ def key_help() -> dict[str, str]:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..train.recipe import load_recipe
+    from ..recipes.recipe import load_recipe
 
     overrides = overridden_keys(options)
     if options.recipe:
@@ -119,7 +119,7 @@ def default_workers() -> int:
 
 def overridden_keys(options: argparse.Namespace) -> dict:
     """The recipe's keys that were given on the command line."""
-    from ..train.recipe import Recipe
+    from ..recipes.recipe import Recipe
 
     keys = {key.name: getattr(options, key.name) for key in dataclasses.fields(Recipe)}
     given = {
@@ -136,7 +136,7 @@ def overridden_keys(options: argparse.Namespace) -> dict:
 
 def fitting_recipe(options: argparse.Namespace, overrides: dict, images: int) -> Recipe:
     """`default_recipe` for what was given as ``--model``, a name or a file of ours."""
-    from ..train.recipe import default_recipe
+    from ..recipes.recipe import default_recipe
 
     if not is_model_file(options.model):
         start = {"pretrained": False} if "pretrained_backbone" in overrides else {}
@@ -150,7 +150,7 @@ def fitting_recipe(options: argparse.Namespace, overrides: dict, images: int) ->
 
 def open_splits(options: argparse.Namespace, model: str, num_classes: int | None) -> dict[str, SegmentationData]:
     """The splits to train and evaluate on, for a model of so many classes."""
-    from ..data.formats import open_dataset
+    from ..data.opening import open_dataset
 
     of_model = own_classes(model)
     splits = {
@@ -169,13 +169,13 @@ def open_splits(options: argparse.Namespace, model: str, num_classes: int | None
 
 def own_classes(model: str) -> int | None:
     """How many classes a model has by its name or in its file; None for an architecture without a dataset."""
-    from ..data.labels import LABEL_SETS
-    from ..registry import split_name
+    from ..zoo.datasets import DATASETS
+    from ..zoo.registry import split_name
 
     if is_model_file(model):
         return len(read_config(model).classes)
     dataset = split_name(model)[1]
-    return None if dataset is None else len(LABEL_SETS[dataset].classes)
+    return None if dataset is None else len(DATASETS[dataset].labels["semantic"].classes)
 
 
 def headline(recipe: Recipe) -> str:

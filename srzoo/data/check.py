@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from .dataset import SPLIT_NAMES, NoSplit, SegmentationData
+from ..labels import IGNORE, LabelSet
 from .diagnosis import Diagnosis, diagnose
-from .formats import detect_format, read_split
-from .labels import IGNORE, LabelSet
+from .files import SPLIT_NAMES, NoSplit
 from .masks import IdMap, pack
+from .opening import detect_format, read_split
+from .samples import SegmentationData
 
 _TRAINED_WITH = ("train", "val")
 _BLACK = IdMap({(0, 0, 0): 0})

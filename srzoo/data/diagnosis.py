@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from .labels import IGNORE
-from .masks import MAX_CLASSES, IdMap, Key, hex_colour
+from ..labels import IGNORE
+from ..labels.own import MAX_CLASSES
+from .masks import IdMap, Key, hex_colour
 
 _MANY = 64  # values beyond which a mask is a photograph or was interpolated, rather than labelled
 _STEP = 5  # between values that are shades of gray rather than ids

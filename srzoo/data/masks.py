@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from ..images import ImageError, opened
-from .labels import IGNORE
+from ..labels import IGNORE
+from ..labels.own import MAX_CLASSES
 
-MAX_CLASSES = 254  # ids are uint8: 255 is ignored, 254 marks what the table does not know
 _UNKNOWN = 254
 
 Key = int | tuple[int, int, int]

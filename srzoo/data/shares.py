@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .dataset import SegmentationData
+from .samples import SegmentationData
 
 _COUNTED = 500  # masks are enough; ADE20K has 20,210
 

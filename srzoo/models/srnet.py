@@ -12,7 +12,7 @@ from ..layers import PYRAMIDS, build_context
 from ..layers.checks import check_flag, check_share, check_whole, check_wholes
 from ..layers.conv import conv_bn_relu
 from ..layers.pyramids import rates_at
-from .segmentation import SegmentationNet
+from .semantic import SegmentationNet
 
 
 class ContextHead(nn.Sequential):

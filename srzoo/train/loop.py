@@ -22,24 +22,25 @@ from tqdm import tqdm
 
 from srzoo_kernels import NonFiniteError
 
-from ..data.augment import Augment, AugmentedDataset
-from ..data.dataset import SegmentationData
-from ..data.labels import LabelSet
+from ..data.samples import SegmentationData
+from ..data.seeded import AugmentedDataset
 from ..data.shares import class_weights, label_shares
-from ..factory import create_model, save_model, trained_model
+from ..evaluate.evaluation import evaluate
 from ..files import replacing
-from ..transform import Transform
-from ..weights import is_model_file
+from ..labels import LabelSet
+from ..recipes.recipe import RUN_FILES, Recipe
+from ..tasks.semantic.augment import Augment
+from ..tasks.semantic.distillation import Teacher, distillation
+from ..tasks.semantic.losses import SegmentationLoss
+from ..zoo.factory import create_model, save_model, trained_model
+from ..zoo.transform import Transform
+from ..zoo.weights import is_model_file
 from .depthwise import replace_depthwise
-from .distillation import Teacher, distillation
-from .evaluation import evaluate
 from .log import line, write_csv, write_tensorboard
-from .losses import SegmentationLoss
 from .optimizer import make_optimizer, make_schedule
 from .precision import fast_precision
-from .recipe import Recipe
-from .run import RUN_FILES, Interval, Run, advice, read_checkpoint, write_checkpoint
-from .stream import StepBatches
+from .run import Interval, Run, advice, read_checkpoint, write_checkpoint
+from .sampler import StepBatches
 
 
 def train(

@@ -13,12 +13,11 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import distributed
 
-from ..data.dataset import SegmentationData
+from ..data.samples import SegmentationData
 from ..files import replacing
-from .recipe import Recipe
+from ..recipes.recipe import Recipe
 
 CHECKPOINT = "checkpoint.pt"
-RUN_FILES = ("model.safetensors", "best.safetensors")  # the model after the last epoch, and after the best one
 
 
 @dataclass

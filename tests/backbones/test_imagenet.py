@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional as v2
 
 from srzoo import create_model
 from srzoo.backbones.imagenet import _timm_lite_names, load_imagenet_weights
-from srzoo.weights import read_state_dict
+from srzoo.state_dicts import read_state_dict
 
 
 def test_lite0_package_classifies_like_the_published_network(examples):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from srzoo import create_model
-from srzoo.train.recipe import Recipe
+from srzoo.recipes.recipe import Recipe
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from PIL import Image
 import srzoo
 from srzoo.cli import main
 from srzoo.cli.train import key_help
-from srzoo.train.recipe import Recipe
+from srzoo.recipes.recipe import Recipe
 
 TINY = ["--model", "srnet", "--model_options", "{backbone: test_efficientnet, channels: 32, output_stride: 16}"]
 SHORT = ["--pretrained_backbone", "false", "--steps", "2", "--batch_size", "2", "--crop", "64", "--short_side", "64"]

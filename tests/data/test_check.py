@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from srzoo.data.check import check, check_splits
-from srzoo.data.formats import open_dataset
+from srzoo.data.opening import open_dataset
 
 ROWS = [0, 1, 2, 1, 0, 255, 2]
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from srzoo.data import shares
-from srzoo.data.formats import open_dataset
+from srzoo.data.opening import open_dataset
 
 
 def test_shares_are_of_the_labelled_pixels(write_pairs):

@@ -16,11 +16,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import srzoo
-from srzoo.data.formats import open_dataset
-from srzoo.published import PUBLISHED
+from srzoo.data.opening import open_dataset
+from srzoo.recipes.recipe import Recipe, load_recipe
 from srzoo.train import loop
 from srzoo.train.loop import train
-from srzoo.train.recipe import Recipe, load_recipe
+from srzoo.zoo.published import PUBLISHED
 
 RECIPE = Recipe(
     "srnet",
@@ -97,8 +97,8 @@ def test_two_processes_share_the_batch_and_agree(small_camvid, tmp_path):
     recipe = dataclasses.replace(RECIPE, model_options={**RECIPE.model_options, "dropout": 0})
     script = tmp_path / "go.py"
     script.write_text(
-        "import sys\nfrom srzoo.data.formats import open_dataset\nfrom srzoo.train.loop import train\n"
-        f"from srzoo.train.recipe import Recipe\nrecipe = Recipe(**{dataclasses.asdict(recipe)!r})\n"
+        "import sys\nfrom srzoo.data.opening import open_dataset\nfrom srzoo.train.loop import train\n"
+        f"from srzoo.recipes.recipe import Recipe\nrecipe = Recipe(**{dataclasses.asdict(recipe)!r})\n"
         f"splits = [open_dataset({str(small_camvid)!r}, split) for split in ('train', 'val')]\n"
         "train(recipe, *splits, sys.argv[1], workers=0)\n"
     )

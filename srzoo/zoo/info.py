@@ -1,0 +1,112 @@
+"""What the zoo holds, without building it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from . import registry
+from .datasets import ANY_DATASET, DATASETS
+from .published import PUBLISHED, Weights
+from .transform import Transform
+
+_CODE_LICENCE = "srzoo: Apache-2.0"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Facts about an entry; those that need torch are counted when asked for.
+
+    Attributes:
+        name: as `create_model` takes it.
+        description: what it is, in words.
+        architecture, dataset: its two halves; the dataset is None for a bare architecture.
+        classes, palette: class names and RGB colours in order of id; empty without a dataset.
+        transform: how an image becomes the model's input.
+        weights: the published file, or None.
+        licence: the chain: our code, the backbone's weights, the data set.
+        recipe: name of the recipe that trains it; None without a dataset.
+    """
+
+    name: str
+    description: str
+    architecture: str
+    dataset: str | None
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    transform: Transform
+    weights: Weights | None
+    licence: tuple[str, ...]
+    recipe: str | None
+
+    @property
+    def metrics(self) -> dict | None:
+        """The receipt of the published weights: figures, protocol and the command that repeats them."""
+        return self.weights.receipt() if self.weights else None
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """``(H, W)`` that `macs` is counted at: the dataset's frame under the transform."""
+        return self.transform.input_size(*DATASETS.get(self.dataset, ANY_DATASET).frame)
+
+    @property
+    def parameters(self) -> int | None:
+        """Parameters of the model, auxiliary head included; None for "srnet", which has no backbone."""
+        return self._counts[0]
+
+    @property
+    def macs(self) -> int | None:
+        """Multiply-adds of one image at `input_size`, as executed, without the auxiliary head."""
+        return self._counts[1]
+
+    @cached_property
+    def _counts(self) -> tuple[int | None, int | None]:
+        if not registry.ARCHITECTURES[self.architecture].has_backbone:
+            return None, None
+        import torch
+        from torch.utils.flop_counter import FlopCounterMode
+
+        from .factory import create_model
+
+        with torch.device("meta"), torch.no_grad():
+            model = create_model(self.name, num_classes=len(self.classes) or 19).eval()
+            with FlopCounterMode(display=False) as counter:
+                model(torch.empty(1, 3, *self.input_size))
+        return sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2
+
+
+def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
+    """Names that match a shell pattern; with ``pretrained`` only those with published weights."""
+    return [name for name in registry.match_names(pattern) if not pretrained or name in PUBLISHED]
+
+
+def model_info(name: str) -> ModelInfo:
+    """Facts about a name.
+
+    Raises:
+        ValueError: no such name; the message has the nearest one.
+    """
+    architecture, dataset = registry.split_name(name)
+    data = DATASETS.get(dataset, ANY_DATASET)
+    labels = data.labels.get("semantic")
+    weights = PUBLISHED.get(name)
+    task = f"the {len(labels.classes)} classes of {data.title}" if labels else "any number of classes"
+    return ModelInfo(
+        name=name,
+        description=f"{registry.ARCHITECTURES[architecture].description}, for {task}",
+        architecture=architecture,
+        dataset=dataset,
+        classes=labels.classes if labels else (),
+        palette=labels.palette if labels else (),
+        transform=registry.default_transform(architecture, dataset),
+        weights=weights,
+        licence=weights.licence if weights else licence_chain(architecture, dataset),
+        recipe=name if dataset else None,
+    )
+
+
+def licence_chain(architecture: str, dataset: str | None) -> tuple[str, ...]:
+    """Whose terms a model's weights are under: our code, the backbone's weights, the data set."""
+    backbone = registry.ARCHITECTURES[architecture].trunk.licence
+    data = DATASETS.get(dataset, ANY_DATASET).licence
+    return tuple(licence for licence in (_CODE_LICENCE, backbone, data) if licence)
