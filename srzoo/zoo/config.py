@@ -30,6 +30,10 @@ class ModelConfig:
     family: str = "srnet"  # in the first files there was no other
 
     @property
+    def task(self) -> str:
+        return "semantic"
+
+    @property
     def align_corners(self) -> bool:
         """How the model's logits are resized, as in ``torch.nn.functional.interpolate``."""
         return self.options.get("align_corners", False)

@@ -43,6 +43,7 @@ class Architecture:
     family: str
     trunk: Trunk
     head: dict = field(hash=False, default_factory=dict)
+    task: str = "semantic"
 
     @property
     def options(self) -> dict:

@@ -35,6 +35,15 @@ def read_config(path: str | Path) -> ModelConfig:
         return _config(file, path)
 
 
+def holds_model(path: str | Path) -> bool:
+    """Whether a file is there and carries a configuration of srzoo's."""
+    try:
+        read_config(path)
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
+
+
 def is_model_file(source: str) -> bool:
     """Whether the text that says which model is a file of ours rather than a name."""
     return source.endswith(".safetensors")

@@ -1,4 +1,4 @@
-"""Labels of one image by a protocol."""
+"""One image to labels, as a `View` shows it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,25 @@ from torch.nn import functional as F
 
 from srzoo_kernels import upsample_argmax
 
-from .protocol import Protocol
+from .result import Segmentation
 from .tiling import tile_logits, whole_logits, window_logits
+from .view import View
 
 _STRIP = 1 << 22  # elements of averaged probabilities at a time: 16 MB, whatever the image
 
 
-def image_logits(model: nn.Module, image: Image.Image, protocol: Protocol) -> list[torch.Tensor]:
+def segment(model: nn.Module, image: Image.Image, view: View) -> Segmentation:
+    """The segmentation of one image, at its own size; arguments and errors are those of `image_logits`."""
+    passes = image_logits(model, image, view)
+    labels = mean_labels(passes, (image.height, image.width), model.align_corners)[0].cpu().numpy()
+    config = model.config
+    # On the CPU, so that a list of results holds none of a GPU's memory.
+    return Segmentation(
+        image, labels, config.classes, config.palette, [each.cpu() for each in passes], model.align_corners
+    )
+
+
+def image_logits(model: nn.Module, image: Image.Image, view: View) -> list[torch.Tensor]:
     """Logits ``(1, K, h, w)`` at the network's own resolution, one tensor for each scale and each flip.
 
     Args:
@@ -23,25 +35,25 @@ def image_logits(model: nn.Module, image: Image.Image, protocol: Protocol) -> li
         image: RGB.
 
     Raises:
-        ValueError: the model cannot do what the protocol asks.
+        ValueError: the model cannot do what the view asks.
     """
     transform = model.config.transform
-    if protocol.tile is not None:
+    if view.tile is not None:
         transform = transform.without_reduction(image.height, image.width)
     passes = []
-    for scale in protocol.scales:
+    for scale in view.scales:
         pixels = transform.scaled(scale).resize(image)
-        passes.append(_logits(model, pixels, protocol))
-        if protocol.flip:
-            passes.append(_logits(model, pixels.flip(3), protocol).flip(3))
+        passes.append(_logits(model, pixels, view))
+        if view.flip:
+            passes.append(_logits(model, pixels.flip(3), view).flip(3))
     return passes
 
 
-def _logits(model: nn.Module, pixels: torch.Tensor, protocol: Protocol) -> torch.Tensor:
-    if protocol.tile is not None:
-        return tile_logits(model, pixels, protocol.tile, protocol.halo)
-    if protocol.window is not None:
-        return window_logits(model, pixels, protocol.window)
+def _logits(model: nn.Module, pixels: torch.Tensor, view: View) -> torch.Tensor:
+    if view.tile is not None:
+        return tile_logits(model, pixels, view.tile, view.halo)
+    if view.window is not None:
+        return window_logits(model, pixels, view.window)
     return whole_logits(model, pixels)
 
 
