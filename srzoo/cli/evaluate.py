@@ -13,7 +13,7 @@ from .outputs import prepare_folder, unique_stems
 from .startup import heavy_imports
 
 if TYPE_CHECKING:
-    from ..data.samples import SegmentationData
+    from ..data.samples import SemanticData
     from ..predict import Segmenter
 
 
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
         return _measure(options, segmenter, dataset, protocol)
 
 
-def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: SegmentationData, protocol: Protocol) -> int:
+def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: SemanticData, protocol: Protocol) -> int:
     from ..distributed import rank
     from ..evaluate.evaluation import predictions
     from ..evaluate.receipt import add_receipt, make_receipt, weights_facts
@@ -97,8 +97,8 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: Segment
     from ..tasks.semantic.submission import official_ids, write_submission
 
     config, weights = segmenter.config, weights_facts(options.model)
-    stems = unique_stems([dataset.image_name(index) for index in range(len(dataset))])
-    names = [stems[dataset.image_name(index)] for index in range(len(dataset))]
+    stems = unique_stems(dataset.image_names())
+    names = [stems[name] for name in dataset.image_names()]
     if options.export:
         _refuse_to_overwrite(dataset, options.export, names)
     ids = official_ids(config.classes)
@@ -121,9 +121,7 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: Segment
     if not matrix.counts.any():
         print(f"no pixel of {options.split} is labelled: there is nothing to measure")
         return 0
-    receipt = make_receipt(
-        options.model, weights, config, dataset, protocol, matrix, boundary, segmenter.device, options.id_map
-    )
+    receipt = make_receipt(options.model, weights, config, dataset, protocol, matrix, boundary, segmenter.device)
     try:
         if options.receipt:
             add_receipt(receipt, options.receipt)
@@ -134,10 +132,9 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: Segment
     return 0
 
 
-def _refuse_to_overwrite(dataset: SegmentationData, folder: Path, names: list[str]) -> None:
+def _refuse_to_overwrite(dataset: SemanticData, folder: Path, names: list[str]) -> None:
     """Raise ValueError where a prediction would go into an image or a mask of the data set."""
-    indices = range(len(dataset))
-    own = {Path(name(index)).resolve() for index in indices for name in (dataset.image_name, dataset.mask_name)}
+    own = {path.resolve() for path in dataset.files()}
     taken = next((path for name in names if (path := folder / f"{name}.png").resolve() in own), None)
     if taken:
         raise ValueError(f"{taken} is the data set's own, and a prediction would replace it; give --export another DIR")

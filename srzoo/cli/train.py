@@ -15,7 +15,7 @@ from .data_options import add_data_arguments, check_quickly, yaml_mapping, yaml_
 from .outputs import prepare_folder
 
 if TYPE_CHECKING:
-    from ..data.samples import SegmentationData
+    from ..data.samples import ImageData
     from ..recipes.recipe import Recipe
 
 # By annotation; the others are YAML.
@@ -148,7 +148,7 @@ def fitting_recipe(options: argparse.Namespace, overrides: dict, images: int) ->
     return dataclasses.replace(recipe, model=options.model)
 
 
-def open_splits(options: argparse.Namespace, model: str, num_classes: int | None) -> dict[str, SegmentationData]:
+def open_splits(options: argparse.Namespace, model: str, num_classes: int | None) -> dict[str, ImageData]:
     """The splits to train and evaluate on, for a model of so many classes."""
     from ..data.opening import open_dataset
 

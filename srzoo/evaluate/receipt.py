@@ -13,9 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-import yaml
 
-from ..data.samples import SegmentationData
+from ..data.samples import ImageData
 from ..files import replacing
 from ..recipes.recipe import RUN_FILES, Recipe, load_recipe
 from ..tasks.semantic.boundary import BoundaryF1
@@ -46,12 +45,11 @@ def make_receipt(
     model: str,
     weights: dict,
     config: ModelConfig,
-    dataset: SegmentationData,
+    dataset: ImageData,
     protocol: Protocol,
     matrix: ConfusionMatrix,
     boundary: BoundaryF1,
     device: torch.device,
-    id_map: dict | None = None,
 ) -> dict:
     """Figures as fractions, per class and over the split, with protocol, versions, commit and command.
 
@@ -63,19 +61,11 @@ def make_receipt(
         protocol: by which.
         matrix, boundary: of the whole ``dataset``.
         device: where the model ran.
-        id_map: what was given as ``--data.id_map``.
     """
-    data = ["--data.format", dataset.format, "--data.root", "PATH", "--split", dataset.split]
-    command = ["srzoo", "eval", "--model", model, *data]
-    if id_map is not None:
-        command += ["--data.id_map", _flow(id_map)]
+    command = ["srzoo", "eval", "--model", model, *dataset.arguments()]
     return {
-        "dataset": dataset.format,
-        "split": dataset.split,
-        "images": len(dataset),
+        **dataset.facts(),
         "pixels": matrix.counts.sum().item(),
-        "split_sha256": _split_digest(dataset),
-        "id_map": None if id_map is None else _flow(id_map),
         "protocol": protocol.sentence(config.transform),
         "scales": protocol.scales,
         "flip": protocol.flip,
@@ -103,11 +93,6 @@ def _recipe(model: str) -> Recipe | None:
         return load_recipe(Path(model).with_name("recipe.yaml"))
     except (ValueError, OSError):  # there is none, or it is another program's
         return None
-
-
-def _flow(id_map: dict) -> str:
-    """On one line, as the command line takes it."""
-    return yaml.safe_dump(id_map, default_flow_style=True, width=math.inf).strip()
 
 
 def _by_class(config: ModelConfig, values: torch.Tensor) -> dict[str, float | None]:
@@ -148,15 +133,6 @@ def _measured(receipt: dict) -> tuple:
     told = tuple(receipt[key] for key in ("weights_sha256", "dataset", "split", "protocol"))
     # Every folder of one's own is "folder", and its masks may be read by more than one map.
     return (*told, receipt.get("split_sha256"), receipt.get("id_map"))
-
-
-def _split_digest(dataset: SegmentationData) -> str:
-    """Hash of the split's file names and annotation bytes, so that a figure names the labels it was measured on."""
-    digest = hashlib.sha256()
-    for index in range(len(dataset)):
-        digest.update(Path(dataset.mask_name(index)).name.encode())
-        digest.update(dataset.mask_bytes(index))
-    return digest.hexdigest()
 
 
 def _commit() -> str | None:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from srzoo_kernels import NonFiniteError
 
-from ..data.samples import SegmentationData
+from ..data.samples import SemanticData
 from ..data.seeded import AugmentedDataset
 from ..data.shares import class_weights, label_shares
 from ..evaluate.evaluation import evaluate
@@ -45,8 +45,8 @@ from .sampler import StepBatches
 
 def train(
     recipe: Recipe,
-    train_set: SegmentationData,
-    val_set: SegmentationData,
+    train_set: SemanticData,
+    val_set: SemanticData,
     out: str | Path,
     workers: int = 1,
     checkpoint_seconds: float = 300,
@@ -129,9 +129,7 @@ def _create(recipe: Recipe, labels: LabelSet | None, is_new: bool) -> torch.nn.M
     return model
 
 
-def _loss(
-    recipe: Recipe, dataset: SegmentationData, model: torch.nn.Module, accelerator: Accelerator
-) -> SegmentationLoss:
+def _loss(recipe: Recipe, dataset: SemanticData, model: torch.nn.Module, accelerator: Accelerator) -> SegmentationLoss:
     shares = accelerator.num_processes * recipe.accumulate  # each of which mines its own part of the batch
     return SegmentationLoss(
         _class_weights(recipe, dataset, model.num_classes, accelerator.device),
@@ -145,7 +143,7 @@ def _loss(
 
 
 def _class_weights(
-    recipe: Recipe, dataset: SegmentationData, num_classes: int, device: torch.device
+    recipe: Recipe, dataset: SemanticData, num_classes: int, device: torch.device
 ) -> torch.Tensor | None:
     weights = recipe.class_weights
     if weights is False:

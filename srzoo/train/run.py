@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import pickle
 import shutil
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import distributed
 
-from ..data.samples import SegmentationData
+from ..data.samples import ImageData
 from ..files import replacing
 from ..recipes.recipe import Recipe
 
@@ -103,24 +102,13 @@ def advice(out: Path) -> str:
     return f"{kept}try a lower rate, in another output folder"
 
 
-def identity(data: SegmentationData) -> dict:
-    """What tells one data set from another, wherever it lies: its classes, their ids and the names of its images."""
-    names = [Path(data.image_name(index)).name for index in range(len(data))]
-    return {
-        "classes": list(data.labels.classes) if data.labels else None,
-        "images": len(names),
-        "id_map": sorted([str(key), class_id] for key, class_id in data.id_map.mapping.items()),
-        "names_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest(),
-    }
-
-
-def write_checkpoint(run: Run, recipe: Recipe, data: SegmentationData, out: Path) -> None:
+def write_checkpoint(run: Run, recipe: Recipe, data: ImageData, out: Path) -> None:
     """Replace the checkpoint in ``out``, whole or not at all.
 
     Raises:
         OSError: it cannot be written.
     """
-    content = {"recipe": dataclasses.asdict(recipe), "data": identity(data), **run.state()}
+    content = {"recipe": dataclasses.asdict(recipe), "data": data.identity(), **run.state()}
     try:
         with replacing(out / CHECKPOINT) as partial:
             torch.save(content, partial)
@@ -131,7 +119,7 @@ def write_checkpoint(run: Run, recipe: Recipe, data: SegmentationData, out: Path
         ) from error
 
 
-def read_checkpoint(out: Path, recipe: Recipe, data: SegmentationData) -> dict | None:
+def read_checkpoint(out: Path, recipe: Recipe, data: ImageData) -> dict | None:
     """The state in ``out``, or None where there is none yet.
 
     Raises:
@@ -152,7 +140,7 @@ def read_checkpoint(out: Path, recipe: Recipe, data: SegmentationData) -> dict |
             f"{path} was made with {changed[0]}={made_with[changed[0]]!r}, the recipe has "
             f"{wanted[changed[0]]!r}; give another output folder, or the recipe it was made with"
         )
-    given = identity(data)
+    given = data.identity()
     changed = [key for key in given if made_on.get(key, given[key]) != given[key]]  # older ones say less
     if changed:
         names = {"classes": "its classes", "images": "the number of its images", "id_map": "the ids of its masks"}
