@@ -90,11 +90,10 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
     from ..evaluate.distributed import rank
     from ..evaluate.evaluation import merged, predictions
     from ..evaluate.receipt import add_receipt, make_receipt, weights_facts
-    from ..messages import one_line_yaml
 
     config, task, view, weights = segmenter.config, segmenter.task, segmenter.view, weights_facts(options.model)
-    stems = unique_stems([dataset.image_name(index) for index in range(len(dataset))])
-    names = [stems[dataset.image_name(index)] for index in range(len(dataset))]
+    stems = unique_stems(dataset.image_names())
+    names = [stems[name] for name in dataset.image_names()]
     export = task.export(options.export, config) if options.export else None
     if export:
         _refuse_to_overwrite(dataset, export.paths(names))
@@ -115,12 +114,9 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
     if score is None:
         print(f"nothing in {options.split} is labelled: there is nothing to measure")
         return 0
-    data = ["--data.format", dataset.format, "--data.root", "PATH", "--split", dataset.split]
-    if options.id_map is not None:
-        data += ["--data.id_map", one_line_yaml(options.id_map)]
-    command = ["srzoo", "eval", "--model", options.model, *data, *repeated(view)]
+    command = ["srzoo", "eval", "--model", options.model, *dataset.arguments(), *repeated(view)]
     protocol = view.sentence(config.transform)
-    receipt = make_receipt(weights, dataset, score, view, protocol, command, segmenter.device, options.id_map)
+    receipt = make_receipt(weights, dataset, score, view, protocol, command, segmenter.device)
     try:
         if options.receipt:
             add_receipt(receipt, options.receipt)

@@ -18,7 +18,6 @@ import torch
 
 from ..data.samples import ImageData
 from ..files import replacing
-from ..messages import one_line_yaml
 from ..recipes.recipe import RUN_FILES, Recipe, load_recipe
 from ..tasks.task import Score
 from ..zoo.published import PUBLISHED
@@ -49,7 +48,6 @@ def make_receipt(
     protocol: str,
     command: Sequence[str],
     device: torch.device,
-    id_map: dict | None = None,
 ) -> dict:
     """Figures as fractions, per class and over the split, with protocol, versions, commit and command.
 
@@ -61,14 +59,9 @@ def make_receipt(
         protocol: that in words.
         command: that repeats the measurement, with PATH for the dataset's folder.
         device: where the model ran.
-        id_map: what was given as ``--data.id_map``.
     """
     return {
-        "dataset": dataset.format,
-        "split": dataset.split,
-        "images": len(dataset),
-        "split_sha256": dataset.digest(),
-        "id_map": None if id_map is None else one_line_yaml(id_map),
+        **dataset.facts(),
         "protocol": protocol,
         "view": dataclasses.asdict(view),
         "headline": score.headline,

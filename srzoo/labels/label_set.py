@@ -1,4 +1,4 @@
-"""The classes that a model tells apart."""
+"""The classes of a model or a dataset."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from dataclasses import dataclass
 
 Colour = tuple[int, int, int]
 
-IGNORE = 255  # the id of pixels without a class
+IGNORE = 255  # the id of void: pixels without a class
 
 
 @dataclass(frozen=True)
 class LabelSet:
-    """A name and an RGB colour (0..255) for each class, in order of id.
+    """A name and a colour for each class, in order of id.
+
+    Attributes:
+        classes: the names.
+        palette: an RGB colour for each, 0 to 255.
 
     Raises:
-        ValueError: the two differ in number.
+        ValueError: the two differ in length.
     """
 
     classes: tuple[str, ...]
@@ -27,5 +31,5 @@ class LabelSet:
 
 
 def label_set(table: Mapping[str, Colour]) -> LabelSet:
-    """The label set of a table from names to colours, in order of id."""
+    """A label set from a colour for each name, in order of id."""
     return LabelSet(tuple(table), tuple(table.values()))

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from srzoo.evaluate.receipt import _flow, add_receipt, read_receipts, weights_facts
+from srzoo.evaluate.receipt import add_receipt, read_receipts, weights_facts
 from srzoo.recipes.recipe import load_recipe
 
 
@@ -38,10 +38,6 @@ def test_another_file_is_left_alone(tmp_path, text):
     with pytest.raises(ValueError, match="is no list of receipts; give --receipt another name"):
         add_receipt(receipt("a"), path)
     assert path.read_text() == text
-
-
-def test_an_id_map_on_one_line():
-    assert _flow({0: 255, 7: 0, "#ff0000": 1}) == "{0: 255, 7: 0, '#ff0000': 1}"
 
 
 def test_masks_read_by_two_maps_are_two_measurements(tmp_path):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from ...data.samples import SegmentationData
+from ...data.samples import SemanticData
 from ...data.shares import class_weights, label_shares
 from ...zoo.transform import Transform
 from ..task import StepContext
@@ -30,7 +30,7 @@ class SemanticObjective:
         ValueError: class weights or a teacher for other classes, or a crop below the smallest input.
     """
 
-    def __init__(self, model: nn.Module, data: SegmentationData, options: SemanticOptions, context: StepContext):
+    def __init__(self, model: nn.Module, data: SemanticData, options: SemanticOptions, context: StepContext):
         if options.crop < Transform.MIN_SIDE:
             raise ValueError(
                 f"crop={options.crop} is less than {Transform.MIN_SIDE}, the smallest side that a model takes"
@@ -69,7 +69,7 @@ class SemanticObjective:
 
 
 def _class_weights(
-    options: SemanticOptions, data: SegmentationData, num_classes: int, device: torch.device
+    options: SemanticOptions, data: SemanticData, num_classes: int, device: torch.device
 ) -> torch.Tensor | None:
     weights = options.class_weights
     if weights is False:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import nn
 
-    from ...data.samples import SegmentationData
+    from ...data.samples import SemanticData
     from ...data.seeded import AugmentedDataset
     from ...zoo.config import ModelConfig
     from .meter import SemanticMeter
@@ -37,7 +37,7 @@ class SemanticTask:
     def fine_tuning(self) -> Mapping[str, Any]:
         return {"crop": 512, "scale": (0.5, 2.0), "blur": 0.1}
 
-    def check(self, splits: Mapping[str, SegmentationData], num_classes: int | None, root: str, training: bool) -> None:
+    def check(self, splits: Mapping[str, SemanticData], num_classes: int | None, root: str, training: bool) -> None:
         from ...data.check import check_splits
         from ...labels import IGNORE
         from ...messages import and_more
@@ -48,10 +48,10 @@ class SemanticTask:
         report = check_splits(splits, num_classes, limit=_CHECKED)
         is_void = all(value == IGNORE for facts in report.splits.values() for value in facts.pixels)
         if report.errors and (training or not is_void):
-            raise ValueError(f"{and_more(report.errors)}; `srzoo data check {root}` says all and what to do")
+            raise ValueError(f"{and_more(report.errors)}; `srzoo data check {root}` lists all, and what to do")
 
     def samples(
-        self, data: SegmentationData, options: SemanticOptions, short_side: int | None, seed: int
+        self, data: SemanticData, options: SemanticOptions, short_side: int | None, seed: int
     ) -> AugmentedDataset:
         from ...data.seeded import AugmentedDataset
         from .augment import Augment
@@ -62,7 +62,7 @@ class SemanticTask:
         return AugmentedDataset(data, augment, seed)
 
     def objective(
-        self, model: nn.Module, data: SegmentationData, options: SemanticOptions, context: StepContext
+        self, model: nn.Module, data: SemanticData, options: SemanticOptions, context: StepContext
     ) -> SemanticObjective:
         from .objective import SemanticObjective
 
