@@ -74,7 +74,8 @@ def test_table_is_counted(readme):
             single, *more = info.weights.receipts()
             wanted = [f"{headline(single):.1%} on {single['split']}{spread(info, single)}"]
             for each in more:
-                wanted.append(f"{headline(each):.1%} at {len(each['view']['scales'])} scales with flip{spread(info, each)}")
+                scales = len(each["view"]["scales"])
+                wanted.append(f"{headline(each):.1%} at {scales} scales with flip{spread(info, each)}")
             assert measured == ", ".join(wanted).replace("%", "")
 
 

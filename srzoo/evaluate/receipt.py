@@ -34,7 +34,7 @@ def weights_facts(model: str) -> dict:
     published = PUBLISHED.get(model)
     recipe = _recipe(model)
     return {
-        "recipe": published.recipe if published else recipe and dataclasses.asdict(recipe),
+        "recipe": published.recipe if published else recipe and recipe.to_dict(),
         "seed": recipe and recipe.seed,
         "weights_sha256": hashlib.sha256((published.path if published else Path(model)).read_bytes()).hexdigest(),
     }

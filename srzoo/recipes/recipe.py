@@ -244,8 +244,14 @@ def _given(values: Mapping, where: str) -> dict[str, Any]:
         values = {**{key: value for key, value in values.items() if key not in old}, "start": start}
         said = ", ".join(old)
         warnings.warn(f"{where}: {said} is now start, here {start!r}; the old spelling still works", FutureWarning, 4)
-    if is_model_file(values.get("model", "")):
-        values = {"start": values["model"], **values, "model": read_config(values["model"]).name}
+    if is_model_file(file := values.get("model")):
+        name = read_config(file).name
+        if values.get("start", file) != file:
+            raise ValueError(
+                f"{where}: model {file} is a file of weights, which start={values['start']!r} leaves out; leave start "
+                f"out, or say model {name}"
+            )
+        values = {**values, "model": name, "start": file}
     return read(recipe_keys(), renamed(values, moved_keys(), where, stacklevel=4), where)
 
 
@@ -258,6 +264,11 @@ def _start_of(values: Mapping, where: str) -> str:
         raise ValueError(f"{where}: pretrained_backbone must be true, false or a file, got {backbone!r}")
     if "start" in values:
         raise ValueError(f"{where}: start says what {' and '.join(_REPLACED)} said; leave them out")
+    if is_pretrained and backbone not in (None, True):
+        raise ValueError(
+            f"{where}: pretrained weights bring a backbone of their own, pretrained_backbone={backbone!r} another; say "
+            "start: published, imagenet, random or a file"
+        )
     if is_pretrained:
         return values["model"] if is_model_file(values.get("model", "")) else "published"
     return {None: "imagenet", True: "imagenet", False: "random"}.get(backbone, backbone)

@@ -44,9 +44,9 @@ def holds_model(path: str | Path) -> bool:
     return True
 
 
-def is_model_file(source: str) -> bool:
-    """Whether the text that says which model is a file of ours rather than a name."""
-    return source.endswith(".safetensors")
+def is_model_file(source: object) -> bool:
+    """Whether what names a model is the path of one of srzoo's files rather than a name."""
+    return isinstance(source, str) and source.endswith(".safetensors")
 
 
 @contextmanager

@@ -53,7 +53,7 @@ class SemanticObjective:
     def __call__(
         self, forward: Callable, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """The weighted losses of ``(N, 3, H, W)`` and ``(N, H, W)`` uint8 images and masks; the indices are not used."""
+        """The weighted losses of ``(N, 3, H, W)`` and ``(N, H, W)`` uint8 images and masks, and unused indices."""
         images, target, _ = batch
         device = self.context.device
         images, target = images.to(device, non_blocking=True), target.to(device, non_blocking=True).long()
