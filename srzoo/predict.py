@@ -12,6 +12,7 @@ from torch import nn
 from srzoo_kernels import upsample_argmax
 
 from .images import as_image
+from .models.base import check_zoo_model
 from .models.folding import fuse
 from .tasks.semantic.inference import image_logits
 from .tasks.semantic.protocol import Protocol
@@ -47,8 +48,7 @@ class Segmenter:
         self.device = _resolve_device(device)
         if isinstance(model, (str, Path)):
             model = trained_model(model)
-        if not hasattr(model, "config"):
-            raise ValueError(f"expected a model made by srzoo, which has a config, got {type(model).__name__}")
+        check_zoo_model(model, "Segmenter")
         self.config = model.config
         self.protocol = Protocol(tile=tile)
         if tile is not None:
@@ -71,7 +71,7 @@ class Segmenter:
     @torch.inference_mode()
     def _segment(self, image: Image.Image) -> Segmentation:
         (logits,) = image_logits(self.model, image, self.protocol)
-        align_corners = self.config.align_corners
+        align_corners = self.model.align_corners
         labels = upsample_argmax(logits, (image.height, image.width), align_corners)[0].cpu().numpy()
         return Segmentation(image, labels, self.config.classes, self.config.palette, logits, align_corners)
 

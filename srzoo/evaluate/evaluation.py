@@ -53,7 +53,7 @@ def predictions(
         for index in tqdm(indices, disable=None if progress and not rank() else True, unit="image", leave=False):
             image, ids = dataset[index]
             passes = image_logits(model, Image.fromarray(image), protocol or Protocol())
-            labels = mean_labels(passes, ids.shape, model.config.align_corners)[0]
+            labels = mean_labels(passes, ids.shape, model.align_corners)[0]
             target = torch.from_numpy(ids).to(labels.device, torch.int64)
             yield Prediction(index, labels, torch.where(target == IGNORE, -1, target))
     finally:

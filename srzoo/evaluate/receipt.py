@@ -8,7 +8,6 @@ import json
 import math
 import platform
 import shlex
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from ..recipes.recipe import RUN_FILES, Recipe, load_recipe
 from ..tasks.semantic.boundary import BoundaryF1
 from ..tasks.semantic.metrics import ConfusionMatrix
 from ..tasks.semantic.protocol import Protocol
+from ..zoo.checkout import commit
 from ..zoo.config import ModelConfig
 from ..zoo.published import PUBLISHED
 
@@ -87,7 +87,7 @@ def make_receipt(
         "boundary_f1_by_class": _by_class(config, boundary.per_class()),
         **weights,
         "command": shlex.join([*command, *protocol.arguments()]),
-        "commit": _commit(),
+        "commit": commit(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         "device": f"cpu, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device),
     }
@@ -157,15 +157,3 @@ def _split_digest(dataset: SegmentationData) -> str:
         digest.update(Path(dataset.mask_name(index)).name.encode())
         digest.update(dataset.mask_bytes(index))
     return digest.hexdigest()
-
-
-def _commit() -> str | None:
-    """Commit of the checkout this package runs from; None for an installed one."""
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():  # else an environment inside somebody's repository would name that one's commit
-        return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -122,10 +122,9 @@ def _create(recipe: Recipe, labels: LabelSet | None, is_new: bool) -> torch.nn.M
     else:
         model = create_model(recipe.model, pretrained_backbone=is_new and recipe.pretrained_backbone, **options)
     if labels:
-        model.config = dataclasses.replace(model.config, classes=labels.classes, palette=labels.palette)
+        model.reconfigure(labels=labels)
     if recipe.short_side:
-        transform = dataclasses.replace(model.config.transform, short_side=recipe.short_side)
-        model.config = dataclasses.replace(model.config, transform=transform)
+        model.reconfigure(transform=dataclasses.replace(model.config.transform, short_side=recipe.short_side))
     return model
 
 
@@ -140,7 +139,7 @@ def _loss(
         recipe.aux,
         recipe.ohem and (recipe.ohem[0], recipe.ohem[1] // shares),
         recipe.label_smoothing,
-        model.config.align_corners,
+        model.align_corners,
     )
 
 
