@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from .images import as_image
-from .models.base import ZooModel
+from .models.base import check_zoo_model
 from .models.folding import fuse
 from .tasks.task import Result, get_task, make_view
 from .zoo.factory import trained_model
@@ -45,10 +45,7 @@ class Segmenter:
         self.device = _resolve_device(device)
         if isinstance(model, (str, Path)):
             model = trained_model(model)
-        if not isinstance(model, ZooModel) or model.config is None:
-            raise ValueError(
-                f"expected a model that create_model or load_model made, which has a config, got {type(model).__name__}"
-            )
+        check_zoo_model(model, "Segmenter")
         self.config, self.task = model.config, get_task(model.task)
         self.view = make_view(self.task, view if tile is None else {**view, "tile": tile})
         self.task.check_view(model, self.view)

@@ -76,8 +76,7 @@ def test_a_model_of_one_s_own(examples):
 def test_tiles_see_small_things_in_a_large_image(examples):
     """A model that is used to small inputs loses the cyclist, unless the image is too large for it to be reduced."""
     model = srzoo.create_model("srnet_lite0_camvid", pretrained=True)
-    transform = dataclasses.replace(model.config.transform, short_side=64)
-    model.config = dataclasses.replace(model.config, transform=transform)
+    model.reconfigure(transform=dataclasses.replace(model.config.transform, short_side=64))
     bicyclist = np.asarray(Image.open(examples / "annotations" / "cyclist.png")) == 10
     labels = [Segmenter(model, "cpu", tile)(examples / "cyclist.png").labels for tile in (None, 256)]
     reduced, tiled = (((ids == 10) & bicyclist).sum() / ((ids == 10) | bicyclist).sum() for ids in labels)

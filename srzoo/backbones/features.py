@@ -88,7 +88,7 @@ def probe(name: str, output_stride: int | None) -> tuple[dict, int]:
     raise ValueError(reason)
 
 
-def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation that timm's weights of a backbone were trained with; ImageNet's where it has none."""
     config = timm.get_pretrained_cfg(name)
     return (tuple(config.mean), tuple(config.std)) if config else (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)

@@ -14,10 +14,10 @@ def run(options: argparse.Namespace) -> int:
     from ..zoo.info import model_info
 
     info = model_info(options.name)
-    height, width = info.input_size
     rows = [("name", info.name), ("", info.description)]
     with heavy_imports():
         counted = info.parameters
+    height, width = info.input_size
     if counted is not None:
         rows.append(("parameters", f"{counted / 1e6:.2f} M"))
         rows.append(("multiply-adds", f"{info.macs / 1e9:.2f} G at {width}x{height}"))

@@ -8,7 +8,6 @@ import json
 import math
 import platform
 import shlex
-import subprocess
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +19,7 @@ from ..data.samples import ImageData
 from ..files import replacing
 from ..recipes.recipe import RUN_FILES, Recipe, load_recipe
 from ..tasks.task import Score
+from ..zoo.checkout import commit
 from ..zoo.published import PUBLISHED
 
 _PACKAGES = ("torch", "timm", "numpy", "pillow")
@@ -138,15 +138,3 @@ def _measured(receipt: dict) -> tuple:
     told = tuple(receipt[key] for key in ("weights_sha256", "dataset", "split", "protocol"))
     # Every folder of one's own is "folder", and its masks may be read by more than one map.
     return (*told, receipt.get("split_sha256"), receipt.get("id_map"))
-
-
-def commit() -> str | None:
-    """Commit of the checkout this package runs from; None for an installed one."""
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():  # else an environment inside somebody's repository would name that one's commit
-        return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -115,7 +115,7 @@ def _shape_behind(model: nn.Module, path: str, example: torch.Tensor | tuple[tor
     inputs = _inputs(model, example)
     probe = _Probe()
     try:
-        twin = _on_meta(model).eval()
+        twin = on_meta(model).eval()
         _extend(twin.get_submodule(path), probe)
         with torch.device("meta"), torch.no_grad():
             twin(*(each.to("meta") for each in inputs))
@@ -162,7 +162,7 @@ def _check_shape_stays(block: nn.Module, shape: torch.Size) -> None:
         raise ValueError(f"the block must be an nn.Module, got {type(block).__name__}")
     try:
         with torch.device("meta"), torch.no_grad():
-            output = _on_meta(block).eval()(torch.empty(shape, dtype=_placed_like(block).dtype))
+            output = on_meta(block).eval()(torch.empty(shape, dtype=_placed_like(block).dtype))
     except Exception:  # somebody's own block may need values, which a meta tensor has none of
         return
     found = tuple(output.shape) if isinstance(output, torch.Tensor) else f"a {type(output).__name__}"
@@ -170,7 +170,7 @@ def _check_shape_stays(block: nn.Module, shape: torch.Size) -> None:
         raise ValueError(f"the block gives {found}; it must keep the shape")
 
 
-def _on_meta(model: nn.Module) -> nn.Module:
+def on_meta(model: nn.Module) -> nn.Module:
     """A copy without memory of its own: the structure is copied, each tensor becomes an empty one."""
     memo = {id(b): torch.empty_like(b, device="meta") for b in model.buffers()}
     for p in model.parameters():
@@ -197,6 +197,11 @@ def _extend(module: nn.Module, block: nn.Module) -> None:
 def has_block(module: nn.Module) -> bool:
     """Whether `insert` put a block behind this very module."""
     return isinstance(module, _Extended)
+
+
+def block_names(model: nn.Module) -> list[str]:
+    """Names of the blocks that `insert` put into a model, such as "layer4.2.context"."""
+    return [f"{name}.{CHILD}".lstrip(".") for name, module in model.named_modules() if has_block(module)]
 
 
 class _Extended:

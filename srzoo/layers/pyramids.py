@@ -1,4 +1,4 @@
-"""Pyramids over a trunk's last map: "aspp" and "psp". Unlike the other context modules they change the width."""
+"""Pyramids over a backbone's last map: "aspp" and "psp". Unlike the other context modules they change the width."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ class ASPP(nn.Module):
 
     A 1x1 convolution, 3x3 convolutions at each rate and the pooled image, side by side, each of ``out_channels`` with
     BatchNorm and ReLU, and a 1x1 convolution over all of them. Computation ``O(C C' HW)``; arXiv 2011.03308 counts it
-    in Table 3, over a trunk of 2048 channels with ``out_channels=256``, but not in Table 1.
+    in Table 3, over a backbone of 2048 channels with ``out_channels=256``, but not in Table 1.
 
     Args:
         channels: ``C`` of the input.
@@ -61,7 +61,7 @@ class PyramidPooling(nn.Module):
     """Pyramid pooling module of PSPNet (Zhao et al., 2017, section 3.2) with the convolution that follows it.
 
     The map pooled to each number of bins, a 1x1 convolution to ``C / len(bins)`` channels, resized and put beside the
-    map itself. Computation ``O(C C' HW)``; arXiv 2011.03308 counts it in Table 3, over a trunk of 2048 channels with
+    map itself. Computation ``O(C C' HW)``; arXiv 2011.03308 counts it in Table 3, over a backbone of 2048 channels with
     ``out_channels=512``, but not in Table 1.
 
     Args:

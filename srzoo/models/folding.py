@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import copy
+import logging
+from collections import Counter
+from itertools import pairwise
 
 import torch
 from torch import fx, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ..backbones import FeatureBackbone
 from ..layers import SqueezeReasoning
 from ..layers.autocast import autocast_off
-from ..layers.insertion import has_block
-from .base import ZooModel
+from ..layers.context_head import ContextHead
+from ..layers.insertion import block_names, has_block
+from ..messages import one_line
+from .base import check_zoo_model
+
+_log = logging.getLogger("srzoo")
 
 
 def fuse(model: nn.Module) -> nn.Module:
     """An equal model for inference: a copy in evaluation mode with fewer passes over the feature maps.
 
-    Every BatchNorm that directly follows a convolution goes into its weights, and `SqueezeReasoning` before a plain
-    convolution becomes a change of that convolution's weights, per image, where the resolution makes it cheaper.
+    Every BatchNorm that directly follows a convolution, in an ``nn.Sequential`` or anywhere in a backbone, goes into
+    its weights. `SqueezeReasoning` before a head's plain convolution becomes a change of that convolution's weights,
+    per image, where the resolution makes it cheaper. A backbone that cannot be traced keeps its BatchNorms; the logger
+    "srzoo" warns of it.
 
     Args:
-        model: made by `create_model` or `load_model`; stays as it is, and is the one to save.
+        model: made by `create_model` or `load_model`; it is not changed, and is the one to save.
 
     Returns:
         The folded copy; its logits differ by float32 rounding (below 1e-4).
@@ -30,49 +40,76 @@ def fuse(model: nn.Module) -> nn.Module:
     Raises:
         ValueError: another model.
     """
-    if not isinstance(model, ZooModel):
-        raise ValueError(f"fuse takes what create_model and load_model make, got {type(model).__name__}")
+    check_zoo_model(model, "fuse", configured=False)
     model = copy.deepcopy(model).eval()
-    _fold_batch_norms(model.backbone.body)
-    for part in model.modules():
-        if isinstance(part, nn.Sequential) and isinstance(getattr(part, "bn", None), nn.BatchNorm2d):
-            _fold_batch_norms(part)
-    head = model.head
-    if isinstance(getattr(head, "context", None), SqueezeReasoning) and not (
-        has_block(head.context) or has_block(head.fuse.conv)
-    ):
-        head.fuse.conv = FoldedBlock(head.context, head.fuse.conv)
-        head.context = nn.Identity()
+    backbones = {name: part for name, part in model.named_modules() if isinstance(part, FeatureBackbone)}
+    for name, backbone in backbones.items():
+        _fold_backbone(backbone.body, name)
+    # A backbone may give what is inside of its sequences to others too.
+    traced = {id(part) for backbone in backbones.values() for part in backbone.modules()}
+    for part in list(model.modules()):
+        if type(part).forward is nn.Sequential.forward and id(part) not in traced:
+            for (conv, _), (norm, _) in pairwise(part._modules.items()):  # named_children leaves a shared one out
+                _fold_norm(part, conv, norm)
+    for part in list(model.modules()):
+        if isinstance(part, ContextHead):
+            _fold_block(part)
     return model
 
 
 class _LayerTracer(fx.Tracer):
-    """Sees convolutions and norms whole, timm's own kinds too."""
+    """Sees convolutions and norms whole, timm's own kinds too, and the blocks that `insert` put in."""
+
+    def __init__(self, blocks: list[str]):
+        super().__init__()
+        self._blocks = blocks
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return isinstance(module, (nn.Conv2d, nn.BatchNorm2d)) or super().is_leaf_module(module, name)
+        is_layer = isinstance(module, (nn.Conv2d, nn.BatchNorm2d)) or name in self._blocks
+        return is_layer or super().is_leaf_module(module, name)
 
 
-def _fold_batch_norms(module: nn.Module) -> None:
-    """Fold in place, wherever a BatchNorm is the only reader of a convolution; the tree keeps its shape.
+def _fold_backbone(body: nn.Module, name: str) -> None:
+    """Fold in place, wherever a BatchNorm is the only reader of a convolution; the tree keeps its shape."""
+    if not any(isinstance(part, nn.BatchNorm2d) for part in body.modules()):
+        return
+    try:
+        graph = _LayerTracer(block_names(body)).trace(body)
+    except Exception as error:  # tracing runs the model's own code, and some of timm's branches on values
+        _log.warning(
+            "fuse: %s keeps its BatchNorms, as torch.fx cannot trace it (%s); results are the same, but slower",
+            name,
+            one_line(error),
+        )
+        return
+    called = [node for node in graph.nodes if node.op == "call_module"]
+    times = Counter(node.target for node in called)
+    for node in called:
+        sources = [each for each in node.all_input_nodes if each.op == "call_module" and len(each.users) == 1]
+        if len(sources) == 1 and times[sources[0].target] == times[node.target] == 1:
+            _fold_norm(body, sources[0].target, node.target)
+
+
+def _fold_norm(model: nn.Module, conv_name: str, norm_name: str) -> None:
+    """Put a BatchNorm into the convolution before it, if the two are that.
 
     Neither may have a block behind it: one would lose its block, the other is not followed by the norm.
     """
-    try:
-        graph = _LayerTracer().trace(module)
-    except Exception:  # tracing runs the model's own code, and some of timm's branches on values
+    conv, norm = model.get_submodule(conv_name), model.get_submodule(norm_name)
+    if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
         return
-    layers = dict(module.named_modules())
-    for node in graph.nodes:
-        norm = layers.get(node.target) if node.op == "call_module" else None
-        if not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None or has_block(norm):
-            continue
-        source = node.args[0]
-        conv = layers.get(source.target) if source.op == "call_module" else None
-        if isinstance(conv, nn.Conv2d) and len(source.users) == 1 and not has_block(conv):
-            module.set_submodule(source.target, fuse_conv_bn_eval(conv, norm))
-            # timm's norms carry their activation.
-            module.set_submodule(node.target, norm.act if hasattr(norm, "act") else nn.Identity())
+    if not (has_block(conv) or has_block(norm)):
+        model.set_submodule(conv_name, fuse_conv_bn_eval(conv, norm))
+        # timm's norms carry their activation.
+        model.set_submodule(norm_name, norm.act if hasattr(norm, "act") else nn.Identity())
+
+
+def _fold_block(head: ContextHead) -> None:
+    """Put Squeeze Reasoning into the convolution behind it, unless `insert` put a block behind either."""
+    conv = getattr(head.fuse, "conv", None)
+    is_plain = isinstance(conv, nn.Conv2d) and conv.groups == 1 and conv.padding_mode == "zeros"
+    if is_plain and isinstance(head.context, SqueezeReasoning) and not (has_block(head.context) or has_block(conv)):
+        head.fuse.conv, head.context = FoldedBlock(head.context, conv), nn.Identity()
 
 
 class FoldedBlock(nn.Module):
@@ -104,6 +141,7 @@ class FoldedBlock(nn.Module):
             weights = (weight + change).to(x.dtype)
         bias = None if conv.bias is None else conv.bias.to(x.dtype)
         images = [
-            F.conv2d(image, own, bias, conv.stride, conv.padding) for image, own in zip(x.split(1), weights.unbind())
+            F.conv2d(image, own, bias, conv.stride, conv.padding, conv.dilation)
+            for image, own in zip(x.split(1), weights.unbind())
         ]
         return images[0] if len(images) == 1 else torch.cat(images)  # which would copy a single one

@@ -1,53 +1,77 @@
-"""What every family of segmentation models does around its own parts."""
+"""What every network for semantic segmentation does around its own parts."""
 
 import math
+from collections import OrderedDict
+from collections.abc import Sequence
 
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from ..backbones import FeatureBackbone
 from ..layers.checks import check_flag, check_whole
+from ..layers.context_head import ContextHead
+from ..layers.conv import conv_bn_relu
 from .base import ZooModel
 
 
 class SegmentationNet(ZooModel):
     """Features of a backbone, a head on the last of them, a decoder over finer ones, a classifier.
 
-    A family sets these parts after this constructor:
-
-    * ``head``: the last feature ``(N, C, h, w)`` to ``(N, D, h, w)``; what it holds is its family's own.
-    * ``decoder`` and ``decoder_levels``: from the head's output and the features at these indices to a finer map; None
-      and [] for none.
-    * ``dropout`` and ``classifier``: to logits.
-    * ``aux_head``: the last feature but one to logits, for a second loss in training.
-
     Args:
         backbone: gives the features.
-        num_classes: classes of the logits.
+        head: the last feature ``(N, C, h, w)`` to ``(N, D, h, w)``.
+        classifier: 1x1 convolution from the width of the decoder, or of the head, to logits.
+        aux_head: the last feature but one to logits, for a second loss in training.
+        decoder: from the head's output and the list of the features at ``decoder_levels`` to a finer map.
+        decoder_levels: indices of features, coarse to fine.
+        dropout: before the classifier.
         align_corners: how the logits are resized to the image, as in ``torch.nn.functional.interpolate``.
         size_divisor: enlarge the input to a multiple of this, for backbones that need it.
 
     Attributes:
+        num_classes: classes of the logits.
         size_divisor: what sides are enlarged to multiples of: of the output stride too, as else the maps within the
             network are shifted against each other, which thin classes do not forgive. With ``align_corners`` other
             sides line up, those of a multiple and one: there it is as given.
         output_stride: of the map that the head works on.
         logits_stride: of the logits before they are resized.
 
+    Shape:
+        ``(N, 3, H, W)`` normalized floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; in training at
+        batch 1 too.
+
     Raises:
-        ValueError: ``num_classes`` or ``size_divisor`` is below 1, ``align_corners`` neither True nor False.
+        ValueError: ``size_divisor`` is below 1, ``align_corners`` neither True nor False.
     """
 
     task = "semantic"
 
-    def __init__(self, backbone: FeatureBackbone, num_classes: int, align_corners: bool = False, size_divisor: int = 1):
+    def __init__(
+        self,
+        backbone: FeatureBackbone,
+        head: ContextHead,
+        classifier: nn.Conv2d,
+        aux_head: nn.Module,
+        decoder: nn.Module | None = None,
+        decoder_levels: Sequence[int] = (),
+        dropout: float = 0.0,
+        align_corners: bool = False,
+        size_divisor: int = 1,
+    ):
         super().__init__()
-        check_whole(num_classes=num_classes, size_divisor=size_divisor)
+        check_whole(size_divisor=size_divisor)
         check_flag(align_corners=align_corners)
-        self.backbone, self.num_classes = backbone, num_classes
+        self.backbone, self.head, self.decoder, self.decoder_levels = backbone, head, decoder, list(decoder_levels)
+        self.dropout, self.classifier, self.aux_head = nn.Dropout(dropout), classifier, aux_head
+        self.num_classes = classifier.out_channels
         self.output_stride = backbone.strides[-1]
         self.align_corners = align_corners
         self.size_divisor = size_divisor if align_corners else math.lcm(size_divisor, self.output_stride)
+
+    @property
+    def input_multiple(self) -> int:
+        return math.lcm(self.output_stride, self.size_divisor)
 
     @property
     def logits_stride(self) -> int:
@@ -59,7 +83,7 @@ class SegmentationNet(ZooModel):
         """Logits of ``x``.
 
         Args:
-            x: ``(N, 3, H, W)`` normalised floats.
+            x: ``(N, 3, H, W)`` normalized floats.
             return_aux: also return the auxiliary head's logits, for the training loss.
             upsample: resize the logits to ``(H, W)``; without it they stay at ``logits_stride``.
 
@@ -79,15 +103,18 @@ class SegmentationNet(ZooModel):
         logits = self.classifier(self.dropout(y))
         aux = self.aux_head(features[-2]) if return_aux else None
         if upsample:
-            logits = self._resize(logits, size)
-            aux = self._resize(aux, size) if return_aux else None
+            logits = self.resize(logits, size)
+            aux = self.resize(aux, size) if return_aux else None
         return (logits, aux) if return_aux else logits
 
     def context_input(self, x: torch.Tensor) -> torch.Tensor:
         """The map ``(N, C, h, w)`` at ``output_stride`` that the context module works on; ``x`` as in `forward`."""
         _check_image_batch(x)
-        feature = self.backbone(self._fit(x))[-1]
-        return self.head.reduce(feature) if hasattr(self.head, "reduce") else feature
+        return self.head.reduce(self.backbone(self._fit(x))[-1])
+
+    def resize(self, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+        """Logits ``(N, K, h, w)`` at ``size``, as `forward` resizes them to the image: ``(N, K, *size)``."""
+        return F.interpolate(logits, size=size, mode="bilinear", align_corners=self.align_corners)
 
     def _fit(self, x: torch.Tensor) -> torch.Tensor:
         """Enlarge to what the maps fit into, and to what BatchNorm in training can take.
@@ -97,14 +124,32 @@ class SegmentationNet(ZooModel):
         height, width = (-(-side // self.size_divisor) * self.size_divisor for side in x.shape[-2:])
         if self.training and x.shape[0] == 1 and max(height, width) < 2 * self.output_stride:
             width = 2 * self.output_stride  # else one value per channel, of which there is no variance
-        # In a compiled graph the comparison would hold its answer fast, for sizes that have another.
+        # A comparison would specialize a compiled graph on its outcome. So, where sides may have to be enlarged, that
+        # graph always resizes; sides that fit are copied by it.
         may_compare = self.size_divisor == 1 or not torch.compiler.is_compiling()
         if may_compare and (height, width) == tuple(x.shape[-2:]):
             return x
-        return self._resize(x, (height, width))
+        return self.resize(x, (height, width))
 
-    def _resize(self, x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        return F.interpolate(x, size=size, mode="bilinear", align_corners=self.align_corners)
+
+def auxiliary_head(
+    channels: int, num_classes: int, dropout: float, width: int | None = None, bias: bool = False
+) -> nn.Sequential:
+    """A classifier of a feature ``(N, channels, h, w)`` for a second loss, with a 3x3 convolution before it or none.
+
+    Args:
+        channels: of the feature.
+        num_classes: of the logits ``(N, num_classes, h, w)``.
+        dropout: before the classifier.
+        width: of the convolution; None for none.
+        bias: of the convolution.
+    """
+    parts = OrderedDict()
+    if width is not None:
+        parts["fuse"] = conv_bn_relu(channels, width, bias=bias)
+    parts["dropout"] = nn.Dropout(dropout)
+    parts["classifier"] = nn.Conv2d(channels if width is None else width, num_classes, 1)
+    return nn.Sequential(parts)
 
 
 def _check_image_batch(x: torch.Tensor) -> None:

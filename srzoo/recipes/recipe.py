@@ -158,8 +158,7 @@ def recipe_file(name: str) -> Path:
             f"no recipe {name!r}{nearest(name, list_recipes())}; give a YAML file, a model with its dataset, "
             "such as srnet_lite0_camvid, or a protocol, such as cityscapes"
         )
-    real_time = dataset == "cityscapes" and registry.ARCHITECTURES[architecture].family == "dfseg"
-    return _PACKAGED / ("cityscapes_realtime.yaml" if real_time else f"{dataset}.yaml")
+    return _PACKAGED / f"{registry.recipe_of(architecture, dataset)}.yaml"
 
 
 def load_recipe(source: str | Path, **overrides) -> Recipe:

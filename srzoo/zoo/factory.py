@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import math
 import warnings
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from ..backbones import normalisation, probe
+from ..backbones import normalization, probe
 from ..backbones.imagenet import load_imagenet_weights
+from ..labels import LabelSet
 from ..labels.own import numbered_labels
 from ..layers import CONTEXT_MODULES
 from ..layers.checks import check_whole
-from ..models import FAMILIES
+from ..models import NETWORKS, ZooModel
+from ..models.base import check_zoo_model
 from ..state_dicts import misfit
 from . import registry
 from .config import ModelConfig
 from .datasets import DATASETS, labels_for
 from .published import PUBLISHED, read_published
+from .transform import Transform
 from .weights import is_model_file, read_model_file, write_model_file
 
 
@@ -32,7 +34,7 @@ def create_model(
     context: str | None = None,
     pretrained_backbone: bool | str | Path = False,
     **options,
-) -> nn.Module:
+) -> ZooModel:
     """Build a model by its name.
 
     Args:
@@ -42,8 +44,8 @@ def create_model(
         num_classes: default the dataset's. With ``pretrained`` and another number the classifiers start anew.
         context: a key of `srzoo.layers.CONTEXT_MODULES`, or "none" for the same model without the block; default the
             architecture's own, which is "sr" for SRNet and "psp" for DFSeg. FCN has no place for one.
-        pretrained_backbone: start the backbone from ImageNet: True, or the path of a file in timm's names. Ignored
-            nowhere: with ``pretrained`` it is an error, as those weights have a backbone of their own.
+        pretrained_backbone: start the backbone from ImageNet: True, or the path of a file in timm's names. Cannot be
+            combined with ``pretrained``, whose weights include the backbone's.
         **options: of the architecture's class in `srzoo.models`, e.g. ``output_stride=16`` or ``nodes=32``.
 
     Returns:
@@ -54,45 +56,68 @@ def create_model(
         RuntimeError: ImageNet weights that cannot be reached.
     """
     architecture, dataset = registry.split_name(name)
+    _check_start(num_classes, pretrained, pretrained_backbone)
+    if context is not None:
+        options["context"] = context
+    if pretrained:
+        return _create_pretrained(name, num_classes, options)
+    entry = registry.ARCHITECTURES[architecture]
+    labels = _labels_for(name, entry, dataset, num_classes)
+    options = _options_for(name, entry, options)
+    transform = _transform_for(architecture, dataset, options["backbone"])
+    model = _build(ModelConfig(name, entry.network, entry.task, options, labels, transform))
+    if pretrained_backbone:
+        load_imagenet_weights(model.backbone, options["backbone"], pretrained_backbone)
+    return model
+
+
+def _check_start(num_classes: int | None, pretrained: bool, pretrained_backbone: bool | str | Path) -> None:
     if num_classes is not None:
         check_whole(num_classes=num_classes)
     if not isinstance(pretrained, bool):
         raise ValueError(f"pretrained must be True or False, got {pretrained!r}; srzoo.load_model reads a file")
     if not isinstance(pretrained_backbone, (bool, str, Path, type(None))):
         raise ValueError(f"pretrained_backbone must be True or a file's path, got {pretrained_backbone!r}")
-    if context is not None:
-        options["context"] = context
-    if pretrained:
-        if pretrained_backbone:
-            raise ValueError("pretrained=True brings its own backbone weights; leave pretrained_backbone out")
-        return _create_pretrained(name, num_classes, options)
-    if num_classes is None:
-        if dataset is None:
-            raise ValueError(f"{name!r} names no dataset: pass num_classes, or use a name such as {name + '_camvid'!r}")
-        num_classes = len(DATASETS[dataset].labels["semantic"].classes)
-    entry = registry.ARCHITECTURES[architecture]
+    if pretrained and pretrained_backbone:
+        raise ValueError("pretrained=True brings its own backbone weights; leave pretrained_backbone out")
+
+
+def _labels_for(name: str, entry: registry.Architecture, dataset: str | None, num_classes: int | None) -> LabelSet:
+    """The classes to tell apart: the dataset's, or so many."""
+    if num_classes is not None:
+        return labels_for(dataset, entry.task, num_classes)
+    if dataset is None:
+        instead = f", or use a name such as '{name}_{entry.datasets[0]}'" if entry.datasets else ""
+        raise ValueError(f"{name!r} names no dataset: pass num_classes{instead}")
+    return DATASETS[dataset].labels[entry.task]
+
+
+def _options_for(name: str, entry: registry.Architecture, options: dict) -> dict:
+    """Keyword arguments of the network's class: the entry's, and in their place those that were asked for."""
     options = {**entry.options, **options}
-    if options.get("backbone") is None:
+    backbone = options.get("backbone")
+    if backbone is None:
         raise ValueError(
             f"{name!r} needs a backbone, e.g. create_model('srnet', backbone='convnext_tiny', num_classes=7)"
         )
-    if not isinstance(options["backbone"], str):
-        raise ValueError(f"backbone must be a name that timm knows, got {type(options['backbone']).__name__}")
-    if not entry.has_backbone:
-        backbone_options, divisor = probe(options["backbone"], options.pop("output_stride", None))
-        options = {"backbone_options": backbone_options, "size_divisor": divisor, **options}
-    labels = labels_for(dataset, "semantic", num_classes)
+    if not isinstance(backbone, str):
+        raise ValueError(f"backbone must be a name that timm knows, got {type(backbone).__name__}")
+    if entry.has_backbone:
+        return options
+    backbone_options, divisor = probe(backbone, options.pop("output_stride", None))
+    return {"backbone_options": backbone_options, "size_divisor": divisor, **options}
+
+
+def _transform_for(architecture: str, dataset: str | None, backbone: str) -> Transform:
+    """The entry's transform, normalized as the weights of this backbone expect it."""
     transform = registry.default_transform(architecture, dataset)
-    if options["backbone"] != entry.options.get("backbone"):
-        mean, std = normalisation(options["backbone"])
-        transform = dataclasses.replace(transform, mean=mean, std=std)
-    model = _build(ModelConfig(name, options, labels.classes, labels.palette, transform, entry.family))
-    if pretrained_backbone:
-        load_imagenet_weights(model.backbone, options["backbone"], pretrained_backbone)
-    return model
+    if backbone == registry.ARCHITECTURES[architecture].options.get("backbone"):
+        return transform
+    mean, std = normalization(backbone)
+    return dataclasses.replace(transform, mean=mean, std=std)
 
 
-def load_model(path: str | Path) -> nn.Module:
+def load_model(path: str | Path) -> ZooModel:
     """Build the model in a file that `save_model` wrote: fine-tuned, converted or shipped.
 
     Returns:
@@ -100,13 +125,13 @@ def load_model(path: str | Path) -> nn.Module:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is not a file of ours, or its tensors do not fit its configuration.
+        ValueError: it is not one of srzoo's files, or its tensors do not fit its configuration.
     """
     return _with_weights(*read_model_file(path), str(path))
 
 
 def save_model(model: nn.Module, path: str | Path, dtype: torch.dtype | None = None) -> None:
-    """Write a model of ours with its configuration; the file appears whole or not at all.
+    """Write one of srzoo's models with its configuration; the file appears whole or not at all.
 
     Args:
         model: made by `create_model` or `load_model`.
@@ -115,16 +140,12 @@ def save_model(model: nn.Module, path: str | Path, dtype: torch.dtype | None = N
             too where ``dtype`` overflows.
 
     Raises:
-        ValueError: the model is another one, in a wrapper, or no longer what its configuration builds: `load_model`
-            could not read the file.
+        ValueError: the model is not srzoo's, is in a wrapper, or is no longer what its configuration builds, so that
+            `load_model` could not read the file.
         OSError: the file cannot be written.
     """
     model = getattr(model, "_orig_mod", model)  # torch.compile's wrapper, which puts this before every tensor's name
-    if not isinstance(getattr(model, "config", None), ModelConfig):
-        raise ValueError(
-            f"save_model writes what create_model and load_model make, got {type(model).__name__}; "
-            "unwrap it, or write its state dict with safetensors"
-        )
+    check_zoo_model(model, "save_model")
     state = model.state_dict()
     with torch.device("meta"):
         wanted = _build(model.config).state_dict()
@@ -146,8 +167,8 @@ def _narrowed(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return narrow if torch.equal(narrow.isfinite(), value.isfinite()) else value
 
 
-def trained_model(source: str | Path, num_classes: int | None = None, **options) -> nn.Module:
-    """What the command line and a recipe mean by a trained model: a name with published weights, or a file of ours.
+def trained_model(source: str | Path, num_classes: int | None = None, **options) -> ZooModel:
+    """What the command line and a recipe mean by a trained model: a name with published weights, or a model's file.
 
     A text is a file's path where it ends in ``.safetensors``. ``num_classes`` and ``options`` are those of
     `create_model`. Errors are those of `create_model` and `load_model`.
@@ -162,7 +183,7 @@ def trained_model(source: str | Path, num_classes: int | None = None, **options)
     return create_model(source, pretrained=True, num_classes=num_classes, **options)
 
 
-def _create_pretrained(name: str, num_classes: int | None, options: dict) -> nn.Module:
+def _create_pretrained(name: str, num_classes: int | None, options: dict) -> ZooModel:
     if name not in PUBLISHED:
         raise ValueError(
             f"no published weights for {name!r}; there are some for: {', '.join(sorted(PUBLISHED))}. "
@@ -173,51 +194,70 @@ def _create_pretrained(name: str, num_classes: int | None, options: dict) -> nn.
 
 def _with_weights(
     config: ModelConfig, state: dict, origin: str, num_classes: int | None = None, options: dict | None = None
-) -> nn.Module:
+) -> ZooModel:
     """The model of a file, with these options in place of its own; for another number of classes, classifiers anew."""
     own = len(config.classes)
     config = dataclasses.replace(config, options={**config.options, **(options or {})})
-    if num_classes not in (None, own):
-        labels = numbered_labels(num_classes)
-        config = dataclasses.replace(config, classes=labels.classes, palette=labels.palette)
-        heads = [key for key in state if ".classifier." in f".{key}"]
-        state = {key: value for key, value in state.items() if key not in heads}
-        said = f"{origin}: {num_classes} classes instead of {own}, so {', '.join(heads)} start anew"
-        warnings.warn(said, stacklevel=4)
+    if num_classes in (None, own):
         model = _build(config)
-        fresh = model.state_dict()
-        state.update({key: fresh[key] for key in heads})
     else:
-        model = _build(config)
+        model = _build(dataclasses.replace(config, labels=numbered_labels(num_classes)))
+        fresh = _of_another_shape(model.state_dict(), config)
+        said = f"{origin}: {num_classes} classes instead of {own}, so {', '.join(sorted(fresh))} start anew"
+        warnings.warn(said, stacklevel=4)
+        state = {**state, **{key: value for key, value in fresh.items() if key in state}}
     _load(model, state, origin)
     return model
 
 
-def _build(config: ModelConfig) -> nn.Module:
-    if config.family not in FAMILIES:
-        raise ValueError(f"unknown family {config.family!r} of {config.name!r}; this version has {', '.join(FAMILIES)}")
+def _of_another_shape(state: dict, config: ModelConfig) -> dict:
+    """Those of a state dict's tensors that differ in shape from what this configuration builds."""
+    with torch.device("meta"):
+        built = _build(config).state_dict()
+    return {key: value for key, value in state.items() if key in built and built[key].shape != value.shape}
+
+
+def _build(config: ModelConfig) -> ZooModel:
+    """The network of a configuration, with random weights."""
+    network = NETWORKS.get(config.network)
+    if network is None:
+        known = ", ".join(NETWORKS)
+        raise ValueError(f"unknown network {config.network!r} of {config.name!r}; this version has {known}")
+    if config.task != network.task:
+        raise ValueError(
+            f"{config.name!r} is said to be for the task {config.task!r}; its network {config.network!r} is for "
+            f"{network.task!r}"
+        )
     _refuse_unknown_options(config)
     try:
-        model = FAMILIES[config.family](num_classes=len(config.classes), **config.options)
+        model = network(num_classes=len(config.classes), **config.options)
     except TypeError as error:
         raise ValueError(f"{config.name!r} does not take these options: {error}") from error
-    multiple = math.lcm(model.output_stride, model.size_divisor)
-    model.config = dataclasses.replace(config, transform=dataclasses.replace(config.transform, multiple=multiple))
+    model.configure(config)
     return model
 
 
 def _refuse_unknown_options(config: ModelConfig) -> None:
-    """Name an option that neither the family nor the context module has; Python's own error would name a class."""
-    context = config.options.get("context", "sr")
-    module = CONTEXT_MODULES.get(context) if isinstance(context, str) else None
-    if module is None:  # none, whose error names its options, or an unknown one
-        return
-    taken = [*inspect.signature(FAMILIES[config.family]).parameters, *inspect.signature(module).parameters]
-    own = {"num_classes", "context_options", "out_channels"}  # create_model's, and what stands for the others
-    known = sorted(set(taken) - own)
+    """Name an option that neither the network nor its context module has; Python's own error would name a class."""
+    parameters = dict(inspect.signature(NETWORKS[config.network]).parameters)
+    if "context" in parameters:
+        context = config.options.get("context", parameters["context"].default)
+        module = CONTEXT_MODULES.get(context) if isinstance(context, str) else None
+        if module is None:  # "none", whose error names its options, or an unknown one
+            return
+        parameters |= inspect.signature(module).parameters
+    known = sorted(
+        name
+        for name, each in parameters.items()
+        if name not in _GIVEN_ELSEWHERE and each.kind is not inspect.Parameter.VAR_KEYWORD
+    )
     unknown = [option for option in config.options if option not in known]
     if unknown:
         raise ValueError(f"{config.name!r} has no option {unknown[0]!r}; it takes {', '.join(known)}")
+
+
+# Parameters that are no options: from the labels, and from the head around the context module.
+_GIVEN_ELSEWHERE = ("num_classes", "out_channels")
 
 
 def _load(model: nn.Module, state: dict, origin: str) -> None:

@@ -86,7 +86,7 @@ def convert(source: str | Path, target: str | Path, dataset: str | None = None) 
         if dataset is not None:
             raise ValueError(f"it is no SRNet, whose classes dataset={dataset!r} would name")
         if "conv1.6.weight" in state or "conv3.weight" in state:
-            return _convert_trunk(state, target)
+            return _convert_backbone(state, target)
         if "conv_adj.weight" in state:
             return _convert_block(state, target)
         raise ValueError(
@@ -128,7 +128,7 @@ def _classes_of(dataset: str) -> int:
     return len(DATASETS[dataset].labels["semantic"].classes)
 
 
-def _convert_trunk(state: State, target: Path) -> str:
+def _convert_backbone(state: State, target: Path) -> str:
     depth = _depth(state)
     with torch.device("meta"):
         wanted = timm.create_model(f"resnet{depth}s").state_dict()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Transform:
-    """Resize and normalisation between an 8-bit RGB image and a model's input.
+    """Resize and normalization between an 8-bit RGB image and a model's input.
 
     Attributes:
         short_side: pixels of the short side as the network sees it.
@@ -78,4 +78,9 @@ class Transform:
 
     @classmethod
     def from_dict(cls, values: dict) -> Transform:
+        """The transform whose ``dataclasses.asdict`` went through JSON; keys that an older file lacks have defaults.
+
+        Raises:
+            TypeError: a key that it does not have, or no ``short_side``.
+        """
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})

@@ -41,7 +41,7 @@ def depths(layers: int) -> tuple[int, int, int, int]:
     return 3, 4, {50: 6, 101: 23}[layers], 3
 
 
-class Trunk(nn.Module):
+class DeepStemResNet(nn.Module):
     """The ImageNet classifier that they start from, at stride 32."""
 
     def __init__(self, layers: int):

@@ -5,9 +5,9 @@ from srzoo.labels import LabelSet
 from srzoo.labels.own import numbered_labels
 from srzoo.recipes.recipe import load_recipe
 from srzoo.zoo import registry
-from srzoo.zoo.datasets import DATASETS
+from srzoo.zoo.datasets import DATASETS, Dataset
 from srzoo.zoo.published import PUBLISHED
-from srzoo.zoo.registry import Architecture, Trunk
+from srzoo.zoo.registry import Architecture, Backbone
 
 
 def test_names_split_back_and_are_unique():
@@ -55,9 +55,31 @@ def test_a_taken_name_is_refused():
 
 def test_an_architecture_of_one_s_own(monkeypatch):
     monkeypatch.setattr(registry, "ARCHITECTURES", dict(registry.ARCHITECTURES))
-    registry.register("mine", Architecture("Mine", "srnet", Trunk("ResNet-18", {"backbone": "resnet18"}), {}))
+    resnet = Backbone("ResNet-18", {"backbone": "resnet18"})
+    registry.register("mine", Architecture("Mine", "semantic", "srnet", resnet))
     assert list_models("mine*") == ["mine", "mine_ade20k", "mine_camvid", "mine_cityscapes", "mine_pascal_context"]
     assert model_info("mine_camvid").description == "Mine, over ResNet-18, for the 11 classes of CamVid"
+
+
+def test_an_entry_needs_a_dataset_with_labels_for_its_task(monkeypatch):
+    monkeypatch.setattr(registry, "ARCHITECTURES", dict(registry.ARCHITECTURES))
+    counted = Dataset("Counted", "", {"instance": numbered_labels(80), "semantic": numbered_labels(4)})
+    monkeypatch.setitem(DATASETS, "counted", counted)
+    resnet = Backbone("ResNet-18", {"backbone": "resnet18"})
+    registry.register("boxes", Architecture("Boxes", "instance", "mask_rcnn", resnet))
+    assert list_models("boxes*") == ["boxes", "boxes_counted"]
+    assert "srnet_r50_counted" in registry.names()
+    info = model_info("boxes_counted")
+    assert (info.task, len(info.classes)) == ("instance", 80)
+    with pytest.raises(ValueError, match="unknown model 'boxes_camvid'; did you mean 'boxes_counted'"):
+        registry.split_name("boxes_camvid")
+
+
+def test_an_architecture_names_its_recipe_for_a_dataset():
+    assert registry.recipe_of("srnet_r50", "cityscapes") == "cityscapes"
+    for name in ("srnet_dfv2", "dfseg_v1", "dfseg_v2"):
+        assert registry.recipe_of(name, "cityscapes") == "cityscapes_realtime"
+        assert registry.recipe_of(name, "ade20k") == "ade20k"
 
 
 @pytest.mark.parametrize("name", registry.names())
@@ -100,7 +122,9 @@ def test_label_sets(dataset):
 
 def test_a_colour_too_few_is_refused():
     with pytest.raises(ValueError, match="2 classes but 1 colours"):
-        LabelSet(("a", "b"), ((0, 0, 0),), "", "")
+        LabelSet(("a", "b"), ((0, 0, 0),))
+    with pytest.raises(ValueError, match="2 classes, .* 1 "):
+        LabelSet(("a", "b"), ((0, 0, 0), (1, 1, 1)), (True,))
 
 
 def test_numbered_classes_have_distinct_colours():

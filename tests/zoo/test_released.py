@@ -13,7 +13,8 @@ import srzoo
 from srzoo.labels.street import CAMVID, CITYSCAPES
 from srzoo.layers import ReleasedSqueezeReasoning
 from srzoo.zoo.released import convert
-from tests.zoo.released_srnet import Block, ReleasedSRNet, Trunk, trained
+from srzoo.zoo.transform import Transform
+from tests.zoo.released_srnet import Block, DeepStemResNet, ReleasedSRNet, trained
 
 SHAPES = json.loads((Path(__file__).parent / "released_shapes.json").read_text())
 MODULE = Path(__file__).parents[1] / "layers" / "data" / "channel_reason_module.safetensors"
@@ -70,10 +71,8 @@ def test_segmenter_takes_it(theirs, converted, examples):
     assert segmenter.config.palette == CITYSCAPES.palette
     assert segmenter.config.name == "srnet_r50_cityscapes"
     image = Image.open(examples / "street.png").convert("RGB").resize((70, 50))
-    small = segmenter.config.__class__(  # a size that a test can afford
-        **{**vars(segmenter.config), "transform": segmenter.config.transform.__class__(96)}
-    )
-    segmenter.config = segmenter.model.config = small
+    segmenter.model.reconfigure(transform=Transform(96))  # a size that a test can afford
+    segmenter.config = segmenter.model.config
     result = segmenter(image)
     low = segmenter.model(segmenter.config.transform(image), upsample=False)
     full = torch.nn.functional.interpolate(low, (50, 70), mode="bilinear", align_corners=True)
@@ -125,9 +124,9 @@ def flat_stem(state: dict) -> dict:
 
 @pytest.mark.parametrize("layout", ["nested", "flat", "without fc"])
 @torch.inference_mode()
-def test_an_imagenet_trunk_becomes_a_backbone(layout, tmp_path):
-    trunk = trained(Trunk, 50)
-    state = trunk.state_dict()
+def test_an_imagenet_network_becomes_a_backbone(layout, tmp_path):
+    network = trained(DeepStemResNet, 50)
+    state = network.state_dict()
     if layout == "flat":
         state = flat_stem(state)
         assert state["conv3.weight"].shape == (128, 64, 3, 3) and len(state["bn3.bias"]) == 128
@@ -139,7 +138,7 @@ def test_an_imagenet_trunk_becomes_a_backbone(layout, tmp_path):
     options = {"output_stride": 32, "multi_grid": (1, 1, 1), "pretrained_backbone": target}
     model = srzoo.create_model("srnet_r50", num_classes=3, **options).eval()
     x = torch.randn(1, 3, 65, 93)
-    torch.testing.assert_close(model.backbone(x)[-1], trunk.features(x), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(model.backbone(x)[-1], network.features(x), rtol=1e-4, atol=1e-4)
     if layout != "without fc":
         timm.create_model("resnet50s").load_state_dict(load_file(target))
 
@@ -280,7 +279,7 @@ def test_a_target_that_cannot_be_written(tmp_path):
 
 def test_data_sets_that_do_not_fit(tmp_path):
     torch.save(changed(), tmp_path / "in.pth")
-    with pytest.raises(ValueError, match="unknown data set 'cityscape'; did you mean 'cityscapes'"):
+    with pytest.raises(ValueError, match="unknown dataset 'cityscape'; did you mean 'cityscapes'"):
         convert(tmp_path / "in.pth", tmp_path / "out.safetensors", "cityscape")
     torch.save({"conv_adj.weight": torch.zeros(2, 2, 1)}, tmp_path / "in.pth")
     with pytest.raises(ValueError, match="no SRNet, whose classes dataset='camvid' would name"):

@@ -6,11 +6,13 @@ import shutil
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 import srzoo
+from srzoo.labels import LabelSet
 from srzoo.recipes.recipe import load_recipe
-from srzoo.zoo import registry, weights
+from srzoo.zoo import published, registry, weights
 from srzoo.zoo.config import ModelConfig
 from srzoo.zoo.info import licence_chain
 from srzoo.zoo.published import PUBLISHED
@@ -79,13 +81,13 @@ def test_what_save_model_takes(tmp_path):
     loaded = srzoo.load_model(tmp_path / "m.safetensors")
     assert torch.equal(loaded.classifier.weight, model.classifier.weight)
     for other in (torch.nn.Conv2d(3, 8, 1), torch.nn.DataParallel(model)):
-        with pytest.raises(ValueError, match=f"create_model and load_model make, got {type(other).__name__}; unwrap"):
+        with pytest.raises(ValueError, match=f"save_model .* got {type(other).__name__};"):
             srzoo.save_model(other, tmp_path / "other.safetensors")
     assert not (tmp_path / "other.safetensors").exists()
 
 
 def test_repeats_are_the_same_protocol_from_other_seeds(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "DATA", tmp_path)
+    monkeypatch.setattr(published, "DATA", tmp_path)
     own = {"weights_sha256": "own", "dataset": "camvid", "split": "val", "protocol": "single", "seed": 0}
     others = [{**own, "weights_sha256": "b", "seed": 2}, {**own, "weights_sha256": "c", "seed": 1}]
     foreign = [
@@ -95,7 +97,7 @@ def test_repeats_are_the_same_protocol_from_other_seeds(tmp_path, monkeypatch):
         {**own, "weights_sha256": "b", "seed": 2, "split": "train"},
     ]
     (tmp_path / "m.json").write_text(json.dumps([*others, own, *foreign]))
-    entry = weights.Weights("m.safetensors", "own", 1, (), "srnet_lite0_camvid")
+    entry = published.Weights("m.safetensors", "own", 1, (), "srnet_lite0_camvid")
     assert entry.receipts() == [own]
     assert entry.repeats(own) == [others[1], others[0]]
 
@@ -138,7 +140,7 @@ def test_damaged_published_file(tmp_path, monkeypatch):
     content = bytearray(damaged.read_bytes())
     content[-1] ^= 1
     damaged.write_bytes(content)
-    monkeypatch.setattr(weights, "DATA", tmp_path)
+    monkeypatch.setattr(published, "DATA", tmp_path)
     with pytest.raises(ValueError, match=r"has sha256 .*, expected .*: the file is damaged; reinstall srzoo"):
         srzoo.create_model("srnet_lite0_camvid", pretrained=True)
     damaged.unlink()
@@ -160,11 +162,35 @@ def test_safetensors_of_somebody_else(tmp_path):
         srzoo.load_model(tmp_path / "x.safetensors")
 
 
-@pytest.mark.parametrize("header", ["", "[]", "{}", '{"name": "x"}', '{"name":"x","options":{},"classes":3}'])
-def test_headers_that_are_no_configuration(tmp_path, header):
+HEADER = {
+    "name": "x",
+    "network": "srnet",
+    "task": "semantic",
+    "options": {},
+    "labels": {"classes": ["a"], "palette": [[0, 0, 0]]},
+    "transform": {"short_side": 64},
+}
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        ("", "line 1"),
+        ("[]", ""),
+        ("{}", "classes"),
+        ('{"name": "x"}', "classes"),
+        ('{"name":"x","options":{},"classes":3}', "palette"),
+        (json.dumps({**HEADER, "labels": {"classes": ["a"], "palette": []}}), "1 classes but 0 colours"),
+        (json.dumps({**HEADER, "labels": {"classes": ["a"]}}), "palette"),
+        (json.dumps({**HEADER, "transform": {"short_side": 64, "crop": 3}}), "crop"),
+        (json.dumps({**HEADER, "transform": {}}), "short_side"),
+    ],
+)
+def test_headers_that_are_no_configuration(tmp_path, header, reason):
     save_file({"a": torch.zeros(1)}, tmp_path / "x.safetensors", {"srzoo": header})
-    with pytest.raises(ValueError, match="not a configuration of srzoo"):
+    with pytest.raises(ValueError, match=f"not a configuration of srzoo: .*{reason}") as raised:
         srzoo.load_model(tmp_path / "x.safetensors")
+    assert "\n" not in str(raised.value)
 
 
 def test_missing_and_surplus_tensors_are_named(tmp_path):
@@ -181,16 +207,34 @@ def test_configuration_round_trip():
     config = srzoo.create_model("srnet_lite0_camvid").config
     assert ModelConfig.from_json(config.to_json()) == config
     assert json.loads(config.to_json())["options"]["decoder_strides"] == [8, 4]
+    things = LabelSet(config.classes, config.palette, tuple(name == "car" for name in config.classes))
+    panoptic = dataclasses.replace(config, task="panoptic", labels=things)
+    assert ModelConfig.from_json(panoptic.to_json()) == panoptic != config
 
 
-def test_first_files_are_of_the_first_family():
-    config = srzoo.create_model("srnet_lite0_camvid").config
-    values = json.loads(config.to_json())
-    assert values.pop("family") == "srnet"
+@pytest.mark.parametrize(("name", "family"), [("srnet_lite0_camvid", None), ("dfseg_v1_camvid", "dfseg")])
+def test_headers_of_older_files(name, family):
+    """With a family, at first not even that, and with classes and palette beside it."""
+    config = srzoo.create_model(name).config
+    values = {
+        "name": name,
+        "options": config.options,
+        "classes": config.classes,
+        "palette": config.palette,
+        "transform": dataclasses.asdict(config.transform),
+    }
+    if family:
+        values["family"] = family
     assert ModelConfig.from_json(json.dumps(values)) == config
 
 
-def test_another_family_comes_back(tmp_path):
+def test_the_shipped_files_have_the_older_header():
+    for name in NAMES:
+        with safe_open(PUBLISHED[name].path, "numpy") as file:
+            assert "labels" not in json.loads(file.metadata()["srzoo"])
+
+
+def test_another_network_comes_back(tmp_path):
     torch.manual_seed(0)
     model = srzoo.create_model("dfseg_v1_pascal_context").eval()
     srzoo.save_model(model, tmp_path / "m.safetensors")
@@ -201,11 +245,18 @@ def test_another_family_comes_back(tmp_path):
     torch.testing.assert_close(again(x), model(x))
 
 
-def test_a_family_of_a_later_version(tmp_path):
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"network": "mask_rcnn"}, "unknown network 'mask_rcnn' of 'srnet'.* srnet, dfseg"),
+        ({"task": "instance"}, "'srnet' .* 'instance'.* 'semantic'"),
+    ],
+)
+def test_a_model_of_a_later_version(changes, message, tmp_path):
     model = srzoo.create_model("srnet", backbone="resnet18", num_classes=3, channels=32, nodes=4)
-    model.config = dataclasses.replace(model.config, family="mask_rcnn")
-    weights.write_model_file(model.config, model.state_dict(), tmp_path / "m.safetensors")
-    with pytest.raises(ValueError, match="unknown family 'mask_rcnn' of 'srnet'; this version has srnet, dfseg"):
+    config = dataclasses.replace(model.config, **changes)
+    weights.write_model_file(config, model.state_dict(), tmp_path / "m.safetensors")
+    with pytest.raises(ValueError, match=message):
         srzoo.load_model(tmp_path / "m.safetensors")
 
 

@@ -30,7 +30,7 @@ class Teacher:
             for i, (theirs, ours) in enumerate(zip(own, classes)):
                 if theirs != ours:
                     raise ValueError(f"the teacher {source} has {theirs!r} as class {i}, the model {ours!r}")
-        self._normalize, self.align_corners = model.config.transform.normalize, model.config.align_corners
+        self._normalize, self.align_corners = model.config.transform.normalize, model.align_corners
         self._model = fuse(model.eval()).to(device, memory_format=torch.channels_last)
 
     @torch.no_grad()

@@ -114,7 +114,7 @@ def test_the_network_never_sees_more_than_a_tile_and_its_halo(pixels):
 @pytest.mark.parametrize("model", ["srnet_lite0 sr", "dfseg_v1 sr_released"])
 @torch.inference_mode()
 def test_with_a_halo_as_large_as_the_image_tiles_are_exact(model, pixels):
-    """Then every part sees everything, and only its core may count. Folded or not, in either family."""
+    """Then every part sees everything, and only its core may count. Folded or not, in either network."""
     name, context = model.split()
     torch.manual_seed(2)
     model = srzoo.create_model(name, num_classes=3, context=context).eval()
