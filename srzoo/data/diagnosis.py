@@ -203,19 +203,19 @@ _CASES = [
         lambda m: (
             f"the masks hold shades of gray, not ids: {_numbers(m.shades)}; if they are ids, say how many classes"
         ),
-        lambda m: _VOID | _ranks(m.shades),
+        lambda m: _VOID | _ranks(m.shades),  # 255 may be one of them
     ),
     _Case(
         "ids too high",
         lambda m: m.high >= MAX_CLASSES and m.may_be(len(m.ids)),
         lambda m: f"ids up to {m.high}, but {MAX_CLASSES - 1} is the highest allowed: {_numbers(m.ids)}",
-        lambda m: _VOID | _ranks(m.ids),
+        lambda m: _ranks(m.ids) | _VOID,
     ),
     _Case(
         "ids from 1",
         lambda m: m.low == 1 and m.may_be(m.high),
         lambda m: f"the ids start at 1: {_numbers(m.ids)}; 0 would be a class that never occurs",
-        lambda m: _VOID | _ranks(range(1, m.high + 1)),
+        lambda m: _ranks(range(1, m.high + 1)) | _VOID,
     ),
     _Case(
         "ids, and a model of any number of classes",
@@ -227,7 +227,7 @@ _CASES = [
         "one id too many",
         lambda m: m.high == m.num_classes,
         lambda m: f"ids up to {m.high} for {m.num_classes} classes: is 0 void, or are there {m.high + 1} classes?",
-        lambda m: _VOID | {0: IGNORE} | _ranks(range(1, m.high + 1)),
+        lambda m: {0: IGNORE} | _ranks(range(1, m.high + 1)) | _VOID,
     ),
     _Case(
         "ids beyond the classes",

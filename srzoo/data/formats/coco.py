@@ -85,14 +85,9 @@ class Coco(Format):
 
 def _classes(categories: list[Category]) -> tuple[list[str], dict[int, int]]:
     """The classes' names, the background first, and the class id of each category; one may be the background."""
-    names, class_of = [BACKGROUND], {}
-    for category in categories:
-        if category.name == BACKGROUND:
-            class_of[category.id] = 0
-        else:
-            class_of[category.id] = len(names)
-            names.append(category.name)
-    return names, class_of
+    objects = [category for category in categories if category.name != BACKGROUND]
+    class_of = {category.id: 0 for category in categories} | {category.id: 1 + i for i, category in enumerate(objects)}
+    return [BACKGROUND, *(category.name for category in objects)], class_of
 
 
 def _find(root: Path, split: str) -> tuple[Path, Path] | None:
