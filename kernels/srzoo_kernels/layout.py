@@ -78,6 +78,11 @@ def accumulation_dtype(x: torch.Tensor) -> torch.dtype:
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
+def label_dtype(classes: int) -> torch.dtype:
+    """Of class ids: uint8 where it can hold every one of ``classes``, else int64."""
+    return torch.uint8 if classes <= 256 else torch.int64
+
+
 def widened_parts(matrix: torch.Tensor, dtype: torch.dtype) -> Iterator[torch.Tensor]:
     """The pixels of ``(N, C, P)`` in ``dtype``: all at once if that is theirs, else copied a few at a time.
 

@@ -3,17 +3,12 @@
 import torch
 from torch.utils.flop_counter import register_flop_formula
 
-from ..bilinear import Cells, Part
+from ..bilinear.cells import Cells, Part
 from ..launch import HAS_TRITON, interpreted
-from ..layout import accumulation_dtype, check_logits, check_size
+from ..layout import accumulation_dtype, check_logits, check_size, label_dtype
 from .reference import upsample_argmax as _library
 
 _BLOCK = 3 << 17  # elements of a block of cells: 1.5 MB of float32, which stays in the caches
-
-
-def label_dtype(classes: int) -> torch.dtype:
-    """uint8 where it can hold every class id."""
-    return torch.uint8 if classes <= 256 else torch.int64
 
 
 @torch.library.custom_op("srzoo::upsample_argmax", mutates_args=(), device_types="cuda")

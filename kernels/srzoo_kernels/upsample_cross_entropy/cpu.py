@@ -2,7 +2,7 @@
 
 import torch
 
-from ..bilinear import Cells
+from ..bilinear.cells import Cells
 from ..layout import accumulation_dtype
 from .labels import IGNORED, class_ids, hard_pixels
 
