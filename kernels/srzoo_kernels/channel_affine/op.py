@@ -3,18 +3,10 @@
 import torch
 from torch.utils.flop_counter import register_flop_formula
 
+from ..autocast import without_autocast
+from ..checks import check_affine, check_finite
 from ..launch import triton_serves
-from ..layout import (
-    accumulation_dtype,
-    check_feature_map,
-    check_finite,
-    check_same_device,
-    dense,
-    empty_map,
-    is_channels_last,
-    widened_parts,
-    without_autocast,
-)
+from ..layout import accumulation_dtype, dense, empty_map, is_channels_last, widened_parts
 
 
 def channel_affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -35,16 +27,7 @@ def channel_affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | N
         ValueError: a shape does not fit ``x``'s, an operand is not floating, or on another device. On a CPU also where
             the matrix, rounded, or the bias is not finite; on a GPU that passes, as looking would wait for the device.
     """
-    check_feature_map(x)
-    n, c = x.shape[:2]
-    if matrix.shape != (n, c, c):
-        raise ValueError(f"expected matrix of shape {(n, c, c)} for x {tuple(x.shape)}, got {tuple(matrix.shape)}")
-    if bias is not None and bias.shape != (n, c):
-        raise ValueError(f"expected bias of shape {(n, c)} for x {tuple(x.shape)}, got {tuple(bias.shape)}")
-    for name, operand in (("matrix", matrix), ("bias", bias)):
-        if operand is not None and not operand.is_floating_point():
-            raise ValueError(f"expected a floating {name}, got {operand.dtype}")
-    check_same_device(x, matrix=matrix, bias=bias)
+    check_affine(x, matrix, bias)
     return torch.ops.srzoo.channel_affine(x, matrix, bias)
 
 

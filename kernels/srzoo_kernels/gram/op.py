@@ -3,18 +3,10 @@
 import torch
 from torch.utils.flop_counter import register_flop_formula
 
+from ..autocast import without_autocast
+from ..checks import NonFiniteError, check_feature_map, check_finite
 from ..launch import triton_serves
-from ..layout import (
-    NonFiniteError,
-    accumulation_dtype,
-    check_feature_map,
-    check_finite,
-    dense,
-    empty_map,
-    is_channels_last,
-    widened_parts,
-    without_autocast,
-)
+from ..layout import accumulation_dtype, dense, empty_map, is_channels_last, widened_parts
 
 _ROWS = 128  # of S in one CPU product: fewer would come nearer to half the work, but BLAS copies its operands each time
 

@@ -3,8 +3,9 @@
 import torch
 from torch.utils.flop_counter import register_flop_formula
 
+from ..autocast import without_autocast
+from ..checks import check_finite, check_nodes, check_same_device, check_same_dtype, check_square
 from ..launch import triton_serves
-from ..layout import check_finite, check_same_device, check_same_dtype, without_autocast
 from . import reference
 
 _MAX_SIDE = 64  # nodes or channels of a node that a Triton program holds; beyond that PyTorch's products run
@@ -27,12 +28,9 @@ def graph_reason(g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor)
         ValueError: the length of ``g`` is not ``k * d``, a matrix is not square, or dtypes or devices are mixed. On a
             CPU also where ``g`` is not finite; on a GPU that passes, as looking at it would wait for the device.
     """
-    _check_square(adjacency=adjacency, weight=weight)
-    k, d = adjacency.shape[0], weight.shape[0]
-    _check_vector(g, d)
-    if g.shape[1] != k * d:
-        raise ValueError(f"g has {g.shape[1]} channels, but {k} nodes of {d} channels need {k * d}")
-    _check_operands(g, adjacency=adjacency, weight=weight)
+    check_square(adjacency=adjacency, weight=weight)
+    check_nodes(g, weight.shape[0], nodes=adjacency.shape[0])
+    check_same_device(g, adjacency=adjacency, weight=weight)
     return torch.ops.srzoo.graph_reason(g, adjacency, weight)
 
 
@@ -52,30 +50,13 @@ def attention_reason(g: torch.Tensor, query: torch.Tensor, key: torch.Tensor, va
         ValueError: the length of ``g`` is not a multiple of ``d``, a matrix is not ``(d, d)``, or dtypes or devices
             are mixed. On a CPU also where ``g`` is not finite, as for `graph_reason`.
     """
-    _check_square(query=query, key=key, value=value)
+    check_square(query=query, key=key, value=value)
     if not query.shape == key.shape == value.shape:
         shapes = [tuple(each.shape) for each in (query, key, value)]
         raise ValueError(f"expected query, key and value of one shape, got {shapes}")
-    _check_vector(g, value.shape[0])
-    _check_operands(g, query=query, key=key, value=value)
+    check_nodes(g, value.shape[0])
+    check_same_device(g, query=query, key=key, value=value)
     return torch.ops.srzoo.attention_reason(g, query, key, value)
-
-
-def _check_square(**matrices: torch.Tensor) -> None:
-    for name, matrix in matrices.items():
-        if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
-            raise ValueError(f"expected square matrices, got {name} of shape {tuple(matrix.shape)}")
-
-
-def _check_vector(g: torch.Tensor, dim: int) -> None:
-    if g.dim() != 2 or g.shape[1] == 0 or g.shape[1] % dim:
-        raise ValueError(f"expected g of shape (N, nodes * {dim}), got {tuple(g.shape)}")
-
-
-def _check_operands(g: torch.Tensor, **matrices: torch.Tensor) -> None:
-    if not g.is_floating_point():
-        raise ValueError(f"expected a floating g, got {g.dtype}")
-    check_same_device(g, **matrices)
 
 
 def _widen(*operands: torch.Tensor) -> list[torch.Tensor]:

@@ -4,8 +4,9 @@ import torch
 from torch.utils.flop_counter import register_flop_formula
 
 from ..bilinear.cells import Cells, Part
+from ..checks import check_logits, check_size
 from ..launch import HAS_TRITON, interpreted
-from ..layout import accumulation_dtype, check_logits, check_size, label_dtype
+from ..layout import accumulation_dtype, label_dtype
 from .reference import upsample_argmax as _library
 
 _BLOCK = 3 << 17  # elements of a block of cells: 1.5 MB of float32, which stays in the caches

@@ -5,8 +5,9 @@ import math
 import torch
 from torch.utils.flop_counter import register_flop_formula
 
+from ..checks import check_logits, check_same_device
 from ..launch import HAS_TRITON, interpreted
-from ..layout import accumulation_dtype, check_logits
+from ..layout import accumulation_dtype
 from .cpu import upsample_cross_entropy_cpu
 from .reference import upsample_cross_entropy as _library
 
@@ -116,6 +117,7 @@ def upsample_cross_entropy(
     check_logits(logits)
     _check_target(logits, target)
     _check_options(logits, weight, label_smoothing, ohem)
+    check_same_device(logits, target=target, weight=weight)
     if logits.is_cuda and not HAS_TRITON:
         dtype = accumulation_dtype(logits)
         weight = None if weight is None else weight.detach().to(dtype)
@@ -135,16 +137,12 @@ def _check_target(logits: torch.Tensor, target: torch.Tensor) -> None:
         raise ValueError(f"target has no pixels: shape {tuple(target.shape)}")
     if target.dtype not in (torch.int64, torch.uint8):
         raise ValueError(f"expected target of int64 or uint8, got {target.dtype}")
-    if target.device != logits.device:
-        raise ValueError(f"logits are on {logits.device}, but target is on {target.device}")
 
 
 def _check_options(logits, weight, label_smoothing, ohem) -> None:
     k = logits.shape[1]
     if weight is not None and (weight.shape != (k,) or not weight.is_floating_point()):
         raise ValueError(f"expected floating weight of shape ({k},), got {weight.dtype} of {tuple(weight.shape)}")
-    if weight is not None and weight.device != logits.device:
-        raise ValueError(f"logits are on {logits.device}, but weight is on {weight.device}")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must be in 0..1, got {label_smoothing}")
     if ohem is not None and (len(ohem) != 2 or not 0 <= ohem[0] <= 1 or ohem[1] < 0):
