@@ -45,7 +45,7 @@ def _argmax_kernel(
 def plan_upsample_argmax(
     logits: torch.Tensor, height: int, width: int, align_corners: bool, return_probability: bool
 ) -> tuple[Launch, torch.Tensor, torch.Tensor]:
-    """The launch that fills the labels and, if wanted, the probability; as `op._upsample_argmax` has them."""
+    """The launch that fills the labels and, if wanted, the probability; as `op._labels` has them."""
     n, k = logits.shape[:2]
     labels = logits.new_empty((n, height, width), dtype=label_dtype(k))
     probability = logits.new_empty((n, height, width) if return_probability else (0,), dtype=torch.float32)
@@ -58,7 +58,7 @@ def plan_upsample_argmax(
 def upsample_argmax_triton(
     logits: torch.Tensor, height: int, width: int, align_corners: bool, return_probability: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Launch the kernel; arguments and results as `op._upsample_argmax` has them."""
+    """Launch the kernel; arguments and results as `op._labels` has them."""
     launch, labels, probability = plan_upsample_argmax(logits, height, width, align_corners, return_probability)
     if logits.shape[0] > 0:
         run([launch], logits)

@@ -244,7 +244,7 @@ def upsample_cross_entropy_triton(
     align_corners: bool,
     with_gradient: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Launch the kernels; arguments and results as `op._upsample_cross_entropy` has them."""
+    """Launch the kernels; arguments and results as `op._loss` has them."""
     dtype = accumulation_dtype(logits)
     ids = class_ids(target, logits.shape[1], ignore_index).contiguous()
     gradient = logits.new_empty(0, dtype=dtype)
