@@ -99,7 +99,7 @@ class ShareNet(ZooModel):
     task = "share"
     input_multiple = 1
 
-    def __init__(self, num_classes: int, width: int = 4):
+    def __init__(self, backbone: str, num_classes: int, width: int = 4):
         super().__init__()
         self.backbone = nn.Conv2d(3, width, 1)
         self.classifier = nn.Linear(width, num_classes)
@@ -238,7 +238,7 @@ def toy(monkeypatch):
     monkeypatch.setitem(FORMATS, "shares", ShareFormat())
     monkeypatch.setitem(DATASETS, "patches", Dataset("Patches", "Patches: ours", {"share": CLASSES}, 32, (33, 47)))
     monkeypatch.setattr(registry, "ARCHITECTURES", dict(registry.ARCHITECTURES))
-    entry = Architecture("Shares", "share", "sharenet", Backbone("one convolution", {}), {"width": 3})
+    entry = Architecture("Shares", "share", "sharenet", Backbone("one convolution", {"backbone": "none"}), {"width": 3})
     registry.register("share_tiny", entry)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from PIL import Image
 from torch import nn
-from torch.nn import functional as F
 
 from srzoo_kernels import upsample_argmax
+from srzoo_kernels.bilinear.rows import interpolate_rows
+from srzoo_kernels.layout import label_dtype
 
 from .result import Segmentation
 from .tiling import tile_logits, whole_logits, window_logits
@@ -67,27 +68,11 @@ def mean_labels(passes: list[torch.Tensor], size: tuple[int, int], align_corners
         return upsample_argmax(passes[0], size, align_corners)
     height, width = size
     classes = passes[0].shape[1]
-    dtype = torch.uint8 if classes <= 256 else torch.int64  # as upsample_argmax has it
+    dtype = label_dtype(classes)
     rows = max(1, _STRIP // (classes * width))
     strips = []
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
-        total = sum(_resized_rows(logits, top, bottom, size, align_corners).softmax(1) for logits in passes)
+        total = sum(interpolate_rows(logits, top, bottom, size, align_corners).softmax(1) for logits in passes)
         strips.append(total.argmax(1).to(dtype))
     return torch.cat(strips, 1)
-
-
-def _resized_rows(
-    logits: torch.Tensor, top: int, bottom: int, size: tuple[int, int], align_corners: bool
-) -> torch.Tensor:
-    """Rows ``top:bottom`` of ``interpolate(logits, size, mode="bilinear")``, in float32."""
-    last = logits.shape[2] - 1
-    rows = torch.arange(top, bottom, device=logits.device)
-    if align_corners:
-        position = rows * (last / max(1, size[0] - 1))
-    else:
-        position = ((rows + 0.5) * ((last + 1) / size[0]) - 0.5).clamp(0, last)
-    upper = position.long()
-    lower = (upper + 1).clamp(max=last)
-    strip = torch.lerp(logits[:, :, upper].float(), logits[:, :, lower].float(), (position - upper)[:, None])
-    return F.interpolate(strip, size=(bottom - top, size[1]), mode="bilinear", align_corners=align_corners)
