@@ -8,9 +8,9 @@ import sys
 import warnings
 from typing import NoReturn
 
+from ..evaluate.distributed import is_main_process
 from ..messages import nearest, one_line
 from . import convert, data, evaluate, info, listing, segment, train
-from .startup import is_main_process
 
 _COMMANDS = {
     "segment": segment,

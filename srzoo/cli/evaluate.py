@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..evaluate.distributed import is_main_process, process_group
 from ..options import keys
 from .arguments import add_options, given_options, repeated
 from .data_options import add_data_arguments
@@ -59,7 +60,6 @@ def run(options: argparse.Namespace) -> int:
     view = make_view(task, given)
     format = options.format or detect_format(options.root)
     with heavy_imports():
-        from ..evaluate.distributed import process_group
         from ..evaluate.receipt import read_receipts
         from ..evaluate.worst import WorstImages
         from ..predict import Segmenter
@@ -87,7 +87,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageData, worst: Any) -> int:
-    from ..evaluate.distributed import rank
     from ..evaluate.evaluation import merged, predictions
     from ..evaluate.receipt import add_receipt, make_receipt, weights_facts
 
@@ -105,7 +104,7 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
         if export:
             export.add(result, names[index])
     meter, worst, export = merged(meter), merged(worst), export and merged(export)
-    if rank():
+    if not is_main_process():
         return 0
     if export:
         export.finish()

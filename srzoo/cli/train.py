@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..evaluate.distributed import is_main_process
 from .arguments import add_options, given_options, yaml_value
 from .data_options import add_data_arguments
 from .outputs import prepare_folder
-from .startup import is_main_process
 
 if TYPE_CHECKING:
     from ..data.samples import ImageData

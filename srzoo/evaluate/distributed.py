@@ -1,4 +1,4 @@
-"""Processes that ``torchrun`` or ``accelerate launch`` started."""
+"""Processes that ``torchrun`` or ``accelerate launch`` started. Imports torch only where they have to talk."""
 
 from __future__ import annotations
 
@@ -7,10 +7,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-import torch
-from torch import distributed
-
 T = TypeVar("T")
+
+
+def rank() -> int:
+    """This process's number, as its launcher set it; 0 without one."""
+    return int(os.environ.get("RANK", 0))
+
+
+def world() -> int:
+    """Number of processes."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def is_main_process() -> bool:
+    """Whether this is the process, of those that were started, that prints and writes."""
+    return rank() == 0
 
 
 @contextmanager
@@ -20,9 +32,12 @@ def process_group(device: str) -> Iterator[None]:
     Args:
         device: what was given as ``--device``.
     """
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+    if world() == 1:
         yield
         return
+    import torch
+    from torch import distributed
+
     on_cpu = device == "cpu" or not torch.cuda.is_available()
     if not on_cpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -33,18 +48,16 @@ def process_group(device: str) -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def rank() -> int:
-    return distributed.get_rank() if distributed.is_initialized() else 0
-
-
-def world() -> int:
-    """Number of processes."""
-    return distributed.get_world_size() if distributed.is_initialized() else 1
-
-
 def gather(value: T) -> list[T]:
-    """The value of every process, in order of rank, in every process."""
+    """The value of every process, in order of rank, in every process, which all have to call it.
+
+    Raises:
+        RuntimeError: there are others, and they were not joined.
+    """
+    if world() == 1:
+        return [value]
+    from torch import distributed
+
     values = [value] * world()
-    if world() > 1:
-        distributed.all_gather_object(values, value)
+    distributed.all_gather_object(values, value)
     return values

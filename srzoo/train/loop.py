@@ -25,6 +25,7 @@ from tqdm import tqdm
 from srzoo_kernels import NonFiniteError
 
 from ..data.samples import ImageData
+from ..evaluate.distributed import is_main_process
 from ..evaluate.evaluation import evaluate
 from ..files import replacing
 from ..models.base import ZooModel
@@ -135,7 +136,7 @@ class _Trainer:
         self.logged = len(run.history)  # rows of it that the log has
         if run.step >= self.steps:
             return
-        is_main, loader = self.accelerator.is_main_process, self._loader(workers)
+        is_main, loader = is_main_process(), self._loader(workers)
         if is_main:
             self.out.mkdir(parents=True, exist_ok=True)
             for left_over in self.out.glob(".*.partial"):  # of a process that was killed while it wrote
@@ -265,7 +266,7 @@ class _Trainer:
         }
         run.history.append(row)
         run.interval = Interval()
-        if self.accelerator.is_main_process:
+        if is_main_process():
             tqdm.write(line(row, self.task.headline, math.ceil(self.steps / self.steps_per_epoch)))
 
     def _figure(self) -> float:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 from timm.utils import ModelEmaV3
-from torch import distributed
 
 from ..data.samples import ImageData
+from ..evaluate.distributed import rank, world
 from ..files import replacing
 from ..recipes.recipe import Recipe
 from ..tasks.task import get_task
@@ -90,8 +90,8 @@ class Run:
             if name in state:  # a run under precision "auto" may come from a machine where it needed no scaler
                 part.load_state_dict(state[name])
         self.step, self.interval, self.history = state["step"], Interval(**state["interval"]), state["history"]
-        if distributed.is_initialized():  # the state is that of the process which wrote it: this one needs its own
-            torch.manual_seed(state["rng"].sum().item() + distributed.get_rank())
+        if world() > 1:  # the state is that of the process which wrote it: this one needs its own
+            torch.manual_seed(state["rng"].sum().item() + rank())
             return
         torch.set_rng_state(state["rng"])
         if len(state["cuda_rng"]) == torch.cuda.device_count():
