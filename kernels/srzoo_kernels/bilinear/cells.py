@@ -61,17 +61,22 @@ class Axis:
 
     @classmethod
     def of(cls, size: int, source: int, align_corners: bool, dtype: torch.dtype) -> "Axis":
+        """The axis of ``size`` outputs over ``source`` pixels.
+
+        Three pixels to eight: the outputs lie at -0.31, 0.06, 0.44, 0.81, 1.19, 1.56, 1.94 and 2.31, so the runs are
+        ``0 | 1 2 3 | 4 5 6 | 7``, M is 3, and ``position`` has the columns ``0 0 0``, ``1 2 3``, ``4 5 6``, ``7 7 7``.
+        """
         exact = source_positions(size, source, align_corners, dtype)
         ends, weight = source_pixels(exact, source)
         base = exact.floor().long()
         index = torch.arange(size)
-        offset = index - torch.searchsorted(base, base)
+        offset = index - torch.searchsorted(base, base)  # from the first output over the same pixel
         members = min(int(offset.max()) + 1, _LONGEST_RUN)
-        start = index[offset % members == 0]
+        start = index[offset % members == 0]  # the first output of each run, (G,)
         if members * len(start) > _WASTE * size:
             members, start = 1, index
         end = torch.cat([start[1:], start.new_tensor([size])]) - 1
-        position = start + torch.arange(members)[:, None]
+        position = start + torch.arange(members)[:, None]  # (M, G)
         inside = position <= end
         position = position.minimum(end)
         return cls(ends[0], ends[:, start], position, inside, weight[position])
@@ -81,6 +86,7 @@ class Cells:
     """The cells of a resize from ``(h, w)`` to ``(H, W)``, numbered along rows."""
 
     def __init__(self, source: tuple[int, int], size: tuple[int, int], align_corners: bool, dtype: torch.dtype):
+        # A cell is a run of rows crossed with a run of columns.
         self.rows, self.columns = (Axis.of(*sides, align_corners, dtype) for sides in zip(size, source))
         self.source, self.size = source, size
         self.row_ends, self.row_starts = source[1] * self.rows.ends, size[1] * self.rows.position
@@ -107,6 +113,7 @@ class Part:
 
     def __init__(self, cells: Cells, index: torch.Tensor, block: torch.Tensor):
         self.cells, self.index, self.block = cells, index, block
+        # The run of rows and of columns of each cell, (S,), and the outputs' shares, (rows, S) and (columns, S).
         self.row = index // len(cells.columns.ends[0])
         self.column = index - self.row * len(cells.columns.ends[0])
         self.down = cells.rows.weight.index_select(1, self.row)
@@ -131,7 +138,7 @@ class Part:
 
         They lie in a block that the next part overwrites.
         """
-        corners = self.corners()
+        corners = self.corners()  # (2, 2, S), then of the source (K, 2, 2, S)
         corners = source.index_select(1, corners.flatten()).unflatten(1, corners.shape).to(self.down.dtype)
         sides = torch.lerp(corners[:, 0], corners[:, 1], self.down[:, None, None])  # (rows, K, 2, S)
         shape = (*sides.shape[:2], *self.across.shape)

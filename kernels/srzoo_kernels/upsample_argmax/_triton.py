@@ -11,11 +11,35 @@ from ..layout import label_dtype
 
 @triton.jit
 def _argmax_kernel(
-    logits, labels, probability, scale_y: tl.float64, scale_x: tl.float64, classes, h, w, height, width,
-    stride_n, stride_k, stride_h, stride_w,
-    ALIGN_CORNERS: tl.constexpr, ROWS: tl.constexpr, SPAN: tl.constexpr, COLUMNS: tl.constexpr,
-    DTYPE: tl.constexpr, PROBABILITY: tl.constexpr,
-):  # fmt: skip
+    logits,  # (N, K, h, w)
+    labels,  # (N, H, W) uint8 or int64
+    probability,  # (N, H, W) float32
+    scale_y: tl.float64,
+    scale_x: tl.float64,
+    classes,
+    h,
+    w,
+    height,
+    width,
+    stride_n,
+    stride_k,
+    stride_h,
+    stride_w,
+    ALIGN_CORNERS: tl.constexpr,
+    ROWS: tl.constexpr,
+    SPAN: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    DTYPE: tl.constexpr,
+    PROBABILITY: tl.constexpr,
+):
+    """``labels_p = argmax_k x_pk`` of the resized logits ``x``, and for ``PROBABILITY`` the softmax there.
+
+    With ``best_p = max_k x_pk`` that is ``1 / sum_k exp(x_pk - best_p)``. One pass over the classes keeps the maximum,
+    its class and the sum of a tile of outputs ``p`` in registers; where the maximum rises, the sum is scaled down.
+
+    The scales are `source_scale`, the sizes those of ``logits`` and ``labels``, the strides those of ``logits`` in
+    elements. A tile has ``ROWS x COLUMNS`` outputs and reads ``SPAN`` source rows, and computes in ``DTYPE``.
+    """
     image = tl.program_id(2).to(tl.int64)
     y, x, row, low_y, high_y, down, left, right, across = tile_positions(
         scale_y, scale_x, h, w, stride_w, ALIGN_CORNERS, ROWS, COLUMNS, DTYPE

@@ -30,11 +30,15 @@ def upsample_argmax_cpu(
 def _label_image(cells: Cells, source: torch.Tensor, labels: torch.Tensor) -> None:
     """Label every pixel of one image, computing only the cells whose corners disagree.
 
-    Where one class is the largest at all four corners it is the largest in any convex combination of them.
+    Where one class is the largest at all four corners it is the largest in any convex combination of them. ``source``
+    is ``(K, h * w)``, ``labels`` ``(H, W)``. Until the last line a label is counted from the last class, so that of
+    equals the first is the largest number.
     """
     dtype = cells.rows.weight.dtype
+    # The largest class of every source pixel, (h * w,).
     parts = (part.to(dtype, copy=True) for part in source.split(max(1, _BLOCK // len(source)), 1))
     winner = torch.cat([_classes_left(part, part.amax(0), 0).to(labels.dtype) for part in parts])
+    # Every output gets that of one corner, and those of mixed cells their own after that.
     cells.spread(winner.view(cells.source), out=labels)
     mixed = []
     for part in cells.parts(1, _BLOCK):
@@ -48,8 +52,11 @@ def _label_image(cells: Cells, source: torch.Tensor, labels: torch.Tensor) -> No
 def _label_part(
     part: Part, source: torch.Tensor, labels: torch.Tensor, probability: torch.Tensor | None = None
 ) -> None:
-    """Write how many classes follow the best one, and its probability."""
-    block = part.resize(source)
+    """Write how many classes follow the best one, and its probability, where there is something to write it to.
+
+    ``source`` is ``(K, h * w)``, ``labels`` and ``probability`` are ``(H, W)``.
+    """
+    block = part.resize(source)  # (rows, K, columns, S)
     pixels = part.pixels().flatten()
     best = block.amax(1, keepdim=True)
     if probability is not None:

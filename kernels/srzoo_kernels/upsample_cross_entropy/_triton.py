@@ -1,5 +1,13 @@
 """The loss and its gradient, which both interpolate the logits again rather than store them.
 
+With ``x_pk`` the resized logits at pixel ``p``, ``y`` its label, ``w`` the weights of the ``K`` classes, ``s`` the
+smoothing and ``L_p = log sum_k exp x_pk``, summed over the labelled pixels:
+
+    loss     = sum_p [(1 - s) w_y (L_p - x_py) + s / K sum_k w_k (L_p - x_pk)] / sum_p w_y
+    slope_pk = exp(x_pk - L_p) ((1 - s) w_y + s / K sum_j w_j) - (1 - s) w_y [k = y] - s / K w_k
+
+The gradient by ``x_pk`` is ``slope_pk / sum_p w_y``; the logits get it through the resize, which is linear.
+
 The first kernel keeps the running softmax denominator of a tile of output pixels in registers, and writes its logarithm
 (one plane, whatever the classes) and two sums a tile. In the second a cell, the outputs between four source pixels,
 sums what it gives to each of them; the third adds up a source pixel's four cells. No atomics: the same input gives the
@@ -41,12 +49,39 @@ def classes_per_block(classes: int) -> int:
 
 @triton.jit
 def _loss_kernel(
-    logits, labels, weight, log_totals, probability, sums,
-    scale_y: tl.float64, scale_x: tl.float64, smoothing: tl.float64,
-    classes, h, w, height, width, stride_n, stride_k, stride_h, stride_w,
-    ALIGN_CORNERS: tl.constexpr, ROWS: tl.constexpr, SPAN: tl.constexpr, COLUMNS: tl.constexpr,
-    DTYPE: tl.constexpr, PROBABILITY: tl.constexpr,
-):  # fmt: skip
+    logits,  # (N, K, h, w)
+    labels,  # (N, H, W) int64, negative where ignored
+    weight,  # (K,)
+    log_totals,  # (N, H, W)
+    probability,  # (N, H, W)
+    sums,  # (tiles, 2)
+    scale_y: tl.float64,
+    scale_x: tl.float64,
+    smoothing: tl.float64,
+    classes,
+    h,
+    w,
+    height,
+    width,
+    stride_n,
+    stride_k,
+    stride_h,
+    stride_w,
+    ALIGN_CORNERS: tl.constexpr,
+    ROWS: tl.constexpr,
+    SPAN: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    DTYPE: tl.constexpr,
+    PROBABILITY: tl.constexpr,
+):
+    """``L_p`` of every pixel, and a tile's sums of the loss's numerator and of ``w_y``; ``weight`` is in ``DTYPE``.
+
+    For ``PROBABILITY``, which mining asks for, instead the true class's softmax ``exp(x_py - L_p)`` alone.
+    One pass over the classes keeps ``max_k x_pk`` and ``sum_k exp(x_pk - max)`` of a tile of outputs in registers.
+
+    The scales are `source_scale`, the sizes those of ``logits`` and ``labels``, the strides those of ``logits`` in
+    elements. A tile has ``ROWS x COLUMNS`` outputs and reads ``SPAN`` source rows.
+    """
     image = tl.program_id(2).to(tl.int64)
     y, x, row, low_y, high_y, down, left, right, across = tile_positions(
         scale_y, scale_x, h, w, stride_w, ALIGN_CORNERS, ROWS, COLUMNS, DTYPE
@@ -73,7 +108,7 @@ def _loss_kernel(
         weights += class_weight
         plane += stride_k
 
-    log_total = tl.log(total)
+    log_total = tl.log(total)  # L_p - best
     if PROBABILITY:
         tl.store(probability + out, tl.exp(true - best - log_total), mask)
     else:
@@ -89,17 +124,47 @@ def _loss_kernel(
 
 @triton.jit
 def _cell_gradient_kernel(
-    logits, labels, weight, log_totals, totals, corners,
-    scale_y: tl.float64, scale_x: tl.float64, outputs_y: tl.float32, outputs_x: tl.float32, smoothing: tl.float64,
-    classes, h, w, height, width, stride_n, stride_k, stride_h, stride_w,
-    ALIGN_CORNERS: tl.constexpr, CLASSES: tl.constexpr, COLUMNS: tl.constexpr, DTYPE: tl.constexpr,
-):  # fmt: skip
+    logits,  # (N, K, h, w)
+    labels,  # (N, H, W) int64, negative where ignored
+    weight,  # (K,)
+    log_totals,  # (N, H, W)
+    totals,  # (2,): the sum of weight, and the loss's divisor
+    corners,  # (4, N, K, h, w)
+    scale_y: tl.float64,
+    scale_x: tl.float64,
+    outputs_y: tl.float32,
+    outputs_x: tl.float32,
+    smoothing: tl.float64,
+    classes,
+    h,
+    w,
+    height,
+    width,
+    stride_n,
+    stride_k,
+    stride_h,
+    stride_w,
+    ALIGN_CORNERS: tl.constexpr,
+    CLASSES: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    DTYPE: tl.constexpr,
+):
+    """What the outputs of each cell give to its four source pixels: ``corners[c] = sum_p a_c(p) slope_pk``.
+
+    Cell ``(i, j)`` holds the outputs ``p`` between the source pixels ``(i, j)`` and ``(i + 1, j + 1)``, ``c`` counts
+    its corners (upper left, upper right, lower left, lower right), and ``a_c(p)`` is the corner's share of ``p``. A
+    program takes ``COLUMNS`` cells of a source row and ``CLASSES`` classes, and visits the outputs of its cells.
+
+    The scales are `source_scale`, ``outputs_y`` and ``outputs_x`` `outputs_per_pixel`, the sizes those of ``logits``
+    and ``labels``, the strides those of ``logits`` in elements.
+    """
     tiles = tl.cdiv(w, COLUMNS)
     i = tl.program_id(0) // tiles
     j = (tl.program_id(0) % tiles) * COLUMNS + tl.arange(0, COLUMNS)
     k = tl.program_id(1) * CLASSES + tl.arange(0, CLASSES)
     image = tl.program_id(2).to(tl.int64)
     plane = logits + image * stride_n + tl.minimum(k, classes - 1).to(tl.int64)[:, None] * stride_k
+    # The cells' corners, (CLASSES, COLUMNS) each.
     upper, lower = plane + i * stride_h, plane + tl.minimum(i + 1, h - 1) * stride_h
     left, right = tl.minimum(j, w - 1) * stride_w, tl.minimum(j + 1, w - 1) * stride_w
     upper_left, upper_right = tl.load(upper + left[None, :]).to(DTYPE), tl.load(upper + right[None, :]).to(DTYPE)
@@ -133,6 +198,7 @@ def _cell_gradient_kernel(
             inside = (x < end_x) & (low_x == j) & (low_y == i)
             ids = tl.load(labels + line + x, inside, -1).to(tl.int32)
             log_total = tl.load(log_totals + line + x, inside, float("inf"))
+            # The slope of these outputs, (CLASSES, COLUMNS).
             true = (1.0 - smooth) * tl.load(weight + ids, ids >= 0, 0.0).to(DTYPE)
             every = tl.where(ids >= 0, smooth / classes, 0.0)
             value = start + across[None, :] * (stop - start)
@@ -147,6 +213,7 @@ def _cell_gradient_kernel(
         to_lower_left += down * to_left
         to_lower_right += down * to_right
 
+    # Each corner's sums lie in a map of their own, at the cell's place.
     inside = (k < classes)[:, None] & (j < w)[None, :]
     out = corners + ((image * classes + k.to(tl.int64)[:, None]) * h + i) * w + j[None, :]
     size = tl.num_programs(2).to(tl.int64) * classes * h * w
@@ -158,9 +225,22 @@ def _cell_gradient_kernel(
 
 @triton.jit
 def _corner_sum_kernel(
-    corners, totals, gradient, classes, h, w, grad_stride_n, grad_stride_k, grad_stride_h, grad_stride_w,
+    corners,  # (4, N, K, h, w)
+    totals,  # (2,): the sum of weight, and the loss's divisor
+    gradient,  # (N, K, h, w)
+    classes,
+    h,
+    w,
+    grad_stride_n,
+    grad_stride_k,
+    grad_stride_h,
+    grad_stride_w,
     PIXELS: tl.constexpr,
-):  # fmt: skip
+):
+    """The gradient of a source pixel: what its four cells give to it, over the divisor, or zero where that is zero.
+
+    The pixel is the upper left corner of its own cell, and one of the others of the cells before and above.
+    """
     k, image = tl.program_id(1), tl.program_id(2).to(tl.int64)
     index = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
     i, j = index // w, index % w
