@@ -70,8 +70,8 @@ PROTOCOL = {
 class _NormalizedSqueezeReasoning(SqueezeReasoning):
     """The block with its squeezed vector under a LayerNorm."""
 
-    def squeeze_vector(self, x):
-        g = super().squeeze_vector(x)
+    def squeeze_vector(self, x, moments=None):
+        g = super().squeeze_vector(x, moments)
         return F.layer_norm(g, g.shape[1:])
 
 

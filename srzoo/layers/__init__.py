@@ -6,6 +6,7 @@ from .double_attention import DoubleAttention
 from .dual_attention import DualAttention
 from .expectation_maximization import ExpectationMaximizationAttention
 from .generalized_non_local import CompactGeneralizedNonLocal
+from .moments import Moments
 from .non_local import NonLocal
 from .pyramids import ASPP, PyramidPooling
 from .released import ReleasedSqueezeReasoning
@@ -20,6 +21,7 @@ __all__ = [
     "DoubleAttention",
     "DualAttention",
     "ExpectationMaximizationAttention",
+    "Moments",
     "NonLocal",
     "PyramidPooling",
     "RecurrentCrissCrossAttention",

@@ -9,9 +9,10 @@ from srzoo_kernels.checks import check_feature_map
 
 from .checks import check_whole
 from .conv import LenientBatchNorm1d
+from .moments import MomentBlock, Moments
 
 
-class ReleasedSqueezeReasoning(nn.Module):
+class ReleasedSqueezeReasoning(MomentBlock):
     """Squeeze Reasoning as in the authors' code: ``Y = X + GroupNorm(W_z * (z * T))``.
 
     Against the paper (`SqueezeReasoning`): three reductions ``T, B, G`` of ``R = C / 2`` channels; the squeeze is
@@ -55,9 +56,18 @@ class ReleasedSqueezeReasoning(nn.Module):
     def extra_repr(self) -> str:
         return f"{self.channels}, nodes={self.nodes}"
 
-    def moments(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:
-        """``X X^T``, ``X 1`` and the number of pixels: sums, which add up over the tiles of an image."""
-        return *gram(x), x.shape[2] * x.shape[3]
+    def moments(self, x: torch.Tensor) -> Moments:
+        """Of ``x`` ``(N, C, H, W)``."""
+        return Moments(*gram(x), x.shape[2] * x.shape[3])
+
+    def squeeze_vector(self, x: torch.Tensor, moments: Moments | None = None) -> torch.Tensor:
+        """The squeezed vector ``(N, R)``, the sum over the pixels of ``B * G``; arguments as of ``forward``."""
+        moments = self._moments_for(x, moments)
+        mean, covariance = moments.mean, moments.covariance
+        left, right = (layer.weight.flatten(1).to(mean.dtype) for layer in (self.left, self.right))
+        # Through the covariance, which `affine` needs too, so that autograd keeps one C x C matrix for both.
+        g = moments.pixels * (((left @ covariance) * right).sum(2) + (mean @ left.mT) * (mean @ right.mT))
+        return g.to(self.left.weight.dtype)
 
     def reason(self, g: torch.Tensor) -> torch.Tensor:
         """The reasoned vector ``(N, R)`` of the squeezed one."""
@@ -65,23 +75,12 @@ class ReleasedSqueezeReasoning(nn.Module):
         mixed = torch.relu(self.adjacency_norm(self.adjacency(nodes))) + nodes
         return torch.relu(self.weight_norm(self.weight(mixed.mT))).mT.flatten(1)  # node after node
 
-    def squeeze(self, mean: torch.Tensor, covariance: torch.Tensor, pixels: int) -> torch.Tensor:
-        """The squeezed vector ``(N, R)``, the sum over the pixels of ``B * G``; arguments as of `affine`."""
-        left, right = (layer.weight.flatten(1).to(mean.dtype) for layer in (self.left, self.right))
-        # Through the covariance, which `affine` needs too, so that autograd keeps one C x C matrix for both.
-        g = pixels * (((left @ covariance) * right).sum(2) + (mean @ left.mT) * (mean @ right.mT))
-        return g.to(self.left.weight.dtype)
+    def affine(self, z: torch.Tensor, moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
+        """``M`` ``(N, C, C)`` and ``b`` ``(N, C)`` with ``Y = X + M X + b``, for the reasoned vector ``z`` ``(N, R)``.
 
-    def affine(
-        self, z: torch.Tensor, mean: torch.Tensor, covariance: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """``M`` ``(N, C, C)`` and ``b`` ``(N, C)`` with ``Y = X + M X + b``.
-
-        Args:
-            z: reasoned vector ``(N, R)``.
-            mean: of each channel of ``x`` over the pixels, ``(N, C)``.
-            covariance: of the channels over the pixels, ``(N, C, C)``.
+        The moments are those of the map over which the GroupNorm takes its mean and variance.
         """
+        mean, covariance = moments.mean, moments.covariance
         w_t = self.transform.weight.flatten(1).to(mean.dtype)
         w_z = self.project.weight.view(-1, 2).to(mean.dtype)  # the two outputs of each reduced channel
         t_mean = mean @ w_t.mT
@@ -95,14 +94,13 @@ class ReleasedSqueezeReasoning(nn.Module):
         rows = scale * w_z * z[:, :, None]
         return (rows[..., None] * w_t[:, None]).flatten(1, 2), bias
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, moments: Moments | None = None) -> torch.Tensor:
+        """``Y`` for ``x``, with the context of the map that ``moments`` are of; of ``x`` itself without them."""
         check_feature_map(x, channels=self.channels)
         with no_autocast(x.device.type):
-            second, total, pixels = self.moments(x)
-            mean = total / pixels
-            covariance = second / pixels - mean[:, :, None] * mean[:, None, :]
-            z = self.reason(self.squeeze(mean, covariance, pixels))
-            return channel_affine(x, *self.affine(z, mean, covariance))
+            moments = self._moments_for(x, moments)
+            z = self.reason(self.squeeze_vector(x, moments))
+            return channel_affine(x, *self.affine(z, moments))
 
     def forward_direct(self, x: torch.Tensor) -> torch.Tensor:
         """The same block step by step at full resolution: the form to compare with and to count."""

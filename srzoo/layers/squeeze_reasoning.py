@@ -8,12 +8,13 @@ from srzoo_kernels.autocast import no_autocast
 from srzoo_kernels.checks import check_feature_map
 
 from .checks import check_choice, check_whole
+from .moments import MomentBlock, Moments
 from .reasoning import REASONING
 
 SQUEEZE = ("hadamard", "average")
 
 
-class SqueezeReasoning(nn.Module):
+class SqueezeReasoning(MomentBlock):
     """Squeeze Reasoning (arXiv 2011.03308, Eq. 4 to 7): ``Y = X + W_R (z * T)``, ``z = reason(squeeze(X))``.
 
     With ``T = W_t X`` and ``B = W_p X`` the reduced maps (``R = channels / reduction``), the squeeze is the mean
@@ -71,35 +72,34 @@ class SqueezeReasoning(nn.Module):
     def extra_repr(self) -> str:
         return f"{self.channels}, reduction={self.reduction}, nodes={self.nodes}, squeeze={self.squeeze!r}"
 
-    def moments(self, x: torch.Tensor) -> tuple[torch.Tensor, int]:
-        """What the squeeze needs of ``x``: ``X X^T``, or ``X 1`` for the average, and the number of pixels.
-
-        Both are sums over the pixels, so those of an image are the sums of its tiles' (`srzoo.tiling`).
-        """
+    def moments(self, x: torch.Tensor) -> Moments:
+        """Of ``x`` ``(N, C, H, W)``, without the second for the average."""
         pixels = x.shape[2] * x.shape[3]
         if self.pair is None:
-            # The mean needs no second moments; widened first, as a sum over a large float16 map overflows.
-            return x.sum((2, 3), dtype=torch.promote_types(x.dtype, torch.float32)), pixels
-        return gram(x)[0], pixels
+            # Widened first, as a sum over a large float16 map overflows.
+            return Moments(None, x.sum((2, 3), dtype=torch.promote_types(x.dtype, torch.float32)), pixels)
+        return Moments(*gram(x), pixels)
 
-    def squeeze_vector(self, x: torch.Tensor) -> torch.Tensor:
-        """``g``, the squeezed vector ``(N, R)`` of ``x`` ``(N, C, H, W)``, before any reasoning."""
-        total, pixels = self.moments(x)
-        mean = total / pixels
+    def squeeze_vector(self, x: torch.Tensor, moments: Moments | None = None) -> torch.Tensor:
+        """``g``, the squeezed vector ``(N, R)`` before any reasoning; arguments as of ``forward``."""
+        moments = self._moments_for(x, moments)
         w_t = self.transform.weight.flatten(1)
         if self.pair is None:
+            mean = moments.mean
             return (mean @ w_t.mT.to(mean.dtype)).to(w_t.dtype)
+        second = moments.second / moments.pixels
         w_p = self.pair.weight.flatten(1)
-        return ((w_t.to(mean.dtype) @ mean) * w_p.to(mean.dtype)).sum(2).to(w_t.dtype)
+        return ((w_t.to(second.dtype) @ second) * w_p.to(second.dtype)).sum(2).to(w_t.dtype)
 
     def affine(self, z: torch.Tensor) -> torch.Tensor:
         """``M = W_R diag(z) W_t``, ``(N, C, C)``, for the reasoned vector ``z`` ``(N, R)``."""
         return (self.project.weight.flatten(1) * z[:, None, :]) @ self.transform.weight.flatten(1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, moments: Moments | None = None) -> torch.Tensor:
+        """``Y`` for ``x``, with the context of the map that ``moments`` are of; of ``x`` itself without them."""
         check_feature_map(x, channels=self.channels)
         with no_autocast(x.device.type):
-            matrix = self.affine(self.reasoning(self.squeeze_vector(x)))
+            matrix = self.affine(self.reasoning(self.squeeze_vector(x, moments)))
             return channel_affine(x, matrix)
 
     def forward_direct(self, x: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,8 @@
 """What `SqueezeReasoning` and `ReleasedSqueezeReasoning` share."""
 
+import copy
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
@@ -67,3 +70,51 @@ def test_a_squeeze_beyond_half_precision_is_named(kind):
     x = torch.full((1, 64, 9, 8), 1e4, dtype=torch.float16)
     with pytest.raises(ValueError, match="^(g|matrix) must be finite: in image 0 .*torch.float16 holds up to"):
         module(x)
+
+
+@blocks
+def test_a_part_with_the_moments_of_the_whole_is_that_part_of_the_whole_s_result(kind):
+    module = block(kind).eval()
+    x = torch.randn(2, 64, 12, 10) + torch.linspace(0, 3, 10)
+    whole = module(x)
+    left, right = x[..., :4], x[..., 4:]
+    moments = module.moments(left) + module.moments(right)
+    assert moments.pixels == 120
+    torch.testing.assert_close(module(left, moments), whole[..., :4])
+    with module.given(moments):
+        torch.testing.assert_close(module(right), whole[..., 4:])
+    assert (module(left) - whole[..., :4]).abs().max() > 1e-2
+
+
+def test_the_average_asks_for_no_second_moments():
+    moments = SqueezeReasoning(64, squeeze="average").moments(torch.ones(1, 64, 3, 5))
+    assert (moments + moments).second is None
+    torch.testing.assert_close((moments + moments).mean, torch.ones(1, 64))
+
+
+@blocks
+def test_given_moments_end_with_their_block_of_code_and_are_of_one_block_and_thread(kind):
+    module, x = block(kind).eval(), torch.randn(1, 64, 6, 5)
+    other, far = copy.deepcopy(module), module.moments(torch.randn(1, 64, 8, 8) + 2)
+    own, given = module(x), module(x, far)
+    with pytest.raises(KeyError), module.given(module.moments(x)):
+        with module.given(far), ThreadPoolExecutor(1) as pool:
+            assert torch.equal(module(x), given)
+            assert torch.equal(other(x), own)
+            assert torch.equal(pool.submit(module, x).result(), own)
+        assert torch.equal(module(x), own)
+        with module.given(far):
+            raise KeyError
+    assert torch.equal(module(x), own)
+
+
+@blocks
+def test_compiled_blocks_take_given_moments(kind):
+    module, x = block(kind).eval(), torch.randn(1, 64, 6, 5)
+    far = module.moments(torch.randn(1, 64, 8, 8) + 2)
+    compiled = torch.compile(module, fullgraph=True, backend="eager")
+    for _ in range(2):
+        torch.testing.assert_close(compiled(x), module(x))
+        torch.testing.assert_close(compiled(x, far), module(x, far))
+        with module.given(far):
+            torch.testing.assert_close(compiled(x), module(x, far))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import copy
+from contextlib import nullcontext
 from itertools import pairwise, product
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from ...layers import ReleasedSqueezeReasoning, SqueezeReasoning
+from ...layers.moments import MomentBlock, Moments
 from .view import View
 
 
@@ -111,9 +111,8 @@ def tile_logits(model: nn.Module, pixels: torch.Tensor, tile: int, halo: int = V
     spans = [tile_spans(length, tile, halo, multiple) for length in pixels.shape[2:]]
     parts = [Part(*pair) for pair in product(*spans)]
     block = _squeeze_block(model)
-    if block is not None:
-        model = _with_moments(model, _whole_moments(model, block, pixels, parts))
-    return _stitch(model, pixels, parts)
+    with nullcontext() if block is None else block.given(_whole_moments(model, block, pixels, parts)):
+        return _stitch(model, pixels, parts)
 
 
 def check_tiles(model: nn.Module, tile: int, halo: int = View.halo) -> None:
@@ -138,12 +137,12 @@ def check_window(model: nn.Module, window: int) -> None:
     _check_side("window", window, model.config.transform.multiple)
 
 
-def _whole_moments(model: nn.Module, block: nn.Module, pixels: torch.Tensor, parts: list[Part]) -> tuple:
+def _whole_moments(model: nn.Module, block: MomentBlock, pixels: torch.Tensor, parts: list[Part]) -> Moments:
     total = None
     for part in parts:
         own = [span.cells(model.output_stride)[0] for span in part]
         moments = block.moments(model.context_input(_prepare(model, part.of(pixels)))[(..., *own)])
-        total = moments if total is None else tuple(a + b for a, b in zip(total, moments))
+        total = moments if total is None else total + moments
     return total
 
 
@@ -167,14 +166,14 @@ def _prepare(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _squeeze_block(model: nn.Module) -> nn.Module | None:
+def _squeeze_block(model: nn.Module) -> MomentBlock | None:
     """The block that tiles share; None for a model without context.
 
     Raises:
         ValueError: the model's context is of another kind.
     """
     for module in model.head.modules():  # one that `insert` put into the backbone sees its tile
-        if isinstance(module, (SqueezeReasoning, ReleasedSqueezeReasoning)):
+        if isinstance(module, MomentBlock):
             return module
     if isinstance(getattr(model.head, "context", model.head), nn.Identity):
         return None
@@ -182,13 +181,6 @@ def _squeeze_block(model: nn.Module) -> nn.Module | None:
         f"{model.config.name} has no Squeeze Reasoning, whose context adds up over tiles; run it on whole images, "
         "or take a model with context='sr', 'sr_released' or 'none'"
     )
-
-
-def _with_moments(model: nn.Module, moments: tuple) -> nn.Module:
-    """A copy of the model, tensors shared, whose block takes these moments for those of any input."""
-    model = copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
-    _squeeze_block(model).moments = lambda x: moments
-    return model
 
 
 def _check_side(name: str, side: int, multiple: int) -> None:

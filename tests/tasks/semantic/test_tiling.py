@@ -72,11 +72,29 @@ def test_the_squeeze_of_tiles_is_the_whole_image_s(context, pixels):
     assert (naive(model, pixels, 64) - whole).abs().max() > 1e-2 * whole.abs().max()
 
 
-def test_the_model_itself_is_left_alone(pixels):
+def test_the_model_itself_runs_and_is_left_alone(pixels):
     torch.manual_seed(1)
     model = Patches(CONTEXTS["hadamard"]()).eval()
     before = whole_logits(model, pixels)
+    ran = []
+    model.classifier.register_forward_hook(lambda module, inputs, output: ran.append(module))
     tile_logits(model, pixels, 64, halo=0)
+    assert {*ran} == {model.classifier}
+    assert torch.equal(whole_logits(model, pixels), before)
+
+
+def test_a_tile_that_fails_leaves_the_model_as_it_was(pixels):
+    torch.manual_seed(1)
+    model = Patches(CONTEXTS["hadamard"]()).eval()
+    before = whole_logits(model, pixels)
+
+    def stop(module, inputs, output):
+        raise MemoryError
+
+    handle = model.classifier.register_forward_hook(stop)  # in the second pass, with the moments of the first
+    with pytest.raises(MemoryError):
+        tile_logits(model, pixels, 64, halo=0)
+    handle.remove()
     assert torch.equal(whole_logits(model, pixels), before)
 
 
