@@ -81,7 +81,8 @@ def stepper(side: str, batch: int, size: int) -> Callable[[], float]:
         for images, labels in zip(x.chunk(parts), target.chunk(parts), strict=True):
             with torch.autocast("cpu", torch.bfloat16, enabled="bfloat16" in has):
                 logits, aux = called(images, return_aux=True, upsample=False)
-            loss = loss_of(logits, aux, labels) / parts
+            losses = loss_of(logits, aux, labels)
+            loss = (sum(losses.values()) if isinstance(losses, dict) else losses) / parts
             loss.backward()
             total += loss.item()
         optimizer.step()

@@ -1,9 +1,9 @@
-"""Errors as the one line that a user reads."""
+"""Words that several error messages share."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 
 def one_line(error: Exception) -> str:
@@ -12,6 +12,18 @@ def one_line(error: Exception) -> str:
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """``; did you mean ...?`` for an error message, or nothing where nothing is near."""
-    found = difflib.get_close_matches(str(name), list(choices), n=1, cutoff=0.5)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    """``; did you mean ...?`` for an error message, or an empty string if no choice is similar.
+
+    Args:
+        name: what was given.
+        choices: what is known; a mapping goes from what is compared to what is shown.
+    """
+    shown = choices if isinstance(choices, Mapping) else {choice: choice for choice in choices}
+    found = difflib.get_close_matches(str(name), list(shown), n=1, cutoff=0.5)
+    return f"; did you mean {shown[found[0]]!r}?" if found else ""
+
+
+def and_more(items: Sequence[str], shown: int = 1) -> str:
+    """The first ``shown`` items, separated by commas, and the number of the others: ``a, b, and 3 more``."""
+    others = f", and {len(items) - shown} more" if len(items) > shown else ""
+    return ", ".join(items[:shown]) + others

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .files import replacing
+from .messages import and_more
 
 if TYPE_CHECKING:
     import torch
@@ -116,5 +117,4 @@ def misfit(state: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> s
         for key, value in wanted.items()
         if key in state and state[key].shape != value.shape
     ]
-    more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
-    return problems[0] + more if problems else ""
+    return and_more(problems)

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"srzoo_kernels"},
     {
-        *("srzoo.files", "srzoo.images", "srzoo.messages", "srzoo.state_dicts", "srzoo.distributed"),
+        *("srzoo.files", "srzoo.images", "srzoo.messages", "srzoo.options", "srzoo.state_dicts"),
         "srzoo.labels",
     },
     {"srzoo.layers", "srzoo.data"},

@@ -94,8 +94,9 @@ def test_notebook_picture(segmenter, examples):
         (("srnet_lite0_camvid", "toaster"), ValueError, "device 'toaster' is not available here"),
         (("gone.safetensors",), FileNotFoundError, "no weights file gone.safetensors"),
         (("srnet_lite0_camvit",), ValueError, "did you mean 'srnet_lite0_camvid'"),
-        ((torch.nn.Identity(),), ValueError, "expected a model made by srzoo"),
+        ((torch.nn.Identity(),), ValueError, "create_model or load_model made.* got Identity"),
         (("srnet_lite0_camvid", "cpu", 500), ValueError, "tile=500 must be"),
+        (("srnet_lite0_camvid", "cpu", "wide"), ValueError, "tile must be a whole number"),
     ],
 )
 def test_construction_errors(arguments, error, message):

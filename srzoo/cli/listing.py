@@ -36,5 +36,7 @@ def run(options: argparse.Namespace) -> int:
 def headline(info: ModelInfo) -> str:
     """A model's figure, with its split."""
     if info.metrics:
-        return f"weights ship, {info.metrics['split']} mIoU {info.metrics['miou']:.1%} (single scale)"
+        receipt = info.metrics
+        figure = receipt["figures"][receipt["headline"]]
+        return f"weights ship, {receipt['split']} {receipt['headline']} {figure:.1%} (single scale)"
     return "no published weights"

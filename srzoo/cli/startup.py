@@ -1,6 +1,7 @@
-"""A quick start for the commands that need torch."""
+"""The start of a command: quick where it needs torch, and in one of several processes or in all of them."""
 
 import gc
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,3 +19,8 @@ def heavy_imports() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def is_main_process() -> bool:
+    """Whether this is the process, of those that a launcher started, that speaks; torch need not be there yet."""
+    return int(os.environ.get("RANK", 0)) == 0

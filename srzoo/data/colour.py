@@ -13,13 +13,14 @@ _LUMA = torch.tensor([0.299, 0.587, 0.114])
 
 
 class RandomColour(v2.Transform):
-    """Brightness, contrast, saturation and hue at once, as one affine map of RGB.
+    """Random brightness, contrast, saturation and hue at once, as one affine map of RGB.
 
-    `v2.ColorJitter` takes the hue through HSV, which is ten times as slow as all of this.
+    Images are ``(3, H, W)`` uint8; masks are returned unchanged. `v2.ColorJitter` computes the hue in HSV, which takes
+    ten times as long as all of this.
 
     Args:
-        strength: brightness, contrast and saturation are drawn from ``1 - strength`` to ``1 + strength``.
-        hue: the hue turns by up to this share of a full circle, about the gray axis.
+        strength: factors of brightness, contrast and saturation are drawn from ``1 - strength`` to ``1 + strength``.
+        hue: the hue rotates by up to this fraction of a full circle, in either direction, about the gray axis.
     """
 
     def __init__(self, strength: float, hue: float):
@@ -28,9 +29,9 @@ class RandomColour(v2.Transform):
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         brightness, contrast, saturation = torch.empty(3).uniform_(1 - self.strength, 1 + self.strength)
-        turned = _hue_rotation(2 * math.pi * torch.empty(()).uniform_(-self.hue, self.hue))
+        rotation = _hue_rotation(2 * math.pi * torch.empty(()).uniform_(-self.hue, self.hue))
         saturated = saturation * torch.eye(3) + (1 - saturation) * _LUMA.expand(3, 3)
-        return {"matrix": brightness * saturated @ turned, "contrast": contrast}
+        return {"matrix": brightness * saturated @ rotation, "contrast": contrast}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if isinstance(inpt, tv_tensors.Mask):

@@ -1,4 +1,4 @@
-"""The files of a dataset: which belong together, and which to which split."""
+"""The files of a dataset: which of them belong together, and to which split."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from collections.abc import Container, Iterable
 from pathlib import Path, PureWindowsPath
 
 from ..images import SUFFIXES
+from ..messages import and_more
 
-# Other names of a split's folder or file.
+# The names that the folder or file of a split may have.
 SPLIT_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 
-
-_HELD_OUT = 5
+_HELD_OUT = 5  # every fifth image is for val if the dataset has no splits
 
 
 class NoSplit(FileNotFoundError):
-    """The data set has no such split; the message says what was looked for."""
+    """The dataset has no such split; the message says what was looked for."""
 
 
 def files_by_stem(folder: Path, suffix: str = "") -> dict[str, Path]:
-    """The image files of a folder by their name without ``suffix`` and extension, in order.
+    """The image files of a folder by their name without extension and ``suffix``, sorted; others are left out.
 
     Raises:
         NoSplit: there is no such folder.
-        ValueError: two files of one name, or folders of images inside.
+        ValueError: two files have one name, or the folder contains folders of images.
     """
     if not folder.is_dir():
         raise NoSplit(f"no folder {folder}")
@@ -35,14 +35,13 @@ def files_by_stem(folder: Path, suffix: str = "") -> dict[str, Path]:
         if path.suffix.lower() in SUFFIXES and path.stem.endswith(suffix) and not path.is_dir():
             stem = path.stem.removesuffix(suffix)
             if stem in found:
-                raise ValueError(f"{found[stem]} and {path} have one name: which is meant?")
+                raise ValueError(f"{found[stem]} and {path} have one name; remove one of them")
             found[stem] = path
-    folders = [path for path in paths if path.is_dir() and _holds_images(path)]
+    folders = [path.name for path in paths if path.is_dir() and _holds_images(path)]
     if folders:
-        inside = ", ".join(path.name for path in folders[:3]) + (", ..." if len(folders) > 3 else "")
         raise ValueError(
-            f"{folder} has folders of images in it, which are not read ({inside}): put the files into it, or the "
-            "folders elsewhere"
+            f"{folder} contains folders of images, which are not read ({and_more(folders, 3)}): move their files into "
+            "it, or the folders elsewhere"
         )
     return found
 
@@ -54,14 +53,14 @@ def _holds_images(folder: Path) -> bool:
 def pair(
     images: dict[str, Path], masks: dict[str, Path], names: Iterable[str] | None = None
 ) -> tuple[list[tuple[Path, Path]], list[str]]:
-    """Join files of equal name.
+    """Pair images and masks of equal name.
 
     Args:
-        images, masks: as `files_by_stem` gives them.
-        names: those that belong to the split; default all.
+        images, masks: as `files_by_stem` returns them.
+        names: the names in the split; by default all.
 
     Returns:
-        The pairs, and a line for each file that has no partner, and for each name that would count twice.
+        The pairs of paths, and a line for each file without a partner and for each name that is listed twice.
     """
     names = [*images, *(name for name in masks if name not in images)] if names is None else names
     counts = Counter(names)
@@ -78,20 +77,23 @@ def pair(
 
 
 def read_names(path: Path, known: Container[str]) -> list[str]:
-    """The names in a split's list, one a line, without folder and extension.
+    """The names in a split's list, one per line, without folder and extension.
 
     Args:
-        path: a line is a file's name or path, or several of them, of which the first one counts.
-        known: the names of files there are, by which a name with spaces in it is told from several.
+        path: each line has the name or path of a file, or several of which the first counts.
+        known: the names of existing files, which tell a name with spaces in it from several names.
+
+    Raises:
+        ValueError: the list is not UTF-8.
     """
     return [_listed_name(line, known) for line in read_lines(path)]
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, without those that are empty.
+    """The lines of a text file, stripped and without empty ones.
 
     Raises:
-        ValueError: it is not UTF-8.
+        ValueError: the file is not UTF-8.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -103,19 +105,24 @@ def read_lines(path: Path) -> list[str]:
 def _listed_name(line: str, known: Container[str]) -> str:
     names = []
     for text in (line, line.split()[0]):
-        path = PureWindowsPath(text)  # which takes either slash
+        path = PureWindowsPath(text)  # accepts either slash
         names.append(path.stem if path.suffix.lower() in SUFFIXES else path.name)
     return next((name for name in names if name in known), names[-1])
 
 
 def hold_out(count: int, split: str, where: Path) -> list[int]:
-    """Which of ``count`` samples belong to train or val where the data does not say: every fifth is for val.
+    """Indices of the images in a split of a dataset without splits: every fifth is for val, the others for train.
+
+    Args:
+        count: number of images.
+        split: "train" or "val".
+        where: the dataset, for messages.
 
     Raises:
-        ValueError: there is one sample.
+        ValueError: there is only one image.
     """
     if count == 1:
-        raise ValueError(f"{where} has one image, and names no train and val: they need one each, at least")
-    if split == "val":  # neighbouring frames of a video on both sides of a split flatter a model
+        raise ValueError(f"{where} has one image, and names no train and val: they need at least one each")
+    if split == "val":  # the figure is too high if neighbouring frames of a video are in both
         warnings.warn(f"{where} names no train and val: every fifth image is held out for val", stacklevel=2)
     return [i for i in range(count) if split == ("train" if i % _HELD_OUT else "val")]

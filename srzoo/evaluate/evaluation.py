@@ -1,74 +1,85 @@
-"""Evaluate a model on a split, at the annotations' own size."""
+"""A model over a split, image by image, by its task."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-import numpy as np
 import torch
 from PIL import Image
-from torch import nn
 from tqdm import tqdm
 
-from ..distributed import rank, world
-from ..labels import IGNORE
-from ..tasks.semantic.inference import image_logits, mean_labels
-from ..tasks.semantic.metrics import ConfusionMatrix
-from ..tasks.semantic.protocol import Protocol
+from ..models.base import ZooModel
+from ..tasks.task import Result, Score, get_task
+from .distributed import gather, rank, world
 
-Samples = Sequence[tuple[np.ndarray, np.ndarray]]
+Samples = Sequence[tuple]  # of an 8-bit RGB array (H, W, 3) and its annotation
+
+
+class Mergeable(Protocol):
+    def merge(self, other: Any) -> None: ...
+
+
+M = TypeVar("M", bound=Mergeable)
 
 
 class Prediction(NamedTuple):
-    """What a model says of one image of a data set.
+    """What a model finds in one image of a dataset.
 
     Attributes:
-        index: of the image in the data set.
-        labels: ``(H, W)`` class ids, on the model's device.
-        target: ``(H, W)`` int64 ids of the annotation there; -1 where it has none.
+        index: of the image in the dataset.
+        sample: the dataset's own entry.
+        result: the task's.
     """
 
     index: int
-    labels: torch.Tensor
-    target: torch.Tensor
+    sample: tuple
+    result: Result
 
 
 @torch.inference_mode()
-def predictions(
-    model: nn.Module, dataset: Samples, protocol: Protocol | None = None, progress: bool = False
-) -> Iterator[Prediction]:
-    """The model's labels of every image; under `torch.distributed` of this process's share, so of each image once.
+def predictions(model: ZooModel, dataset: Samples, view: Any = None, progress: bool = False) -> Iterator[Prediction]:
+    """What the model finds in every image; under `torch.distributed` in this process's share, so in each image once.
 
     Args:
-        model: with its `ModelConfig`; its transform prepares each image, as in `Segmenter`.
-        dataset: of ``(image, ids)`` uint8 arrays, ``(H, W, 3)`` and ``(H, W)``.
-        protocol: default a single scale, whole images, no flip.
+        model: with its configuration, whose transform prepares each image, as in `Segmenter`.
+        dataset: item ``i`` begins with an 8-bit RGB array ``(H, W, 3)``.
+        view: the task's; default its usual one.
         progress: show a bar.
     """
+    task = get_task(model.task)
+    view = task.View() if view is None else view
     was_training = model.training
     model.eval()
     indices = range(rank(), len(dataset), world())
     try:
         for index in tqdm(indices, disable=None if progress and not rank() else True, unit="image", leave=False):
-            image, ids = dataset[index]
-            passes = image_logits(model, Image.fromarray(image), protocol or Protocol())
-            labels = mean_labels(passes, ids.shape, model.align_corners)[0]
-            target = torch.from_numpy(ids).to(labels.device, torch.int64)
-            yield Prediction(index, labels, torch.where(target == IGNORE, -1, target))
+            sample = dataset[index]
+            yield Prediction(index, sample, task.predict(model, Image.fromarray(sample[0]), view))
     finally:
         model.train(was_training)
 
 
-def evaluate(
-    model: nn.Module, dataset: Samples, protocol: Protocol | None = None, progress: bool = False
-) -> ConfusionMatrix:
-    """Confusion matrix of ``model`` over ``dataset``, at the annotations' resolution; arguments as `predictions`.
+def merged(part: M) -> M:
+    """Join what each process has gathered, in every process."""
+    for place, other in enumerate(gather(part)):
+        if place != rank():
+            part.merge(other)
+    return part
 
-    Under `torch.distributed` every process has to call it, and gets the matrix of the whole data set.
+
+def evaluate(
+    model: ZooModel, dataset: Samples, view: Any = None, progress: bool = False, brief: bool = False
+) -> Score | None:
+    """The score of ``model`` over ``dataset``; None where nothing in it is annotated. Arguments as of `predictions`.
+
+    Under `torch.distributed` every process has to call it, and gets the score over the whole dataset.
+
+    Args:
+        brief: measure the headline alone, which may be quicker.
     """
-    matrix = ConfusionMatrix(len(model.config.classes))
-    for prediction in predictions(model, dataset, protocol, progress):
-        matrix.update(prediction.labels, prediction.target)
-    matrix.gather()
-    return matrix
+    device = next(model.parameters()).device
+    meter = get_task(model.task).meter(model.config, device, brief)
+    for _, sample, result in predictions(model, dataset, view, progress):
+        meter.update(result, sample)
+    return merged(meter).score()

@@ -8,20 +8,18 @@ import json
 import math
 import platform
 import shlex
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
-import yaml
 
-from ..data.samples import SegmentationData
+from ..data.samples import ImageData
 from ..files import replacing
 from ..recipes.recipe import RUN_FILES, Recipe, load_recipe
-from ..tasks.semantic.boundary import BoundaryF1
-from ..tasks.semantic.metrics import ConfusionMatrix
-from ..tasks.semantic.protocol import Protocol
+from ..tasks.task import Score
 from ..zoo.checkout import commit
-from ..zoo.config import ModelConfig
 from ..zoo.published import PUBLISHED
 
 _PACKAGES = ("torch", "timm", "numpy", "pillow")
@@ -36,57 +34,42 @@ def weights_facts(model: str) -> dict:
     published = PUBLISHED.get(model)
     recipe = _recipe(model)
     return {
-        "recipe": published.recipe if published else recipe and dataclasses.asdict(recipe),
+        "recipe": published.recipe if published else recipe and recipe.to_dict(),
         "seed": recipe and recipe.seed,
         "weights_sha256": hashlib.sha256((published.path if published else Path(model)).read_bytes()).hexdigest(),
     }
 
 
 def make_receipt(
-    model: str,
     weights: dict,
-    config: ModelConfig,
-    dataset: SegmentationData,
-    protocol: Protocol,
-    matrix: ConfusionMatrix,
-    boundary: BoundaryF1,
+    dataset: ImageData,
+    score: Score,
+    view: Any,
+    protocol: str,
+    command: Sequence[str],
     device: torch.device,
-    id_map: dict | None = None,
 ) -> dict:
     """Figures as fractions, per class and over the split, with protocol, versions, commit and command.
 
     Args:
-        model: what was given as ``--model``: a published name or the path of a file.
         weights: their `weights_facts`.
-        config: of that model.
-        dataset: the split that was evaluated.
-        protocol: by which.
-        matrix, boundary: of the whole ``dataset``.
+        dataset: the split that was measured.
+        score: of the whole ``dataset``.
+        view: how its images were shown.
+        protocol: that in words.
+        command: that repeats the measurement, with PATH for the dataset's folder.
         device: where the model ran.
-        id_map: what was given as ``--data.id_map``.
     """
-    data = ["--data.format", dataset.format, "--data.root", "PATH", "--split", dataset.split]
-    command = ["srzoo", "eval", "--model", model, *data]
-    if id_map is not None:
-        command += ["--data.id_map", _flow(id_map)]
     return {
-        "dataset": dataset.format,
-        "split": dataset.split,
-        "images": len(dataset),
-        "pixels": matrix.counts.sum().item(),
-        "split_sha256": _split_digest(dataset),
-        "id_map": None if id_map is None else _flow(id_map),
-        "protocol": protocol.sentence(config.transform),
-        "scales": protocol.scales,
-        "flip": protocol.flip,
-        "miou": matrix.mean_iou(),
-        "pixel_accuracy": matrix.pixel_accuracy(),
-        "boundary_f1": _known(boundary.mean()),
-        "boundary_tolerance": boundary.tolerance,
-        "iou": _by_class(config, matrix.iou()),
-        "boundary_f1_by_class": _by_class(config, boundary.per_class()),
+        **dataset.facts(),
+        "protocol": protocol,
+        "view": dataclasses.asdict(view),
+        "headline": score.headline,
+        "figures": {name: _known(value) for name, value in score.figures.items()},
+        "by_class": score.by_class,
+        "facts": score.facts,
         **weights,
-        "command": shlex.join([*command, *protocol.arguments()]),
+        "command": shlex.join(command),
         "commit": commit(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         "device": f"cpu, {torch.get_num_threads()} threads" if device.type == "cpu" else str(device),
@@ -105,15 +88,6 @@ def _recipe(model: str) -> Recipe | None:
         return None
 
 
-def _flow(id_map: dict) -> str:
-    """On one line, as the command line takes it."""
-    return yaml.safe_dump(id_map, default_flow_style=True, width=math.inf).strip()
-
-
-def _by_class(config: ModelConfig, values: torch.Tensor) -> dict[str, float | None]:
-    return {name: _known(value) for name, value in zip(config.classes, values.tolist(), strict=True)}
-
-
 def _known(value: float) -> float | None:
     """None for NaN, which is no JSON."""
     return None if math.isnan(value) else value
@@ -128,13 +102,29 @@ def read_receipts(path: Path) -> list[dict]:
     if not path.exists():
         return []
     try:
-        receipts = json.loads(path.read_text())
+        receipts = [_current(receipt) for receipt in json.loads(path.read_text())]
         for receipt in receipts:
             _measured(receipt)
         return receipts
     except (ValueError, TypeError, KeyError, IsADirectoryError):
         pass
     raise ValueError(f"{path} is no list of receipts; give --receipt another name")
+
+
+def _current(receipt: dict) -> dict:
+    """A receipt as `make_receipt` writes it now; until version 0.1 its keys were those of semantic segmentation."""
+    if "miou" not in receipt:
+        return receipt
+    old = dict(receipt)
+    figures = {"mIoU": "miou", "pixel accuracy": "pixel_accuracy", "boundary F1": "boundary_f1"}
+    by_class = {"IoU": "iou", "boundary F1": "boundary_f1_by_class"}
+    facts = {"pixels": "pixels", "boundary tolerance": "boundary_tolerance"}
+    view = {key: old.pop(key) for key in ("scales", "flip") if key in old}
+    new = {
+        name: {key: old.pop(theirs) for key, theirs in table.items() if theirs in old}
+        for name, table in (("figures", figures), ("by_class", by_class), ("facts", facts))
+    }
+    return {**old, "view": view, "headline": "mIoU", **new}
 
 
 def add_receipt(receipt: dict, path: Path) -> None:
@@ -148,12 +138,3 @@ def _measured(receipt: dict) -> tuple:
     told = tuple(receipt[key] for key in ("weights_sha256", "dataset", "split", "protocol"))
     # Every folder of one's own is "folder", and its masks may be read by more than one map.
     return (*told, receipt.get("split_sha256"), receipt.get("id_map"))
-
-
-def _split_digest(dataset: SegmentationData) -> str:
-    """Hash of the split's file names and annotation bytes, so that a figure names the labels it was measured on."""
-    digest = hashlib.sha256()
-    for index in range(len(dataset)):
-        digest.update(Path(dataset.mask_name(index)).name.encode())
-        digest.update(dataset.mask_bytes(index))
-    return digest.hexdigest()

@@ -2,58 +2,68 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 from PIL import Image
 
-from ..distributed import gather
 from ..files import replacing
-from ..tasks.semantic.metrics import ConfusionMatrix
-from ..tasks.semantic.pictures import comparison
-from ..zoo.config import ModelConfig
-from .evaluation import Prediction, Samples
+
+
+class _Picture(NamedTuple):
+    figure: float
+    index: int
+    png: bytes
 
 
 class WorstImages:
-    """Keeps the labels of the ``count`` images of lowest mIoU, each over the classes that occur in it."""
+    """Keeps pictures of the ``count`` images of lowest figure.
 
-    def __init__(self, count: int, num_classes: int):
+    Raises:
+        ValueError: ``count`` is below 0.
+    """
+
+    def __init__(self, count: int):
         if count < 0:
             raise ValueError(f"the number of worst images must be 0 or more, got {count}")
-        self.count, self.num_classes = count, num_classes
-        self.found: list[tuple[float, int, np.ndarray]] = []  # mIoU, index, labels
+        self.count = count
+        self.pictures: list[_Picture] = []
 
-    def update(self, prediction: Prediction) -> None:
-        matrix = ConfusionMatrix(self.num_classes)
-        matrix.update(prediction.labels, prediction.target)
-        if matrix.counts.any():
-            self._keep([(matrix.mean_iou(), prediction.index, prediction.labels.cpu().numpy())])
+    def update(self, figure: float, index: int, draw: Callable[[], Image.Image]) -> None:
+        """Take an image into account.
 
-    def gather(self) -> None:
-        """Take the other processes' images into account, in every process."""
-        everyone = gather(self.found)
-        self.found = []
-        for found in everyone:
-            self._keep(found)
+        Args:
+            figure: of this image, 0..1.
+            index: in the dataset.
+            draw: makes its picture; called only if the image is among the worst so far.
+        """
+        place = (figure, index)
+        if self.count and (len(self.pictures) < self.count or place < self.pictures[-1][:2]):
+            buffer = io.BytesIO()
+            draw().save(buffer, "PNG")
+            self._keep([_Picture(figure, index, buffer.getvalue())])
 
-    def _keep(self, more: list[tuple[float, int, np.ndarray]]) -> None:
-        self.found = sorted([*self.found, *more], key=lambda entry: entry[:2])[: self.count]
+    def merge(self, other: WorstImages) -> None:
+        """Take the images of another process into account."""
+        self._keep(other.pictures)
 
-    def write(self, folder: Path, dataset: Samples, names: list[str], config: ModelConfig) -> list[Path]:
-        """Write ``<place>_miou<percent>_<name>.png`` as `comparison` draws it; returns the paths.
+    def _keep(self, more: list[_Picture]) -> None:
+        self.pictures = sorted([*self.pictures, *more], key=lambda picture: picture[:2])[: self.count]
+
+    def write(self, folder: Path, names: Sequence[str], headline: str) -> list[Path]:
+        """Write ``<place>_<headline><percent>_<name>.png``, the worst first; returns the paths.
 
         Args:
             folder: exists.
-            dataset: that was evaluated.
-            names: of its images.
-            config: of the model, for the colours.
+            names: of the dataset's images.
+            headline: what the figure is, e.g. "mIoU".
         """
+        label = "".join(filter(str.isalnum, headline)).lower()
         paths = []
-        for place, (miou, index, labels) in enumerate(self.found, 1):
-            paths.append(folder / f"{place:02d}_miou{100 * miou:04.1f}_{names[index]}.png")
-            image, target = dataset[index]
-            picture = comparison(Image.fromarray(image), target, labels, config.palette)
+        for place, (figure, index, png) in enumerate(self.pictures, 1):
+            paths.append(folder / f"{place:02d}_{label}{100 * figure:04.1f}_{names[index]}.png")
             with replacing(paths[-1]) as temporary:
-                picture.save(temporary, "PNG")
+                temporary.write_bytes(png)
         return paths

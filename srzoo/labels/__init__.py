@@ -1,4 +1,4 @@
-"""Classes and their colours. Imports no torch, as `srzoo list` and `srzoo info` need them at once."""
+"""Classes and their colours. Imports no torch, so that `srzoo list` and `srzoo info` start fast."""
 
 from .label_set import IGNORE, LabelSet
 

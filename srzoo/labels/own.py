@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 from .label_set import Colour, LabelSet
 
-MAX_CLASSES = 254  # ids are uint8: 255 is ignored, 254 marks what an id map does not know
+MAX_CLASSES = 254  # ids are uint8: 255 is void, and 254 marks values that an id map lacks
 
 
 def own_labels(names: Sequence[str], origin: str) -> LabelSet:
-    """These classes in evenly spread colours.
+    """A label set of these classes, in colours that differ well.
 
     Args:
         names: in order of id.
-        origin: of the names, for the error.
+        origin: where the names are from, for the error.
 
     Raises:
-        ValueError: a name appears twice, or there are fewer than 2 classes or more than 254.
+        ValueError: a name occurs twice, or there are fewer than 2 classes or more than 254.
     """
     twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if twice is not None:
@@ -28,13 +28,13 @@ def own_labels(names: Sequence[str], origin: str) -> LabelSet:
 
 
 def numbered_labels(count: int) -> LabelSet:
-    """``count`` classes without names, "class 0" and so on, in evenly spread colours."""
+    """A label set of ``count`` classes named "class 0", "class 1", ..., in colours that differ well."""
     return LabelSet(tuple(f"class {i}" for i in range(count)), tuple(_spread_colour(i) for i in range(count)))
 
 
 def _spread_colour(index: int) -> Colour:
-    """The VOC colour map's next colour: the bits of the id dealt out to the three channels, highest first."""
-    index += 1  # VOC's 0 is black, which a label image reads as nothing
+    """A colour of PASCAL VOC's colour map: three bits of the id at a time go to the channels, highest bit first."""
+    index += 1  # VOC's 0 is black, its background
     rgb = [0, 0, 0]
     for bit in range(8):
         for channel in range(3):

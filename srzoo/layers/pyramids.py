@@ -6,7 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .checks import check_map, check_whole, check_wholes, divided
+from srzoo_kernels.checks import check_feature_map
+
+from .checks import check_whole, check_wholes, divided
 from .conv import conv_bn_relu
 
 
@@ -52,7 +54,7 @@ class ASPP(nn.Module):
         self.fuse = conv_bn_relu((len(rates) + 2) * out_channels, out_channels, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        check_map(x, self.channels)
+        check_feature_map(x, channels=self.channels)
         branches = [self.pointwise(x), *(branch(x) for branch in self.atrous), _pooled(x, 1, self.image)]
         return self.fuse(torch.cat(branches, 1))
 
@@ -96,6 +98,6 @@ class PyramidPooling(nn.Module):
         self.fuse = conv_bn_relu(2 * channels, out_channels, kernel_size)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        check_map(x, self.channels)
+        check_feature_map(x, channels=self.channels)
         pooled = [_pooled(x, bins, stage) for bins, stage in zip(self.bins, self.stages)]
         return self.fuse(torch.cat([x, *pooled], 1))

@@ -4,9 +4,10 @@ import torch
 from torch import nn
 
 from srzoo_kernels import channel_affine, gram
+from srzoo_kernels.autocast import no_autocast
+from srzoo_kernels.checks import check_feature_map
 
-from .autocast import autocast_off
-from .checks import check_map, check_whole
+from .checks import check_whole
 from .conv import LenientBatchNorm1d
 
 
@@ -95,8 +96,8 @@ class ReleasedSqueezeReasoning(nn.Module):
         return (rows[..., None] * w_t[:, None]).flatten(1, 2), bias
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        check_map(x, self.channels)
-        with autocast_off(x.device.type):
+        check_feature_map(x, channels=self.channels)
+        with no_autocast(x.device.type):
             second, total, pixels = self.moments(x)
             mean = total / pixels
             covariance = second / pixels - mean[:, :, None] * mean[:, None, :]

@@ -12,9 +12,10 @@ from torch import fx, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from srzoo_kernels.autocast import no_autocast
+
 from ..backbones import FeatureBackbone
 from ..layers import SqueezeReasoning
-from ..layers.autocast import autocast_off
 from ..layers.context_head import ContextHead
 from ..layers.insertion import block_names, has_block
 from ..messages import one_line
@@ -134,7 +135,7 @@ class FoldedBlock(nn.Module):
         if x.shape[2] * x.shape[3] <= self.fewest_pixels:
             return self.conv(self.block(x))
         weight, conv = self.conv.weight, self.conv
-        with autocast_off(x.device.type):
+        with no_autocast(x.device.type):
             z = self.block.reasoning(self.block.squeeze_vector(x))
             change = (self.projected * z[:, None, :]) @ self.block.transform.weight.flatten(1)  # (N, k^2 O, C)
             change = change.unflatten(1, (weight.shape[0], *weight.shape[2:])).permute(0, 1, 4, 2, 3)

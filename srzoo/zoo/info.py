@@ -10,6 +10,7 @@ from . import registry
 from .datasets import ANY_DATASET, DATASETS
 from .published import PUBLISHED, Weights
 from .transform import Transform
+from .weights import is_model_file, read_config
 
 if TYPE_CHECKING:
     from ..models import ZooModel
@@ -111,6 +112,18 @@ def model_info(name: str) -> ModelInfo:
         licence=weights.licence if weights else licence_chain(architecture, dataset),
         recipe=name if dataset else None,
     )
+
+
+def task_of(model: str) -> str:
+    """The name of a model's task, by the model's name or by the header of one of srzoo's files.
+
+    Raises:
+        ValueError: no such name, or another file.
+        FileNotFoundError: no such file.
+    """
+    if is_model_file(model):
+        return read_config(model).task
+    return registry.ARCHITECTURES[registry.split_name(model)[0]].task
 
 
 def licence_chain(architecture: str, dataset: str | None) -> tuple[str, ...]:

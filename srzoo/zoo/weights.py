@@ -35,9 +35,18 @@ def read_config(path: str | Path) -> ModelConfig:
         return _config(file, path)
 
 
-def is_model_file(source: str) -> bool:
-    """Whether the text that says which model is a file of ours rather than a name."""
-    return source.endswith(".safetensors")
+def holds_model(path: str | Path) -> bool:
+    """Whether a file is there and carries a configuration of srzoo's."""
+    try:
+        read_config(path)
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
+
+
+def is_model_file(source: object) -> bool:
+    """Whether what names a model is the path of one of srzoo's files rather than a name."""
+    return isinstance(source, str) and source.endswith(".safetensors")
 
 
 @contextmanager

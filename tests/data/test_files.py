@@ -1,9 +1,6 @@
-import numpy as np
 import pytest
 
 from srzoo.data.files import NoSplit, files_by_stem, pair
-from srzoo.data.masks import IdMap
-from srzoo.data.samples import FilePairs
 
 
 def test_files_are_joined_by_name_and_the_others_are_told(tmp_path, write_image, write_mask):
@@ -31,25 +28,7 @@ def test_a_split_s_list_chooses(tmp_path, write_image, write_mask):
 def test_two_files_of_one_name(tmp_path, write_image):
     write_image(tmp_path / "a.jpg")
     write_image(tmp_path / "a.png")
-    with pytest.raises(ValueError, match=r"a.jpg and .*a.png have one name: which is meant"):
+    with pytest.raises(ValueError, match=r"/a.jpg and .*/a.png have one name"):
         files_by_stem(tmp_path)
-    with pytest.raises(NoSplit, match="no folder"):
+    with pytest.raises(NoSplit, match="no folder .*gone"):
         files_by_stem(tmp_path / "gone")
-
-
-@pytest.mark.parametrize(
-    ("rows", "width", "words"), [(7, 10, "they must be of one size"), (11, 7, "see the image's EXIF orientation")]
-)
-def test_sizes_that_differ_are_named(tmp_path, write_image, write_mask, rows, width, words):
-    pair = write_image(tmp_path / "a.jpg", 7, 11), write_mask(tmp_path / "a.png", [0] * rows, width)
-    dataset = FilePairs("folder", "train", None, IdMap.identity(2), [pair])
-    with pytest.raises(ValueError, match=rf"a.jpg is 11x7, its mask .*a.png {width}x{rows}; .*{words}"):
-        dataset[0]
-
-
-def test_an_item_is_an_image_and_its_ids(tmp_path, write_image, write_mask):
-    pair = write_image(tmp_path / "a.png"), write_mask(tmp_path / "m.png", [0, 1, 0, 1, 255, 1, 0])
-    image, ids = FilePairs("folder", "train", None, IdMap.identity(2), [pair])[0]
-    assert image.shape == (7, 11, 3)
-    assert image.dtype == ids.dtype == np.uint8
-    assert ids[:, 3].tolist() == [0, 1, 0, 1, 255, 1, 0]

@@ -1,13 +1,12 @@
 import json
 
 import pytest
-import torch
 
 from srzoo import Segmenter
 from srzoo.cli import main
 from srzoo.data.opening import open_dataset
 from srzoo.evaluate.evaluation import evaluate, predictions
-from srzoo.tasks.semantic.protocol import Protocol
+from srzoo.tasks.semantic.view import View
 from srzoo.zoo.published import PUBLISHED
 
 NAME = "srnet_lite0_camvid"
@@ -24,26 +23,26 @@ def test_the_receipt_s_figures_come_out_again(name, place, camvid, tmp_path):
     command = shipped["command"].replace("PATH", str(camvid)).split()[1:]
     assert main([*command, "--receipt", str(tmp_path / "r.json"), "--device", "cpu"]) == 0
     (receipt,) = json.loads((tmp_path / "r.json").read_text())
-    for key in ("split_sha256", "weights_sha256", "protocol", "images", "pixels"):
+    for key in ("split_sha256", "weights_sha256", "protocol", "view", "images", "facts", "headline", "command"):
         assert receipt[key] == shipped[key]
-    assert receipt["miou"] == pytest.approx(shipped["miou"], abs=1e-3)
-    assert receipt["boundary_f1"] == pytest.approx(shipped["boundary_f1"], abs=1e-3)
-    assert receipt["iou"] == pytest.approx(shipped["iou"], abs=5e-3)
-    assert shipped["miou"] > 0.60
+    assert receipt["figures"] == pytest.approx(shipped["figures"], abs=1e-3)
+    for figure, values in shipped["by_class"].items():
+        assert receipt["by_class"][figure] == pytest.approx(values, abs=5e-3)
+    assert shipped["figures"]["mIoU"] > 0.60
 
 
 def test_evaluation_is_what_the_segmenter_shows(small_camvid):
     """Same pixels from both, so a figure in a receipt is one that a user sees."""
     segmenter = Segmenter("srnet_lite0_camvid", device="cpu")
     dataset = open_dataset(small_camvid, "train")
-    matrix = evaluate(segmenter.model, dataset)
+    score = evaluate(segmenter.model, dataset)
     hits = total = 0
     for image, ids in (dataset[index] for index in range(len(dataset))):
         labels = segmenter(image).labels
         hits += ((labels == ids) & (ids != 255)).sum()
         total += (ids != 255).sum()
-    assert matrix.pixel_accuracy() == pytest.approx(hits / total, abs=1e-6)
-    assert matrix.counts.sum() == total
+    assert score.figures["pixel accuracy"] == pytest.approx(hits / total, abs=1e-6)
+    assert score.facts["pixels"] == total
 
 
 def test_protocols_that_should_agree_nearly_do(small_camvid):
@@ -51,18 +50,26 @@ def test_protocols_that_should_agree_nearly_do(small_camvid):
     model = Segmenter(NAME, device="cpu").model
     dataset = open_dataset(small_camvid, "val", "camvid")
     plain = evaluate(model, dataset)
-    for protocol in (Protocol(tile=384), Protocol(window=512), Protocol(scales=(0.75, 1.0), flip=True)):
-        matrix = evaluate(model, dataset, protocol)
-        assert matrix.counts.sum() == plain.counts.sum()
-        assert matrix.pixel_accuracy() == pytest.approx(plain.pixel_accuracy(), abs=0.01)
-        assert not torch.equal(matrix.counts, plain.counts)
+    for view in (View(tile=384), View(window=512), View(scales=(0.75, 1.0), flip=True)):
+        score = evaluate(model, dataset, view)
+        assert score.facts["pixels"] == plain.facts["pixels"]
+        assert score.figures["pixel accuracy"] == pytest.approx(plain.figures["pixel accuracy"], abs=0.01)
+        assert score.figures != plain.figures
 
 
 def test_the_model_goes_on_as_it_was(small_camvid):
     model = Segmenter(NAME, device="cpu").model
     for mode in (True, False):
         model.train(mode)
-        (prediction,) = predictions(model, open_dataset(small_camvid, "val", "camvid"), Protocol(scales=(0.25,)))
+        (prediction,) = predictions(model, open_dataset(small_camvid, "val", "camvid"), View(scales=(0.25,)))
         assert model.training is mode
-    assert prediction.labels.shape == prediction.target.shape == (360, 480)
-    assert prediction.target.min() == -1
+    assert prediction.result.labels.shape == prediction.sample[1].shape == (360, 480)
+    assert prediction.index == 0
+
+
+def test_a_brief_score_is_the_headline_s(small_camvid):
+    model, dataset = Segmenter(NAME, device="cpu").model, open_dataset(small_camvid, "val", "camvid")
+    brief, full = evaluate(model, dataset, brief=True), evaluate(model, dataset)
+    assert brief.headline == full.headline == "mIoU"
+    assert brief.value == full.value
+    assert "boundary F1" in full.figures and "boundary F1" not in brief.figures

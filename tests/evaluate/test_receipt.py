@@ -1,15 +1,15 @@
-import dataclasses
 import hashlib
 import json
 
 import pytest
 
-from srzoo.evaluate.receipt import _flow, add_receipt, read_receipts, weights_facts
+from srzoo.evaluate.receipt import add_receipt, read_receipts, weights_facts
 from srzoo.recipes.recipe import load_recipe
 
 
 def receipt(weights: str, protocol: str = "single scale", miou: float = 0.5) -> dict:
-    return {"weights_sha256": weights, "dataset": "camvid", "split": "val", "protocol": protocol, "miou": miou}
+    measured = {"headline": "mIoU", "figures": {"mIoU": miou}}
+    return {"weights_sha256": weights, "dataset": "camvid", "split": "val", "protocol": protocol, **measured}
 
 
 def test_a_measurement_replaces_only_its_like(tmp_path):
@@ -17,6 +17,24 @@ def test_a_measurement_replaces_only_its_like(tmp_path):
     for each in (receipt("a"), receipt("b"), receipt("a", "flip"), receipt("a", miou=0.75)):
         add_receipt(each, path)
     assert read_receipts(path) == [receipt("a", miou=0.75), receipt("b"), receipt("a", "flip")]
+
+
+def test_receipts_of_the_first_version_are_kept(tmp_path):
+    path = tmp_path / "r.json"
+    told = {"weights_sha256": "a", "dataset": "camvid", "split": "val", "protocol": "single scale"}
+    old = {**told, "miou": 0.7, "iou": {"sky": 0.9}, "pixels": 3, "scales": [1.0], "flip": False, "boundary_f1": None}
+    path.write_text(json.dumps([old]))
+    new = {
+        **told,
+        "view": {"scales": [1.0], "flip": False},
+        "headline": "mIoU",
+        "figures": {"mIoU": 0.7, "boundary F1": None},
+        "by_class": {"IoU": {"sky": 0.9}},
+        "facts": {"pixels": 3},
+    }
+    assert read_receipts(path) == [new]
+    add_receipt(receipt("b"), path)
+    assert json.loads(path.read_text()) == [new, receipt("b")]
 
 
 def test_two_data_sets_of_one_format_are_two_measurements(tmp_path):
@@ -40,10 +58,6 @@ def test_another_file_is_left_alone(tmp_path, text):
     assert path.read_text() == text
 
 
-def test_an_id_map_on_one_line():
-    assert _flow({0: 255, 7: 0, "#ff0000": 1}) == "{0: 255, 7: 0, '#ff0000': 1}"
-
-
 def test_masks_read_by_two_maps_are_two_measurements(tmp_path):
     path = tmp_path / "r.json"
     for id_map in (None, "{0: 0, 1: 1}", "{0: 1, 1: 255}", "{0: 0, 1: 1}"):
@@ -58,7 +72,7 @@ def test_the_recipe_of_a_run_is_beside_its_file(tmp_path):
     recipe = load_recipe("srnet_lite0_camvid", seed=2, precision="no")
     beside.write_text(recipe.to_yaml())
     facts = weights_facts(str(model))
-    assert facts["recipe"] == dataclasses.asdict(recipe)
+    assert facts["recipe"] == recipe.to_dict()
     assert facts["seed"] == 2
     assert facts["weights_sha256"] == hashlib.sha256(b"weights").hexdigest()
     downloaded = tmp_path / "srnet.safetensors"

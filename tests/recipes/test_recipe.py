@@ -1,7 +1,11 @@
+import json
 import re
+from dataclasses import asdict
 
 import pytest
+import yaml
 
+import srzoo
 from srzoo.recipes.recipe import Recipe, default_recipe, list_recipes, load_recipe, recipe_file
 from srzoo.zoo.published import PUBLISHED
 from srzoo.zoo.registry import names
@@ -22,7 +26,7 @@ def test_recipes_in_the_package(name):
 def test_an_entry_without_a_recipe_of_its_own_has_its_dataset_s_protocol():
     assert load_recipe("fcn_r101_ade20k") == load_recipe("ade20k", model="fcn_r101_ade20k")
     assert load_recipe("dfseg_v1_cityscapes") == load_recipe("cityscapes_realtime", model="dfseg_v1_cityscapes")
-    assert load_recipe("dfseg_v1_ade20k").crop == 512
+    assert load_recipe("dfseg_v1_ade20k").options.crop == 512
     assert load_recipe("fcn_lite0_camvid").epochs == load_recipe("srnet_lite0_camvid").epochs
     with pytest.raises(ValueError, match="recipe cityscapes has no model: write it into the file, or pass --model"):
         load_recipe("cityscapes")
@@ -42,10 +46,12 @@ def test_an_entry_without_a_recipe_of_its_own_has_its_dataset_s_protocol():
 def test_the_paper_s_protocols(name, length, crop, batch_size):
     recipe = load_recipe(name)
     assert (recipe.epochs, recipe.steps) == length
-    assert (recipe.crop, recipe.batch_size) == (crop, batch_size)
+    assert (recipe.options.crop, recipe.batch_size) == (crop, batch_size)
     assert (recipe.optimizer, recipe.momentum, recipe.lr, recipe.weight_decay) == ("sgd", 0.9, 1e-2, 5e-4)
-    assert (recipe.class_weights, recipe.lovasz, recipe.ema_decay, recipe.aux) == (False, 0, 0, 0.4)
-    assert (recipe.ohem is not None) == (length[1] in (60000, 120000))
+    assert recipe.ema_decay == 0
+    options = recipe.options
+    assert (options.class_weights, options.lovasz, options.aux) == (False, 0, 0.4)
+    assert (options.ohem is not None) == (length[1] in (60000, 120000))
 
 
 def test_a_recipe_based_on_another_holds_what_differs(tmp_path):
@@ -64,20 +70,37 @@ def test_a_recipe_based_on_another_holds_what_differs(tmp_path):
         load_recipe(mine_too)
 
 
-BRIEF = "model: x\nepochs: 1\nbatch_size: 1\ncrop: 8\nscale: [1, 2]\nlr: 0.1"
+MODEL = "model: srnet_lite0_camvid"
+BRIEF = f"{MODEL}\nepochs: 1\nbatch_size: 1\ncrop: 8\nscale: [1, 2]\nlr: 0.1"
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("model: x\nepoch: 3", r"unknown key 'epoch'; a recipe has base, model, batch_size"),
-        ("model: x", "has no batch_size: write it into the file, or pass --batch_size VALUE"),
-        ("model: x\nepochs: 0\nbatch_size: 1\ncrop: 8\nscale: [1, 2]\nlr: 0.1", "epochs must be at least 1, got 0"),
-        ("model: x\nepochs: 1\nbatch_size: 1\ncrop: 8\nscale: [2, 1]\nlr: 0.1", r"0 < low <= high, got \(2.0, 1.0\)"),
-        ("model: x\nepochs: 1\nbatch_size: 1\ncrop: 8\nscale: [1, 2]\nlr: fast", "lr must be a number, got 'fast'"),
-        ("model: x\nepochs: 1\nsteps: 2\nbatch_size: 1\ncrop: 8\nscale: [1, 2]\nlr: 1", "one of the two; got 1 and 2"),
+        (f"{MODEL}\nepoch: 3", r"unknown key 'epoch'; did you mean 'epochs'"),
         (
-            "model: x\nepochs: 1\noptimizer: adam\nbatch_size: 1\ncrop: 8\nscale: [1, 2]\nlr: 1e-3",
+            "model: srnet_lite0_camvid\ncrop: 8\nscale: [1, 2]",
+            "has no batch_size: write it into the file, or pass --batch_size VALUE",
+        ),
+        (
+            "model: srnet_lite0_camvid\nepochs: 0\nbatch_size: 1\ncrop: 8\nscale: [1, 2]\nlr: 0.1",
+            "epochs must be 1 or more, got 0",
+        ),
+        (
+            "model: srnet_lite0_camvid\nepochs: 1\nbatch_size: 1\ncrop: 8\nscale: [2, 1]\nlr: 0.1",
+            r"0 < low <= high, got \(2.0, 1.0\)",
+        ),
+        (
+            "model: srnet_lite0_camvid\nepochs: 1\nbatch_size: 1\ncrop: 8\nscale: [1, 2]\nlr: fast",
+            "lr must be a number, got 'fast'",
+        ),
+        (
+            "model: srnet_lite0_camvid\nepochs: 1\nsteps: 2\nbatch_size: 1\ncrop: 8\nscale: [1, 2]\nlr: 1",
+            "one of the two; got 1 and 2",
+        ),
+        (
+            f"{MODEL}\nepochs: 1\noptimizer: adam\nbatch_size: 1\ncrop: 8\nscale: [1, 2]\nlr: 1e-3",
             "optimizer must be one of adamw, sgd, got 'adam'",
         ),
         (f"{BRIEF}\njitter: 1.5", "jitter must be from 0 to 1, got 1.5"),
@@ -87,7 +110,7 @@ BRIEF = "model: x\nepochs: 1\nbatch_size: 1\ncrop: 8\nscale: [1, 2]\nlr: 0.1"
         (f"{BRIEF}\nscale: 0.5", "scale must be two numbers, got 0.5"),
         (f"{BRIEF}\nscale: [0.5, 1, 2]", r"scale must be two numbers, got \[0.5, 1, 2\]"),
         (f"{BRIEF}\nohem: [0.7, many]", "ohem must be a whole number, got 'many'"),
-        (f"{BRIEF}\nohem: none", "ohem must be two numbers, got 'none'"),
+        (f"{BRIEF}\nohem: none", "ohem must be two numbers or null, got 'none'"),
         (f"{BRIEF}\nbatch_size: 2.5", "batch_size must be a whole number, got 2.5"),
         (f"{BRIEF}\nseed: true", "seed must be a whole number, got True"),
         (f"{BRIEF}\ncompile: maybe", "compile must be true or false, got 'maybe'"),
@@ -95,13 +118,13 @@ BRIEF = "model: x\nepochs: 1\nbatch_size: 1\ncrop: 8\nscale: [1, 2]\nlr: 0.1"
         (f"{BRIEF}\nmodel_options: nodes", "model_options must be keys and values, .*, got 'nodes'"),
         (f"{BRIEF}\nmodel: 3", "model must be a text, got 3"),
         ("- a list", "not a recipe"),
-        (f"{BRIEF}\n1: a", "unknown key 1; a recipe has base, model"),
+        (f"{BRIEF}\n1: a", "unknown key 1; the keys are model"),
         (f"{BRIEF}\nbase: 3", "base must be the name or the file of a recipe, got 3"),
-        (f"{BRIEF}\nscale: [0.5, .inf]", "scale must be 0 < low <= high"),
-        (f"{BRIEF}\nclass_weights: [-1, 1]", "class_weights must be 0 or more and not all 0"),
+        (f"{BRIEF}\nscale: [0.5, .inf]", r"scale must be finite, got \(0.5, inf\)"),
+        (f"{BRIEF}\nclass_weights: [-1, 1]", r"class_weights must be 0 or more, got \(-1.0, 1.0\)"),
         (f"{BRIEF}\nclass_weights: [.nan, 1]", "class_weights must be 0 or more"),
         (f"{BRIEF}\nclass_weights: [0, 0]", "not all 0, got"),
-        (f"{BRIEF}\nohem: [7, 10]", "ohem must be a probability and a number of pixels, got"),
+        (f"{BRIEF}\nohem: [7, 10]", "ohem must be a probability, from 0 to 1, and a number of pixels, got"),
         (f"{BRIEF}\nseed: -1", "seed must be from 0 to 4294967295, got -1"),
         (f"{BRIEF}\npretrained_backbone: 3", "pretrained_backbone must be true, false or a file, got 3"),
         ("a: [", "not YAML"),
@@ -114,11 +137,12 @@ def test_errors_name_the_key(text, message, tmp_path):
         load_recipe(path)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_values_are_read_as_people_write_them(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text(f"{BRIEF}\nohem: [0.7, 1e5]\nprecision: no\nlr: 1e-3\nbatch_size: 8.0")
     recipe = load_recipe(path)
-    assert (recipe.ohem, recipe.precision, recipe.lr, recipe.batch_size) == ((0.7, 100_000), "no", 1e-3, 8)
+    assert (recipe.options.ohem, recipe.precision, recipe.lr, recipe.batch_size) == ((0.7, 100_000), "no", 1e-3, 8)
     assert isinstance(recipe.batch_size, int)
     path.write_text(recipe.to_yaml())
     assert load_recipe(path) == recipe
@@ -140,6 +164,64 @@ def test_unknown_recipe(name, meant):
 
 
 def test_defaults_are_the_paper_s_where_it_has_them():
-    recipe = Recipe("srnet_lite0_camvid", 1, 32, (1, 1), 0.1, epochs=1)
+    recipe = Recipe(model="srnet_lite0_camvid", batch_size=1, lr=0.1, epochs=1)
     assert recipe.power == 0.9
     assert recipe.seed == 0
+
+
+def test_the_first_recipes_still_load_with_one_line_that_says_the_new_names(tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(f"{BRIEF}\nlovasz: 0")
+    with pytest.warns(FutureWarning) as said:
+        old = load_recipe(path)
+    assert str(said.pop().message) == (
+        f"recipe {path}: crop is now semantic.crop, scale is now semantic.scale, lovasz is now semantic.lovasz; "
+        "the old spelling still works"
+    )
+    path.write_text(old.to_yaml())
+    assert load_recipe(path) == old
+    assert yaml.safe_load(old.to_yaml())["semantic"]["crop"] == 8
+    with pytest.warns(FutureWarning, match="^recipe: crop is now semantic.crop;"):
+        assert load_recipe(path, crop=16) == load_recipe(path, **{"semantic.crop": 16})
+    assert load_recipe(path, semantic={"crop": 16}).options.crop == 16
+
+
+def test_a_base_s_block_and_one_s_own_are_joined(tmp_path):
+    mine, mine_too = tmp_path / "mine.yaml", tmp_path / "mine_too.yaml"
+    mine.write_text("base: srnet_lite0_camvid\nsemantic: {crop: 64, ohem: [0.7, 100]}")
+    mine_too.write_text(f"base: {mine}\nsemantic: {{ohem: null}}")
+    wanted = {**asdict(load_recipe("srnet_lite0_camvid").options), "crop": 64}
+    assert asdict(load_recipe(mine_too).options) == wanted
+
+
+@pytest.mark.parametrize(
+    ("old", "start"),
+    [
+        ("pretrained: true", "published"),
+        ("pretrained: true\npretrained_backbone: true", "published"),
+        ("pretrained: false", "imagenet"),
+        ("pretrained_backbone: true", "imagenet"),
+        ("pretrained_backbone: false", "random"),
+        ("pretrained_backbone: some.pth", "some.pth"),
+    ],
+)
+def test_where_the_weights_of_the_first_recipes_start(old, start, tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(f"base: srnet_lite0_camvid\n{old}")
+    with pytest.warns(FutureWarning, match=f"is now start, here '{start}'"):
+        assert load_recipe(path).start == start
+
+
+def test_a_file_to_start_from_says_which_model(tmp_path):
+    file = tmp_path / "own.safetensors"
+    srzoo.save_model(srzoo.create_model("srnet_lite0", num_classes=3), file)
+    recipe = default_recipe(str(file), 10)
+    assert (recipe.model, recipe.start) == ("srnet_lite0", str(file))
+    assert default_recipe("srnet_lite0_camvid", 10).start == "published"
+    assert default_recipe("srnet_r50_camvid", 10).start == "imagenet"
+
+
+def test_a_recipe_survives_its_dict_and_json():
+    recipe = load_recipe("srnet_r50_cityscapes", seed=3)
+    assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
+    assert recipe.flat()["semantic.ohem"] == (0.7, 800_000)

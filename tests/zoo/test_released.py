@@ -201,7 +201,7 @@ def changed(**entries):
         (torch_file({"optimizer": {}, "epoch": 3}), "holds no state dict of tensors"),
         (
             torch_file(changed(**{"head.in_module.bias": None, "head.in_module.weight": None})),
-            "as a released SRNet R50 it lacks head.in_module.weight and 1 more",
+            "as a released SRNet R50 it lacks head.in_module.weight, and 1 more",
         ),
         (
             torch_file(changed() | {"head.module.gn.weight": torch.zeros(512, dtype=torch.int8)}),
@@ -221,7 +221,7 @@ def changed(**entries):
             r"it has head.module.conv_adj.weight of shape \(16, 16, 1\) instead of \(32, 32, 1\)",
         ),
         (torch_file(changed(**{"head.final.4.weight": []})), r"has head.final.4.weight of shape \(\) instead of"),
-        (torch_file({"layer0.0.0.weight": torch.zeros(1)}), "it lacks layer0.0.1.weight and 308 more"),
+        (torch_file({"layer0.0.0.weight": torch.zeros(1)}), "it lacks layer0.0.1.weight, and 308 more"),
         (torch_file({"conv1.6.weight": torch.zeros(1)}), "as a ResNet-50 with a deep stem it lacks conv1.0.weight"),
         (torch_file({"conv_adj.weight": torch.zeros(3)}), "channels/2 = 256 is not divisible by nodes=3"),
         (torch_file(timm.create_model("resnet18").state_dict()), "neither SRNet .* its first tensor is conv1.weight"),

@@ -199,7 +199,7 @@ def test_missing_and_surplus_tensors_are_named(tmp_path):
     state["extra"] = torch.zeros(1)
     del state["classifier.bias"]
     save_file(state, tmp_path / "x.safetensors", {"srzoo": model.config.to_json()})
-    with pytest.raises(ValueError, match="the file lacks classifier.bias and 1 more"):
+    with pytest.raises(ValueError, match="lacks classifier.bias.* 1 more"):
         srzoo.load_model(tmp_path / "x.safetensors")
 
 

@@ -12,9 +12,20 @@ import torch
 import triton
 import triton.language as tl
 
+from ..bilinear._triton import (
+    WARPS,
+    geometry,
+    interpolate_tile,
+    outputs_of_cell,
+    outputs_per_pixel,
+    plan_tiles,
+    source_position,
+    tile_outputs,
+    tile_positions,
+    triton_dtype,
+)
 from ..launch import Launch, run
 from ..layout import accumulation_dtype
-from ..upsample_argmax._triton import WARPS, geometry, interpolate_tile, plan_tiles, source_position, triton_dtype
 from .labels import IGNORED, class_ids, hard_pixels
 
 GRADIENT_COLUMNS = 32
@@ -37,14 +48,10 @@ def _loss_kernel(
     DTYPE: tl.constexpr, PROBABILITY: tl.constexpr,
 ):  # fmt: skip
     image = tl.program_id(2).to(tl.int64)
-    y = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
-    x = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
-    row, _, _ = source_position(tl.program_id(1) * ROWS, scale_y, h, ALIGN_CORNERS, DTYPE)
-    low_y, high_y, down = source_position(y, scale_y, h, ALIGN_CORNERS, DTYPE)
-    low_x, high_x, across = source_position(x, scale_x, w, ALIGN_CORNERS, DTYPE)
-    left, right = low_x * stride_w, high_x * stride_w
-    out = (image * height + y.to(tl.int64)[:, None]) * width + x[None, :]
-    mask = (y < height)[:, None] & (x < width)[None, :]
+    y, x, row, low_y, high_y, down, left, right, across = tile_positions(
+        scale_y, scale_x, h, w, stride_w, ALIGN_CORNERS, ROWS, COLUMNS, DTYPE
+    )
+    out, mask = tile_outputs(image, y, x, height, width)
     ids = tl.load(labels + out, mask, -1).to(tl.int32)
 
     plane = logits + image * stride_n
@@ -81,18 +88,6 @@ def _loss_kernel(
 
 
 @triton.jit
-def _outputs_of_cell(cell, outputs_per_pixel, source, size, ALIGN_CORNERS: tl.constexpr):
-    """First output, and the one after the last, that may lie between this source pixel and the next."""
-    start = (cell + 0.5) * outputs_per_pixel - 0.5
-    if ALIGN_CORNERS:
-        start = cell * outputs_per_pixel
-    # A hundredth of an output covers the rounding. What lies beyond the outermost centres belongs to them.
-    first = tl.where(cell == 0, 0, tl.ceil(start - 0.01).to(tl.int32))
-    end = tl.ceil(start + outputs_per_pixel + 0.01).to(tl.int32)
-    return first, tl.where(cell >= source - 1, size, tl.minimum(end, size))
-
-
-@triton.jit
 def _cell_gradient_kernel(
     logits, labels, weight, log_totals, totals, corners,
     scale_y: tl.float64, scale_x: tl.float64, outputs_y: tl.float32, outputs_x: tl.float32, smoothing: tl.float64,
@@ -113,8 +108,8 @@ def _cell_gradient_kernel(
     smooth = tl.full((), smoothing, DTYPE)
     weights = tl.load(totals)
 
-    first_y, end_y = _outputs_of_cell(i, outputs_y, h, height, ALIGN_CORNERS)
-    first_x, end_x = _outputs_of_cell(j, outputs_x, w, width, ALIGN_CORNERS)
+    first_y, end_y = outputs_of_cell(i, outputs_y, h, height, ALIGN_CORNERS)
+    first_x, end_x = outputs_of_cell(j, outputs_x, w, width, ALIGN_CORNERS)
     end_x = tl.where(j < w, end_x, first_x)
     most = tl.max(end_x - first_x)
     # What this cell's outputs give to its four corners.
@@ -182,12 +177,6 @@ def _corner_sum_kernel(
     tl.store(out, value, inside)
 
 
-def _outputs_per_pixel(size: int, source: int, align_corners: bool) -> float:
-    if not align_corners:
-        return size / source
-    return (size - 1) / (source - 1) if source > 1 and size > 1 else 1.0
-
-
 def plan_losses(
     logits: torch.Tensor, ids: torch.Tensor, weight: torch.Tensor, smoothing: float, align_corners: bool, mining: bool
 ) -> tuple[Launch, torch.Tensor, torch.Tensor]:
@@ -225,8 +214,8 @@ def plan_gradient(
         "log_totals": log_totals,
         "totals": totals,
         "corners": corners,
-        "outputs_y": _outputs_per_pixel(height, h, align_corners),
-        "outputs_x": _outputs_per_pixel(width, w, align_corners),
+        "outputs_y": outputs_per_pixel(height, h, align_corners),
+        "outputs_x": outputs_per_pixel(width, w, align_corners),
         "smoothing": smoothing,
         **geometry(logits, (height, width), align_corners),
     }
@@ -255,7 +244,7 @@ def upsample_cross_entropy_triton(
     align_corners: bool,
     with_gradient: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Launch the kernels; arguments and results as `op._upsample_cross_entropy` has them."""
+    """Launch the kernels; arguments and results as `op._loss` has them."""
     dtype = accumulation_dtype(logits)
     ids = class_ids(target, logits.shape[1], ignore_index).contiguous()
     gradient = logits.new_empty(0, dtype=dtype)

@@ -2,7 +2,7 @@
 
 import torch
 
-from ..bilinear import Cells
+from ..bilinear.cells import Cells
 from ..layout import accumulation_dtype
 from .labels import IGNORED, class_ids, hard_pixels
 
@@ -20,7 +20,7 @@ def upsample_cross_entropy_cpu(
     align_corners: bool,
     with_gradient: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The op's CPU kernel; arguments and results as `op._upsample_cross_entropy` has them."""
+    """The op's CPU kernel; arguments and results as `op._loss` has them."""
     k = logits.shape[1]
     dtype = accumulation_dtype(logits)
     labels = class_ids(target, k, ignore_index)

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
-from . import ade20k, camvid, camvid_original, cityscapes, coco, folder, huggingface, pascal_context
+from .ade20k import Ade20k
+from .camvid import CamVid
+from .camvid_original import CamVidOriginal
+from .cityscapes import Cityscapes
+from .coco import Coco
+from .folder import Folder
+from .format import Format
+from .huggingface import HuggingFace
+from .pascal_context import PascalContext
 
-# Each has LAYOUT, matches(root) and read(root, split); the first that matches is the one detected.
-FORMATS = {
-    module.__name__.rpartition(".")[2]: module
-    for module in (cityscapes, camvid_original, camvid, ade20k, pascal_context, coco, huggingface, folder)
+# The first that matches a folder is the one detected.
+FORMATS: dict[str, Format] = {
+    format.name: format
+    for format in (
+        Cityscapes(),
+        CamVidOriginal(),
+        CamVid(),
+        Ade20k(),
+        PascalContext(),
+        Coco(),
+        HuggingFace(),
+        Folder(),
+    )
 }
+
+__all__ = ["FORMATS", "Format"]

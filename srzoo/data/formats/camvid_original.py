@@ -7,8 +7,7 @@ from ...labels.street import CAMVID
 from ..files import NoSplit, files_by_stem, pair
 from ..masks import IdMap
 from ..samples import FilePairs
-
-LAYOUT = "701_StillsRaw_full/ and LabeledApproved_full/, or <split>/ and <split>_labels/"
+from .format import Format
 
 _FRAMES, _MASKS = "701_StillsRaw_full", "LabeledApproved_full"
 
@@ -44,22 +43,26 @@ def id_map() -> IdMap:
     return IdMap({_VOID: IGNORE} | {colour: classes.index(name) for name in classes for colour in _GROUPS[name]})
 
 
-def matches(root: Path) -> bool:
-    return (root / _MASKS).is_dir() or any(root.glob("*?_labels/*_L.png"))
+class CamVidOriginal(Format):
+    name = "camvid_original"
+    layout = "701_StillsRaw_full/ and LabeledApproved_full/, or <split>/ and <split>_labels/"
+    tasks = ("semantic",)
 
+    def matches(self, root: Path) -> bool:
+        return (root / _MASKS).is_dir() or any(root.glob("*?_labels/*_L.png"))
 
-def read(root: Path, split: str) -> FilePairs:
-    if (root / _FRAMES).is_dir():
-        images, masks = (
-            {name: path for name, path in files_by_stem(root / folder, suffix).items() if _split_of(name) == split}
-            for folder, suffix in ((_FRAMES, ""), (_MASKS, "_L"))
-        )
-        if not images:
-            raise NoSplit(f"{root / _FRAMES} has no frame of the split {split!r}")
-    else:
-        images, masks = files_by_stem(root / split), files_by_stem(root / f"{split}_labels", "_L")
-    pairs, unpaired = pair(images, masks)
-    return FilePairs("camvid_original", split, CAMVID, id_map(), pairs, unpaired=unpaired)
+    def read(self, root: Path, split: str, task: str = "semantic") -> FilePairs:
+        if (root / _FRAMES).is_dir():
+            images, masks = (
+                {name: path for name, path in files_by_stem(root / folder, suffix).items() if _split_of(name) == split}
+                for folder, suffix in ((_FRAMES, ""), (_MASKS, "_L"))
+            )
+            if not images:
+                raise NoSplit(f"{root / _FRAMES} has no frame of the split {split!r}")
+        else:
+            images, masks = files_by_stem(root / split), files_by_stem(root / f"{split}_labels", "_L")
+        pairs, unpaired = pair(images, masks)
+        return FilePairs(self.name, split, CAMVID, id_map(), pairs, unpaired=unpaired)
 
 
 def _split_of(frame: str) -> str:

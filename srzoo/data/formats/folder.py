@@ -1,4 +1,4 @@
-"""A plain folder: ``images/`` and ``masks/`` with files of equal name, and ``classes.txt`` with a name a line."""
+"""A plain folder: ``images/`` and ``masks/`` with files of equal name, and ``classes.txt`` with a name per line."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from ...labels import LabelSet
 from ...labels.own import own_labels
 from ..files import SPLIT_NAMES, NoSplit, files_by_stem, hold_out, pair, read_lines, read_names
 from ..samples import FilePairs
-
-LAYOUT = (
-    "images/ and masks/, split by train.txt and val.txt, by folders images/<split>/ and masks/<split>/ or "
-    "<split>/images/ and <split>/masks/, or else by every fifth file"
-)
+from .format import Format
 
 
-def matches(root: Path) -> bool:
-    return any(base.joinpath("masks").is_dir() and base.joinpath("images").is_dir() for base in (root, root / "train"))
+class Folder(Format):
+    name = "folder"
+    layout = (
+        "images/ and masks/, split by train.txt and val.txt, by folders images/<split>/ and masks/<split>/ or "
+        "<split>/images/ and <split>/masks/, or else by every fifth file"
+    )
+    tasks = ("semantic",)
 
+    def matches(self, root: Path) -> bool:
+        return any((base / "masks").is_dir() and (base / "images").is_dir() for base in (root, root / "train"))
 
-def read(root: Path, split: str) -> FilePairs:
-    pairs, unpaired = pair(*_files(root, split))
-    return FilePairs("folder", split, _labels(root), None, pairs, unpaired=unpaired)
+    def read(self, root: Path, split: str, task: str = "semantic") -> FilePairs:
+        pairs, unpaired = pair(*_files(root, split))
+        return FilePairs(self.name, split, _labels(root), None, pairs, unpaired=unpaired)
 
 
 def _files(root: Path, split: str) -> tuple[dict[str, Path], dict[str, Path], list[str] | None]:
-    """Images and masks by name, and the names of the split where there are others beside it."""
+    """Images and masks by name, and the names in the split, or None if all of them are."""
     found = _split_folders(root, split)
     if found:
         return *map(files_by_stem, found), None

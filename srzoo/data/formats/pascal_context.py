@@ -7,24 +7,27 @@ from ...labels.scene import PASCAL_CONTEXT
 from ..files import NoSplit, files_by_stem, pair, read_names
 from ..masks import IdMap
 from ..samples import FilePairs
-
-LAYOUT = "JPEGImages/, SegmentationClassContext/ and ImageSets/SegmentationContext/<split>.txt, maybe in VOC2010/"
+from .format import Format
 
 _IDS = IdMap({0: IGNORE, **{i + 1: i for i in range(59)}})
 
 
-def matches(root: Path) -> bool:
-    return (_base(root) / "SegmentationClassContext").is_dir()
+class PascalContext(Format):
+    name = "pascal_context"
+    layout = "JPEGImages/, SegmentationClassContext/ and ImageSets/SegmentationContext/<split>.txt, maybe in VOC2010/"
+    tasks = ("semantic",)
 
+    def matches(self, root: Path) -> bool:
+        return (_base(root) / "SegmentationClassContext").is_dir()
 
-def read(root: Path, split: str) -> FilePairs:
-    base = _base(root)
-    names = base / "ImageSets" / "SegmentationContext" / f"{split}.txt"
-    if not names.is_file():
-        raise NoSplit(f"no file {names}")
-    images, masks = files_by_stem(base / "JPEGImages"), files_by_stem(base / "SegmentationClassContext")
-    pairs, unpaired = pair(images, masks, read_names(names, {*images, *masks}))
-    return FilePairs("pascal_context", split, PASCAL_CONTEXT, _IDS, pairs, unpaired=unpaired)
+    def read(self, root: Path, split: str, task: str = "semantic") -> FilePairs:
+        base = _base(root)
+        names = base / "ImageSets" / "SegmentationContext" / f"{split}.txt"
+        if not names.is_file():
+            raise NoSplit(f"no file {names}")
+        images, masks = files_by_stem(base / "JPEGImages"), files_by_stem(base / "SegmentationClassContext")
+        pairs, unpaired = pair(images, masks, read_names(names, {*images, *masks}))
+        return FilePairs(self.name, split, PASCAL_CONTEXT, _IDS, pairs, unpaired=unpaired)
 
 
 def _base(root: Path) -> Path:

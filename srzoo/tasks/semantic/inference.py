@@ -1,21 +1,34 @@
-"""Labels of one image by a protocol."""
+"""One image to labels, as a `View` shows it."""
 
 from __future__ import annotations
 
 import torch
 from PIL import Image
 from torch import nn
-from torch.nn import functional as F
 
 from srzoo_kernels import upsample_argmax
+from srzoo_kernels.bilinear.rows import interpolate_rows
+from srzoo_kernels.layout import label_dtype
 
-from .protocol import Protocol
+from .result import Segmentation
 from .tiling import tile_logits, whole_logits, window_logits
+from .view import View
 
 _STRIP = 1 << 22  # elements of averaged probabilities at a time: 16 MB, whatever the image
 
 
-def image_logits(model: nn.Module, image: Image.Image, protocol: Protocol) -> list[torch.Tensor]:
+def segment(model: nn.Module, image: Image.Image, view: View) -> Segmentation:
+    """The segmentation of one image, at its own size; arguments and errors are those of `image_logits`."""
+    passes = image_logits(model, image, view)
+    labels = mean_labels(passes, (image.height, image.width), model.align_corners)[0].cpu().numpy()
+    config = model.config
+    # On the CPU, so that a list of results holds none of a GPU's memory.
+    return Segmentation(
+        image, labels, config.classes, config.palette, [each.cpu() for each in passes], model.align_corners
+    )
+
+
+def image_logits(model: nn.Module, image: Image.Image, view: View) -> list[torch.Tensor]:
     """Logits ``(1, K, h, w)`` at the network's own resolution, one tensor for each scale and each flip.
 
     Args:
@@ -23,25 +36,25 @@ def image_logits(model: nn.Module, image: Image.Image, protocol: Protocol) -> li
         image: RGB.
 
     Raises:
-        ValueError: the model cannot do what the protocol asks.
+        ValueError: the model cannot do what the view asks.
     """
     transform = model.config.transform
-    if protocol.tile is not None:
+    if view.tile is not None:
         transform = transform.without_reduction(image.height, image.width)
     passes = []
-    for scale in protocol.scales:
+    for scale in view.scales:
         pixels = transform.scaled(scale).resize(image)
-        passes.append(_logits(model, pixels, protocol))
-        if protocol.flip:
-            passes.append(_logits(model, pixels.flip(3), protocol).flip(3))
+        passes.append(_logits(model, pixels, view))
+        if view.flip:
+            passes.append(_logits(model, pixels.flip(3), view).flip(3))
     return passes
 
 
-def _logits(model: nn.Module, pixels: torch.Tensor, protocol: Protocol) -> torch.Tensor:
-    if protocol.tile is not None:
-        return tile_logits(model, pixels, protocol.tile, protocol.halo)
-    if protocol.window is not None:
-        return window_logits(model, pixels, protocol.window)
+def _logits(model: nn.Module, pixels: torch.Tensor, view: View) -> torch.Tensor:
+    if view.tile is not None:
+        return tile_logits(model, pixels, view.tile, view.halo)
+    if view.window is not None:
+        return window_logits(model, pixels, view.window)
     return whole_logits(model, pixels)
 
 
@@ -55,27 +68,11 @@ def mean_labels(passes: list[torch.Tensor], size: tuple[int, int], align_corners
         return upsample_argmax(passes[0], size, align_corners)
     height, width = size
     classes = passes[0].shape[1]
-    dtype = torch.uint8 if classes <= 256 else torch.int64  # as upsample_argmax has it
+    dtype = label_dtype(classes)
     rows = max(1, _STRIP // (classes * width))
     strips = []
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
-        total = sum(_resized_rows(logits, top, bottom, size, align_corners).softmax(1) for logits in passes)
+        total = sum(interpolate_rows(logits, top, bottom, size, align_corners).softmax(1) for logits in passes)
         strips.append(total.argmax(1).to(dtype))
     return torch.cat(strips, 1)
-
-
-def _resized_rows(
-    logits: torch.Tensor, top: int, bottom: int, size: tuple[int, int], align_corners: bool
-) -> torch.Tensor:
-    """Rows ``top:bottom`` of ``interpolate(logits, size, mode="bilinear")``, in float32."""
-    last = logits.shape[2] - 1
-    rows = torch.arange(top, bottom, device=logits.device)
-    if align_corners:
-        position = rows * (last / max(1, size[0] - 1))
-    else:
-        position = ((rows + 0.5) * ((last + 1) / size[0]) - 0.5).clamp(0, last)
-    upper = position.long()
-    lower = (upper + 1).clamp(max=last)
-    strip = torch.lerp(logits[:, :, upper].float(), logits[:, :, lower].float(), (position - upper)[:, None])
-    return F.interpolate(strip, size=(bottom - top, size[1]), mode="bilinear", align_corners=align_corners)

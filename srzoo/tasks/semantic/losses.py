@@ -80,16 +80,23 @@ class SegmentationLoss:
         self.class_weights, self.lovasz, self.dice, self.aux = class_weights, lovasz, dice, aux
         self.ohem, self.label_smoothing, self.align_corners = ohem, label_smoothing, align_corners
 
-    def __call__(self, logits: torch.Tensor, aux_logits: torch.Tensor | None, target: torch.Tensor) -> torch.Tensor:
-        """Loss of logits at any resolution against ``(N, H, W)`` targets."""
-        loss = self._cross_entropy(logits, target, self.ohem)
+    def __call__(
+        self, logits: torch.Tensor, aux_logits: torch.Tensor | None, target: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """The losses with their weights applied, by name.
+
+        Args:
+            logits, aux_logits: ``(N, K, h, w)`` at any resolution; the auxiliary head's only where they have a weight.
+            target: ``(N, H, W)`` int64 class ids.
+        """
+        losses = {"cross_entropy": self._cross_entropy(logits, target, self.ohem)}
         if self.aux:
-            loss = loss + self.aux * self._cross_entropy(aux_logits, _nearest(target, aux_logits))
+            losses["aux"] = self.aux * self._cross_entropy(aux_logits, _nearest(target, aux_logits))
         if self.lovasz:
-            loss = loss + self.lovasz * lovasz_softmax(logits, _nearest(target, logits))
+            losses["lovasz"] = self.lovasz * lovasz_softmax(logits, _nearest(target, logits))
         if self.dice:
-            loss = loss + self.dice * dice(logits, _nearest(target, logits))
-        return loss
+            losses["dice"] = self.dice * dice(logits, _nearest(target, logits))
+        return losses
 
     def _cross_entropy(self, logits: torch.Tensor, target: torch.Tensor, ohem=None) -> torch.Tensor:
         return upsample_cross_entropy(

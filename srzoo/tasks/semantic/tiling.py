@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ...layers import ReleasedSqueezeReasoning, SqueezeReasoning
-from .protocol import Protocol
+from .view import View
 
 
 class Span(NamedTuple):
@@ -80,7 +80,7 @@ def window_logits(model: nn.Module, pixels: torch.Tensor, window: int) -> torch.
     return _stitch(model, pixels, [Part(*pair) for pair in product(*spans)])
 
 
-def tile_logits(model: nn.Module, pixels: torch.Tensor, tile: int, halo: int = Protocol.halo) -> torch.Tensor:
+def tile_logits(model: nn.Module, pixels: torch.Tensor, tile: int, halo: int = View.halo) -> torch.Tensor:
     """Logits of one image in tiles, whose Squeeze Reasoning is that of the whole image.
 
     The squeeze is additive over pixels: a first pass sums the moments of the tiles' cores, a second runs the model
@@ -116,7 +116,7 @@ def tile_logits(model: nn.Module, pixels: torch.Tensor, tile: int, halo: int = P
     return _stitch(model, pixels, parts)
 
 
-def check_tiles(model: nn.Module, tile: int, halo: int = Protocol.halo) -> None:
+def check_tiles(model: nn.Module, tile: int, halo: int = View.halo) -> None:
     """Refuse what `tile_logits` cannot do.
 
     Raises:
@@ -127,6 +127,15 @@ def check_tiles(model: nn.Module, tile: int, halo: int = Protocol.halo) -> None:
     if halo < 0 or halo % multiple:
         raise ValueError(f"halo={halo} must be 0 or a multiple of {multiple}, as the model's inputs are")
     _squeeze_block(model)
+
+
+def check_window(model: nn.Module, window: int) -> None:
+    """Refuse a window that `window_logits` cannot slide.
+
+    Raises:
+        ValueError: it is no multiple of what the model's inputs are.
+    """
+    _check_side("window", window, model.config.transform.multiple)
 
 
 def _whole_moments(model: nn.Module, block: nn.Module, pixels: torch.Tensor, parts: list[Part]) -> tuple:

@@ -13,5 +13,5 @@ def test_the_scene_parsing_layout(tmp_path, write_image, write_mask):
     assert dataset[0][1][:, 4].tolist() == [255, *range(150)]
     assert len(dataset.labels.classes) == 150
     write_mask(tmp_path / "annotations" / "training" / "ADE_train_00000001.png", [151] * 151)
-    with pytest.raises(ValueError, match=r"ADE_train_00000001.png: id 151 is not in the id map"):
+    with pytest.raises(ValueError, match=r"ADE_train_00000001.png: id 151 "):
         open_dataset(tmp_path, "train")[0]

@@ -3,7 +3,7 @@ import pytest
 from srzoo.data.formats.camvid_original import _split_of, id_map
 from srzoo.data.opening import open_dataset
 
-# A colour of each class, then void: by the data set's own label_colors.txt.
+# A colour of each class, then void: by the dataset's own label_colors.txt.
 ROWS = {
     "Sky": (128, 128, 128),
     "Bridge": (0, 128, 64),

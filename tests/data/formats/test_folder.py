@@ -52,7 +52,7 @@ def test_split_by_folders(tmp_path, write_image, write_mask, pattern, val):
 
 def test_without_a_split_every_fifth_is_held_out(write_pairs):
     root = write_pairs(*[ROWS] * 7)
-    with pytest.warns(UserWarning, match="every fifth image is held out for val"):
+    with pytest.warns(UserWarning, match="every fifth image"):
         assert stems(root, "val") == ["f0", "f5"]
     assert stems(root, "train") == ["f1", "f2", "f3", "f4", "f6"]
 
@@ -65,8 +65,8 @@ def test_classes_have_the_names_in_the_file(write_pairs):
     assert labels.classes == ("soil", "weed, small", "crop")
     assert len(set(labels.palette)) == 3
     for text, message in (
-        ("soil\nsoil\n", "the class 'soil' is named twice"),
-        ("soil", "1 classes, expected 2 to 254"),
+        ("soil\nsoil\n", "the class 'soil'"),
+        ("soil", "1 classes, .*2 to 254"),
     ):
         (root / "classes.txt").write_text(text)
         with pytest.raises(ValueError, match=f"classes.txt: {message}"):
@@ -77,7 +77,7 @@ def test_ids_beyond_the_classes_are_refused_where_their_number_is_known(write_pa
     root = write_pairs(*[ROWS] * 2)
     assert open_dataset(root, "train")[0]
     assert open_dataset(root, "train", num_classes=3)[0]
-    with pytest.raises(ValueError, match=r"f1.png: id 2 is not in the id map"):
+    with pytest.raises(ValueError, match=r"f1.png: id 2 "):
         open_dataset(root, "train", num_classes=2)[0]
 
 
@@ -85,7 +85,7 @@ def test_an_id_map_of_one_s_own(write_pairs):
     root = write_pairs(*[ROWS] * 2)
     ids = open_dataset(root, "train", id_map={0: 255, 1: 0, 2: 1, 255: 255}).ids(0)
     assert ids[:, 0].tolist() == [255, 0, 1, 0, 255, 255, 1]
-    with pytest.raises(ValueError, match=r"leads to class 2, but there are 2 \(0..1\)"):
+    with pytest.raises(ValueError, match=r"class 2, .* 2 \(0..1\)"):
         open_dataset(root, "train", num_classes=2, id_map={1: 0, 2: 2})
 
 
@@ -106,21 +106,21 @@ def test_an_image_that_is_listed_twice_would_count_twice(write_pairs):
     root = write_pairs(*[ROWS] * 2)
     (root / "train.txt").write_text("f0\n")
     (root / "val.txt").write_text("f1\nimages/f1.jpg\n")
-    with pytest.raises(FileNotFoundError, match="f1 is in the split's list twice"):
+    with pytest.raises(FileNotFoundError, match="f1 .* twice"):
         open_dataset(root, "val")
 
 
 def test_one_image_cannot_be_split(write_pairs):
     root = write_pairs(ROWS)
     for split in ("train", "val"):
-        with pytest.raises(ValueError, match="has one image, and names no train and val"):
+        with pytest.raises(ValueError, match="data has one image"):
             open_dataset(root, split)
 
 
 def test_folders_in_the_folders(tmp_path, write_image, write_mask):
     write_image(tmp_path / "images" / "monday" / "a.png")
     write_mask(tmp_path / "masks" / "monday" / "a.png", ROWS)
-    message = r"images has folders of images in it, which are not read \(monday\): put the files into it"
+    message = r"images .*\(monday\)"
     with pytest.raises(ValueError, match=message):
         open_dataset(tmp_path, "train")
     write_image(tmp_path / "images" / "b.png")  # files beside the folder do not hide it
@@ -132,5 +132,5 @@ def test_folders_in_the_folders(tmp_path, write_image, write_mask):
 def test_text_of_another_encoding_is_named(write_pairs, name):
     root = write_pairs(*[ROWS] * 2)
     (root / name).write_bytes("Straße\n".encode("latin-1"))
-    with pytest.raises(ValueError, match=rf"{name} is not UTF-8 text; save it as UTF-8"):
+    with pytest.raises(ValueError, match=rf"{name} .*UTF-8"):
         open_dataset(root, "train")

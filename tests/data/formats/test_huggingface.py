@@ -28,11 +28,11 @@ def rows(count, mask_column="label"):
     return datasets.Dataset.from_dict(columns, features=features)
 
 
-def test_a_data_set_in_memory():
+def test_a_dataset_in_memory():
     dataset = from_dataset(rows(2, "annotation"))
     assert dataset.columns == ("image", "annotation")
     assert (dataset.mask(1) == IDS).all()
-    with pytest.raises(ValueError, match=r"expected a column of images .* image columns are \['image', 'scene_mask'\]"):
+    with pytest.raises(ValueError, match=r"image, pixel_values, .*mask, label, .*\['image', 'scene_mask'\]"):
         from_dataset(rows(1, "scene_mask"))
     assert from_dataset(rows(1, "scene_mask"), mask="scene_mask").columns == ("image", "scene_mask")
 
@@ -41,7 +41,7 @@ def test_a_data_set_in_memory():
     ("mask", "message"),
     [
         ({"bytes": b"not an image", "path": None}, "row 0 of train, column 'label': cannot be read"),
-        (None, "row 0 of train, column 'label': there is none"),
+        (None, "row 0 of train, column 'label': there is no image"),
     ],
 )
 def test_a_row_that_cannot_be_read_is_named(mask, message):
@@ -83,14 +83,14 @@ def test_a_folder_that_save_to_disk_wrote(tmp_path):
     assert (ids == IDS).all()
     with pytest.raises(FileNotFoundError, match="no split 'test', only train, validation"):
         open_dataset(tmp_path / "data", "test")
-    with pytest.raises(ValueError, match=r"row 0 of val, column 'label': id 2 is not in the id map"):
+    with pytest.raises(ValueError, match=r"row 0 of val, column 'label': id 2 "):
         open_dataset(tmp_path / "data", "val", num_classes=2)[0]
 
 
 @pytest.mark.parametrize("wrapped", [lambda rows: rows, lambda rows: datasets.DatasetDict({"train": rows})])
 def test_rows_without_a_split(tmp_path, wrapped):
     wrapped(rows(6)).save_to_disk(tmp_path / "data")
-    with pytest.warns(UserWarning, match="every fifth image is held out"):
+    with pytest.warns(UserWarning, match="every fifth image"):
         assert len(open_dataset(tmp_path / "data", "val")) == 2
     assert len(open_dataset(tmp_path / "data", "train")) == 4
     with pytest.raises(FileNotFoundError, match="no split 'test', only train"):

@@ -16,18 +16,29 @@ _LONGEST_RUN = 16  # bounds a block when a factor is large; a longer run of outp
 _WASTE = 1.5  # runs of unequal length are padded; above this much padding every output is its own cell
 
 
-def source_positions(size: int, source: int, align_corners: bool, dtype: torch.dtype) -> torch.Tensor:
+def source_positions(
+    size: int, source: int, align_corners: bool, dtype: torch.dtype, device: torch.device | str = "cpu"
+) -> torch.Tensor:
     """Positions ``(size,)`` of the outputs on the source axis, in pixels, unclamped, as ``interpolate`` rounds them.
 
     ATen computes ``scale * (i + 0.5) - 0.5`` in ``dtype`` and its compilers fuse the two operations, which matters:
     float32 near 256 has steps of 3e-5. A float64 product, rounded once, is that fused result.
     """
-    index = torch.arange(size, dtype=torch.float64)
+    index = torch.arange(size, dtype=torch.float64, device=device)
     if align_corners:
         scale = (source - 1) / (size - 1) if size > 1 else 0.0
         return (index * torch.tensor(scale, dtype=dtype).double()).to(dtype)
     scale = torch.tensor(source / size, dtype=dtype).double()
     return ((index + 0.5) * scale - 0.5).to(dtype)
+
+
+def source_pixels(positions: torch.Tensor, source: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The two source pixels ``(2, size)`` around each of `source_positions`, and the share ``(size,)`` of the second.
+
+    Before the first pixel and after the last both are that pixel, so any share gives its value.
+    """
+    base = positions.floor().long()
+    return torch.stack([base, base + 1]).clamp_(0, source - 1), positions - base
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,7 @@ class Axis:
     @classmethod
     def of(cls, size: int, source: int, align_corners: bool, dtype: torch.dtype) -> "Axis":
         exact = source_positions(size, source, align_corners, dtype)
+        ends, weight = source_pixels(exact, source)
         base = exact.floor().long()
         index = torch.arange(size)
         offset = index - torch.searchsorted(base, base)
@@ -62,9 +74,7 @@ class Axis:
         position = start + torch.arange(members)[:, None]
         inside = position <= end
         position = position.minimum(end)
-        weight = (exact - base)[position]
-        ends = torch.stack([base, base + 1]).clamp_(0, source - 1)
-        return cls(ends[0], ends[:, start], position, inside, weight)
+        return cls(ends[0], ends[:, start], position, inside, weight[position])
 
 
 class Cells:
