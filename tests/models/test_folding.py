@@ -5,7 +5,11 @@ import torch
 from torch import nn
 
 import srzoo
+from srzoo.backbones import FeatureBackbone
 from srzoo.layers import SqueezeReasoning
+from srzoo.layers.context_head import ContextHead
+from srzoo.layers.conv import conv_bn_relu
+from srzoo.models import ZooModel
 from srzoo.models.folding import FoldedBlock, fuse
 
 
@@ -65,8 +69,83 @@ def test_an_inserted_block_is_kept(place):
 
 
 def test_another_model_is_refused():
-    with pytest.raises(ValueError, match="fuse takes what create_model and load_model make, got Conv2d"):
+    with pytest.raises(ValueError, match="fuse .* got Conv2d"):
         fuse(nn.Conv2d(3, 8, 1))
+
+
+class TwoBackbones(ZooModel):
+    """Whose parts have other names than those of the networks that ship, and lie deeper."""
+
+    def __init__(self):
+        super().__init__()
+        first, second = (
+            FeatureBackbone("resnet18", {"out_indices": (1, 2, 3)}, blocks=blocks)
+            for blocks in ({"layer2": ("sr", {"nodes": 8})}, None)
+        )
+        self.streams = nn.ModuleList([first, second])
+        head = ContextHead(conv_bn_relu(512, 64), SqueezeReasoning(64, nodes=8), conv_bn_relu(64, 32))
+        shared = nn.Conv2d(32, 8, 3, padding=1)
+        self.outputs = nn.ModuleDict(
+            {"head": head, "a": nn.Sequential(shared, nn.BatchNorm2d(8)), "b": nn.Sequential(shared, nn.BatchNorm2d(8))}
+        )
+
+    def forward(self, x):
+        y = self.outputs["head"](torch.cat([stream(x)[-1] for stream in self.streams], 1))
+        return self.outputs["a"](y) + self.outputs["b"](y)
+
+
+def test_parts_are_found_wherever_they_are():
+    model = randomised(TwoBackbones())
+    folded = fuse(model)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    assert isinstance(folded.outputs["head"].fuse.conv, FoldedBlock)
+    assert isinstance(folded.streams[0].body.layer2[1].context, SqueezeReasoning)
+    for size in ((75, 101), (280, 300)):
+        x = torch.randn(2, 3, *size)
+        torch.testing.assert_close(logits_of(folded, x), logits_of(model, x), rtol=1e-4, atol=1e-4)
+
+
+class Branching(nn.Module):
+    """One that torch.fx cannot trace, as what it does depends on values."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8)
+
+    def forward(self, x):
+        return [self.bn(self.conv(x if x.mean() > 0 else -x))]
+
+
+def test_a_backbone_that_cannot_be_traced_is_told(caplog):
+    model = randomised(TwoBackbones())
+    model.streams[0].body = Branching()
+    folded = fuse(model)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert caplog.records[0].name == "srzoo" and "streams.0 " in caplog.text
+    assert isinstance(folded.streams[0].body.bn, nn.BatchNorm2d)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.streams[1].modules())
+    caplog.clear()
+    fuse(srzoo.create_model("srnet", backbone="convnext_atto", num_classes=5, channels=32, nodes=4))  # without norms
+    assert not caplog.records
+
+
+class Twice(nn.Module):
+    """A convolution that is called for two inputs, each with a norm of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norms = nn.Conv2d(3, 8, 1), nn.ModuleList([nn.BatchNorm2d(8), nn.BatchNorm2d(8)])
+
+    def forward(self, x):
+        return [self.norms[0](self.conv(x)) + self.norms[1](self.conv(x.flip(1)))]
+
+
+def test_a_convolution_before_two_norms_stays():
+    model = randomised(TwoBackbones())
+    model.streams[0].body = randomised(Twice())
+    x = torch.randn(1, 3, 9, 9)
+    (ours,), (expected,) = (logits_of(each.streams[0].body, x) for each in (fuse(model), model))
+    torch.testing.assert_close(ours, expected)
 
 
 @pytest.mark.parametrize("name", ["srnet_lite0_camvid", "srnet_r50_camvid", "dfseg_v1_camvid", "fcn_lite0_camvid"])
