@@ -23,11 +23,11 @@ from paired import RESULTS, ROOT, machine, read_csv, write_csv
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 from torch.nn import functional as F
 
-from srzoo.data.formats import open_dataset
+from srzoo.data.opening import open_dataset
 from srzoo.layers import SqueezeReasoning
 from srzoo.layers.context import CONTEXT_MODULES
+from srzoo.recipes.recipe import Recipe
 from srzoo.train.loop import train
-from srzoo.train.recipe import Recipe
 
 CSV, PLOT = RESULTS / "ablation.csv", RESULTS / "ablation.png"
 SETTINGS = {
@@ -47,16 +47,18 @@ VARIANTS = {
 PROBES = {
     **{f"sr nodes {nodes}": {"context": "sr", "nodes": nodes} for nodes in (4, 64)},
     "sr normalized": {"context": "sr_normalized"},
-    **{f"{name} crop {crop}": {"context": name, "crop": crop} for crop in (64, 192) for name in ("none", "sr")},
+    **{
+        f"{name} crop {crop}": {"context": name, "semantic.crop": crop} for crop in (64, 192) for name in ("none", "sr")
+    },
     **{f"{name} epochs 12": {"context": name, "epochs": 12} for name in ("none", "sr")},
 }
 PROTOCOL = {
     "model": "srnet_lite0_camvid",
     "epochs": 3,
     "batch_size": 4,
-    "crop": 128,  # a fifth of an image's area; the paper's 769 x 769 is 28 % of 1024 x 2048
+    "semantic.crop": 128,  # a fifth of an image's area; the paper's 769 x 769 is 28 % of 1024 x 2048
     "short_side": 240,  # two thirds of the images' own: both tables, seeds and probes in under four core-hours
-    "scale": (0.5, 1.5),
+    "semantic.scale": (0.5, 1.5),
     "lr": 1.5e-3,
     "backbone_lr_scale": 0.4,
     "ema_decay": 0.99,
@@ -78,15 +80,15 @@ CONTEXT_MODULES["sr_normalized"] = _NormalizedSqueezeReasoning
 
 def recipe(setting: str, variant: str, seed: int) -> Recipe:
     options = {**SETTINGS[setting], **(VARIANTS | PROBES)[variant]}
-    protocol = {**PROTOCOL, **{key: options.pop(key) for key in ("crop", "epochs") if key in options}}
-    return Recipe(**protocol, seed=seed, model_options=options)
+    protocol = {**PROTOCOL, **{key: options.pop(key) for key in ("semantic.crop", "epochs") if key in options}}
+    return Recipe.from_dict({**protocol, "seed": seed, "model_options": options})
 
 
 def run(setting: str, variant: str, seed: int, root: str, out: Path, workers: int) -> None:
     protocol = recipe(setting, variant, seed)
     splits = (open_dataset(root, split, "camvid") for split in ("train", "val"))
     miou = train(protocol, *splits, out / f"{setting}-{variant.replace(' ', '-')}-{seed}", workers)
-    facts = {key: getattr(protocol, key) for key in ("epochs", "batch_size", "crop")}
+    facts = {"epochs": protocol.epochs, "batch_size": protocol.batch_size, "crop": protocol.options.crop}
     row = {"setting": setting, "variant": variant, "seed": seed, "miou": miou, **facts, **machine("cpu", 1, 1)}
     write_csv([*read_csv(CSV), row], CSV)
 

@@ -29,7 +29,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 import srzoo
-from srzoo.registry import ARCHITECTURES
+from srzoo.zoo.registry import ARCHITECTURES
 
 CSV = RESULTS / "contract.csv"
 CLASSES = 19

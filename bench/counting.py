@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import paired  # noqa: F401 (finds the checkout's packages)
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+
+from srzoo.models import cost
 
 
 def multiply_adds(form: Callable[[torch.Tensor], object], shape: tuple[int, ...]) -> float:
@@ -14,7 +16,6 @@ def multiply_adds(form: Callable[[torch.Tensor], object], shape: tuple[int, ...]
 
 
 def count(form: Callable[[torch.Tensor], object], shape: tuple[int, ...]) -> int:
-    """The same as a number; a multiply-add is two of the counter's operations."""
-    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        form(torch.empty(shape))
-    return counter.get_total_flops() // 2
+    """The same as a number."""
+    with torch.device("meta"):
+        return cost.multiply_adds(lambda: form(torch.empty(shape)))

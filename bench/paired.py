@@ -7,7 +7,7 @@ import ctypes
 import os
 import platform
 import statistics
-import subprocess
+import sys
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -16,6 +16,10 @@ from pathlib import Path
 import torch
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
+
+from srzoo.zoo.checkout import commit
+
 RESULTS = ROOT / "bench" / "results"
 
 
@@ -27,18 +31,9 @@ def machine(device: str, threads: int, repeats: int) -> dict[str, object]:
         "python": platform.python_version(),
         "torch": version("torch"),
         "timm": version("timm"),
-        "commit": _commit(),
+        "commit": commit(ignoring=("bench/results",)),  # every run writes some
         "repeats": repeats,
     }
-
-
-def _commit() -> str:
-    """The checkout's, marked where a file differs from it; the results themselves may, as every run writes some."""
-    commit, changed = (
-        subprocess.run(["git", "-C", str(ROOT), *command], capture_output=True, text=True, check=False).stdout.strip()
-        for command in (["rev-parse", "--short=12", "HEAD"], ["diff", "HEAD", "--name-only", ":!bench/results"])
-    )
-    return f"{commit}-dirty" if changed else commit
 
 
 def _processor() -> str:

@@ -33,8 +33,8 @@ from torch import nn
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 
-from srzoo.folding import FoldedBlock
 from srzoo.layers import build_context
+from srzoo.models.folding import FoldedBlock
 
 CSV = RESULTS / "resolution.csv"
 CHANNELS = 512

@@ -22,8 +22,8 @@ from torch import nn
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 
-from srzoo.folding import FoldedBlock
 from srzoo.layers import ReleasedSqueezeReasoning, SqueezeReasoning
+from srzoo.models.folding import FoldedBlock
 from srzoo_kernels import channel_affine, gram
 
 CHANNELS, HEIGHT, WIDTH = 512, 128, 256

@@ -1,4 +1,4 @@
-"""Table 3 of the paper, counted: parameters and multiply-adds of the trunk and of every context module.
+"""Table 3 of the paper, counted: parameters and multiply-adds of the backbone and of every context module.
 
 Below it the parameters of the real-time models of Table 6, with 19 classes, and of their backbones, at 1024x2048.
 
@@ -6,7 +6,7 @@ Below it the parameters of the real-time models of Table 6, with 19 classes, and
 
 Writes ``bench/results/table3.csv`` and prints it. Counted on the meta device by ``torch.utils.flop_counter`` (two
 operations a multiply-add), for an image of 768x768 and a map of 96x96; the modules stand over "+ 2 * 3x3", ASPP and PSP
-over the trunk, as in the paper. *Executed* is what ``forward`` multiplies, where that differs from the equations. A
+over the backbone, as in the paper. *Executed* is what ``forward`` multiplies, where that differs from the equations. A
 figure agrees that is the printed one after rounding, or within 1 % (parameters) or 2 % (multiply-adds) of it. One that
 does not carries the reason.
 """
@@ -47,15 +47,15 @@ class Row:
     multiply_adds: str = ""
 
 
-IMAGE, TRUNK, MAP, FRAME = (1, 3, 768, 768), (1, 2048, 96, 96), (1, 512, 96, 96), (1, 3, 1024, 2048)
+IMAGE, FEATURE, MAP, FRAME = (1, 3, 768, 768), (1, 2048, 96, 96), (1, 512, 96, 96), (1, 3, 1024, 2048)
 
 
 def _model() -> nn.Module:
     return create_model("srnet_r50", num_classes=19, context="none")
 
 
-def _over_trunk(name: str, context: str, width: int, *printed: str) -> Row:
-    return Row(name, lambda: build_context(context, TRUNK[1], out_channels=width), TRUNK, *printed)
+def _over_backbone(name: str, context: str, width: int, *printed: str) -> Row:
+    return Row(name, lambda: build_context(context, FEATURE[1], out_channels=width), FEATURE, *printed)
 
 
 def _between(name: str, context: str, *printed: str, **options) -> Row:
@@ -72,9 +72,9 @@ def _backbone(name: str, printed: str) -> Row:
 
 ROWS = (
     Row("dilated FCN", lambda: _model().backbone, IMAGE, "23.63", "241.05"),
-    _over_trunk("+ASPP", "aspp", 256, "15.54", "148.37"),
-    _over_trunk("+PSP", "psp", 512, "23.07", "174.09"),
-    Row("+2 * 3x3", lambda: _model().head, TRUNK, "11.80", "108.74"),
+    _over_backbone("+ASPP", "aspp", 256, "15.54", "148.37"),
+    _over_backbone("+PSP", "psp", 512, "23.07", "174.09"),
+    Row("+2 * 3x3", lambda: _model().head, FEATURE, "11.80", "108.74"),
     _between("+SE", "se", "0.03", "0.00947"),
     _between("+NL", "nl", "0.53", "48.36"),
     _between("+A2Net", "a2", "0.53", "4.94"),

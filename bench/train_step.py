@@ -28,9 +28,9 @@ from torch.nn import functional as F
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 
 from srzoo import create_model
+from srzoo.tasks.semantic.losses import SegmentationLoss
 from srzoo.train.allocator import keep_freed_memory
 from srzoo.train.depthwise import replace_depthwise
-from srzoo.train.losses import SegmentationLoss
 
 CSV = RESULTS / "train_step.csv"
 IGNORE, AUX, LR, _WARM_UP = 255, 0.4, 1e-4, 2
@@ -81,7 +81,8 @@ def stepper(side: str, batch: int, size: int) -> Callable[[], float]:
         for images, labels in zip(x.chunk(parts), target.chunk(parts), strict=True):
             with torch.autocast("cpu", torch.bfloat16, enabled="bfloat16" in has):
                 logits, aux = called(images, return_aux=True, upsample=False)
-            loss = loss_of(logits, aux, labels) / parts
+            losses = loss_of(logits, aux, labels)
+            loss = (sum(losses.values()) if isinstance(losses, dict) else losses) / parts
             loss.backward()
             total += loss.item()
         optimizer.step()

@@ -9,25 +9,26 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .factory import create_model, load_model, save_model
-    from .folding import fuse
-    from .info import ModelInfo, list_models, model_info
-    from .insertion import insert
     from .layers import SqueezeReasoning
-    from .predict import Segmentation, Segmenter
+    from .layers.insertion import insert
+    from .models.folding import fuse
+    from .predict import Segmenter
+    from .tasks.semantic.result import Segmentation
+    from .zoo.factory import create_model, load_model, save_model
+    from .zoo.info import ModelInfo, list_models, model_info
 
 _HOME = {
-    "create_model": ".factory",
-    "load_model": ".factory",
-    "save_model": ".factory",
-    "fuse": ".folding",
-    "insert": ".insertion",
+    "create_model": ".zoo.factory",
+    "load_model": ".zoo.factory",
+    "save_model": ".zoo.factory",
+    "fuse": ".models.folding",
+    "insert": ".layers.insertion",
     "SqueezeReasoning": ".layers",
-    "list_models": ".info",
-    "model_info": ".info",
-    "ModelInfo": ".info",
+    "list_models": ".zoo.info",
+    "model_info": ".zoo.info",
+    "ModelInfo": ".zoo.info",
     "Segmenter": ".predict",
-    "Segmentation": ".predict",
+    "Segmentation": ".tasks.semantic.result",
 }
 __all__ = [
     "ModelInfo",
@@ -47,7 +48,7 @@ __all__ = [
 def __getattr__(name: str):
     if name in _HOME:
         return getattr(import_module(_HOME[name], __name__), name)
-    if name in ("layers", "models", "data", "train", "backbones"):
+    if name in ("backbones", "data", "evaluate", "labels", "layers", "models", "tasks", "train", "zoo"):
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

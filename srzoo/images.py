@@ -1,4 +1,4 @@
-"""Image files of every kind to 8-bit RGB, with one clear line for those that are none."""
+"""Any image file to 8-bit RGB; anything else is one clear error."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ SUFFIXES = frozenset([".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", "
 _URL_TIMEOUT_S = 30
 # What Pillow's decoders raise on damaged files, and its reader of EXIF on damaged tags.
 DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, TypeError, LookupError, OverflowError)
-_TURNED, _MIRRORED_ALONG = (5, 6, 7, 8), (2, 3, 4)  # EXIF orientations that swap the sides, and that do not
+_SWAPS_SIDES, _KEEPS_SIDES = (5, 6, 7, 8), (2, 3, 4)  # EXIF orientations, by what they do to width and height
 
 
 class ImageError(ValueError):
-    """An input that is no image, or one that cannot be read; the message names it and the reason."""
+    """An input is not an image, or cannot be read; the message names it and the reason."""
 
 
 def read_image(source: str | Path) -> Image.Image:
     """Open a file or an ``http(s)://`` address as upright 8-bit RGB.
 
-    EXIF orientation is applied, transparency laid over white, 16-bit gray scaled to 8, CMYK and palettes
-    converted; of an animation the first frame is taken, with a warning.
+    EXIF orientation is applied, transparency is composed over white, 16-bit gray is scaled to 8 bits, CMYK and
+    palettes are converted. An animation gives its first frame, with a warning.
 
     Raises:
         ImageError: the file is missing, empty, truncated, too large, or not an image.
@@ -40,7 +40,11 @@ def read_image(source: str | Path) -> Image.Image:
 
 @contextmanager
 def opened(source: str | Path) -> Iterator[Image.Image]:
-    """A decoded image file in its own mode; whatever Pillow raises on it becomes an `ImageError`."""
+    """A decoded image file in its own mode.
+
+    Raises:
+        ImageError: Pillow failed on it, for whatever reason, inside the ``with`` block too.
+    """
     name = str(source)
     try:
         with warnings.catch_warnings():
@@ -82,17 +86,17 @@ def _reason(error: Exception) -> str:
     return f"cannot be read ({text})"
 
 
-def is_turned_unseen(image: Image.Image) -> bool:
-    """Whether EXIF has an image turned or mirrored without a change of its size, so that no other file tells."""
+def has_hidden_rotation(image: Image.Image) -> bool:
+    """Whether EXIF rotates or mirrors an image and keeps its size, so a mask drawn on the unrotated one still fits."""
     orientation = image.getexif().get(ExifTags.Base.Orientation)
-    return orientation in _MIRRORED_ALONG or (orientation in _TURNED and image.width == image.height)
+    return orientation in _KEEPS_SIDES or (orientation in _SWAPS_SIDES and image.width == image.height)
 
 
 def to_rgb(image: Image.Image, name: str = "image") -> Image.Image:
-    """Upright 8-bit RGB of a loaded Pillow image.
+    """Upright 8-bit RGB of a loaded Pillow image; ``name`` is for messages.
 
     Raises:
-        ImageError: a float image, or 32-bit integers beyond 16 bits: the range of their values is unknown.
+        ImageError: the image is floating-point, or has integers outside 0..65535: the range of values is unknown.
     """
     if getattr(image, "n_frames", 1) > 1:
         warnings.warn(f"{name}: {image.n_frames} frames, only the first is used", stacklevel=2)
@@ -114,11 +118,11 @@ def as_image(source) -> Image.Image:
     """8-bit RGB of a path, an address, a Pillow image, an array or a tensor.
 
     Args:
-        source: an array is ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``; a tensor ``(3, H, W)``,
-            ``(1, H, W)`` or ``(H, W)``; both uint8 in 0..255 or floating in 0..1.
+        source: an array is ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``, a tensor ``(3, H, W)``,
+            ``(1, H, W)`` or ``(H, W)``; both are uint8 in 0..255 or floating-point in 0..1.
 
     Raises:
-        ImageError: another type, shape or range.
+        ImageError: ``source`` has another type, shape or range, or as for `read_image`.
     """
     if isinstance(source, (str, Path)):
         return read_image(source)
@@ -126,7 +130,7 @@ def as_image(source) -> Image.Image:
         return to_rgb(source)
     if isinstance(source, np.ndarray):
         return to_rgb(_from_array(source))
-    if hasattr(source, "detach"):  # a tensor, told without importing torch
+    if hasattr(source, "detach"):  # a tensor, recognized without importing torch
         array = source.detach().cpu().float().numpy() if source.is_floating_point() else source.detach().cpu().numpy()
         if array.ndim == 3 and array.shape[0] in (1, 3, 4):
             array = array.transpose(1, 2, 0)

@@ -1,89 +1,37 @@
-"""An image in, its segmentation out."""
+"""An image in, what a model finds in it out."""
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import nn
-from torch.nn import functional as F
 
-from srzoo_kernels import upsample_argmax
-
-from .factory import trained_model
-from .folding import fuse
 from .images import as_image
-from .inference import image_logits
-from .protocol import Protocol
-from .tiling import check_tiles
-from .visualize import label_image, overlay
+from .models.base import check_zoo_model
+from .models.folding import fuse
+from .tasks.task import Result, get_task, make_view
+from .zoo.factory import trained_model
 
 DEFAULT_MODEL = "srnet_lite0_camvid"
-
-
-@dataclass
-class Segmentation:
-    """The result for one image, at the image's own size.
-
-    Attributes:
-        image: the input as upright RGB.
-        labels: ``(H, W)`` class ids, uint8 (int64 above 256 classes).
-        classes: class names in order of id.
-        palette: an RGB colour (0..255) per class.
-    """
-
-    image: Image.Image
-    labels: np.ndarray
-    classes: tuple[str, ...]
-    palette: tuple[tuple[int, int, int], ...]
-    _logits: torch.Tensor = field(repr=False)
-    _align_corners: bool = field(default=False, repr=False)
-
-    def probabilities(self) -> np.ndarray:
-        """``(K, H, W)`` float32 class probabilities; made on demand, as they take ``4 K`` bytes a pixel."""
-        size = self.labels.shape
-        logits = F.interpolate(self._logits, size=size, mode="bilinear", align_corners=self._align_corners)
-        return logits[0].float().softmax(0).cpu().numpy()
-
-    def overlay(self, alpha: float = 0.5) -> Image.Image:
-        """The classes' colours over the image."""
-        return overlay(self.image, self.labels, self.palette, alpha)
-
-    def label_image(self) -> Image.Image:
-        """A palette image whose pixel values are the class ids."""
-        return label_image(self.labels, self.palette)
-
-    def shares(self) -> dict[str, float]:
-        """Fraction of the image under each class found in it, largest first."""
-        counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
-        order = np.argsort(-counts, kind="stable")
-        return {self.classes[i]: counts[i] / self.labels.size for i in order if counts[i]}
-
-    def _repr_png_(self) -> bytes:
-        """The picture a notebook shows."""
-        buffer = io.BytesIO()
-        self.overlay().save(buffer, "PNG")
-        return buffer.getvalue()
 
 
 class Segmenter:
     """A model ready for images: ``Segmenter("srnet_lite0_camvid")("street.png").overlay()``.
 
     Args:
-        model: a name with published weights, the path of a ``.safetensors`` file of ours, or a model that
-            `create_model` or `load_model` made, of which a folded copy is used (`srzoo.fuse`).
+        model: a name with published weights, the path of one of srzoo's ``.safetensors`` files, or a model that
+            `create_model` or `load_model` made, of which a fused copy is used (`srzoo.fuse`).
         device: "auto" (the GPU if there is one), or anything ``torch.device`` takes.
         tile: see large images at full detail, in tiles of at most this many pixels a side that share the context of
-            the whole image (`srzoo.tiling.tile_logits`); 1024 is a good size. Without it a large image is reduced to
-            the model's usual input.
+            the whole image (`srzoo.tasks.semantic.tiling.tile_logits`); 1024 is a good size. Without it a large image
+            is reduced to the model's usual input.
+        **view: how else images are shown, such as ``scales=(0.75, 1.0)`` and ``flip=True``: the fields of the ``View``
+            of the model's task.
 
     Raises:
-        ValueError: no such model or device, no published weights for the name, or a tile that does not fit the model.
+        ValueError: no such model or device, no published weights for the name, or a view that does not fit the model.
         FileNotFoundError: no such weights file.
     """
 
@@ -92,20 +40,19 @@ class Segmenter:
         model: str | Path | nn.Module = DEFAULT_MODEL,
         device: str | torch.device = "auto",
         tile: int | None = None,
+        **view: Any,
     ):
         self.device = _resolve_device(device)
         if isinstance(model, (str, Path)):
             model = trained_model(model)
-        if not hasattr(model, "config"):
-            raise ValueError(f"expected a model made by srzoo, which has a config, got {type(model).__name__}")
-        self.config = model.config
-        self.protocol = Protocol(tile=tile)
-        if tile is not None:
-            check_tiles(model, tile, self.protocol.halo)
+        check_zoo_model(model, "Segmenter")
+        self.config, self.task = model.config, get_task(model.task)
+        self.view = make_view(self.task, view if tile is None else {**view, "tile": tile})
+        self.task.check_view(model, self.view)
         self.model = fuse(model).to(self.device, memory_format=torch.channels_last)
 
-    def __call__(self, image: Any) -> Segmentation | list[Segmentation]:
-        """Segment one image, or each of a list.
+    def __call__(self, image: Any) -> Result | list[Result]:
+        """What is in one image, or in each of a list: a `Segmentation` for semantic models.
 
         Args:
             image: a path, URL, Pillow image, array or tensor, see `srzoo.images.as_image`; or a list of them.
@@ -115,14 +62,8 @@ class Segmenter:
         """
         if isinstance(image, (list, tuple)):
             return [self(item) for item in image]
-        return self._segment(as_image(image))
-
-    @torch.inference_mode()
-    def _segment(self, image: Image.Image) -> Segmentation:
-        (logits,) = image_logits(self.model, image, self.protocol)
-        align_corners = self.config.align_corners
-        labels = upsample_argmax(logits, (image.height, image.width), align_corners)[0].cpu().numpy()
-        return Segmentation(image, labels, self.config.classes, self.config.palette, logits, align_corners)
+        with torch.inference_mode():
+            return self.task.predict(self.model, as_image(image), self.view)
 
 
 def _resolve_device(device: str | torch.device) -> torch.device:

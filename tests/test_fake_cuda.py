@@ -12,7 +12,7 @@ from torch._subclasses import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from srzoo import create_model
-from srzoo.registry import ARCHITECTURES
+from srzoo.zoo.registry import ARCHITECTURES
 from srzoo_kernels import upsample_argmax, upsample_cross_entropy
 
 NAMES = [name for name, entry in ARCHITECTURES.items() if entry.has_backbone]

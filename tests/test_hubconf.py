@@ -27,7 +27,7 @@ import importlib.util, json, sys
 spec = importlib.util.spec_from_file_location("hubconf", REPO + "/hubconf.py")
 module = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(module)
-assert "timm" not in sys.modules and "srzoo.factory" not in sys.modules
+assert "timm" not in sys.modules and "srzoo.zoo.factory" not in sys.modules
 names = [name for name in dir(module) if callable(getattr(module, name)) and not name.startswith("_")]
 print(json.dumps({name: getattr(module, name).__doc__ for name in names}))
 """

@@ -7,8 +7,8 @@ from PIL import Image
 
 import srzoo
 from srzoo import Segmenter
-from srzoo.data.labels import IGNORE
-from srzoo.train.metrics import ConfusionMatrix
+from srzoo.labels import IGNORE
+from srzoo.tasks.semantic.metrics import ConfusionMatrix
 
 NAMES = ("street", "crossing", "cyclist")
 
@@ -76,8 +76,7 @@ def test_a_model_of_one_s_own(examples):
 def test_tiles_see_small_things_in_a_large_image(examples):
     """A model that is used to small inputs loses the cyclist, unless the image is too large for it to be reduced."""
     model = srzoo.create_model("srnet_lite0_camvid", pretrained=True)
-    transform = dataclasses.replace(model.config.transform, short_side=64)
-    model.config = dataclasses.replace(model.config, transform=transform)
+    model.reconfigure(transform=dataclasses.replace(model.config.transform, short_side=64))
     bicyclist = np.asarray(Image.open(examples / "annotations" / "cyclist.png")) == 10
     labels = [Segmenter(model, "cpu", tile)(examples / "cyclist.png").labels for tile in (None, 256)]
     reduced, tiled = (((ids == 10) & bicyclist).sum() / ((ids == 10) | bicyclist).sum() for ids in labels)
@@ -95,8 +94,9 @@ def test_notebook_picture(segmenter, examples):
         (("srnet_lite0_camvid", "toaster"), ValueError, "device 'toaster' is not available here"),
         (("gone.safetensors",), FileNotFoundError, "no weights file gone.safetensors"),
         (("srnet_lite0_camvit",), ValueError, "did you mean 'srnet_lite0_camvid'"),
-        ((torch.nn.Identity(),), ValueError, "expected a model made by srzoo"),
+        ((torch.nn.Identity(),), ValueError, "create_model or load_model made.* got Identity"),
         (("srnet_lite0_camvid", "cpu", 500), ValueError, "tile=500 must be"),
+        (("srnet_lite0_camvid", "cpu", "wide"), ValueError, "tile must be a whole number"),
     ],
 )
 def test_construction_errors(arguments, error, message):

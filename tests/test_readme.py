@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import srzoo
-from srzoo.train.recipe import recipe_file
+from srzoo.recipes.recipe import recipe_file
 
 
 @pytest.fixture
@@ -72,14 +72,19 @@ def test_table_is_counted(readme):
             assert measured == f"[not yet run by us](srzoo/recipes/{recipe_file(info.recipe).name})"
         else:
             single, *more = info.weights.receipts()
-            wanted = [f"{single['miou']:.1%} on {single['split']}{spread(info, single)}"]
+            wanted = [f"{headline(single):.1%} on {single['split']}{spread(info, single)}"]
             for each in more:
-                wanted.append(f"{each['miou']:.1%} at {len(each['scales'])} scales with flip{spread(info, each)}")
+                scales = len(each["view"]["scales"])
+                wanted.append(f"{headline(each):.1%} at {scales} scales with flip{spread(info, each)}")
             assert measured == ", ".join(wanted).replace("%", "")
 
 
+def headline(receipt: dict) -> float:
+    return receipt["figures"][receipt["headline"]]
+
+
 def spread(info: srzoo.ModelInfo, receipt: dict) -> str:
-    values = [each["miou"] for each in (receipt, *info.weights.repeats(receipt))]
+    values = [headline(each) for each in (receipt, *info.weights.repeats(receipt))]
     return f" ({min(values):.1%} to {max(values):.1%} over {len(values)} seeds)" if len(values) > 1 else ""
 
 

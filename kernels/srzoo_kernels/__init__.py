@@ -1,10 +1,10 @@
 """The operators of srzoo. Imports torch alone; ``kernels/README.md`` has the mathematics."""
 
 from .channel_affine.op import channel_affine
+from .checks import NonFiniteError
 from .depthwise_conv2d.op import depthwise_conv2d
 from .gram.op import gram
 from .graph_reason.op import attention_reason, graph_reason
-from .layout import NonFiniteError
 from .upsample_argmax.op import upsample_argmax
 from .upsample_cross_entropy.op import upsample_cross_entropy
 

@@ -62,16 +62,21 @@ def interpreted() -> bool:
 
 
 def triton_serves(x: torch.Tensor) -> bool:
-    """Whether there is Triton and its kernels take ``x``: a recent GPU (or the interpreter), not float64, not empty.
+    """Whether there is Triton where ``x`` lies: on a GPU, or in the interpreter."""
+    return HAS_TRITON and (x.is_cuda or interpreted())
+
+
+def triton_multiplies(x: torch.Tensor) -> bool:
+    """Whether Triton also has products for ``x``: a recent GPU (or the interpreter), not float64, not empty.
 
     Triton has no tensor-core products before Ampere, and spills there. The offsets inside one image are 32-bit, so an
     image of 2^31 elements or more is left to PyTorch too.
     """
-    if not HAS_TRITON or x.dtype == torch.float64 or x.numel() == 0 or x.numel() // x.shape[0] >= _SMALL_INTEGER:
+    if not triton_serves(x) or x.dtype == torch.float64 or x.numel() == 0:
         return False
-    if not x.is_cuda:
-        return interpreted()
-    return bool(torch.version.hip) or target_of(x).arch >= 80
+    if x.numel() // x.shape[0] >= _SMALL_INTEGER:
+        return False
+    return not x.is_cuda or bool(torch.version.hip) or target_of(x).arch >= 80
 
 
 def target_of(x: torch.Tensor) -> Target:

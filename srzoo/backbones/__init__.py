@@ -2,7 +2,7 @@
 
 # dfnet and wider_resnet register their models in timm.
 from .dfnet import DFNet
-from .features import FeatureBackbone, normalisation, probe
+from .features import FeatureBackbone, normalization, probe
 from .wider_resnet import WiderResNet
 
-__all__ = ["DFNet", "FeatureBackbone", "WiderResNet", "normalisation", "probe"]
+__all__ = ["DFNet", "FeatureBackbone", "WiderResNet", "normalization", "probe"]

@@ -8,7 +8,8 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
 from ..layers.checks import check_whole, check_wholes
-from ..registry import nearest
+from ..layers.insertion import insert
+from ..messages import nearest
 from .same_padding import replace_same_padding
 
 # timm names a backbone's freedom of input size in three ways.
@@ -24,15 +25,28 @@ class FeatureBackbone(nn.Module):
         options: for ``timm.create_model``, e.g. ``{"output_stride": 8}``, or as `probe` finds them.
         multi_grid: dilation multipliers of the last stage's blocks, for ResNets ("Network architecture"). The blocks
             of the other stages share one dilation then, which timm halves for the first of a dilated stage.
+        blocks: context modules to put behind modules of timm's model, by name, as `srzoo.insert` does: for example
+            ``{"layer4": "sr"}``, or ``{"layer4": ("sr", {"nodes": 32})}`` with options of the context module.
 
     Attributes:
+        body: timm's model.
         channels, strides: one number per feature map, shallow to deep.
 
+    Shape:
+        ``(N, 3, H, W)`` to a list of ``(N, channels[i], H / strides[i], W / strides[i])``, sides rounded up by most
+        backbones.
+
     Raises:
-        ValueError: timm has no such backbone, or not with these options.
+        ValueError: timm has no such backbone, or not with these options; or a block does not fit it.
     """
 
-    def __init__(self, name: str, options: dict, multi_grid: tuple[int, ...] | None = None):
+    def __init__(
+        self,
+        name: str,
+        options: dict,
+        multi_grid: tuple[int, ...] | None = None,
+        blocks: dict[str, str | tuple[str, dict]] | None = None,
+    ):
         super().__init__()
         if multi_grid is not None:
             check_wholes(multi_grid=multi_grid)
@@ -42,6 +56,8 @@ class FeatureBackbone(nn.Module):
         self.strides: list[int] = self.body.feature_info.reduction()
         if multi_grid is not None:
             _apply_multi_grid(self.body, name, multi_grid)
+        for place, (context, context_options) in _checked_blocks(blocks or {}).items():
+            insert(self.body, place, context, **context_options)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         features = self.body(x)
@@ -88,7 +104,7 @@ def probe(name: str, output_stride: int | None) -> tuple[dict, int]:
     raise ValueError(reason)
 
 
-def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation that timm's weights of a backbone were trained with; ImageNet's where it has none."""
     config = timm.get_pretrained_cfg(name)
     return (tuple(config.mean), tuple(config.std)) if config else (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
@@ -105,6 +121,17 @@ def _create(name: str, options: dict) -> nn.Module:
     except _BUILD_ERRORS as error:
         reason = str(error) or type(error).__name__
         raise ValueError(f"timm's {name!r} gives no features with {options} ({reason})") from error
+
+
+def _checked_blocks(blocks: dict[str, str | tuple[str, dict]]) -> dict[str, tuple[str, dict]]:
+    """Every block with its options."""
+    if not isinstance(blocks, dict):
+        raise ValueError(f"blocks must be a dict such as {{'layer4': 'sr'}}, got {blocks!r}")
+    checked = {place: (block, {}) if isinstance(block, str) else block for place, block in blocks.items()}
+    for place, block in checked.items():
+        if not (isinstance(block, (tuple, list)) and [type(part) for part in block] == [str, dict]):
+            raise ValueError(f"blocks[{place!r}] must be a context module's name, or (name, options), got {block!r}")
+    return checked
 
 
 def _divisor(backbone: FeatureBackbone) -> int:

@@ -7,7 +7,8 @@ from pathlib import Path
 import timm
 import torch
 
-from ..weights import read_state_dict
+from ..layers.insertion import block_names
+from ..state_dicts import misfit, read_state_dict
 from .features import FeatureBackbone
 
 _OTHERWISE = (
@@ -18,7 +19,7 @@ _LITE = re.compile(r"tf_efficientnet_lite([012])")
 
 
 def load_imagenet_weights(backbone: FeatureBackbone, name: str, source: bool | str | Path) -> None:
-    """Fill ``backbone`` (timm's ``name``) with ImageNet weights.
+    """Fill ``backbone`` (timm's ``name``) with ImageNet weights; blocks that were put into it keep their own.
 
     Args:
         source: True for the published ones, or the path of a ``.safetensors`` or ``.pth`` file in timm's names.
@@ -32,17 +33,13 @@ def load_imagenet_weights(backbone: FeatureBackbone, name: str, source: bool | s
         state = _efficientnet_lite_package(int(lite[1])) if lite else _timm_hub(name)
     else:
         state = read_state_dict(source)
-    wanted = backbone.body.state_dict()
-    missing = [key for key in wanted if key not in state]
-    if missing:
-        raise ValueError(
-            f"the weights for {name!r} lack {len(missing)} of {len(wanted)} keys, the first is {missing[0]!r}"
-        )
-    wrong = [key for key, value in wanted.items() if value.shape != state[key].shape]
-    if wrong:
-        key = wrong[0]
-        raise ValueError(f"{name!r}: {key} has shape {tuple(state[key].shape)}, expected {tuple(wanted[key].shape)}")
-    backbone.body.load_state_dict({key: state[key] for key in wanted})
+    present = backbone.body.state_dict()
+    blocks = tuple(f"{block}." for block in block_names(backbone.body))  # which start as they are, as the identity
+    wanted = {key: value for key, value in present.items() if not key.startswith(blocks)}
+    state = {key: value for key, value in state.items() if key in wanted}  # a classifier is not needed
+    if problem := misfit(state, wanted):
+        raise ValueError(f"the ImageNet weights do not fit {name!r}: the file {problem}")
+    backbone.body.load_state_dict({**present, **state})
 
 
 def _timm_hub(name: str) -> dict[str, torch.Tensor]:

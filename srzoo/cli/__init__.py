@@ -8,8 +8,9 @@ import sys
 import warnings
 from typing import NoReturn
 
+from ..evaluate.distributed import is_main_process
+from ..messages import nearest, one_line
 from . import convert, data, evaluate, info, listing, segment, train
-from .messages import one_line
 
 _COMMANDS = {
     "segment": segment,
@@ -23,18 +24,30 @@ _COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, or 2 for bad input, with one line on stderr that says what."""
+    """Run a command.
+
+    Returns:
+        The exit status: 0, or 2 for bad input, with one line on stderr that says what. With ``SRZOO_TRACEBACK=1`` in
+        the environment the error is raised instead.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
-    parser = _Parser(prog="srzoo", description="Semantic segmentation with Squeeze Reasoning (SRNet).")
+    parser = _Parser(prog="srzoo", description="Scene understanding with Squeeze Reasoning (SRNet).")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    command = next((word for word in arguments if not word.startswith("-")), None)
     for name, module in _COMMANDS.items():
         summary = module.__doc__.splitlines()[0]
         subparser = subparsers.add_parser(name, help=summary, description=summary)
-        if name in arguments:  # `srzoo --help` need not know the others' options
+        if name == command:  # `srzoo --help` need not know the others' options
             module.add_arguments(subparser)
         subparser.set_defaults(run=module.run)
     options = parser.parse_args(arguments)
-    warnings.showwarning = _show_warning
+    with warnings.catch_warnings():  # which also puts the way they are shown back
+        warnings.showwarning = _show_warning
+        return options.run(options) if os.environ.get("SRZOO_TRACEBACK") == "1" else _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    """The command, its errors as one line."""
     try:
         return options.run(options)
     except KeyboardInterrupt as error:
@@ -54,10 +67,20 @@ def main(arguments: list[str] | None = None) -> int:
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, as all others; argparse puts the usage before them."""
 
+    def parse_known_args(self, args=None, namespace=None):
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            shown = [
+                name for action in self._actions if action.help != argparse.SUPPRESS for name in action.option_strings
+            ]
+            compared = {name.lstrip("-").rpartition(".")[2]: name for name in shown}
+            self.error(f"unknown option {unknown[0]}{nearest(unknown[0].lstrip('-'), compared)}")
+        return namespace, unknown
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"srzoo: {message}; `{self.prog} --help` shows the options\n")
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    if int(os.environ.get("RANK", 0)) == 0:  # one of several processes says it
+    if is_main_process():  # one of several processes says it
         print(f"srzoo: warning: {message}", file=sys.stderr)

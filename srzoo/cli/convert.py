@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     with heavy_imports():
-        from ..convert import convert
+        from ..zoo.released import convert
 
     what = convert(options.source, options.target, options.dataset)
     print(f"{options.source}: {what} -> {options.target}")

@@ -1,8 +1,8 @@
 """Describe a model: size, cost, classes, licence chain, metrics with their protocol."""
 
 import argparse
-import dataclasses
 
+from .outputs import percent
 from .startup import heavy_imports
 
 
@@ -11,13 +11,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..info import model_info
+    from ..zoo.info import model_info
 
     info = model_info(options.name)
-    height, width = info.input_size
     rows = [("name", info.name), ("", info.description)]
     with heavy_imports():
         counted = info.parameters
+    height, width = info.input_size
     if counted is not None:
         rows.append(("parameters", f"{counted / 1e6:.2f} M"))
         rows.append(("multiply-adds", f"{info.macs / 1e9:.2f} G at {width}x{height}"))
@@ -38,22 +38,30 @@ def run(options: argparse.Namespace) -> int:
 
 def metric_rows(receipt: dict, repeats: list[dict]) -> list[tuple[str, str]]:
     """A receipt as lines: the figure, those of other seeds, its protocol, the classes, the command."""
+    headline = receipt["headline"]
+    others = {name: value for name, value in receipt["figures"].items() if name != headline}
+    measured_on = f"{receipt['dataset']} {receipt['split']} ({receipt['images']} images)"
     return [
-        ("mIoU", f"{receipt['miou']:.2%} on {receipt['dataset']} {receipt['split']} ({receipt['images']} images)"),
-        *(("trained again", f"{each['miou']:.2%} with {_differences(receipt, each)}") for each in repeats),
+        (headline, f"{percent(receipt['figures'][headline])} on {measured_on}"),
+        *(
+            ("trained again", f"{percent(each['figures'][headline])} with {_differences(receipt, each)}")
+            for each in repeats
+        ),
         ("protocol", receipt["protocol"]),
-        ("pixel accuracy", f"{receipt['pixel_accuracy']:.2%}"),
-        ("boundary F1", f"{receipt['boundary_f1']:.2%} at {receipt['boundary_tolerance']:.2%} of the diagonal"),
-        ("IoU", ", ".join(f"{name} {value:.1%}" for name, value in receipt["iou"].items())),
+        *((name, percent(value)) for name, value in others.items()),
+        *(
+            (f"{name} by class", ", ".join(f"{each} {percent(value, 1)}" for each, value in values.items()))
+            for name, values in receipt["by_class"].items()
+        ),
+        ("counted with", ", ".join(f"{name} {value:,}" for name, value in receipt["facts"].items())),
         ("measured by", receipt["command"]),
     ]
 
 
 def _differences(receipt: dict, repeat: dict) -> str:
     """What a repeat's recipe has that the published one has not: the seed, and what its run was given besides."""
-    from ..train.recipe import load_recipe
+    from ..recipes.recipe import Recipe, load_recipe
 
-    published = dataclasses.asdict(load_recipe(receipt["recipe"]))
-    own = {key: tuple(value) if isinstance(value, list) else value for key, value in repeat["recipe"].items()}
-    changed = [f"{key} {own[key]}" for key in published if key != "seed" and own.get(key, ...) != published[key]]
+    published, own = load_recipe(receipt["recipe"]).flat(), Recipe.from_dict(repeat["recipe"]).flat()
+    changed = [f"{key} {own[key]}" for key in published if key != "seed" and own[key] != published[key]]
     return ", ".join([f"seed {repeat['seed']}", *changed])

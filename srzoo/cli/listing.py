@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..info import ModelInfo
+    from ..zoo.info import ModelInfo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..info import list_models, model_info
+    from ..zoo.info import list_models, model_info
 
     names = list_models(options.pattern, options.pretrained)
     if not names:
@@ -36,5 +36,7 @@ def run(options: argparse.Namespace) -> int:
 def headline(info: ModelInfo) -> str:
     """A model's figure, with its split."""
     if info.metrics:
-        return f"weights ship, {info.metrics['split']} mIoU {info.metrics['miou']:.1%} (single scale)"
+        receipt = info.metrics
+        figure = receipt["figures"][receipt["headline"]]
+        return f"weights ship, {receipt['split']} {receipt['headline']} {figure:.1%} (single scale)"
     return "no published weights"

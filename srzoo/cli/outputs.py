@@ -23,6 +23,11 @@ def prepare_folder(folder: Path, option: str = "--out") -> None:
         ) from error
 
 
+def percent(value: float | None, digits: int = 2) -> str:
+    """A fraction in percent; "absent" for one that could not be measured."""
+    return "absent" if value is None else f"{value:.{digits}%}"
+
+
 def unique_stems(sources: list[str]) -> dict[str, str]:
     """An output name for each source, so that ``a/x.png``, ``b/x.png`` and ``b/x.jpg`` do not overwrite each other."""
     stems: dict[str, str] = {}

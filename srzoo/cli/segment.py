@@ -1,4 +1,4 @@
-"""Segment images: a label PNG and an overlay for each, and the classes found."""
+"""Segment images: a label file and an overlay for each, and the classes found."""
 
 from __future__ import annotations
 
@@ -9,17 +9,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .messages import one_line
+from ..messages import one_line
 from .outputs import prepare_folder, unique_stems
 from .startup import heavy_imports
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from ..predict import Segmentation
-
-_LABELS, _OVERLAY = "_labels", "_overlay"
-_JPEG_MAX_SIDE = 65500  # of libjpeg
+    from ..tasks.task import Result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,13 +59,13 @@ def run(options: argparse.Namespace) -> int:
     for source in tqdm(sources, disable=True if len(sources) == 1 else None, unit="image"):
         try:
             result = segmenter(source)
-            labels, overlay = write_result(result, options.out / stems[source])
+            written = result.save(options.out / stems[source])
         except (ValueError, OSError, MemoryError) as error:
             text = one_line(error)
             tqdm.write(f"srzoo: {text if source in text else f'{source}: {text}'}", file=sys.stderr)
             failed += 1
             continue
-        tqdm.write(f"{source} -> {labels}, {overlay}")
+        tqdm.write(f"{source} -> {', '.join(map(str, written))}")
         tqdm.write(table(result, brief=len(sources) > 1, coloured=sys.stdout.isatty()))
     if failed:
         print(f"srzoo: {failed} of {len(sources) + len(failures)} inputs failed", file=sys.stderr)
@@ -80,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
 def find_images(paths: list[str]) -> tuple[list[str], list[str]]:
     """Expand folders and globs; returns the sources in order, each once, and a line for each path without any."""
     from ..images import SUFFIXES
+    from ..tasks.task import RESULT_ENDINGS
 
     sources: dict[str, None] = {}
     failures = []
@@ -92,7 +88,7 @@ def find_images(paths: list[str]) -> tuple[list[str], list[str]]:
                 str(file) for file in sorted(Path(path).iterdir()) if file.suffix.lower() in SUFFIXES and file.is_file()
             ]
             # A second run over a folder that also holds the first one's results leaves those alone.
-            found = [file for file in found if not Path(file).stem.endswith((_LABELS, _OVERLAY))]
+            found = [file for file in found if not Path(file).stem.endswith(RESULT_ENDINGS)]
             reason = f"no images in this folder (looked for {' '.join(sorted(SUFFIXES))})"
         else:
             found = sorted(file for file in glob.glob(path, recursive=True) if os.path.isfile(file))
@@ -103,35 +99,14 @@ def find_images(paths: list[str]) -> tuple[list[str], list[str]]:
     return list(sources), failures
 
 
-def write_result(result: Segmentation, base: Path) -> tuple[Path, Path]:
-    """Write ``<base>_labels.png`` and ``<base>_overlay.jpg``; returns their paths."""
-    labels = base.with_name(f"{base.name}{_LABELS}.png")
-    overlay = base.with_name(f"{base.name}{_OVERLAY}.jpg")
-    _save(result.label_image(), labels, "PNG")
-    if max(result.image.size) > _JPEG_MAX_SIDE:
-        overlay = overlay.with_suffix(".png")
-        _save(result.overlay(), overlay, "PNG")
-    else:
-        _save(result.overlay(), overlay, "JPEG", quality=92)
-    return labels, overlay
-
-
-def _save(picture: Image.Image, path: Path, kind: str, **options) -> None:
-    from ..files import replacing
-
-    with replacing(path) as temporary:
-        picture.save(temporary, kind, **options)
-
-
-def table(result: Segmentation, brief: bool, coloured: bool = False) -> str:
-    """The classes found with their share of the image: a line each, or the first five on one line.
+def table(result: Result, brief: bool, coloured: bool = False) -> str:
+    """What was found: a line each, or the first five on one line.
 
     ``coloured`` puts a swatch of the overlay's colour before each name, for terminals.
     """
-    shares = result.shares()
-    colours = dict(zip(result.classes, result.palette))
-    swatch = {name: "\x1b[48;2;{};{};{}m  \x1b[0m ".format(*colours[name]) if coloured else "" for name in shares}
+    found = result.found()
+    swatches = ["\x1b[48;2;{};{};{}m  \x1b[0m ".format(*each.colour) if coloured else "" for each in found]
     if brief:
-        return "  " + ", ".join(f"{swatch[name]}{name} {share:.1%}" for name, share in list(shares.items())[:5])
-    width = max(map(len, shares))
-    return "\n".join(f"  {swatch[name]}{name:{width}}  {share:6.1%}" for name, share in shares.items())
+        return "  " + ", ".join(f"{swatch}{each.name} {each.value}" for swatch, each in list(zip(swatches, found))[:5])
+    names, values = (max((len(each[i]) for each in found), default=0) for i in (0, 1))
+    return "\n".join(f"  {swatch}{each.name:{names}}  {each.value:>{values}}" for swatch, each in zip(swatches, found))

@@ -1,36 +1,25 @@
-"""Train a model by a recipe or on your own data; a run that was stopped goes on from its checkpoint."""
+"""Train a model by a recipe or on your own data; a run that was stopped resumes from its checkpoint."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import inspect
 import os
-import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..weights import is_model_file, read_config
-from .data_options import add_data_arguments, check_quickly, yaml_mapping, yaml_value
+from ..evaluate.distributed import is_main_process
+from .arguments import add_options, given_options, yaml_value
+from .data_options import add_data_arguments
 from .outputs import prepare_folder
 
 if TYPE_CHECKING:
-    from ..data.dataset import SegmentationData
-    from ..train.recipe import Recipe
-
-# By annotation; the others are YAML.
-_KINDS = {
-    "str": str,
-    "str | None": str,
-    "int": int,
-    "int | None": int,
-    "float": float,
-    "dict": yaml_mapping,
-}
+    from ..data.samples import ImageData
+    from ..recipes.recipe import Recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from ..train.recipe import Recipe
+    from ..recipes.recipe import moved_keys, recipe_keys
 
     parser.add_argument(
         "--recipe",
@@ -42,41 +31,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers", type=int, metavar="N", help="processes that load images (default: 1, for each GPU up to 8)"
     )
     parser.add_argument("--num_classes", type=int, metavar="N", help="(default: the data's, else the model's)")
-    group = parser.add_argument_group("keys of the recipe, to be set differently")
-    help_of = {**key_help(), "model": "a name from `srzoo list`, or a .safetensors file of ours to go on from"}
-    for key in dataclasses.fields(Recipe):
-        many = {"nargs": "+"} if "tuple" in key.type else {}
-        kind = _KINDS.get(key.type, yaml_value)
-        group.add_argument(f"--{key.name}", type=kind, metavar="VALUE", help=help_of.get(key.name), **many)
-
-
-def key_help() -> dict[str, str]:
-    """What the docstring of `Recipe` says of each key."""
-    from ..train.recipe import Recipe
-
-    text = inspect.getdoc(Recipe).partition("Attributes:\n")[2]
-    entries = re.findall(r"^    (\w+): (.*(?:\n {5,}.*)*)", text, re.MULTILINE)
-    return {name: " ".join(line.split()) for name, line in entries}
+    add_options(parser, recipe_keys(), "keys of the recipe, to be set differently", moved_keys())
+    for key in ("pretrained", "pretrained_backbone"):  # of the first recipes, now start
+        parser.add_argument(f"--{key}", type=yaml_value, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..train.recipe import load_recipe
+    from ..recipes.recipe import default_recipe, load_recipe
+    from ..tasks.task import get_task
 
     overrides = overridden_keys(options)
+    model = overrides.pop("model", None)
     if options.recipe:
-        recipe = load_recipe(options.recipe, **overrides)
-        splits = open_splits(options, recipe.model, recipe.model_options.get("num_classes"))
-    elif options.model:
-        splits = open_splits(options, options.model, overrides.get("model_options", {}).get("num_classes"))
-        recipe = fitting_recipe(options, overrides, len(splits["train"]))
+        recipe = load_recipe(options.recipe, **overrides, **({"model": model} if model else {}))
+        splits = open_splits(options, recipe.model, recipe.start, recipe.model_options.get("num_classes"))
+    elif model:
+        # The length of the run depends on how many images there are, and those on the model's classes.
+        draft = default_recipe(model, 1, **overrides)
+        splits = open_splits(options, draft.model, draft.start, draft.model_options.get("num_classes"))
+        recipe = default_recipe(model, len(splits["train"]), **overrides)
     else:
         raise ValueError("give --model NAME to fine-tune on your own data, or --recipe NAME")
-    check_quickly(splits, max(splits["train"].id_map.classes) + 1, options.root)
-    if recipe.pretrained and "pretrained_backbone" in overrides:
-        raise ValueError(
-            f"{recipe.model} starts from weights that bring a backbone of their own: leave --pretrained_backbone out, "
-            "or name an architecture and say --pretrained false"
-        )
+    get_task(recipe.task).check(splits, None, options.root, training=True)
     train_set, val_set = splits.values()
     _say(f"{options.root}: {train_set.format}, {len(train_set)} images to train on, {len(val_set)} to evaluate")
     try:
@@ -88,28 +64,28 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"training needs the package {error.name!r}: pip install 'srzoo[train]'") from error
     if not cuda.is_available():
         keep_freed_memory()
-    out = options.out or Path("runs") / Path(options.recipe or options.model).stem
+    out = options.out or Path("runs") / Path(options.recipe or model).stem
     prepare_folder(out)
-    _say(f"{headline(recipe)}; all of the recipe is in {out / 'recipe.yaml'}")
+    _say(f"{summary(recipe)}; all of the recipe is in {out / 'recipe.yaml'}")
     workers = default_workers() if options.workers is None else options.workers
     try:
-        miou = train(recipe, train_set, val_set, out, workers)
+        figure = train(recipe, train_set, val_set, out, workers)
     except KeyboardInterrupt:
         is_kept = (out / "checkpoint.pt").is_file()
-        said = f"goes on from the last checkpoint in {out}" if is_kept else "starts again: there was no checkpoint yet"
+        said = f"resumes from the last checkpoint in {out}" if is_kept else "starts again: there was no checkpoint yet"
         raise KeyboardInterrupt(f"the same command {said}") from None
-    _say(f"val mIoU {miou:.2%}; the model is {out / 'model.safetensors'}")
+    _say(f"val {get_task(recipe.task).headline} {figure:.2%}; the model is {out / 'model.safetensors'}")
     return 0
 
 
 def _say(text: str) -> None:
     """Print it, in one of the processes."""
-    if int(os.environ.get("RANK", 0)) == 0:
+    if is_main_process():
         print(text)
 
 
 def default_workers() -> int:
-    """One beside a CPU, which is slower than it; beside a GPU its share of the cores, up to 8."""
+    """One on a CPU, where training is slower than loading; on a GPU its share of the cores, up to 8."""
     from torch import cuda
 
     if not cuda.is_available():
@@ -119,68 +95,51 @@ def default_workers() -> int:
 
 def overridden_keys(options: argparse.Namespace) -> dict:
     """The recipe's keys that were given on the command line."""
-    from ..train.recipe import Recipe
+    from ..recipes.recipe import moved_keys, recipe_keys
 
-    keys = {key.name: getattr(options, key.name) for key in dataclasses.fields(Recipe)}
-    given = {
-        name: value[0] if isinstance(value, list) and len(value) == 1 else value
-        for name, value in keys.items()
-        if value is not None
-    }
-    if options.num_classes is not None:
-        given["model_options"] = {**given.get("model_options", {}), "num_classes": options.num_classes}
-    if options.model and is_model_file(options.model):
-        given.setdefault("pretrained", True)
-    return given
+    overrides = given_options(options, recipe_keys(), moved_keys())
+    overrides |= {key: vars(options)[key] for key in ("pretrained", "pretrained_backbone") if key in options}
+    given = overrides.get("model_options", {})
+    if options.num_classes is not None and isinstance(given, Mapping):  # else its own error comes when it is read
+        overrides["model_options"] = {**given, "num_classes": options.num_classes}
+    return overrides
 
 
-def fitting_recipe(options: argparse.Namespace, overrides: dict, images: int) -> Recipe:
-    """`default_recipe` for what was given as ``--model``, a name or a file of ours."""
-    from ..train.recipe import default_recipe
-
-    if not is_model_file(options.model):
-        start = {"pretrained": False} if "pretrained_backbone" in overrides else {}
-        return default_recipe(images=images, **{**start, **overrides})
-    config = read_config(options.model)
-    recipe = default_recipe(
-        images=images, **{"short_side": config.transform.short_side, **overrides, "model": config.name}
-    )
-    return dataclasses.replace(recipe, model=options.model)
-
-
-def open_splits(options: argparse.Namespace, model: str, num_classes: int | None) -> dict[str, SegmentationData]:
+def open_splits(options: argparse.Namespace, model: str, start: str, num_classes: int | None) -> dict[str, ImageData]:
     """The splits to train and evaluate on, for a model of so many classes."""
-    from ..data.formats import open_dataset
+    from ..data.opening import open_dataset
+    from ..zoo.info import task_of
 
-    of_model = own_classes(model)
     splits = {
-        split: open_dataset(options.root, split, options.format, num_classes, options.id_map)
+        split: open_dataset(options.root, split, options.format, num_classes, options.id_map, task=task_of(model))
         for split in ("train", "val")
     }
     if num_classes is None and splits["train"].labels is None:
+        of_model = own_classes(model, start)
         if of_model is None:
             raise ValueError(
                 f"how many classes? pass --num_classes N, or name them in {Path(options.root, 'classes.txt')}, one a "
                 f"line; `srzoo data check {options.root}` counts them"
             )
-        return open_splits(options, model, of_model)
+        return open_splits(options, model, start, of_model)
     return splits
 
 
-def own_classes(model: str) -> int | None:
-    """How many classes a model has by its name or in its file; None for an architecture without a dataset."""
-    from ..data.labels import LABEL_SETS
-    from ..registry import split_name
+def own_classes(model: str, start: str) -> int | None:
+    """How many classes a model has in its file or by its name; None for an architecture without a dataset."""
+    from ..zoo.datasets import DATASETS
+    from ..zoo.info import task_of
+    from ..zoo.registry import split_name
+    from ..zoo.weights import holds_model, read_config
 
-    if is_model_file(model):
-        return len(read_config(model).classes)
+    if holds_model(start):
+        return len(read_config(start).classes)
     dataset = split_name(model)[1]
-    return None if dataset is None else len(LABEL_SETS[dataset].classes)
+    return None if dataset is None else len(DATASETS[dataset].labels[task_of(model)].classes)
 
 
-def headline(recipe: Recipe) -> str:
+def summary(recipe: Recipe) -> str:
     """The keys of a recipe that say most."""
-    chosen = {
-        key: getattr(recipe, key) for key in ("model", "epochs", "steps", "batch_size", "crop", "lr", "pretrained")
-    }
+    keys = ("model", "start", "epochs", "steps", "batch_size", "short_side", "lr")
+    chosen = {key: getattr(recipe, key) for key in keys}
     return ", ".join(f"{key} {value}" for key, value in chosen.items() if value is not None)

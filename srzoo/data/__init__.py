@@ -1,1 +1,1 @@
-"""Readers, augmentation, label maps and palettes."""
+"""Datasets: readers, one file for each layout, and the check before training."""

@@ -1,9 +1,9 @@
-"""What is wrong with a data set, said before anyone trains on it."""
+"""What is wrong with a dataset, said before anyone trains on it."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,35 +11,35 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from .dataset import SPLIT_NAMES, NoSplit, SegmentationData
-from .diagnosis import Diagnosis, diagnose
-from .formats import detect_format, read_split
-from .labels import IGNORE, LabelSet
+from ..labels import IGNORE, LabelSet
+from .diagnosis import MAX_VALUES, Diagnosis, diagnose
+from .files import SPLIT_NAMES, NoSplit
 from .masks import IdMap, pack
+from .opening import detect_format, read_split
+from .samples import ImageData, SemanticData
 
 _TRAINED_WITH = ("train", "val")
 _BLACK = IdMap({(0, 0, 0): 0})
 _LOSSY = ("JPEG", "MPO")
-_MAX_VALUES = 4096  # different values remembered; no set of ids has as many
 
 
 @dataclass
-class Sample:
-    """What one image and its mask are.
+class PairFacts:
+    """What one image and its mask contain; of data without masks, what the image does.
 
     Attributes:
         problems: files that cannot be read, sizes that differ.
         size: ``(H, W)`` of the image, or None.
-        is_turned_unseen: see `srzoo.images.is_turned_unseen`.
+        has_hidden_rotation: see `srzoo.images.has_hidden_rotation`.
         pixels: count of each value, colours packed as by `srzoo.data.masks.pack`.
         is_colour: whether the values are colours.
-        is_gray_colour: whether the file is one of colours, all of them gray, so that its values pass for ids.
-        palette: colour of each value, of a palette file.
+        is_gray_colour: whether the file stores colours, all of them gray, so that its values look like ids.
+        palette: packed colour of each value, if the mask is a palette file.
     """
 
     problems: list[str] = field(default_factory=list)
     size: tuple[int, int] | None = None
-    is_turned_unseen: bool = False
+    has_hidden_rotation: bool = False
     pixels: dict[int, int] = field(default_factory=dict)
     is_colour: bool = False
     is_gray_colour: bool = False
@@ -48,24 +48,24 @@ class Sample:
 
 @dataclass
 class SplitFacts:
-    """What a split holds.
+    """What a split contains.
 
     Attributes:
-        images: how many there are; `inspected` of them were read.
-        sizes: ``(H, W)`` of the images.
-        turned_unseen: names of those for which `srzoo.images.is_turned_unseen`.
-        pixels: count of each value in all masks.
+        images: number of images; `inspected` of them were read.
+        sizes: number of images of each ``(H, W)``.
+        hidden_rotations: names of the images with `srzoo.images.has_hidden_rotation`.
+        pixels: count of each value in all masks, of the first 4096 different ones.
         first_file: the first mask with each value.
-        colours: how many masks hold colours.
-        gray_colours: how many more would, were they not gray.
-        palettes: the colours that palette files give each value.
+        colours: number of masks with colours.
+        gray_colours: number of masks that store colours, all of them gray.
+        palettes: the packed colours that palette files give each value.
         problems: a line for each file that cannot be used.
     """
 
     images: int
     inspected: int = 0
     sizes: Counter = field(default_factory=Counter)
-    turned_unseen: list[str] = field(default_factory=list)
+    hidden_rotations: list[str] = field(default_factory=list)
     pixels: Counter = field(default_factory=Counter)
     first_file: dict[int, str] = field(default_factory=dict)
     colours: int = 0
@@ -73,21 +73,26 @@ class SplitFacts:
     palettes: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     problems: list[str] = field(default_factory=list)
 
-    def add(self, sample: Sample, image_name: str, mask_name: str) -> None:
+    def add(self, pair: PairFacts, image_name: str, target_name: str) -> None:
         self.inspected += 1
-        self.problems += sample.problems
-        self.colours += sample.is_colour
-        self.gray_colours += sample.is_gray_colour
-        if sample.size:
-            self.sizes[sample.size] += 1
-        if sample.is_turned_unseen:
-            self.turned_unseen.append(image_name)
-        for value, count in sample.pixels.items():
-            if value in self.pixels or len(self.pixels) < _MAX_VALUES:
+        self.problems += pair.problems
+        self.colours += pair.is_colour
+        self.gray_colours += pair.is_gray_colour
+        if pair.size:
+            self.sizes[pair.size] += 1
+        if pair.has_hidden_rotation:
+            self.hidden_rotations.append(image_name)
+        for value, count in pair.pixels.items():
+            if value in self.pixels or len(self.pixels) < MAX_VALUES:
                 self.pixels[value] += count
-                self.first_file.setdefault(value, mask_name)
-                if value in sample.palette:
-                    self.palettes[value].add(sample.palette[value])
+                self.first_file.setdefault(value, target_name)
+                if value in pair.palette:
+                    self.palettes[value].add(pair.palette[value])
+
+    @property
+    def may_be_colours(self) -> bool:
+        """Whether every mask that was read stores colours, gray or not."""
+        return self.colours + self.gray_colours == self.inspected
 
 
 @dataclass
@@ -95,39 +100,42 @@ class Report:
     """The outcome of a check.
 
     Attributes:
-        format: of the data.
-        labels: class names where the data has them.
+        format: name of the dataset's format.
+        labels: names and colours of the classes, or None if the dataset does not name them.
         splits: facts by the split's name.
-        errors: what training would fail on or learn wrongly; one line each.
-        warnings: what may be meant so.
-        id_map: the one in use, or the proposed one where that one does not fit.
-        is_proposed: whether the id map is a proposal.
-        num_classes: given, named, or counted; None where the masks do not tell.
+        num_classes: given, named, or counted; None if the masks do not tell.
+        id_map: the one in use, or the proposed one if that does not fit; None for data without masks of class ids.
+        is_proposed: whether `id_map` is a proposal.
+        errors: what would make training fail, or learn something wrong; one line each.
+        warnings: what is suspicious, but possibly intended; one line each.
     """
 
     format: str
     labels: LabelSet | None
     splits: dict[str, SplitFacts]
-    errors: list[str]
-    warnings: list[str]
-    id_map: IdMap
-    is_proposed: bool
     num_classes: int | None
+    id_map: IdMap | None = None
+    is_proposed: bool = False
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def class_pixels(self, split: str) -> np.ndarray:
-        """``(256,)`` int64 pixels of each class id, void at 255, under `id_map`; what it lacks is left out."""
-        counts, facts = np.zeros(256, np.int64), self.splits[split]
-        for value, count in facts.pixels.items():
-            if value in self.id_map and self.id_map.has_colours == bool(facts.colours):
+        """``(256,)`` int64 number of pixels of each class id under `id_map`, of void at 255; others are left out."""
+        counts = np.zeros(256, np.int64)
+        for value, count in self._countable(split).items():
+            if value in self.id_map:
                 counts[self.id_map[value]] += count
         return counts
 
     def unknown_pixels(self, split: str) -> dict[int, int]:
-        """How many pixels have each value that `id_map` lacks; none where it is of another kind than the masks."""
+        """Number of pixels of each value that is not in `id_map`."""
+        return {value: count for value, count in self._countable(split).items() if value not in self.id_map}
+
+    def _countable(self, split: str) -> Mapping[int, int]:
+        """Pixels by value; none if the map is one of colours and the masks are not, or the reverse."""
         facts = self.splits[split]
-        if self.id_map.has_colours != bool(facts.colours):
-            return {}
-        return {value: count for value, count in facts.pixels.items() if value not in self.id_map}
+        is_of_one_kind = self.id_map is not None and self.id_map.has_colours == bool(facts.colours)
+        return facts.pixels if is_of_one_kind else {}
 
 
 def check(
@@ -137,15 +145,15 @@ def check(
     id_map: Mapping | None = None,
     workers: int = 0,
 ) -> Report:
-    """Read every image and mask of a data set.
+    """Read every image and mask of a dataset.
 
     Args:
         root, format, num_classes, id_map: as for `open_dataset`.
-        workers: processes that read beside this one; 0 for none.
+        workers: number of processes that read; 0 reads in this one.
 
     Raises:
-        FileNotFoundError: no such folder, or no split in it.
-        ValueError: the layout is unknown, or what was given contradicts the data.
+        FileNotFoundError: there is no such folder, or no split in it.
+        ValueError: an argument is invalid or contradicts the data, or the layout is unknown.
     """
     if workers < 0:
         raise ValueError(f"workers={workers}: expected 0 or more")
@@ -164,96 +172,126 @@ def check(
 
 
 def check_splits(
-    splits: dict[str, SegmentationData], num_classes: int | None, limit: int | None = None, workers: int = 0
+    splits: dict[str, ImageData], num_classes: int | None, limit: int | None = None, workers: int = 0
 ) -> Report:
-    """`check` of splits that are open already; of each at most ``limit`` pairs, evenly spread."""
-    facts = {split: _facts(data, limit, workers) for split, data in splits.items()}
+    """`check` of opened splits for any task; masks are judged if they are `SemanticData`.
+
+    Args:
+        splits: by name, all of one dataset and task.
+        num_classes: of the model, if known.
+        limit: number of pairs to read of each split, evenly spread; by default all. With a limit there are no
+            warnings.
+        workers: as for `check`.
+    """
+
+    def read(splits: dict[str, ImageData]) -> dict[str, SplitFacts]:
+        return {split: _facts(data, limit, workers) for split, data in splits.items()}
+
     first = next(iter(splits.values()))
     num_classes = num_classes or (len(first.labels.classes) if first.labels else None)
-    colours = sum(part.colours for part in facts.values())
-    if first.id_map.is_assumed and colours and all(_may_be_colours(part) for part in facts.values()):
-        splits, facts = _counted_by_colour(splits, _BLACK, limit, workers)
-    diagnosis = _diagnose(facts, first.id_map, num_classes)
-    proposed = IdMap(diagnosis.id_map) if diagnosis.id_map else None
-    if proposed and proposed.has_colours and not limit and not any(part.colours for part in facts.values()):
-        # The values of palettes that differ say nothing: count their colours.
-        splits, facts = _counted_by_colour(splits, proposed, limit, workers)
-    report = Report(
-        format=first.format,
-        labels=first.labels,
-        splits=facts,
-        errors=[problem for part in facts.values() for problem in part.problems] + diagnosis.errors,
-        warnings=[],
-        id_map=proposed or first.id_map,
-        is_proposed=proposed is not None,
-        num_classes=diagnosis.num_classes,
-    )
-    report.errors += [f"the split {split!r} has no images" for split, part in facts.items() if not part.images]
-    if not diagnosis.errors:
-        report.errors += _unlabelled(report)
-    for split, data in splits.items():
-        if data.labels != first.labels:
-            report.errors.append(f"{split} does not name the classes that {first.split} does, in that order")
+    report = Report(first.format, first.labels, read(splits), num_classes)
+    judged = _judge_masks(report, splits, read, limit) if isinstance(first, SemanticData) else []
+    report.errors += [
+        *(problem for facts in report.splits.values() for problem in facts.problems),
+        *judged,
+        *(f"the split {split!r} has no images" for split, facts in report.splits.items() if not facts.images),
+        *(_unlabelled(report) if not judged else ()),
+        *_differing_classes(splits),
+    ]
     if limit is None:
-        report.warnings += [*_absent_classes(report), *_shared_images(splits), *_turned_images(report)]
+        report.warnings += [*_absent_classes(report), *_shared_images(splits), *_hidden_rotations(report)]
     return report
 
 
-def _may_be_colours(facts: SplitFacts) -> bool:
-    return facts.colours + facts.gray_colours == facts.inspected
+def _judge_masks(
+    report: Report,
+    splits: dict[str, SemanticData],
+    read: Callable[[dict[str, SemanticData]], dict[str, SplitFacts]],
+    limit: int | None,
+) -> list[str]:
+    """What is wrong with the values in masks; sets the report's id map, number of classes, and facts if read again."""
+    report.id_map = next(iter(splits.values())).id_map
+    parts = report.splits.values()
+    if report.id_map.is_assumed and any(part.colours for part in parts) and all(part.may_be_colours for part in parts):
+        report.splits = read(_under(_BLACK, splits))  # else gray ones count as ids
+    diagnosis = _diagnose(report)
+    report.num_classes = diagnosis.num_classes
+    if diagnosis.id_map:
+        report.id_map, report.is_proposed = IdMap(diagnosis.id_map), True
+        are_palettes = report.id_map.has_colours and not any(part.colours for part in report.splits.values())
+        if are_palettes and not limit:  # their values say nothing, as the palettes differ: count the colours
+            report.splits = read(_under(report.id_map, splits))
+    return diagnosis.errors
 
 
-def _counted_by_colour(
-    splits: dict[str, SegmentationData], id_map: IdMap, limit: int | None, workers: int
-) -> tuple[dict[str, SegmentationData], dict[str, SplitFacts]]:
-    """The splits under a map of colours, by which every mask is read as colours, and what they hold then."""
-    splits = {split: replace(data, id_map=id_map) for split, data in splits.items()}
-    return splits, {split: _facts(data, limit, workers) for split, data in splits.items()}
+def _under(id_map: IdMap, splits: dict[str, SemanticData]) -> dict[str, SemanticData]:
+    """The splits under another map; one of colours has every mask read as colours."""
+    return {split: replace(data, id_map=id_map) for split, data in splits.items()}
 
 
-def inspect(data: SegmentationData, index: int) -> Sample:
-    """Read one pair."""
-    sample = Sample()
-    image = _tried(sample, data.image, index)
-    mask = _tried(sample, data.mask, index)
+def _diagnose(report: Report) -> Diagnosis:
+    """`diagnose` over all splits together."""
+    parts = report.splits.values()
+    first_file: dict[int, str] = {}
+    palettes: dict[int, set[int]] = defaultdict(set)
+    for part in parts:
+        first_file = {**part.first_file, **first_file}
+        for value, colours in part.palettes.items():
+            palettes[value] |= colours
+    colours = sum(part.colours for part in parts), sum(part.inspected for part in parts)
+    return diagnose(first_file, report.id_map, report.num_classes, colours, palettes)
+
+
+def inspect(data: ImageData, index: int) -> PairFacts:
+    """Read one image and, of `SemanticData`, its mask."""
+    pair = PairFacts()
+    image = _tried(pair, data.image, index)
     if image is not None:
-        sample.size, sample.is_turned_unseen = image.shape[:2], data.is_turned_unseen(index)
+        pair.size, pair.has_hidden_rotation = image.shape[:2], data.has_hidden_rotation(index)
+    if isinstance(data, SemanticData):
+        _inspect_mask(pair, data, index, image)
+    return pair
+
+
+def _inspect_mask(pair: PairFacts, data: SemanticData, index: int, image: np.ndarray | None) -> None:
+    mask = _tried(pair, data.mask, index)
     if mask is None:
-        return sample
+        return
     if image is not None and image.shape[:2] != mask.shape[:2]:
-        sample.problems.append(data.size_mismatch(index, image, mask))
-    sample.is_colour = mask.ndim == 3
+        pair.problems.append(data.size_mismatch(index, image, mask))
+    pair.is_colour = mask.ndim == 3
     stored = data.storage(index)
     if stored.encoding in _LOSSY:
-        sample.problems.append(f"{data.mask_name(index)}: a mask as JPEG, which changes ids; masks must be PNG")
-        return sample
-    if not sample.is_colour:
-        sample.palette, sample.is_gray_colour = stored.palette, stored.has_channels
-    sample.pixels = _count(pack(mask))
-    return sample
+        pair.problems.append(f"{data.target_name(index)}: a mask as JPEG, which changes ids; masks must be PNG")
+        return
+    if not pair.is_colour:
+        pair.palette, pair.is_gray_colour = stored.palette, stored.has_channels
+    pair.pixels = _count(pack(mask))
 
 
-def _tried(sample: Sample, read, index: int) -> np.ndarray | None:
+def _tried(pair: PairFacts, read: Callable[[int], np.ndarray], index: int) -> np.ndarray | None:
+    """What ``read`` returns, or None and a problem."""
     try:
         return read(index)
     except ValueError as error:
-        sample.problems.append(str(error).splitlines()[0])
+        pair.problems.append(str(error).splitlines()[0])
         return None
 
 
 def _count(values: np.ndarray) -> dict[int, int]:
+    """How often each of the first 4096 values in ``(H, W)`` integers occurs."""
     if values.dtype == np.uint8:
         counts = np.bincount(values.ravel(), minlength=256)
         return {int(value): int(counts[value]) for value in counts.nonzero()[0]}
     found, counts = np.unique(values, return_counts=True)
-    return dict(zip(found[:_MAX_VALUES].tolist(), counts[:_MAX_VALUES].tolist()))
+    return dict(zip(found[:MAX_VALUES].tolist(), counts[:MAX_VALUES].tolist()))
 
 
-def _facts(data: SegmentationData, limit: int | None, workers: int) -> SplitFacts:
+def _facts(data: ImageData, limit: int | None, workers: int) -> SplitFacts:
     facts = SplitFacts(len(data), problems=list(data.unpaired))
     count = min(len(data), limit or len(data))
     indices = [i * len(data) // count for i in range(count)]
-    samples = tqdm(
+    pairs = tqdm(
         _inspected(data, indices, workers),
         total=count,
         desc=data.split,
@@ -262,12 +300,12 @@ def _facts(data: SegmentationData, limit: int | None, workers: int) -> SplitFact
         delay=1,
         disable=None,
     )
-    for index, sample in zip(indices, samples, strict=True):
-        facts.add(sample, data.image_name(index), data.mask_name(index))
+    for index, pair in zip(indices, pairs, strict=True):
+        facts.add(pair, data.image_name(index), data.target_name(index))
     return facts
 
 
-def _inspected(data: SegmentationData, indices: list[int], workers: int) -> Iterator[Sample]:
+def _inspected(data: ImageData, indices: list[int], workers: int) -> Iterator[PairFacts]:
     if not workers:
         yield from (inspect(data, index) for index in indices)
         return
@@ -275,28 +313,16 @@ def _inspected(data: SegmentationData, indices: list[int], workers: int) -> Iter
         yield from pool.map(_inspect_received, indices, chunksize=4)
 
 
-_received: SegmentationData  # in a worker's process, so that it is sent there once
+_received: ImageData  # set once in each worker's process, so that it is sent there once
 
 
-def _receive(data: SegmentationData) -> None:
+def _receive(data: ImageData) -> None:
     global _received
     _received = data
 
 
-def _inspect_received(index: int) -> Sample:
+def _inspect_received(index: int) -> PairFacts:
     return inspect(_received, index)
-
-
-def _diagnose(splits: dict[str, SplitFacts], id_map: IdMap, num_classes: int | None) -> Diagnosis:
-    parts = splits.values()
-    first_file: dict[int, str] = {}
-    palettes: dict[int, set[int]] = defaultdict(set)
-    for part in parts:
-        first_file = {**part.first_file, **first_file}
-        for value, colours in part.palettes.items():
-            palettes[value] |= colours
-    colours = sum(part.colours for part in parts), sum(part.inspected for part in parts)
-    return diagnose(first_file, id_map, num_classes, colours, palettes)
 
 
 def _unlabelled(report: Report) -> Iterable[str]:
@@ -306,24 +332,34 @@ def _unlabelled(report: Report) -> Iterable[str]:
             yield f"no pixel of {split} has a class: every one is void"
 
 
-def _turned_images(report: Report) -> Iterable[str]:
+def _differing_classes(splits: dict[str, ImageData]) -> Iterable[str]:
+    first = next(iter(splits.values()))
+    for split, data in splits.items():
+        if data.labels != first.labels:
+            yield f"{split} does not name the same classes in the same order as {first.split}"
+
+
+def _hidden_rotations(report: Report) -> Iterable[str]:
     for split, facts in report.splits.items():
-        if facts.turned_unseen:
-            many = "1 image" if len(facts.turned_unseen) == 1 else f"{len(facts.turned_unseen)} images"
+        if facts.hidden_rotations:
             yield (
-                f"{many} of {split} are turned by their EXIF, and their size does not tell whether the mask was drawn "
-                f"on the turned one, as it is read here: look at {facts.turned_unseen[0]}"
+                f"{_images(facts.hidden_rotations)} of {split}: EXIF rotates without a change of size, so whether the "
+                "mask was drawn on the rotated image, as it is read here, cannot be told; look at "
+                f"{facts.hidden_rotations[0]}"
             )
 
 
-def _shared_images(splits: dict[str, SegmentationData]) -> Iterable[str]:
-    images = {split: {data.image_name(i) for i in range(len(data))} for split, data in splits.items()}
+def _shared_images(splits: dict[str, ImageData]) -> Iterable[str]:
+    images = {split: set(data.image_names()) for split, data in splits.items()}
     learnt = images.pop("train", set())
     for split in images:
         shared = sorted(images[split] & learnt)
         if shared:
-            many = "1 image" if len(shared) == 1 else f"{len(shared)} images"
-            yield f"{many} of {split} is in train, too ({shared[0]}): its figure flatters a model"
+            yield f"{split} shares {_images(shared)} with train ({shared[0]}), so a figure on {split} is too high"
+
+
+def _images(names: list[str]) -> str:
+    return "1 image" if len(names) == 1 else f"{len(names)} images"
 
 
 def _absent_classes(report: Report) -> Iterable[str]:
@@ -335,5 +371,5 @@ def _absent_classes(report: Report) -> Iterable[str]:
 
 
 def class_name(labels: LabelSet | None, class_id: int) -> str:
-    """The class's name, or its number where it has none."""
+    """The class's name, or "class" and its number if it has none."""
     return labels.classes[class_id] if labels else f"class {class_id}"

@@ -1,27 +1,32 @@
-"""What the values in masks mean, told from which there are."""
+"""What the values in masks mean, judged by which of them occur."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
-from .labels import IGNORE
-from .masks import MAX_CLASSES, IdMap, Key, hex_colour
+from ..labels import IGNORE
+from ..labels.own import MAX_CLASSES
+from ..messages import and_more
+from .masks import IdMap, Key, hex_colour
 
-_MANY = 64  # values beyond which a mask is a photograph or was interpolated, rather than labelled
-_STEP = 5  # between values that are shades of gray rather than ids
+MAX_VALUES = 4096  # different values that are counted; no set of ids has as many
+_MANY = 64  # with more values than this a mask was not labelled: it is a photograph, or was interpolated
+_STEP = 5  # values at least this far apart are shades of gray rather than ids
+_SHOWN = 12  # values that a message lists
 _VOID = {IGNORE: IGNORE}
 
 
 @dataclass
 class Diagnosis:
-    """Errors in the field's words.
+    """What is wrong with the values in masks.
 
     Attributes:
         errors: one line each.
-        id_map: proposed, where the masks can be used with another one.
-        num_classes: that go with it, or what was given; None where the masks do not tell.
+        id_map: a proposed one, if the masks can be used with it.
+        num_classes: the number under that map, or the given one; None if the masks do not tell.
     """
 
     errors: list[str] = field(default_factory=list)
@@ -39,11 +44,11 @@ def diagnose(
     """Judge the values of all masks.
 
     Args:
-        first_file: the values that occur, colours packed, with the first file of each.
-        id_map: how they would be read.
-        num_classes: of the model, where it is known.
-        colours: how many masks hold colours, and of how many.
-        palettes: the colours of each value, where masks are palette files.
+        first_file: the first file with each value that occurs, colours packed as by `srzoo.data.masks.pack`.
+        id_map: the map that they would be read with.
+        num_classes: of the model, if known.
+        colours: number of masks with colours, and number of masks.
+        palettes: the packed colours that palette files give each value.
     """
     values = sorted(first_file)
     if not values:
@@ -55,7 +60,7 @@ def diagnose(
     ambiguous = [value for value in values if len(palettes.get(value, ())) > 1]
     if ambiguous:
         return _changing_palettes(ambiguous[0], palettes)
-    return _plain_ids(values, first_file, num_classes)
+    return _plain_ids(_Ids(values, first_file, num_classes))
 
 
 def _against_map(
@@ -64,13 +69,13 @@ def _against_map(
     unknown = [value for value in values if value not in id_map]
     count = num_classes or max(id_map.classes) + 1
     if colours[0] and not id_map.has_colours:
-        text = f"{colours[0]} of {colours[1]} masks are RGB pictures, the id map has {id_map} ({_look(first_file)})"
+        text = f"{colours[0]} of {colours[1]} masks are RGB pictures, the id map has {id_map} ({_first(first_file)})"
         return Diagnosis([text], num_classes=count)
     if not unknown:
         return Diagnosis(num_classes=count)
-    named = [hex_colour(value) if id_map.has_colours else str(value) for value in unknown]
     kind = "colours" if id_map.has_colours else "values"
-    text = f"{kind} that are not in the id map: {_some(named)} (first in {first_file[unknown[0]]})"
+    named = and_more([id_map.key_name(value) for value in unknown], _SHOWN)
+    text = f"{kind} that are not in the id map: {named} (first in {first_file[unknown[0]]})"
     return Diagnosis([text], num_classes=count)
 
 
@@ -79,80 +84,186 @@ def _colour_masks(values: list[int], first_file: Mapping, colours: tuple[int, in
     if found < masks:
         return Diagnosis([f"{found} of {masks} masks are RGB, the others store ids; they must be of one kind"])
     if len(values) > _MANY:
-        return Diagnosis([f"{_look(first_file)}: {_many(values)} different colours, so no mask of classes"])
-    text = (
-        f"the masks are RGB pictures, not ids: {_some([hex_colour(value) for value in values])} ({_look(first_file)})"
-    )
+        return Diagnosis([f"{_first(first_file)}: {_count(values)} different colours, so it is not a mask of classes"])
+    text = f"the masks are RGB pictures, not ids: {_colour_names(values)} ({_first(first_file)})"
     return Diagnosis([text], *_ranked_colours(values))
 
 
 def _changing_palettes(value: int, palettes: Mapping[int, set[int]]) -> Diagnosis:
-    seen = [hex_colour(colour) for colour in sorted(palettes[value])]
-    text = f"the masks' palettes differ: value {value} is {_some(seen)}, so the colours are the classes, not the values"
+    seen = _colour_names(sorted(palettes[value]))
+    text = f"the masks' palettes differ: value {value} is {seen}, so the colours are the classes, not the values"
     colours = sorted(set().union(*palettes.values()))
     return Diagnosis([text], *(_ranked_colours(colours) if len(colours) <= _MANY else ()))
 
 
 def _ranked_colours(packed: list[int]) -> tuple[dict[Key, int], int]:
-    """A class for each colour; black, which masks are drawn on, is the first."""
+    """A class for each colour, and their number; black, the usual background, is the first."""
     return {(v >> 16, v >> 8 & 255, v & 255): i for i, v in enumerate(packed)}, len(packed)
 
 
-def _plain_ids(values: list[int], first_file: Mapping, num_classes: int | None) -> Diagnosis:
-    """Masks of integers that are read as they are."""
-    ids = [value for value in values if value != IGNORE]
-    is_in_range = num_classes is not None and (not ids or (ids[0] >= 0 and ids[-1] < num_classes))
-    if not ids:
-        return Diagnosis(["all masks are void: every pixel is 255"], num_classes=num_classes)
-    if ids == [0] and IGNORE in values:
-        text = "the masks hold 0 and 255 alone: drawn in black and white, and 255 means void here"
-        return Diagnosis([text], {0: 0, IGNORE: 1}, 2)
-    if is_in_range:
-        return Diagnosis(num_classes=num_classes)
-    if ids == [0]:
-        return Diagnosis(["the masks hold 0 alone, so there is nothing to learn"])
-    is_large = ids[0] < 0 or ids[-1] >= 1 << 16
-    if is_large or (len(ids) > _MANY and (ids[-1] >= MAX_CLASSES or len(ids) < ids[-1])):
-        text = f"{_look(first_file)}: {_many(ids)} different values from {ids[0]} to {ids[-1]}: "
-        return Diagnosis([text + "instance ids, or a mask that was resized with interpolation; class ids are needed"])
-    if len(ids) == 1:
-        return Diagnosis([f"the masks hold {ids[0]} alone, so there is nothing to learn"])
-    if ids[-1] < IGNORE and min(b - a for a, b in pairwise(ids)) >= _STEP:
-        return _shades(ids, IGNORE in values, num_classes)
-    if ids[-1] >= MAX_CLASSES and num_classes in (None, len(ids)):
-        text = f"ids up to {ids[-1]}, where {MAX_CLASSES - 1} is the highest that can be: {_some(map(str, ids))}"
-        return Diagnosis([text], {**{value: i for i, value in enumerate(ids)}, **_VOID}, len(ids))
-    if ids[0] == 1 and num_classes in (None, ids[-1]):
-        text = f"the ids start at 1: {_some(map(str, ids))}; 0 would be a class that never occurs"
-        return Diagnosis([text], {**{i: i - 1 for i in range(1, ids[-1] + 1)}, **_VOID}, ids[-1])
-    if num_classes is None:
-        return Diagnosis(num_classes=ids[-1] + 1)
-    if ids[-1] == num_classes:
-        text = f"ids up to {num_classes} for {num_classes} classes: is 0 void, or are there {num_classes + 1} classes?"
-        return Diagnosis([text], {0: IGNORE, **{i: i - 1 for i in range(1, num_classes + 1)}, **_VOID}, num_classes)
-    beyond = [value for value in ids if not 0 <= value < num_classes]
-    text = f"ids {_some(map(str, beyond))} beyond the {num_classes} classes (0..{num_classes - 1})"
-    return Diagnosis([f"{text}, first in {first_file[beyond[0]]}"], num_classes=num_classes)
+class _Ids:
+    """The values in masks of integers.
+
+    Attributes:
+        ids: the values without 255, in order; `low` and `high` are the first and the last.
+        has_255: whether 255 occurs.
+        first_file: the first file with each value.
+        num_classes: of the model, if known.
+    """
+
+    def __init__(self, values: Sequence[int], first_file: Mapping[int, str], num_classes: int | None):
+        self.ids = [value for value in values if value != IGNORE]
+        self.low, self.high = (self.ids[0], self.ids[-1]) if self.ids else (0, 0)
+        self.has_255 = IGNORE in values
+        self.first_file, self.num_classes = first_file, num_classes
+
+    def may_be(self, num_classes: int) -> bool:
+        """Whether the model has that many classes, or an unknown number."""
+        return self.num_classes in (None, num_classes)
+
+    @property
+    def are_instances(self) -> bool:
+        """Whether they are too many, or too large, for class ids."""
+        is_dense = len(self.ids) >= self.high and self.high < MAX_CLASSES
+        return self.low < 0 or self.high >= 1 << 16 or (len(self.ids) > _MANY and not is_dense)
+
+    @property
+    def are_shades(self) -> bool:
+        """Whether they are shades of gray."""
+        return self.high < IGNORE and min((b - a for a, b in pairwise(self.ids)), default=0) >= _STEP
+
+    @property
+    def shades(self) -> list[int]:
+        """The shades. White is one of them, rather than void, if the number of classes or the spacing says so."""
+        widest = max((b - a for a, b in pairwise(self.ids)), default=0)
+        is_evenly_spaced = self.num_classes is None and IGNORE - self.high <= 2 * widest
+        is_class = self.has_255 and (self.num_classes == len(self.ids) + 1 or is_evenly_spaced)
+        return [*self.ids, IGNORE] if is_class else self.ids
+
+    @property
+    def beyond(self) -> list[int]:
+        """Those that are not ids of the model's classes."""
+        return [value for value in self.ids if not 0 <= value < self.num_classes]
 
 
-def _shades(ids: list[int], has_white: bool, num_classes: int | None) -> Diagnosis:
-    """Shades of gray. White is one of them where the classes' number, or the spacing, says so."""
-    widest = max((b - a for a, b in pairwise(ids)), default=0)
-    is_class = has_white and (num_classes == len(ids) + 1 or (num_classes is None and IGNORE - ids[-1] <= 2 * widest))
-    shades = [*ids, IGNORE] if is_class else ids
-    text = f"the masks hold shades of gray, not ids: {_some(map(str, shades))}; if they are ids, say how many classes"
-    id_map = {value: i for i, value in enumerate(shades)}
-    return Diagnosis([text], id_map if is_class else {**id_map, **_VOID}, len(shades))
+class _Case(NamedTuple):
+    """One reading of `_Ids`.
+
+    Attributes:
+        name: of the case.
+        when: whether it applies, if none before it does.
+        text: the error, or None.
+        id_map: the one to propose, or None.
+        num_classes: the number of classes, or None if the masks do not tell; with an id map, that of the map counts.
+    """
+
+    name: str
+    when: Callable[[_Ids], bool]
+    text: Callable[[_Ids], str] | None
+    id_map: Callable[[_Ids], dict[int, int]] | None = None
+    num_classes: Callable[[_Ids], int | None] = lambda m: m.num_classes
 
 
-def _some(names) -> str:
-    names = list(names)
-    return ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+def _unknown(_: _Ids) -> None:
+    return None
 
 
-def _many(values: list[int]) -> str:
-    return f"{len(values)} or more" if len(values) >= 4096 else str(len(values))
+# Tried in this order: the first case that applies is the diagnosis.
+_CASES = [
+    _Case("all void", lambda m: not m.ids, lambda m: "all masks are void: every pixel is 255"),
+    _Case(
+        "black and white",
+        lambda m: m.ids == [0] and m.has_255,
+        lambda m: "the masks hold 0 and 255 alone: drawn in black and white, and 255 means void here",
+        lambda m: {0: 0, IGNORE: 1},
+    ),
+    _Case(
+        "ids of the model's classes",
+        lambda m: m.num_classes is not None and not m.beyond,
+        None,
+    ),
+    _Case(
+        "instances or interpolation",
+        lambda m: m.are_instances,
+        lambda m: (
+            f"{_first(m.first_file)}: {_count(m.ids)} different values from {m.low} to {m.high}: instance ids, "
+            "or a mask that was resized with interpolation; class ids are needed"
+        ),
+        num_classes=_unknown,
+    ),
+    _Case(
+        "one value",
+        lambda m: len(m.ids) == 1,
+        lambda m: f"the masks hold {m.low} alone, so there is nothing to learn",
+        num_classes=_unknown,
+    ),
+    _Case(
+        "shades of gray",
+        lambda m: m.are_shades,
+        lambda m: (
+            f"the masks hold shades of gray, not ids: {_numbers(m.shades)}; if they are ids, say how many classes"
+        ),
+        lambda m: _VOID | _ranks(m.shades),  # 255 may be one of them
+    ),
+    _Case(
+        "ids too high",
+        lambda m: m.high >= MAX_CLASSES and m.may_be(len(m.ids)),
+        lambda m: f"ids up to {m.high}, but {MAX_CLASSES - 1} is the highest allowed: {_numbers(m.ids)}",
+        lambda m: _ranks(m.ids) | _VOID,
+    ),
+    _Case(
+        "ids from 1",
+        lambda m: m.low == 1 and m.may_be(m.high),
+        lambda m: f"the ids start at 1: {_numbers(m.ids)}; 0 would be a class that never occurs",
+        lambda m: _ranks(range(1, m.high + 1)) | _VOID,
+    ),
+    _Case(
+        "ids, and a model of any number of classes",
+        lambda m: m.num_classes is None,
+        None,
+        num_classes=lambda m: m.high + 1,
+    ),
+    _Case(
+        "one id too many",
+        lambda m: m.high == m.num_classes,
+        lambda m: f"ids up to {m.high} for {m.num_classes} classes: is 0 void, or are there {m.high + 1} classes?",
+        lambda m: {0: IGNORE} | _ranks(range(1, m.high + 1)) | _VOID,
+    ),
+    _Case(
+        "ids beyond the classes",
+        lambda m: True,
+        lambda m: (
+            f"ids {_numbers(m.beyond)} beyond the {m.num_classes} classes (0..{m.num_classes - 1}), first in "
+            f"{m.first_file[m.beyond[0]]}"
+        ),
+    ),
+]
 
 
-def _look(first_file: Mapping[int, str]) -> str:
+def _plain_ids(ids: _Ids) -> Diagnosis:
+    """Of masks of integers that are read under the default map."""
+    case = next(case for case in _CASES if case.when(ids))
+    id_map = case.id_map and case.id_map(ids)
+    num_classes = len(set(id_map.values()) - {IGNORE}) if id_map else case.num_classes(ids)
+    return Diagnosis([case.text(ids)] if case.text else [], id_map, num_classes)
+
+
+def _ranks(values: Sequence[int]) -> dict[int, int]:
+    """A class for each value, in order."""
+    return {value: i for i, value in enumerate(values)}
+
+
+def _numbers(values: Sequence[int]) -> str:
+    return and_more([str(value) for value in values], _SHOWN)
+
+
+def _colour_names(packed: Sequence[int]) -> str:
+    return and_more([hex_colour(value) for value in packed], _SHOWN)
+
+
+def _count(values: Sequence[int]) -> str:
+    return f"{len(values)} or more" if len(values) >= MAX_VALUES else str(len(values))
+
+
+def _first(first_file: Mapping[int, str]) -> str:
     return next(iter(first_file.values()))

@@ -1,4 +1,4 @@
-"""Mask files, and the one table that turns what they store into class ids."""
+"""Mask files, and the table that maps what they store to class ids."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ import numpy as np
 from PIL import Image
 
 from ..images import ImageError, opened
-from .labels import IGNORE
+from ..labels import IGNORE
+from ..labels.own import MAX_CLASSES
 
-MAX_CLASSES = 254  # ids are uint8: 255 is ignored, 254 marks what the table does not know
 _UNKNOWN = 254
 
-Key = int | tuple[int, int, int]
+Key = int | tuple[int, int, int]  # a value, or a colour (R, G, B)
+
+_ADVICE = "; `srzoo data check` proposes an id map"
 
 
 def read_mask(path: str | Path, as_colours: bool = False) -> np.ndarray:
-    """What a mask file stores: ``(H, W)`` integers, or ``(H, W, 3)`` uint8 colours.
+    """The values in a mask file: ``(H, W)`` integers, or ``(H, W, 3)`` uint8 colours.
 
-    A palette image gives its indices. An RGB file whose channels are equal is gray, and gives that one.
+    A palette image returns its indices. An RGB file with equal channels is gray, and returns one of them.
 
     Args:
-        as_colours: give colours in any case, those of the palette too.
+        as_colours: always return colours, for a palette image those of its palette.
 
     Raises:
-        ImageError: the file cannot be read, or holds floating-point values.
+        ImageError: the file cannot be read, or contains floating-point values.
     """
     with opened(path) as image:
         return mask_array(image, str(path), as_colours)
 
 
 def mask_array(image: Image.Image, name: str, as_colours: bool = False) -> np.ndarray:
-    """`read_mask` of a Pillow image."""
+    """`read_mask` of a loaded Pillow image; ``name`` is for the error."""
     if as_colours:
         return np.array(image.convert("RGB"))
     if image.mode == "1":
@@ -55,8 +57,8 @@ class Storage:
     """How a mask is stored.
 
     Attributes:
-        encoding: "PNG", "JPEG", ..., or None where it is no file.
-        has_channels: whether it is stored in colour, though it may be gray in all of them.
+        encoding: "PNG", "JPEG", ..., or None if it is not a file.
+        has_channels: whether it is stored as RGB, even if all channels are equal.
         palette: the packed colour of each index of a palette image.
     """
 
@@ -66,7 +68,7 @@ class Storage:
 
 
 def storage_of(image: Image.Image) -> Storage:
-    """`Storage` of a Pillow image that can be read; the header alone tells most."""
+    """`Storage` of a Pillow image, which need not be loaded: the header is enough."""
     palette = {}
     if image.mode == "P":
         colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 1, 3)
@@ -75,14 +77,14 @@ def storage_of(image: Image.Image) -> Storage:
 
 
 class IdMap:
-    """From the values or colours in masks to class ids.
+    """A map from the values or colours in masks to class ids.
 
     Args:
-        mapping: a class id, or 255 for void, for each value or each ``(R, G, B)``.
-        is_assumed: whether nobody said so, and masks may as well store something else.
+        mapping: a class id, or 255 for void, for each value from 0 to 65535 or for each ``(R, G, B)``.
+        is_assumed: True for the default map, which neither the format nor the user chose.
 
     Raises:
-        ValueError: a key or an id that cannot be, or values and colours mixed.
+        ValueError: a key or a class id is out of range, values and colours are mixed, or all is void.
     """
 
     def __init__(self, mapping: Mapping[Key, int], is_assumed: bool = False):
@@ -90,35 +92,39 @@ class IdMap:
         self.has_colours = any(isinstance(key, tuple) for key in self.mapping)
         for key, class_id in self.mapping.items():
             if isinstance(key, tuple) != self.has_colours or not _is_key(key):
-                raise ValueError(f"id map: {key!r} is neither a value from 0 to 65535 nor, as all others, a colour")
+                raise ValueError(f"id map: {key!r} is neither a value from 0 to 65535 nor, like all others, a colour")
             if type(class_id) is not int or not (0 <= class_id < MAX_CLASSES or class_id == IGNORE):
                 raise ValueError(
-                    f"id map: {key!r} goes to {class_id!r}, expected 0..{MAX_CLASSES - 1}, or 255 for void"
+                    f"id map: {key!r} maps to {class_id!r}, expected 0..{MAX_CLASSES - 1}, or 255 for void"
                 )
         if not self.classes:
-            raise ValueError("id map: no class in it, only void")
+            raise ValueError(f"id map: it has no class, only void; expected at least one of 0..{MAX_CLASSES - 1}")
         keys = np.array([_packed(key) for key in self.mapping])
         self._table = np.full(1 << 24 if self.has_colours else max(256, keys.max() + 1), _UNKNOWN, np.uint8)
         self._table[keys] = list(self.mapping.values())
 
     @classmethod
     def identity(cls, num_classes: int) -> IdMap:
-        """Ids as they are, 0 to ``num_classes - 1`` and 255 for void, where the data does not say otherwise."""
+        """The default map: values are class ids, 0 to ``num_classes - 1``, and 255 is void."""
         return cls({**{i: i for i in range(num_classes)}, IGNORE: IGNORE}, is_assumed=True)
 
     @property
     def classes(self) -> set[int]:
-        """The class ids that something is mapped to."""
+        """The class ids that the map leads to, without void."""
         return set(self.mapping.values()) - {IGNORE}
 
     def __call__(self, mask: np.ndarray, name: str) -> np.ndarray:
-        """``(H, W)`` uint8 class ids of what `read_mask` gave.
+        """The class ids of a mask.
 
         Args:
+            mask: ``(H, W)`` integers or ``(H, W, 3)`` uint8 colours, as `read_mask` returns them.
             name: of the file, for the error.
 
+        Returns:
+            ``(H, W)`` uint8 class ids, 255 for void.
+
         Raises:
-            ValueError: a value or colour that is not in the map.
+            ValueError: a value or colour is not in the map.
         """
         if self.has_colours != (mask.ndim == 3):
             found, expected = ("colours", "ids") if mask.ndim == 3 else ("ids", "colours")
@@ -131,12 +137,21 @@ class IdMap:
             unknown = (values < 0) | (values >= len(self._table))
         if unknown.any():
             value = int(values[unknown][0])
-            what = f"colour {hex_colour(value)}" if self.has_colours else f"id {value}"
-            raise ValueError(f"{name}: {what} is not in the id map ({self}){_ADVICE}")
+            kind = "colour" if self.has_colours else "id"
+            raise ValueError(f"{name}: {kind} {self.key_name(value)} is not in the id map ({self}){_ADVICE}")
         return ids
 
     def __reduce__(self):
         return IdMap, (self.mapping, self.is_assumed)  # the table of colours is 16 MB
+
+    def key_name(self, packed: int) -> str:
+        """A value, or a packed colour as ``#rrggbb`` if the map is one of colours."""
+        return hex_colour(packed) if self.has_colours else str(packed)
+
+    def to_yaml(self) -> str:
+        """The map on one line, as ``--data.id_map`` takes it: ``{0: 255, 7: 0}`` or ``{'#ff0000': 1}``."""
+        names = {key: f"'{hex_colour(_packed(key))}'" if self.has_colours else key for key in sorted(self.mapping)}
+        return "{" + ", ".join(f"{name}: {self.mapping[key]}" for key, name in names.items()) + "}"
 
     def __contains__(self, packed: int) -> bool:
         return 0 <= packed < len(self._table) and self._table[packed] != _UNKNOWN
@@ -150,11 +165,8 @@ class IdMap:
         return f"{len(self.mapping)} values from {min(self.mapping)} to {max(self.mapping)}"
 
 
-_ADVICE = "; `srzoo data check` proposes an id map"
-
-
 def pack(mask: np.ndarray) -> np.ndarray:
-    """``(H, W)`` integers: a mask's values, or ``R << 16 | G << 8 | B`` of its colours."""
+    """``(H, W)`` integers of a mask ``(H, W)`` or ``(H, W, 3)``: its values, or ``R << 16 | G << 8 | B``."""
     if mask.ndim == 2:
         return mask
     red, green, blue = (mask[..., channel].astype(np.int32) for channel in range(3))
@@ -167,10 +179,13 @@ def hex_colour(packed: int) -> str:
 
 
 def parse_id_map(values: Mapping) -> IdMap:
-    """An `IdMap` of YAML: integers, or colours as ``'#rrggbb'``, to class ids.
+    """An `IdMap` from parsed YAML.
+
+    Args:
+        values: a class id for each value, or for each colour as ``'#rrggbb'``.
 
     Raises:
-        ValueError: it is not such a mapping.
+        ValueError: it is not such a mapping, or as for `IdMap`.
     """
     if not isinstance(values, Mapping) or not values:
         raise ValueError(f"id map: expected e.g. {{0: 255, 1: 0}} or {{'#ff0000': 0}}, got {values!r}")
@@ -183,7 +198,7 @@ def _parse_key(key) -> Key:
     try:
         return tuple(bytes.fromhex(key.removeprefix("#")))
     except ValueError:
-        raise ValueError(f"id map: {key!r} is no colour, expected e.g. '#ff0000'") from None
+        raise ValueError(f"id map: {key!r} is not a colour, expected e.g. '#ff0000'") from None
 
 
 def _is_key(key: Key) -> bool:

@@ -1,4 +1,4 @@
-"""How often each class occurs, and the weights that make up for it."""
+"""How often each class occurs, and weights that compensate for it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import math
 
 import numpy as np
 
-from .dataset import SegmentationData
+from .samples import SemanticData
 
-_COUNTED = 500  # masks are enough; ADE20K has 20,210
+_COUNTED = 500  # masks are enough: ADE20K has 20,210
 
 
-def label_shares(data: SegmentationData, num_classes: int) -> np.ndarray:
-    """``(K,)`` float64: share of each class among the labelled pixels of up to 500 masks over the whole split.
+def label_shares(data: SemanticData, num_classes: int) -> np.ndarray:
+    """``(num_classes,)`` float64: share of each class among the labelled pixels of up to 500 masks, evenly spread.
 
     Raises:
-        ValueError: a mask that cannot be read or mapped, or no labelled pixel in all of them.
+        ValueError: a mask cannot be read or mapped, or none of them has a labelled pixel.
     """
     counts = np.zeros(256, np.int64)
     for index in range(0, len(data), math.ceil(len(data) / _COUNTED)):
@@ -24,7 +24,7 @@ def label_shares(data: SegmentationData, num_classes: int) -> np.ndarray:
 
 
 def shares_of(counts: np.ndarray) -> np.ndarray:
-    """Pixel counts as fractions of their sum.
+    """``(K,)`` numbers of pixels as fractions of their sum, float64.
 
     Raises:
         ValueError: the sum is zero.
@@ -36,6 +36,11 @@ def shares_of(counts: np.ndarray) -> np.ndarray:
 
 
 def class_weights(shares: np.ndarray, floor: float = 1.05) -> np.ndarray:
-    """``1 / ln(floor + share)`` of each class (ENet, Paszke et al., 2016), with a mean of 1 over those that occur."""
+    """``1 / ln(floor + share)`` of each class (ENet, Paszke et al., 2016), scaled to a mean of 1 over those that occur.
+
+    Args:
+        shares: ``(K,)`` fractions, as `shares_of` returns them.
+        floor: limits the weight of a rare class to ``1 / ln(floor)`` before scaling.
+    """
     weights = 1 / np.log(floor + shares)
     return weights / weights[shares > 0].mean()

@@ -4,7 +4,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .checks import check_map, divided
+from srzoo_kernels.checks import check_feature_map
+
+from .checks import divided
 
 
 class ProjectedContext(nn.Module):
@@ -37,7 +39,7 @@ class ProjectedContext(nn.Module):
         raise NotImplementedError
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        check_map(x, self.channels)
+        check_feature_map(x, channels=self.channels)
         return x + self.project(self.attend(self.query(x), self.key(x), self.value(x))).view_as(x)
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from numbers import Integral, Real
 
-import torch
-
 
 def check_whole(**values: int) -> None:
     """Refuse anything but whole numbers of at least 1; the keywords are the names for the message.
@@ -67,16 +65,6 @@ def divided(channels: int, parts: int, what: str = "reduction") -> int:
     if channels % parts:
         raise ValueError(f"channels={channels} is not divisible by {what}={parts}")
     return channels // parts
-
-
-def check_map(x: torch.Tensor, channels: int) -> None:
-    """Refuse anything but ``(N, channels, H, W)`` with at least one pixel.
-
-    Raises:
-        ValueError: another shape.
-    """
-    if x.dim() != 4 or x.shape[1] != channels or 0 in x.shape[2:]:
-        raise ValueError(f"expected x of shape (N, {channels}, H, W) with H, W >= 1, got {tuple(x.shape)}")
 
 
 def _is_whole(value: object) -> bool:

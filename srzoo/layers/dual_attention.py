@@ -4,10 +4,11 @@ import torch
 from torch import nn
 
 from srzoo_kernels import channel_affine, gram
+from srzoo_kernels.autocast import no_autocast
+from srzoo_kernels.checks import check_feature_map
 
 from .attention import pixel_attention, pixel_attention_direct
-from .autocast import autocast_off
-from .checks import check_map, divided
+from .checks import divided
 
 
 class DualAttention(nn.Module):
@@ -43,16 +44,16 @@ class DualAttention(nn.Module):
         return f"{self.channels}, reduction={self.reduction}"
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        check_map(x, self.channels)
+        check_feature_map(x, channels=self.channels)
         position = pixel_attention(self.query(x), self.key(x), self.value(x))
-        with autocast_off(x.device.type):
+        with no_autocast(x.device.type):
             second, _ = gram(x)
             with_channels = channel_affine(x, self.beta * torch.softmax(-second, 2))
         return with_channels + self.alpha * position.view_as(x)
 
     def forward_direct(self, x: torch.Tensor) -> torch.Tensor:
         """The same block with its ``HW x HW`` matrix stored, as published: the form to compare with."""
-        check_map(x, self.channels)
+        check_feature_map(x, channels=self.channels)
         position = pixel_attention_direct(self.query(x), self.key(x), self.value(x))
         pixels = x.flatten(2)
         channel = torch.softmax(-(pixels @ pixels.mT), 2) @ pixels

@@ -6,7 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .checks import check_map, check_share, check_whole
+from srzoo_kernels.checks import check_feature_map
+
+from .checks import check_share, check_whole
 from .conv import LenientBatchNorm1d
 
 
@@ -50,7 +52,7 @@ class ExpectationMaximizationAttention(nn.Module):
         return f"{self.channels}, bases={self.bases.shape[1]}, iterations={self.iterations}, momentum={self.momentum}"
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        check_map(x, self.channels)
+        check_feature_map(x, channels=self.channels)
         pixels = self.reduce(x).flatten(2)  # (N, C, P)
         bases = self.bases.repeat(x.shape[0], 1, 1)  # (N, C, K), a copy: the buffer changes below
         for _ in range(self.iterations):

@@ -2,8 +2,9 @@
 
 import torch
 
+from srzoo_kernels.checks import check_feature_map
+
 from .attention import ProjectedContext, pixel_attention, pixel_attention_direct
-from .checks import check_map
 
 
 class NonLocal(ProjectedContext):
@@ -26,5 +27,5 @@ class NonLocal(ProjectedContext):
 
     def forward_direct(self, x: torch.Tensor) -> torch.Tensor:
         """The same block with its ``HW x HW`` matrix stored, as published: the form to compare with."""
-        check_map(x, self.channels)
+        check_feature_map(x, channels=self.channels)
         return x + self.project(pixel_attention_direct(self.query(x), self.key(x), self.value(x))).view_as(x)

@@ -1,4 +1,4 @@
-"""Pyramids over a trunk's last map: "aspp" and "psp". Unlike the other context modules they change the width."""
+"""Pyramids over a backbone's last map: "aspp" and "psp". Unlike the other context modules they change the width."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from .checks import check_map, check_whole, check_wholes, divided
+from srzoo_kernels.checks import check_feature_map
+
+from .checks import check_whole, check_wholes, divided
 from .conv import conv_bn_relu
 
 
@@ -25,7 +27,7 @@ class ASPP(nn.Module):
 
     A 1x1 convolution, 3x3 convolutions at each rate and the pooled image, side by side, each of ``out_channels`` with
     BatchNorm and ReLU, and a 1x1 convolution over all of them. Computation ``O(C C' HW)``; arXiv 2011.03308 counts it
-    in Table 3, over a trunk of 2048 channels with ``out_channels=256``, but not in Table 1.
+    in Table 3, over a backbone of 2048 channels with ``out_channels=256``, but not in Table 1.
 
     Args:
         channels: ``C`` of the input.
@@ -52,7 +54,7 @@ class ASPP(nn.Module):
         self.fuse = conv_bn_relu((len(rates) + 2) * out_channels, out_channels, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        check_map(x, self.channels)
+        check_feature_map(x, channels=self.channels)
         branches = [self.pointwise(x), *(branch(x) for branch in self.atrous), _pooled(x, 1, self.image)]
         return self.fuse(torch.cat(branches, 1))
 
@@ -61,7 +63,7 @@ class PyramidPooling(nn.Module):
     """Pyramid pooling module of PSPNet (Zhao et al., 2017, section 3.2) with the convolution that follows it.
 
     The map pooled to each number of bins, a 1x1 convolution to ``C / len(bins)`` channels, resized and put beside the
-    map itself. Computation ``O(C C' HW)``; arXiv 2011.03308 counts it in Table 3, over a trunk of 2048 channels with
+    map itself. Computation ``O(C C' HW)``; arXiv 2011.03308 counts it in Table 3, over a backbone of 2048 channels with
     ``out_channels=512``, but not in Table 1.
 
     Args:
@@ -96,6 +98,6 @@ class PyramidPooling(nn.Module):
         self.fuse = conv_bn_relu(2 * channels, out_channels, kernel_size)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        check_map(x, self.channels)
+        check_feature_map(x, channels=self.channels)
         pooled = [_pooled(x, bins, stage) for bins, stage in zip(self.bins, self.stages)]
         return self.fuse(torch.cat([x, *pooled], 1))

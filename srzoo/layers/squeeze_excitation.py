@@ -3,7 +3,9 @@
 import torch
 from torch import nn
 
-from .checks import check_map, divided
+from srzoo_kernels.checks import check_feature_map
+
+from .checks import divided
 
 
 class SqueezeExcitation(nn.Module):
@@ -30,6 +32,6 @@ class SqueezeExcitation(nn.Module):
         self.expand = nn.Linear(reduced, channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        check_map(x, self.channels)
+        check_feature_map(x, channels=self.channels)
         weights = torch.sigmoid(self.expand(torch.relu(self.reduce(x.mean((2, 3))))))
         return x * weights[:, :, None, None]

@@ -4,9 +4,10 @@ import torch
 from torch import nn
 
 from srzoo_kernels import channel_affine, gram
+from srzoo_kernels.autocast import no_autocast
+from srzoo_kernels.checks import check_feature_map
 
-from .autocast import autocast_off
-from .checks import check_choice, check_map, check_whole
+from .checks import check_choice, check_whole
 from .moments import MomentBlock, Moments
 from .reasoning import REASONING
 
@@ -96,8 +97,8 @@ class SqueezeReasoning(MomentBlock):
 
     def forward(self, x: torch.Tensor, moments: Moments | None = None) -> torch.Tensor:
         """``Y`` for ``x``, with the context of the map that ``moments`` are of; of ``x`` itself without them."""
-        check_map(x, self.channels)
-        with autocast_off(x.device.type):
+        check_feature_map(x, channels=self.channels)
+        with no_autocast(x.device.type):
             matrix = self.affine(self.reasoning(self.squeeze_vector(x, moments)))
             return channel_affine(x, matrix)
 

@@ -1,8 +1,9 @@
-"""Architectures, one file per family."""
+"""Networks, one file each."""
 
+from .base import ZooModel
 from .dfseg import DFSeg
 from .srnet import SRNet
 
-FAMILIES = {"srnet": SRNet, "dfseg": DFSeg}
+NETWORKS: dict[str, type[ZooModel]] = {"srnet": SRNet, "dfseg": DFSeg}
 
-__all__ = ["FAMILIES", "DFSeg", "SRNet"]
+__all__ = ["NETWORKS", "DFSeg", "SRNet", "ZooModel"]

@@ -11,15 +11,23 @@ from torch.nn import functional as F
 from ..backbones import FeatureBackbone
 from ..layers import PYRAMIDS, build_context
 from ..layers.checks import check_share, check_whole
+from ..layers.context_head import ContextHead, build_pyramid
 from ..layers.conv import conv_bn_relu
-from ..layers.pyramids import rates_at
-from .segmentation import SegmentationNet
+from .semantic import SegmentationNet, auxiliary_head
 
 
 class FusionDecoder(nn.Module):
     """DFSeg's decoder: per step upsample, put a 1x1 projection of the finer feature beside it, 3x3 convolution.
 
     Ends in a 3x3 convolution to twice the width, the only one with BatchNorm and ReLU.
+
+    Args:
+        lateral_channels: of each feature, coarse to fine.
+        channels: of the map to start from, and of the projections.
+
+    Shape:
+        A map ``(N, channels, h, w)`` and a list of features ``(N, lateral_channels[i], h_i, w_i)``, to
+        ``(N, 2 * channels, h_n, w_n)`` at the last one's size.
     """
 
     def __init__(self, lateral_channels: list[int], channels: int):
@@ -50,8 +58,12 @@ class DFSeg(SegmentationNet):
         **context_options: of the context module, see the classes in `srzoo.layers`.
 
     Shape:
-        ``(N, 3, H, W)`` normalised floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; in training at
+        ``(N, 3, H, W)`` normalized floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; in training at
         batch 1 too.
+
+    Raises:
+        ValueError: an argument out of its range, a backbone that timm lacks or that has no features at these levels,
+            or options that the context module refuses.
     """
 
     def __init__(
@@ -64,37 +76,30 @@ class DFSeg(SegmentationNet):
         dropout: float = 0.1,
         **context_options,
     ):
-        check_whole(channels=channels)
+        check_whole(num_classes=num_classes, channels=channels)
         check_share(dropout=dropout)
         if not isinstance(levels, (tuple, list)) or len(levels) != 3 or not _rise(levels):
             raise ValueError(f"levels must be three rising indices of features, fine to coarse, got {levels!r}")
         features = FeatureBackbone(backbone, {"out_indices": levels})
-        super().__init__(features, num_classes)
         fine, middle, coarse = features.channels
-        self.head = _head(coarse, channels, context, features.strides[-1], context_options)
-        self.decoder, self.decoder_levels = FusionDecoder([middle, fine], channels), [1, 0]
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Conv2d(2 * channels, num_classes, 1)
+        head = _head(coarse, channels, context, features.strides[-1], context_options)
+        decoder = FusionDecoder([middle, fine], channels)
+        classifier = nn.Conv2d(2 * channels, num_classes, 1)
         # The released network has no second supervision; this one costs 0.05 % of its parameters.
-        self.aux_head = nn.Sequential(
-            OrderedDict(dropout=nn.Dropout(dropout), classifier=nn.Conv2d(middle, num_classes, 1))
-        )
+        aux_head = auxiliary_head(middle, num_classes, dropout)
+        super().__init__(features, head, classifier, aux_head, decoder, [1, 0], dropout)
 
 
 def _rise(levels: Sequence[int]) -> bool:
     return all(isinstance(level, Integral) for level in levels) and list(levels) == sorted(set(levels))
 
 
-def _head(width: int, channels: int, context: str, stride: int, options: dict) -> nn.Sequential:
+def _head(in_channels: int, channels: int, context: str, stride: int, options: dict) -> ContextHead:
     """The context module and the 1x1 convolution that follows it."""
-    if context == "psp":
-        options = {"kernel_size": 1, **options}
-    elif context == "aspp":
-        options = {"rates": rates_at(stride), **options}
+    width = in_channels
     if context in PYRAMIDS:
-        options, out = {"out_channels": channels, **options}, channels
+        options = {"kernel_size": 1, **options} if context == "psp" else options
+        module, width = build_pyramid(context, in_channels, channels, stride, **options), channels
     else:
-        out = width
-    module = build_context(context, width, **options)
-    fuse = nn.Sequential(OrderedDict(conv=nn.Conv2d(out, channels, 1)))
-    return nn.Sequential(OrderedDict(context=module, fuse=fuse))
+        module = build_context(context, in_channels, **options)
+    return ContextHead(context=module, fuse=nn.Sequential(OrderedDict(conv=nn.Conv2d(width, channels, 1))))

@@ -1,6 +1,5 @@
 """SRNet for semantic segmentation (arXiv 2011.03308, "Network architecture")."""
 
-from collections import OrderedDict
 from numbers import Integral
 
 import torch
@@ -10,36 +9,23 @@ from torch.nn import functional as F
 from ..backbones import FeatureBackbone
 from ..layers import PYRAMIDS, build_context
 from ..layers.checks import check_flag, check_share, check_whole, check_wholes
+from ..layers.context_head import ContextHead, build_pyramid
 from ..layers.conv import conv_bn_relu
-from ..layers.pyramids import rates_at
-from .segmentation import SegmentationNet
-
-
-class ContextHead(nn.Sequential):
-    """3x3 convolution, context module, 3x3 convolution; both convolutions give ``channels``.
-
-    A pyramid, "aspp" or "psp", takes the place of all three, as in Table 3: it reduces and fuses by itself.
-    ``released`` makes the first a 1x1 convolution alone, and gives the last a bias. ``stride`` is that of the map.
-    """
-
-    def __init__(
-        self, in_channels: int, channels: int, context: str, stride: int, released: bool = False, **context_options
-    ):
-        if context == "aspp":
-            context_options = {"rates": rates_at(stride), **context_options}
-        if context in PYRAMIDS:
-            parts = OrderedDict(context=build_context(context, in_channels, out_channels=channels, **context_options))
-        else:
-            parts = OrderedDict(
-                reduce=nn.Conv2d(in_channels, channels, 1) if released else conv_bn_relu(in_channels, channels),
-                context=build_context(context, channels, **context_options),
-                fuse=conv_bn_relu(channels, channels, bias=released),
-            )
-        super().__init__(parts)
+from .semantic import SegmentationNet, auxiliary_head
 
 
 class LateralDecoder(nn.Module):
-    """Bring finer features in: per step upsample, add a 1x1 projection of the feature, 3x3 convolution."""
+    """Bring finer features in: per step upsample, add a 1x1 projection of the feature, 3x3 convolution.
+
+    Args:
+        in_channels: of the map to start from.
+        lateral_channels: of each feature, coarse to fine.
+        channels: of the output.
+
+    Shape:
+        A map ``(N, in_channels, h, w)`` and a list of features ``(N, lateral_channels[i], h_i, w_i)``, to
+        ``(N, channels, h_n, w_n)`` at the last one's size.
+    """
 
     def __init__(self, in_channels: int, lateral_channels: list[int], channels: int):
         super().__init__()
@@ -79,8 +65,12 @@ class SRNet(SegmentationNet):
             the classes in `srzoo.layers`.
 
     Shape:
-        ``(N, 3, H, W)`` normalised floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; in training at
+        ``(N, 3, H, W)`` normalized floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; in training at
         batch 1 too.
+
+    Raises:
+        ValueError: an argument out of its range, a backbone that timm lacks or cannot build so, decoder strides that
+            it has no features at, or options that the context module refuses.
     """
 
     def __init__(
@@ -100,6 +90,7 @@ class SRNet(SegmentationNet):
         size_divisor: int = 1,
         **context_options,
     ):
+        check_whole(num_classes=num_classes)
         _check_head(channels, dropout, released_head, context_options)
         _check_decoder(decoder_strides, decoder_channels)
         if backbone_options is None:
@@ -107,29 +98,32 @@ class SRNet(SegmentationNet):
         elif not isinstance(backbone_options, dict):
             raise ValueError(f"backbone_options must be a dict for timm.create_model, got {backbone_options!r}")
         features = FeatureBackbone(backbone, backbone_options, multi_grid)
-        super().__init__(features, num_classes, align_corners, size_divisor)
         widths, strides = features.channels, features.strides
         if channels is None:
-            self.head, channels = _no_head(context), widths[-1]
+            head, width = _no_head(context), widths[-1]
         else:
-            self.head = ContextHead(widths[-1], channels, context, strides[-1], released_head, **context_options)
-        self.decoder_levels = [_level_of(stride, strides, backbone) for stride in decoder_strides]
-        if decoder_strides:
-            self.decoder = LateralDecoder(channels, [widths[i] for i in self.decoder_levels], decoder_channels)
-            channels = decoder_channels
-        else:
-            self.decoder = None
-        self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Conv2d(channels, num_classes, 1)
+            head = _head(widths[-1], channels, context, strides[-1], released_head, context_options)
+            width = channels
+        decoder, levels = None, [_level_of(stride, strides, backbone) for stride in decoder_strides]
+        if levels:
+            decoder, width = LateralDecoder(width, [widths[i] for i in levels], decoder_channels), decoder_channels
+        classifier = nn.Conv2d(width, num_classes, 1)
         # The paper's second supervision, "at the output layer of Stage4": the last map but one.
-        aux_width = widths[-2] // 4
-        self.aux_head = nn.Sequential(
-            OrderedDict(
-                fuse=conv_bn_relu(widths[-2], aux_width, bias=released_head),
-                dropout=nn.Dropout(dropout),
-                classifier=nn.Conv2d(aux_width, num_classes, 1),
-            )
-        )
+        aux_head = auxiliary_head(widths[-2], num_classes, dropout, widths[-2] // 4, bias=released_head)
+        super().__init__(features, head, classifier, aux_head, decoder, levels, dropout, align_corners, size_divisor)
+
+
+def _head(
+    in_channels: int, channels: int, context: str, stride: int, released: bool, context_options: dict
+) -> ContextHead:
+    """3x3 convolution, context module, 3x3 convolution; a pyramid takes the place of all three, as in Table 3."""
+    if context in PYRAMIDS:
+        return ContextHead(context=build_pyramid(context, in_channels, channels, stride, **context_options))
+    return ContextHead(
+        reduce=nn.Conv2d(in_channels, channels, 1) if released else conv_bn_relu(in_channels, channels),
+        context=build_context(context, channels, **context_options),
+        fuse=conv_bn_relu(channels, channels, bias=released),
+    )
 
 
 def _check_head(channels: int | None, dropout: float, released_head: bool, context_options: dict) -> None:
@@ -155,10 +149,10 @@ def _dilatable(output_stride: int) -> int:
     return output_stride
 
 
-def _no_head(context: str) -> nn.Identity:
+def _no_head(context: str) -> ContextHead:
     if context != "none":
         raise ValueError(f"channels=None gives no head to hold context={context!r}; pass channels, e.g. 512")
-    return nn.Identity()
+    return ContextHead()
 
 
 def _level_of(stride: int, strides: list[int], backbone: str) -> int:

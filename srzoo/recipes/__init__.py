@@ -1,1 +1,1 @@
-"""One YAML file per protocol, or per entry where it has one of its own; `srzoo.train.recipe` reads them."""
+"""Training protocols: a YAML file for each, or for an entry that differs from its dataset's; `recipe` reads them."""

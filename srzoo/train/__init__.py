@@ -1,1 +1,1 @@
-"""Training and evaluation."""
+"""The training loop and what it stands on."""

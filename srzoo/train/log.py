@@ -11,7 +11,8 @@ from ..files import replacing
 def write_csv(history: list[dict], path: Path) -> None:
     """All rows, whole or not at all."""
     with replacing(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, history[0])
+        columns = dict.fromkeys(name for row in history for name in row)
+        writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(history)
 
@@ -25,8 +26,8 @@ def write_tensorboard(rows: list[dict], folder: Path) -> None:
                     writer.add_scalar(name, value, row["step"])
 
 
-def line(row: dict, epochs: int) -> str:
-    """A row for people."""
-    miou = "" if row["miou"] is None else f", val mIoU {row['miou']:.4f}"
+def line(row: dict, headline: str, epochs: int) -> str:
+    """A row for people, with the figure of this name where it was measured."""
+    figure = "" if row[headline] is None else f", val {headline} {row[headline]:.4f}"
     waiting = f"({row['data_wait']:.1%} of it waiting for data{'; more --workers?' if row['data_wait'] > 0.05 else ''})"
-    return f"epoch {row['epoch']} of {epochs}: loss {row['loss']:.4f}{miou}, {row['seconds']:.0f} s {waiting}"
+    return f"epoch {row['epoch']} of {epochs}: loss {row['loss']:.4f}{figure}, {row['seconds']:.0f} s {waiting}"

@@ -3,7 +3,7 @@
 import torch
 from timm.optim import param_groups_weight_decay
 
-from .recipe import Recipe
+from ..recipes.recipe import Recipe
 from .schedule import poly
 
 

@@ -1,9 +1,8 @@
-"""The state of a run, and its checkpoint: what `Run.state` holds is all that a stopped run needs to go on."""
+"""The state of a run, and its checkpoint: what `Run.state` holds is all that a stopped run needs to resume."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import pickle
 import shutil
 from dataclasses import dataclass, field
@@ -11,14 +10,14 @@ from pathlib import Path
 
 import torch
 from timm.utils import ModelEmaV3
-from torch import distributed
 
-from ..data.dataset import SegmentationData
+from ..data.samples import ImageData
+from ..evaluate.distributed import rank, world
 from ..files import replacing
-from .recipe import Recipe
+from ..recipes.recipe import Recipe
+from ..tasks.task import get_task
 
 CHECKPOINT = "checkpoint.pt"
-RUN_FILES = ("model.safetensors", "best.safetensors")  # the model after the last epoch, and after the best one
 
 
 @dataclass
@@ -29,6 +28,7 @@ class Interval:
     steps: int = 0
     seconds: float = 0.0
     wait_seconds: float = 0.0
+    losses: dict[str, float] = field(default_factory=dict)  # those that ``loss`` is the sum of, by name
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Run:
     history: list[dict] = field(default_factory=list)
 
     def check_finite(self, out: Path) -> None:
-        """To be asked before anything of the run is written.
+        """Call before writing anything.
 
         Raises:
             FloatingPointError: a parameter or a statistic is not finite.
@@ -90,8 +90,8 @@ class Run:
             if name in state:  # a run under precision "auto" may come from a machine where it needed no scaler
                 part.load_state_dict(state[name])
         self.step, self.interval, self.history = state["step"], Interval(**state["interval"]), state["history"]
-        if distributed.is_initialized():  # the state is that of the process which wrote it: this one needs its own
-            torch.manual_seed(state["rng"].sum().item() + distributed.get_rank())
+        if world() > 1:  # the state is that of the process which wrote it: this one needs its own
+            torch.manual_seed(state["rng"].sum().item() + rank())
             return
         torch.set_rng_state(state["rng"])
         if len(state["cuda_rng"]) == torch.cuda.device_count():
@@ -104,56 +104,49 @@ def advice(out: Path) -> str:
     return f"{kept}try a lower rate, in another output folder"
 
 
-def identity(data: SegmentationData) -> dict:
-    """What tells one data set from another, wherever it lies: its classes, their ids and the names of its images."""
-    names = [Path(data.image_name(index)).name for index in range(len(data))]
-    return {
-        "classes": list(data.labels.classes) if data.labels else None,
-        "images": len(names),
-        "id_map": sorted([str(key), class_id] for key, class_id in data.id_map.mapping.items()),
-        "names_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest(),
-    }
-
-
-def write_checkpoint(run: Run, recipe: Recipe, data: SegmentationData, out: Path) -> None:
+def write_checkpoint(run: Run, recipe: Recipe, data: ImageData, out: Path) -> None:
     """Replace the checkpoint in ``out``, whole or not at all.
 
     Raises:
         OSError: it cannot be written.
     """
-    content = {"recipe": dataclasses.asdict(recipe), "data": identity(data), **run.state()}
+    content = {"recipe": recipe.to_dict(), "data": data.identity(), **run.state()}
     try:
         with replacing(out / CHECKPOINT) as partial:
             torch.save(content, partial)
     except (RuntimeError, OSError) as error:  # PyTorch's writer has its own words for a full disk
         raise OSError(
             f"cannot write {out / CHECKPOINT}, {shutil.disk_usage(out).free:,} bytes are free "
-            f"({str(error).splitlines()[0]}); with room for it the same command goes on from the last checkpoint"
+            f"({str(error).splitlines()[0]}); with room for it the same command resumes from the last checkpoint"
         ) from error
 
 
-def read_checkpoint(out: Path, recipe: Recipe, data: SegmentationData) -> dict | None:
+def read_checkpoint(out: Path, recipe: Recipe, data: ImageData) -> dict | None:
     """The state in ``out``, or None where there is none yet.
 
     Raises:
-        ValueError: it cannot be read, or is of another recipe or of other data.
+        ValueError: it is unreadable, or belongs to another recipe or to other data.
     """
     path = out / CHECKPOINT
     if not path.is_file():
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        made_with, made_on = dataclasses.asdict(Recipe(**state["recipe"])), state["data"]  # older ones have fewer keys
+        made_with, made_on = Recipe.from_dict(state["recipe"]).flat(), state["data"]  # older ones have fewer keys
+        headline = get_task(recipe.task).headline
+        for row in state["history"]:
+            if "miou" in row:  # until version 0.1
+                row[headline] = row.pop("miou")
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no checkpoint of a run; give another output folder") from error
-    wanted = dataclasses.asdict(recipe)
-    changed = [key for key in wanted if made_with[key] != wanted[key]]
+    wanted = recipe.flat()
+    changed = [key for key in wanted if made_with.get(key) != wanted[key]]
     if changed:
         raise ValueError(
-            f"{path} was made with {changed[0]}={made_with[changed[0]]!r}, the recipe has "
+            f"{path} was made with {changed[0]}={made_with.get(changed[0])!r}, the recipe has "
             f"{wanted[changed[0]]!r}; give another output folder, or the recipe it was made with"
         )
-    given = identity(data)
+    given = data.identity()
     changed = [key for key in given if made_on.get(key, given[key]) != given[key]]  # older ones say less
     if changed:
         names = {"classes": "its classes", "images": "the number of its images", "id_map": "the ids of its masks"}

@@ -1,7 +1,11 @@
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 
 from srzoo.backbones import FeatureBackbone, probe
+from srzoo.backbones.imagenet import load_imagenet_weights
+from srzoo.layers import NonLocal, SqueezeReasoning
 
 
 @pytest.mark.parametrize(
@@ -49,3 +53,60 @@ def test_multi_grid_dilates_the_last_stage():
 def test_multi_grid_needs_as_many_blocks():
     with pytest.raises(ValueError, match="needs 3 blocks in a ResNet's layer4; 'resnet18' has 2"):
         FeatureBackbone("resnet18", {"output_stride": 8}, multi_grid=(1, 2, 4))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (47, 65), (97, 33)])
+@torch.inference_mode()
+def test_new_blocks_change_no_feature(size):
+    torch.manual_seed(0)
+    plain = FeatureBackbone("resnet18", {}).eval()
+    extended = FeatureBackbone("resnet18", {}, blocks={"layer3": "nl", "layer4": ("sr", {"nodes": 8})}).eval()
+    missing = extended.load_state_dict(plain.state_dict(), strict=False).missing_keys
+    assert {key.partition(".context.")[0] for key in missing} == {"body.layer3.1", "body.layer4.1"}
+    third, fourth = extended.body.layer3[1].context, extended.body.layer4[1].context
+    assert type(third) is NonLocal and type(fourth) is SqueezeReasoning
+    assert (fourth.channels, fourth.nodes) == (512, 8)
+    assert (extended.channels, extended.strides) == (plain.channels, plain.strides)
+    x = torch.randn(2, 3, *size)
+    for ours, expected in zip(extended(x), plain(x), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=0, atol=0)
+    torch.nn.init.normal_(fourth.project.weight, std=0.1)
+    *before, last = extended(x)
+    for ours, expected in zip(before, plain(x)):
+        torch.testing.assert_close(ours, expected, rtol=0, atol=0)
+    torch.testing.assert_close(last, fourth(plain(x)[-1]))
+
+
+def test_a_block_behind_a_dilated_stage():
+    with torch.device("meta"):
+        backbone = FeatureBackbone("resnet50s", {"output_stride": 8}, (1, 2, 4), {"layer4": "sr"})
+        assert backbone(torch.empty(1, 3, 65, 33))[-1].shape == (1, 2048, 9, 5)
+    assert backbone.body.layer4[2].context.channels == 2048
+    assert {parameter.device.type for parameter in backbone.parameters()} == {"meta"}
+
+
+def test_blocks_keep_their_own_weights_when_imagenet_s_come(tmp_path):
+    state = {key: value.contiguous() for key, value in timm.create_model("resnet18").state_dict().items()}
+    save_file(state, tmp_path / "r18.safetensors")
+    backbone = FeatureBackbone("resnet18", {}, blocks={"layer4": "sr"})
+    before = backbone.body.layer4[1].context.transform.weight.clone()
+    load_imagenet_weights(backbone, "resnet18", tmp_path / "r18.safetensors")
+    assert torch.equal(backbone.body.layer4[1].conv2.weight, state["layer4.1.conv2.weight"])
+    assert torch.equal(backbone.body.layer4[1].context.transform.weight, before)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "message"),
+    [
+        ({"layer5": "sr"}, "'layer5'.*'layer4'"),
+        ({"layer4": "ssr"}, "'ssr'.* sr, "),
+        ({"layer4": ("sr", {"nodes": 7})}, "256 .*nodes=7"),
+        ({"layer4": ("sr", {"nodez": 7})}, "nodez"),
+        ({"layer4": 3}, r"blocks\['layer4'\].* 3$"),
+        ({"layer4": ("sr", 3)}, r"blocks\['layer4'\].*\('sr', 3\)"),
+        (["layer4"], r"blocks .*\['layer4'\]"),
+    ],
+)
+def test_blocks_that_do_not_fit(blocks, message):
+    with pytest.raises(ValueError, match=message), torch.device("meta"):
+        FeatureBackbone("resnet18", {}, blocks=blocks)

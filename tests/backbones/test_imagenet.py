@@ -10,7 +10,7 @@ from torchvision.transforms.v2 import functional as v2
 
 from srzoo import create_model
 from srzoo.backbones.imagenet import _timm_lite_names, load_imagenet_weights
-from srzoo.weights import read_state_dict
+from srzoo.state_dicts import read_state_dict
 
 
 def test_lite0_package_classifies_like_the_published_network(examples):
@@ -46,7 +46,7 @@ def test_weights_from_a_file(tmp_path):
 
 def test_file_of_another_network(tmp_path):
     save_file({"conv1.weight": torch.zeros(1)}, tmp_path / "x.safetensors")
-    with pytest.raises(ValueError, match="the weights for 'resnet18' lack 119 of 120 keys"):
+    with pytest.raises(ValueError, match="'resnet18': the file lacks bn1.weight.* 119 more"):
         create_model("srnet", backbone="resnet18", num_classes=2, pretrained_backbone=tmp_path / "x.safetensors")
 
 

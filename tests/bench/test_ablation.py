@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from srzoo import create_model
-from srzoo.train.recipe import Recipe
+from srzoo.recipes.recipe import Recipe
 
 
 @pytest.fixture
@@ -18,11 +18,12 @@ def test_every_variant_is_a_model_of_its_own_under_one_protocol(ablation):
         for variant in ablation.VARIANTS | ablation.PROBES:
             recipe = ablation.recipe(setting, variant, seed=3)
             assert recipe.seed == 3
-            protocols.add(dataclasses.replace(recipe, model_options={}, crop=1, epochs=1).to_yaml())
+            options = dataclasses.replace(recipe.options, crop=1)
+            protocols.add(dataclasses.replace(recipe, model_options={}, options=options, epochs=1).to_yaml())
             with torch.device("meta"):
                 model = create_model(recipe.model, **recipe.model_options)
             assert model.backbone is not None
-            structures.add((setting, recipe.crop, recipe.epochs, str(model)))
+            structures.add((setting, recipe.options.crop, recipe.epochs, str(model)))
     assert len(protocols) == 1
     assert len(structures) == len(ablation.SETTINGS) * len(ablation.VARIANTS | ablation.PROBES)
 

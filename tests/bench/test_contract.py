@@ -2,7 +2,7 @@
 
 import pytest
 
-from srzoo.registry import ARCHITECTURES
+from srzoo.zoo.registry import ARCHITECTURES
 
 FAST = ("srnet_r50", "srnet_lite0", "srnet_dfv2", "fcn_r50", "dfseg_v1")
 

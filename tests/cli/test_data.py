@@ -10,14 +10,14 @@ pytestmark = pytest.mark.filterwarnings("default:.*every fifth image is held out
 ROWS = [0, 1, 2, 1, 0, 255, 2]
 
 
-def test_a_good_data_set_is_shown_and_its_options_work(write_pairs, capsys):
+def test_a_good_dataset_is_shown_and_its_options_work(write_pairs, capsys):
     root = write_pairs(*[ROWS] * 3)
     (root / "train.txt").write_text("f0\nf1\n")
     (root / "val.txt").write_text("f2\n")
     (root / "classes.txt").write_text("soil\ncrop\nweed\n")
     assert main(["data", "check", str(root), "--workers", "0"]) == 0
     printed = capsys.readouterr().out
-    assert "format  folder, as the folder looks like it; --data.format NAME takes another" in printed
+    assert re.search("^format  folder,.* --data.format NAME", printed)
     assert "train   2 images, 11x7" in printed
     assert re.search(r"  1  crop   1 +28.57%  28.57%", printed)
     assert re.search(r"255  void   255 +14.29%  14.29%", printed)
@@ -30,11 +30,11 @@ def test_a_bad_one_ends_with_status_2_and_a_map_that_mends_it(write_pairs, capsy
     root = write_pairs(*[[(255, 0, 0), (0, 0, 0), (0, 0, 255)]] * 3)
     assert main(["data", "check", str(root), "--workers", "0"]) == 2
     printed = capsys.readouterr().out
-    assert "error: the masks are RGB pictures, not ids: #000000, #0000ff, #ff0000" in printed
+    assert re.search("error: .*RGB.* #000000, #0000ff, #ff0000", printed)
     (line,) = [line for line in printed.splitlines() if "--data.id_map" in line]
     options = shlex.split(line)
     assert "  --num_classes 3\n" in printed
-    assert options == ["--data.id_map", '{"#000000": 0, "#0000ff": 1, "#ff0000": 2}']
+    assert options == ["--data.id_map", "{'#000000': 0, '#0000ff': 1, '#ff0000': 2}"]
     assert (
         main(["data", "check", str(root), *options, "--num_classes", "3", "--format", "folder", "--workers", "2"]) == 0
     )
@@ -60,17 +60,17 @@ def test_many_problems_are_cut_short(write_pairs, capsys, monkeypatch):
     assert "and 3 more" in printed
 
 
-def test_no_data_set(tmp_path, capsys):
+def test_no_dataset(tmp_path, capsys):
     assert main(["data", "check", str(tmp_path / "gone")]) == 2
     assert "no folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["{0: ", "5"])
-def test_an_id_map_that_is_none(write_pairs, text, capsys):
+def test_text_that_is_not_an_id_map(write_pairs, text, capsys):
     root = write_pairs([0, 1], [0, 1])
     try:
         status = main(["data", "check", str(root), "--data.id_map", text])
     except SystemExit as stop:
         status = stop.code
     assert status == 2
-    assert re.search("not YAML: '{0: '|id map: expected e.g.", capsys.readouterr().err)
+    assert re.search("not YAML: '{0: '|id map: .*{0: 255, 1: 0}", capsys.readouterr().err)

@@ -16,21 +16,25 @@ def measurements(path):
     return json.loads(path.read_text())
 
 
+def figure(receipt, name="mIoU"):
+    return receipt["figures"][name]
+
+
 def test_a_receipt_gathers_measurements(small_camvid, tmp_path, capsys):
     receipt = tmp_path / "r.json"
     for options in ([], ["--scales", "0.5", "1", "--flip"], []):
         assert main([*MODEL, str(small_camvid), "--receipt", str(receipt), *options]) == 0
     single, several = measurements(receipt)
     assert single["images"] == several["images"] == 1
-    assert 0.5 < single["miou"] <= 1
-    assert 0.5 < single["boundary_f1"] <= 1
+    assert 0.5 < figure(single) <= 1
+    assert 0.5 < figure(single, "boundary F1") <= 1
     command = "srzoo eval --model srnet_lite0_camvid --data.format camvid --data.root PATH --split val"
     assert single["command"] == command
     assert several["command"].endswith("--split val --scales 0.5 1.0 --flip")
-    assert several["scales"] == [0.5, 1.0] and several["flip"] is True
+    assert several["view"]["scales"] == [0.5, 1.0] and several["view"]["flip"] is True
     printed = capsys.readouterr().out
-    assert f"mIoU {single['miou']:.2%}" in printed and f"mIoU {several['miou']:.2%}" in printed
-    assert f"{single['boundary_f1_by_class']['car']:.2%}" in printed
+    assert f"mIoU {figure(single):.2%}" in printed and f"mIoU {figure(several):.2%}" in printed
+    assert f"{single['by_class']['boundary F1']['car']:.2%}" in printed
 
 
 def test_worst_images_are_drawn(small_camvid, tmp_path):
@@ -52,14 +56,14 @@ def test_export_writes_ids_that_score_as_measured(small_camvid, tmp_path):
     with Image.open(path) as ids, Image.open(small_camvid / "valannot" / "cyclist.png") as annotation:
         assert ids.mode == "L"
         ids, target = np.asarray(ids), np.asarray(annotation)
-    assert (ids == target)[target != 11].mean() == pytest.approx(measurements(receipt)[0]["pixel_accuracy"])
+    assert (ids == target)[target != 11].mean() == pytest.approx(figure(measurements(receipt)[0], "pixel accuracy"))
 
 
 @pytest.mark.parametrize("folder", ["val", "valannot"])
 def test_export_leaves_the_data_set_alone(small_camvid, folder, capsys):
     before = (small_camvid / folder / "cyclist.png").read_bytes()
     assert main([*MODEL, str(small_camvid), "--export", str(small_camvid / folder)]) == 2
-    assert f"{folder}/cyclist.png is the data set's own" in capsys.readouterr().err
+    assert f"{folder}/cyclist.png is the dataset's own" in capsys.readouterr().err
     assert (small_camvid / folder / "cyclist.png").read_bytes() == before
 
 
@@ -69,7 +73,7 @@ def test_a_split_without_labels_is_exported_and_not_measured(small_camvid, tmp_p
     assert main(command) == 0
     assert (tmp_path / "e" / "cyclist.png").is_file()
     assert not (tmp_path / "r.json").exists()
-    assert "no pixel of val is labelled" in capsys.readouterr().out
+    assert "nothing in val is labelled" in capsys.readouterr().out
 
 
 def test_two_processes_count_every_image_once(small_camvid, tmp_path, run_python):
@@ -83,8 +87,10 @@ def test_two_processes_count_every_image_once(small_camvid, tmp_path, run_python
     assert result.returncode == 0, result.stderr
     one, two = measurements(tmp_path / "one.json"), measurements(tmp_path / "two.json")
     assert one[0]["images"] == two[0]["images"] == 3
-    for key in ("pixels", "iou", "miou", "boundary_f1"):
-        assert two[0][key] == pytest.approx(one[0][key], abs=1e-6), key
+    assert two[0]["facts"] == one[0]["facts"]
+    assert two[0]["figures"] == pytest.approx(one[0]["figures"], abs=1e-6)
+    for name, values in one[0]["by_class"].items():
+        assert two[0]["by_class"][name] == pytest.approx(values, abs=1e-6)
     assert [path.name for path in sorted((tmp_path / "two").iterdir())] == [
         path.name for path in sorted((tmp_path / "one").iterdir())
     ]
@@ -122,7 +128,7 @@ def test_masks_that_the_map_misreads_are_no_figure(write_pairs, tmp_path, capsys
     assert "the masks hold 0 and 255 alone" in capsys.readouterr().err
     assert main([*command, "--data.id_map", "{0: 0, 255: 1}"]) == 0
     (one,) = measurements(tmp_path / "r.json")
-    assert one["pixels"] == 40 * 11
+    assert one["facts"]["pixels"] == 40 * 11
 
 
 def test_a_split_without_outlines_has_no_boundary_f1(write_pairs, tmp_path, capsys):
@@ -136,7 +142,7 @@ def test_a_split_without_outlines_has_no_boundary_f1(write_pairs, tmp_path, caps
     command = ["eval", "--model", str(tmp_path / "zero.safetensors"), "--data.root", str(root)]
     assert main([*command, "--receipt", str(tmp_path / "r.json")]) == 0
     assert "NaN" not in (tmp_path / "r.json").read_text()
-    assert measurements(tmp_path / "r.json")[0]["boundary_f1"] is None
+    assert figure(measurements(tmp_path / "r.json")[0], "boundary F1") is None
     assert "nan" not in capsys.readouterr().out
 
 

@@ -1,16 +1,14 @@
-import dataclasses
-
 import pytest
 import yaml
 from PIL import Image
 
 import srzoo
 from srzoo.cli import main
-from srzoo.cli.train import key_help
-from srzoo.train.recipe import Recipe
+from srzoo.options import full_names
+from srzoo.recipes.recipe import recipe_keys
 
 TINY = ["--model", "srnet", "--model_options", "{backbone: test_efficientnet, channels: 32, output_stride: 16}"]
-SHORT = ["--pretrained_backbone", "false", "--steps", "2", "--batch_size", "2", "--crop", "64", "--short_side", "64"]
+SHORT = ["--start", "random", "--steps", "2", "--batch_size", "2", "--semantic.crop", "64", "--short_side", "64"]
 
 
 @pytest.fixture
@@ -32,7 +30,7 @@ def train(root, out, *options):
 def test_from_one_s_own_folder_to_named_classes(root, tmp_path, capsys):
     assert train(root, tmp_path / "run", "--num_classes", "3", "--data.format", "folder", "--lr", "1e-3") == 0
     printed = capsys.readouterr().out
-    assert "model srnet, steps 2, batch_size 2, crop 64, lr 0.001, pretrained False; all of the recipe is in" in printed
+    assert "model srnet, start random, steps 2, batch_size 2, short_side 64, lr 0.001; all of the recipe" in printed
     assert "the model is" in printed
     model = tmp_path / "run" / "model.safetensors"
     config = srzoo.load_model(model).config
@@ -47,9 +45,9 @@ def test_from_one_s_own_folder_to_named_classes(root, tmp_path, capsys):
 
 
 def test_the_recipe_that_is_kept_trains_the_same_model(root, tmp_path):
-    assert train(root, tmp_path / "first", "--blur", "0", "--steps", "1") == 0
+    assert train(root, tmp_path / "first", "--semantic.blur", "0", "--steps", "1") == 0
     recipe = tmp_path / "first" / "recipe.yaml"
-    assert yaml.safe_load(recipe.read_text())["blur"] == 0
+    assert yaml.safe_load(recipe.read_text())["semantic"]["blur"] == 0
     command = ["train", "--recipe", str(recipe), "--data.root", str(root), "--workers", "0"]
     assert main([*command, "--out", str(tmp_path / "second")]) == 0
     first, second = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("first", "second"))
@@ -58,11 +56,11 @@ def test_the_recipe_that_is_kept_trains_the_same_model(root, tmp_path):
 
 @pytest.mark.filterwarnings("default:.*classes instead of")
 def test_published_weights_are_the_start_with_classifiers_anew(root, tmp_path, capsys):
-    options = ["--steps", "1", "--batch_size", "1", "--crop", "32", "--precision", "no", "--short_side", "32"]
+    options = ["--steps", "1", "--batch_size", "1", "--semantic.crop", "32", "--precision", "no", "--short_side", "32"]
     command = ["train", "--model", "srnet_lite0_camvid", "--data.root", str(root), "--workers", "0", *options]
     assert main([*command, "--lr", "0", "--ema_decay", "0", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr()
-    assert "pretrained True" in printed.out
+    assert "start published" in printed.out
     assert "3 classes instead of 11" in printed.err
     tuned = srzoo.load_model(tmp_path / "model.safetensors")
     shipped = srzoo.create_model("srnet_lite0_camvid", pretrained=True)
@@ -75,8 +73,8 @@ def test_published_weights_are_the_start_with_classifiers_anew(root, tmp_path, c
 def test_a_run_s_model_is_the_start_of_another(root, tmp_path, capsys):
     assert train(root, tmp_path / "first") == 0
     first = tmp_path / "first" / "model.safetensors"
-    still = ["--lr", "0", "--ema_decay", "0", "--steps", "1", "--batch_size", "1", "--crop", "64", "--workers", "0"]
-    command = ["train", "--model", str(first), *still, "--data.root", str(root)]
+    still = ["--lr", "0", "--ema_decay", "0", "--steps", "1", "--batch_size", "1", "--semantic.crop", "64"]
+    command = ["train", "--model", str(first), "--workers", "0", *still, "--data.root", str(root)]
     assert main([*command, "--out", str(tmp_path / "same")]) == 0
     before, same = srzoo.load_model(first), srzoo.load_model(tmp_path / "same" / "model.safetensors")
     assert same.config == before.config
@@ -100,8 +98,8 @@ def test_a_run_s_model_is_the_start_of_another(root, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--pretrained_backbone", "false"], "bring a backbone of their own: leave --pretrained_backbone out"),
-        (["--pretrained", "false"], "is a file of weights, which pretrained=False leaves out"),
+        (["--start", "random"], "is a file of weights, which start='random' leaves out"),
+        (["--pretrained", "false"], "is a file of weights, which start='imagenet' leaves out"),
     ],
 )
 def test_a_file_is_its_weights(root, tmp_path, options, message, capsys):
@@ -112,15 +110,40 @@ def test_a_file_is_its_weights(root, tmp_path, options, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_a_file_of_another_architecture_is_no_start(root, tmp_path, capsys):
+    model = tmp_path / "tiny.safetensors"
+    srzoo.save_model(srzoo.create_model("srnet", backbone="test_efficientnet", num_classes=3), model)
+    command = ["train", "--model", "srnet_lite0", "--start", str(model), "--data.root", str(root), "--steps", "1"]
+    assert main([*command, "--out", str(tmp_path / "run")]) == 2
+    assert "holds srnet, the recipe trains srnet_lite0" in capsys.readouterr().err
+
+
+def test_an_option_that_is_none_of_them_has_a_nearest_one(root, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        train(root, tmp_path / "run", "--semantic.cropp", "16")
+    assert "unknown option --semantic.cropp; did you mean '--semantic.crop'?" in capsys.readouterr().err
+
+
+def test_the_first_names_of_keys_are_told_and_taken(root, tmp_path, capsys):
+    old = ["--pretrained_backbone", "false", "--crop", "64", "--scale", "0.5", "1", "--steps", "1"]
+    command = ["train", *TINY, *old, "--batch_size", "1", "--short_side", "64", "--data.root", str(root)]
+    assert main([*command, "--out", str(tmp_path / "run"), "--workers", "0"]) == 0
+    said = capsys.readouterr().err
+    assert "crop is now semantic.crop" in said and "scale is now semantic.scale" in said
+    assert "pretrained_backbone is now start, here 'random'" in said
+    kept = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())
+    assert (kept["start"], kept["semantic"]["crop"], kept["semantic"]["scale"]) == ("random", 64, [0.5, 1.0])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--num_classes", "4"], "names 3 classes, but the model has 4"),
         (["--data.format", "cityscapes"], "has no folders leftImg8bit/train"),
-        (["--lr", "1e-3", "--scale", "2", "1"], "scale must be 0 < low <= high"),
-        (["--class_weights", "1", "2"], "the recipe has 2 class_weights, the model 3 classes"),
+        (["--lr", "1e-3", "--semantic.scale", "2", "1"], "scale must be 0 < low <= high"),
+        (["--semantic.class_weights", "1", "2"], "the recipe has 2 class_weights, the model 3 classes"),
         (["--optimizer", "adam"], "optimizer must be one of adamw, sgd"),
-        (["--epochs", "1"], "give epochs or steps"),
+        (["--epochs", "1"], "epochs or steps"),
         (["--num_classes", "0"], "num_classes=0: expected a whole number from 2 to 254"),
         (
             ["--model_options", "{backbone: test_efficientnet, num_classes: x}"],
@@ -129,10 +152,11 @@ def test_a_file_is_its_weights(root, tmp_path, options, message, capsys):
         (["--model_options", "{backbone: nope}"], "timm has no backbone 'nope'"),
         (["--workers", "-1"], "workers=-1: expected 0 or more"),
         (["--batch_size", "3", "--accumulate", "2"], "batch_size=3 cannot be shared evenly"),
-        (["--crop", "16"], "crop=16 is less than 32"),
+        (["--semantic.crop", "16"], "crop=16 is less than 32"),
         (["--lr", "nan"], "lr must be 0 or more, got nan"),
         (["--weight_decay", "-1"], "weight_decay must be 0 or more, got -1.0"),
-        (["--pretrained", "true"], "leave --pretrained_backbone out, or name an architecture"),
+        (["--start", "published"], "no published weights for 'srnet'"),
+        (["--start", "nowhere.pth"], "no weights file nowhere.pth"),
     ],
 )
 def test_what_cannot_work_ends_in_one_line_before_anything_is_written(root, tmp_path, options, message, capsys):
@@ -159,13 +183,13 @@ def test_a_recipe_of_the_paper_takes_a_step(write_image, write_mask, tmp_path):
         write_mask(mask, range(34), 70)
     tiny = "{backbone: test_resnet, channels: 32, multi_grid: null}"
     command = ["train", "--recipe", "srnet_r50_cityscapes", "--data.root", str(tmp_path)]
-    small = ["--pretrained_backbone", "false", "--steps", "1", "--crop", "65", "--batch_size", "1"]
+    small = ["--start", "random", "--steps", "1", "--semantic.crop", "65", "--batch_size", "1"]
     small += ["--short_side", "64", "--model_options", tiny]
     assert main([*command, *small, "--workers", "0", "--out", str(tmp_path / "run")]) == 0
     config = srzoo.load_model(tmp_path / "run" / "model.safetensors").config
     assert config.classes[:2] == ("road", "sidewalk")
     kept = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())
-    assert (kept["optimizer"], kept["ohem"], kept["crop"]) == ("sgd", [0.7, 800000], 65)
+    assert (kept["optimizer"], kept["semantic"]["ohem"], kept["semantic"]["crop"]) == ("sgd", [0.7, 800000], 65)
 
 
 def test_the_check_refuses_in_its_own_words(root, tmp_path, write_mask, capsys):
@@ -188,7 +212,10 @@ def test_neither_model_nor_recipe(root, capsys):
     assert "give --model NAME to fine-tune on your own data, or --recipe NAME" in capsys.readouterr().err
 
 
-def test_every_key_has_its_line_of_help():
-    assert set(key_help()) == {key.name for key in dataclasses.fields(Recipe)}
-    assert key_help()["scale"].startswith("range of the random resize factor")
-    assert key_help()["short_side"].endswith("the model's.")
+def test_every_key_has_its_line_of_help(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    said = capsys.readouterr().out
+    for name in full_names(recipe_keys()):
+        assert f"--{name} " in said
+    assert "range of the random resize factor" in said and "--crop " not in said

@@ -1,3 +1,4 @@
+import re
 import struct
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 from PIL import Image
 
 from srzoo.data.check import check, check_splits
-from srzoo.data.formats import open_dataset
+from srzoo.data.opening import open_dataset
 
 ROWS = [0, 1, 2, 1, 0, 255, 2]
 
@@ -19,7 +20,7 @@ def root(write_pairs):
     return root
 
 
-def test_a_good_data_set(root):
+def test_a_good_dataset(root):
     report = check(root)
     assert (report.format, report.num_classes) == ("folder", 3)
     assert report.errors == report.warnings == []
@@ -42,31 +43,31 @@ def test_every_bad_file_is_named(root, write_image, write_mask):
     for part in (
         "f0.jpg: cannot be read",
         "f1.png: the file is empty",
-        f"f2.jpg is 11x7, its mask {root}/masks/f2.png 12x7; they must be of one size",
-        f"f3.jpg is 7x11, its mask {root}/masks/f3.png 11x7; one of them is turned",
+        f"f2.jpg is 11x7, .*{root}/masks/f2.png 12x7",
+        f"f3.jpg is 7x11, .*{root}/masks/f3.png 11x7; .*EXIF",
         "f4.jpg has no mask",
     ):
-        assert sum(part in error for error in errors) == 1, part
+        assert sum(re.search(part, error) is not None for error in errors) == 1, part
 
 
 def test_masks_as_jpeg(root, write_mask):
     (root / "masks" / "f2.png").unlink()
     write_mask(root / "masks" / "f2.jpg", ROWS)
     (error,) = check(root).errors
-    assert "f2.jpg: a mask as JPEG, which changes ids; masks must be PNG" in error
+    assert re.search("f2.jpg: .*JPEG.*PNG", error)
 
 
 def test_a_jpeg_under_the_name_of_another(root, write_mask):
     jpeg = write_mask(root / "f2.jpg", ROWS)
     jpeg.rename(root / "masks" / "f2.png")
     (error,) = check(root).errors
-    assert "f2.png: a mask as JPEG" in error
+    assert re.search("f2.png: .*JPEG.*PNG", error)
 
 
 @pytest.mark.parametrize(
     ("orientation", "size", "is_told"), [(3, (11, 7), True), (1, (11, 7), False), (6, (7, 7), True)]
 )
-def test_images_turned_without_a_trace_in_their_size(root, write_mask, orientation, size, is_told):
+def test_images_that_exif_rotates_without_a_change_of_size(root, write_mask, orientation, size, is_told):
     write_mask(root / "masks" / "f1.png", ROWS, width=size[0])
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -96,7 +97,8 @@ def test_values_are_diagnosed_over_all_splits(root, write_mask):
     write_mask(root / "masks" / "f5.png", [0, 1, 2, 3, 3, 3, 3])
     assert check(root).num_classes == 4
     report = check(root, num_classes=3)
-    assert report.errors == ["ids up to 3 for 3 classes: is 0 void, or are there 4 classes?"]
+    (error,) = report.errors
+    assert re.search("up to 3 for 3 classes.* 4 classes", error)
     assert report.is_proposed
     assert report.class_pixels("train")[[0, 1, 255]].tolist() == [88, 88, 44 + 88]
     assert check(root, id_map={0: 255, 1: 0, 2: 1, 3: 2, 255: 255}).errors == []
@@ -119,7 +121,7 @@ def test_palettes_that_differ_are_counted_by_their_colours(root):
     (root / "train.txt").write_text("f0\nf1\n")
     (root / "val.txt").write_text("f0\n")
     report = check(root)
-    assert "palettes differ: value 1 is #00ff00, #ff0000" in report.errors[0]
+    assert "value 1 is #00ff00, #ff0000" in report.errors[0]
     assert report.class_pixels("train")[:3].tolist() == [22, 66, 66]
     assert check(root, id_map={"#000000": 0, "#00ff00": 1, "#ff0000": 2}).errors == []
 
@@ -152,38 +154,41 @@ def test_rgb_masks_stay_colours_where_some_are_black(root, write_mask):
     for limit in (None, 32):
         splits = {split: open_dataset(root, split) for split in ("train", "val")}
         report = check_splits(splits, None, limit)
-        assert report.errors[0].startswith("the masks are RGB pictures, not ids: #000000, #00ff00")
+        assert re.search("RGB.* #000000, #00ff00", report.errors[0])
         assert report.id_map.mapping == {(0, 0, 0): 0, (0, 255, 0): 1}
         assert report.class_pixels("val")[:2].tolist() == [13 * 11, 11]
 
 
 def test_a_true_mixture_is_none_of_colours(root, write_mask):
     write_mask(root / "masks" / "f0.png", [(0, 0, 0), (0, 255, 0), *[(0, 0, 0)] * 5])
-    assert check(root).errors == ["1 of 6 masks are RGB, the others store ids; they must be of one kind"]
+    (error,) = check(root).errors
+    assert "1 of 6 masks" in error
 
 
 def test_a_split_that_training_lacks(root):
     (root / "val.txt").unlink()
     (error,) = check(root).errors
-    assert "has no split 'val': no val.txt, images/val/ or val/images/; training needs one" in error
+    assert re.search("'val': no val.txt, images/val/ or val/images/", error)
 
 
 def test_a_split_without_a_label(root, write_mask):
     for name in ("f4", "f5"):
         write_mask(root / "masks" / f"{name}.png", [255] * 7)
-    assert check(root).errors == ["no pixel of val has a class: every one is void"]
+    (error,) = check(root).errors
+    assert re.search("no pixel of val .* void", error)
 
 
 def test_images_in_two_splits_are_a_warning(root):
     (root / "val.txt").write_text("f3\nf4\nf5\n")
     report = check(root)
     assert report.errors == []
-    assert report.warnings == [f"1 image of val is in train, too ({root}/images/f3.jpg): its figure flatters a model"]
+    (warning,) = report.warnings
+    assert re.search(rf"val .*1 image .*train .*{root}/images/f3.jpg", warning)
 
 
-def test_numbers_that_cannot_be(root):
+def test_numbers_out_of_range(root):
     for count in (0, 1, -1, 255, "x", 2.0, True):
-        with pytest.raises(ValueError, match=rf"num_classes={count!r}: expected a whole number from 2 to 254"):
+        with pytest.raises(ValueError, match=rf"num_classes={count!r}: .*2 to 254"):
             check(root, num_classes=count)
-    with pytest.raises(ValueError, match="workers=-1: expected 0 or more"):
+    with pytest.raises(ValueError, match="workers=-1: .*0 or more"):
         check(root, workers=-1)

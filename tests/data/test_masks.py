@@ -2,6 +2,7 @@ import pickle
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from srzoo.data.masks import IdMap, Storage, pack, parse_id_map, read_mask, storage_of
@@ -49,7 +50,7 @@ def test_sixteen_bits_are_kept_and_one_bit_is_two_classes(tmp_path):
 
 def test_unreadable_masks_are_named(tmp_path):
     path = saved(np.zeros((2, 3), np.float32), tmp_path / "m.tif")
-    with pytest.raises(ImageError, match=r"m.tif: a mask of floating-point values"):
+    with pytest.raises(ImageError, match=r"m.tif: .*floating-point.*PNG"):
         read_mask(path)
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(ImageError, match=r"broken.png: "):
@@ -76,12 +77,12 @@ def test_colours_are_mapped():
 @pytest.mark.parametrize(
     ("id_map", "mask", "message"),
     [
-        (IdMap.identity(2), IDS, r"m.png: id 2 is not in the id map \(3 values from 0 to 255\); `srzoo data check`"),
-        (IdMap.identity(2), np.array([[300]], np.uint16), "m.png: id 300 is not in"),
-        (IdMap.identity(2), np.array([[-1]], np.int32), "m.png: id -1 is not in"),
-        (IdMap.identity(2), np.zeros((1, 1, 3), np.uint8), "m.png: a mask of colours where ids were expected"),
-        (IdMap({(0, 0, 0): 0}), IDS, "m.png: a mask of ids where colours were expected"),
-        (IdMap({(0, 0, 0): 0}), np.full((1, 1, 3), 9, np.uint8), r"m.png: colour #090909 is not in .*\(1 colours\)"),
+        (IdMap.identity(2), IDS, r"m.png: id 2 .*\(3 values from 0 to 255\); `srzoo data check`"),
+        (IdMap.identity(2), np.array([[300]], np.uint16), "m.png: id 300 "),
+        (IdMap.identity(2), np.array([[-1]], np.int32), "m.png: id -1 "),
+        (IdMap.identity(2), np.zeros((1, 1, 3), np.uint8), "m.png: .*colours.* ids"),
+        (IdMap({(0, 0, 0): 0}), IDS, "m.png: .*ids.* colours"),
+        (IdMap({(0, 0, 0): 0}), np.full((1, 1, 3), 9, np.uint8), r"m.png: colour #090909 .*\(1 colours\)"),
     ],
 )
 def test_what_is_not_in_the_map_is_named(id_map, mask, message):
@@ -92,20 +93,25 @@ def test_what_is_not_in_the_map_is_named(id_map, mask, message):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({0: 254}, "0 goes to 254, expected 0..253, or 255 for void"),
-        ({0: "sky"}, "0 goes to 'sky'"),
-        ({0: 0, "#00ff00": 1}, "neither a value from 0 to 65535 nor"),
-        ({-1: 0}, "-1 is neither"),
-        ({"#00ff": 0}, "neither"),
-        ({"red": 0}, "'red' is no colour, expected e.g. '#ff0000'"),
-        ({0: 255}, "no class in it, only void"),
+        ({0: 254}, "0 maps to 254, .*0..253, or 255"),
+        ({0: "sky"}, "0 maps to 'sky'"),
+        ({0: 0, "#00ff00": 1}, "0 .*0 to 65535"),
+        ({-1: 0}, "-1 .*0 to 65535"),
+        ({"#00ff": 0}, r"\(0, 255\) .*0 to 65535"),
+        ({"red": 0}, "'red' .*'#ff0000'"),
+        ({0: 255}, "only void.*0..253"),
         ([0, 1], "expected e.g. {0: 255, 1: 0}"),
     ],
 )
-def test_a_map_that_cannot_be(values, message):
+def test_an_invalid_map(values, message):
     with pytest.raises(ValueError, match=message):
         parse_id_map(values)
 
 
 def test_a_map_as_yaml_has_it():
     assert parse_id_map({"#ff0080": 1, "#000000": 255}).mapping == {(255, 0, 128): 1, (0, 0, 0): 255}
+
+
+@pytest.mark.parametrize("text", ["{0: 255, 7: 0}", "{'#000000': 0, '#ff0000': 1}"])
+def test_a_map_on_one_line_is_read_as_it_was(text):
+    assert parse_id_map(yaml.safe_load(text)).to_yaml() == text

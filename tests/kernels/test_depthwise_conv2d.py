@@ -1,7 +1,11 @@
+"""`depthwise_conv2d` against ``reference.py``."""
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch.utils.flop_counter import FlopCounterMode
 
 from srzoo_kernels.depthwise_conv2d.op import depthwise_conv2d
 from srzoo_kernels.depthwise_conv2d.reference import depthwise_conv2d as reference
@@ -68,3 +72,70 @@ def test_gradient_with_stride_zero():
     grads = torch.autograd.grad(depthwise_conv2d(x, weight, padding=1).sum(), (x, weight))  # sum() gives stride 0
     expected = torch.autograd.grad(reference(x, weight, padding=1).sum(), (x, weight))
     torch.testing.assert_close(grads, expected)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "dtype"),
+    [(3, 1, 1, torch.float32), (3, 2, 0, torch.float32), (5, 1, 4, torch.bfloat16), (5, 2, 2, torch.bfloat16)],
+)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_opcheck(memory_format, kernel, stride, padding, dtype):
+    x = torch.randn(2, 4, 9, 12).to(dtype).contiguous(memory_format=memory_format).requires_grad_()
+    weight = torch.randn(4, 1, kernel, kernel).to(dtype).requires_grad_()
+    torch.library.opcheck(torch.ops.srzoo.depthwise_conv2d.default, (x, weight, stride, padding))
+
+
+@pytest.mark.parametrize("wanted", [0, 1], ids=["x", "weight"])
+def test_one_gradient_alone(wanted):
+    operands = [torch.randn(1, 4, 6, 7), torch.randn(4, 1, 5, 5)]
+    operands[wanted].requires_grad_()
+    (grad,) = torch.autograd.grad(depthwise_conv2d(*operands, padding=2).square().sum(), operands[wanted])
+    (expected,) = torch.autograd.grad(reference(*operands, padding=2).square().sum(), operands[wanted])
+    torch.testing.assert_close(grad, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{"padding": 1}, {"padding": 2, "dilation": 2}, {"padding": 0, "dilation": 3}])
+def test_autocast_is_that_of_a_convolution(options):
+    x, weight = torch.randn(1, 4, 9, 8, requires_grad=True), torch.randn(4, 1, 3, 3, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        y, expected = (function(x, weight, **options) for function in (depthwise_conv2d, reference))
+    assert y.dtype == expected.dtype == torch.bfloat16
+    torch.testing.assert_close(y, expected, rtol=2**-7, atol=2**-7)
+    grads = torch.autograd.grad(y.float().sum(), (x, weight))
+    assert [each.dtype for each in grads] == [torch.float32] * 2
+
+
+def test_a_second_derivative_is_refused():
+    x, weight = torch.randn(1, 4, 6, 6, requires_grad=True), torch.randn(4, 1, 3, 3)
+    (grad,) = torch.autograd.grad(depthwise_conv2d(x, weight).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="no autograd formula"):
+        grad.sum().backward()
+
+
+@pytest.mark.parametrize(("kernel", "stride", "taps"), [(3, 1, (9, 9)), (5, 1, (25, 36)), (3, 2, (9, 9))])
+def test_operations_are_counted(kernel, stride, taps):
+    x, weight = torch.randn(2, 4, 8, 10, requires_grad=True), torch.randn(4, 1, kernel, kernel, requires_grad=True)
+    with FlopCounterMode(display=False) as forward:
+        y = depthwise_conv2d(x, weight, stride, kernel // 2)
+    with FlopCounterMode(display=False) as backward:
+        y.sum().backward()
+    assert forward.get_total_flops() == 2 * y.numel() * kernel**2
+    inputs = x.numel() if stride == 1 else y.numel()
+    assert backward.get_total_flops() == 2 * (inputs * taps[0] + y.numel() * taps[1])
+
+
+def test_compiles_whole_and_once_for_every_size():
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(lambda x, w: depthwise_conv2d(x, w, stride=2, padding=1), backend=counter, fullgraph=True)
+    weight = torch.randn(4, 1, 3, 3, requires_grad=True)
+    frames = []
+    for size in [(9, 12), (11, 8), (14, 17)]:
+        x = torch.randn(2, 4, *size).contiguous(memory_format=torch.channels_last).requires_grad_()
+        runs = []
+        for function in (compiled, lambda x, w: depthwise_conv2d(x, w, stride=2, padding=1)):
+            y = function(x, weight)
+            runs.append((y, *torch.autograd.grad(y.square().sum(), (x, weight))))
+        torch.testing.assert_close(*runs)
+        frames.append(counter.frame_count)
+    assert frames == [1, 2, 2]  # the second size makes the sizes dynamic

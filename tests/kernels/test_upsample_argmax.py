@@ -6,7 +6,6 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from srzoo_kernels import upsample_argmax
-from srzoo_kernels.bilinear import source_positions
 from srzoo_kernels.upsample_argmax.reference import upsample_argmax as reference
 
 
@@ -128,22 +127,6 @@ def test_any_sizes(shape, size, align_corners, magnitude, seed):
     assert_same_labels(labels, logits, size, align_corners, 1e-9 * magnitude)
     torch.testing.assert_close(probability, reference(logits, size, align_corners, True)[1], rtol=1e-5, atol=0)
     assert_same_labels(upsample_argmax(logits, size, align_corners), logits, size, align_corners, 1e-9 * magnitude)
-
-
-@settings(max_examples=150, deadline=None)
-@given(source=st.integers(1, 600), size=st.integers(1, 2100), align_corners=st.booleans())
-def test_positions_are_rounded_as_the_library_rounds_them(source, size, align_corners):
-    remainders = torch.stack([(torch.arange(source) % 3 == step).float() for step in range(3)])
-    image = remainders[None, :, None].expand(1, 3, 2, source).contiguous()
-    library = F.interpolate(image, (2, size), mode="bilinear", align_corners=align_corners)[0, :, 0]
-    position = source_positions(size, source, align_corners, torch.float32).clamp(min=0)
-    low = position.long().clamp(max=source - 1)
-    high = (low + 1).clamp(max=source - 1)
-    share = torch.where(high == low, 0, position - low)
-    ours = torch.zeros(3, size)
-    ours[low % 3, torch.arange(size)] += 1 - share
-    ours[high % 3, torch.arange(size)] += share
-    assert (ours - library).abs().amax() < 1e-6
 
 
 @pytest.mark.parametrize("source", ["128, :256", "2, :2"])

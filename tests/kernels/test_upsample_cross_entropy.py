@@ -6,6 +6,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from srzoo_kernels import upsample_cross_entropy
+from srzoo_kernels.upsample_cross_entropy.library import upsample_cross_entropy_library
 from srzoo_kernels.upsample_cross_entropy.reference import upsample_cross_entropy as reference
 
 
@@ -70,6 +71,22 @@ def test_loss_and_gradient_in_float32(options):
     ours = both(upsample_cross_entropy, logits.float(), target, **with_weight(options, 19, torch.float32))
     assert ours[0].dtype == ours[1].dtype == torch.float32
     assert_equal(ours, expected, 1e-5)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+@pytest.mark.parametrize("ignored", [0.2, 1.1])
+def test_what_a_gpu_without_triton_runs_is_the_same(ignored, options):
+    logits, target = sample(2, 5, (6, 7), (24, 20), ignored)
+    logits = logits.contiguous(memory_format=torch.channels_last)
+    options = with_weight(options, 5)
+    expected = both(reference, logits, target, **options)
+    smoothing, (threshold, min_kept) = options.get("label_smoothing", 0.0), options.get("ohem", (None, 0))
+    operands = logits, target, options.get("weight"), 255, smoothing, threshold, min_kept, "align_corners" in options
+    loss, gradient = upsample_cross_entropy_library(*operands, True)
+    assert gradient.stride() == logits.stride()
+    assert_equal((loss, 0.7 * gradient), expected, 1e-11)
+    loss, nothing = upsample_cross_entropy_library(*operands, False)
+    assert (loss, nothing.shape) == (upsample_cross_entropy_library(*operands, True)[0], (0,))
 
 
 @pytest.mark.parametrize("k", [1, 2, 150, 300])
@@ -206,10 +223,10 @@ def test_wrong_labels_are_named():
         ({"target": torch.zeros(1, 8, 8, dtype=torch.int64)}, r"\(2, H, W\)"),
         ({"target": torch.zeros(2, 0, 8, dtype=torch.int64)}, "no pixels"),
         ({"target": torch.zeros(2, 8, 8)}, "int64 or uint8"),
-        ({"target": torch.zeros(2, 8, 8, dtype=torch.int64, device="meta")}, "target is on meta"),
+        ({"target": torch.zeros(2, 8, 8, dtype=torch.int64, device="meta")}, "target on cpu, got meta"),
         ({"weight": torch.ones(4)}, r"\(3,\)"),
         ({"weight": torch.ones(3, dtype=torch.int64)}, "floating weight"),
-        ({"weight": torch.ones(3, device="meta")}, "weight is on meta"),
+        ({"weight": torch.ones(3, device="meta")}, "weight on cpu, got meta"),
         ({"label_smoothing": 1.5}, "label_smoothing"),
         ({"ohem": (2.0, 1)}, "ohem"),
         ({"ohem": (0.5, -1)}, "ohem"),

@@ -12,6 +12,7 @@ pytest.importorskip("triton")
 
 from srzoo_kernels import upsample_argmax, upsample_cross_entropy
 from srzoo_kernels.ahead_of_time._triton import compile_launch
+from srzoo_kernels.bilinear._triton import source_scale, tile_rows
 from srzoo_kernels.launch import A100, B200, H100, MI300
 from srzoo_kernels.upsample_argmax import _triton as argmax
 from srzoo_kernels.upsample_cross_entropy import _triton as loss
@@ -88,9 +89,9 @@ def test_code_for_every_architecture(name, dtype):
     [(1024, 128, 8, 3), (512, 128, 4, 3), (256, 128, 2, 3), (128, 128, 1, 2), (64, 128, 1, 2), (1000, 143, 4, 3)],
 )
 def test_a_tile_reads_all_its_source_rows(height, source, rows, span):
-    assert argmax.tile_rows(height, source) == (rows, span)
+    assert tile_rows(height, source) == (rows, span)
     for align_corners in (False, True):
-        scale = argmax.source_scale(height, source, align_corners)
+        scale = source_scale(height, source, align_corners)
         for first in range(0, height, rows):
             low, high = ((y * scale if align_corners else (y + 0.5) * scale - 0.5) for y in (first, first + rows - 1))
             assert int(max(high, 0)) + 1 - int(max(low, 0)) < span

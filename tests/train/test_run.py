@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from srzoo.data.formats import open_dataset
-from srzoo.train.recipe import load_recipe
+from srzoo.data.opening import open_dataset
+from srzoo.recipes.recipe import load_recipe
 from srzoo.train.run import Run, read_checkpoint, write_checkpoint
 
 

@@ -1,20 +1,11 @@
 """`channel_affine` as an operator: one affine map of the channels per image, added to its input."""
 
 import torch
-from torch.utils.flop_counter import register_flop_formula
 
-from ..launch import triton_serves
-from ..layout import (
-    accumulation_dtype,
-    check_feature_map,
-    check_finite,
-    check_same_device,
-    dense,
-    empty_map,
-    is_channels_last,
-    widened_parts,
-    without_autocast,
-)
+from ..checks import check_affine, check_finite
+from ..launch import triton_multiplies
+from ..layout import accumulation_dtype, dense, empty_map, is_channels_last, widened_parts
+from ..operators import register
 
 
 def channel_affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -35,36 +26,25 @@ def channel_affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | N
         ValueError: a shape does not fit ``x``'s, an operand is not floating, or on another device. On a CPU also where
             the matrix, rounded, or the bias is not finite; on a GPU that passes, as looking would wait for the device.
     """
-    check_feature_map(x)
-    n, c = x.shape[:2]
-    if matrix.shape != (n, c, c):
-        raise ValueError(f"expected matrix of shape {(n, c, c)} for x {tuple(x.shape)}, got {tuple(matrix.shape)}")
-    if bias is not None and bias.shape != (n, c):
-        raise ValueError(f"expected bias of shape {(n, c)} for x {tuple(x.shape)}, got {tuple(bias.shape)}")
-    for name, operand in (("matrix", matrix), ("bias", bias)):
-        if operand is not None and not operand.is_floating_point():
-            raise ValueError(f"expected a floating {name}, got {operand.dtype}")
-    check_same_device(x, matrix=matrix, bias=bias)
-    return torch.ops.srzoo.channel_affine(x, matrix, bias)
+    check_affine(x, matrix, bias)
+    return _op(x, matrix, bias)
 
 
-@without_autocast
 def _affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     matrix = matrix.to(x.dtype)
     check_finite(matrix=matrix, bias=bias)
-    if not triton_serves(x):
+    if not triton_multiplies(x):
         return _affine_in_torch(x, matrix, bias)
     from . import _triton
 
     return _triton.channel_affine(x, matrix, bias)
 
 
-@without_autocast
 def _affine_backward(
     grad: torch.Tensor, x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """``dM = dY X^T`` in the matrix's dtype, and ``db = dY 1`` in the bias's, or nothing ``(0,)`` without one."""
-    if triton_serves(x):
+    if triton_multiplies(x):
         from . import _triton
 
         grad_matrix, grad_bias = _triton.channel_affine_backward(grad, x, bias is not None)
@@ -100,21 +80,7 @@ def _affine_in_torch(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor |
     return y.reshape(n, h, w, c).permute(0, 3, 1, 2) if last else y.reshape(n, c, h, w)
 
 
-_op = torch.library.custom_op("srzoo::channel_affine", _affine, mutates_args=(), device_types="cuda")
-_op.register_kernel("cpu")(_affine)
-_backward_op = torch.library.custom_op(
-    "srzoo::channel_affine_backward", _affine_backward, mutates_args=(), device_types="cuda"
-)
-_backward_op.register_kernel("cpu")(_affine_backward)
-
-
-@_op.register_fake
-def _(x, matrix, bias):
-    return empty_map(x)
-
-
-@_backward_op.register_fake
-def _(grad, x, matrix, bias):
+def _gradient_fake(grad, x, matrix, bias):
     return matrix.new_empty(matrix.shape), matrix.new_empty(0) if bias is None else bias.new_empty(bias.shape)
 
 
@@ -122,23 +88,28 @@ def _save(ctx, inputs, output):
     ctx.save_for_backward(*inputs)
 
 
-def _backward(ctx, grad):
+def _differentiate(ctx, grad):
     x, matrix, bias = ctx.saved_tensors
     # dX = dY + M^T dY is the operator itself.
-    grad_x = torch.ops.srzoo.channel_affine(grad, matrix.mT, None) if ctx.needs_input_grad[0] else None
+    grad_x = _op(grad, matrix.mT, None) if ctx.needs_input_grad[0] else None
     if not any(ctx.needs_input_grad[1:]):
         return grad_x, None, None
-    grad_matrix, grad_bias = torch.ops.srzoo.channel_affine_backward(grad, x, matrix, bias)
+    grad_matrix, grad_bias = _gradient_op(grad, x, matrix, bias)
     return grad_x, grad_matrix, None if bias is None else grad_bias
 
 
-_op.register_autograd(_backward, setup_context=_save)
-
-
-def channel_affine_flops(x_shape, *args, out_shape=None, **kwargs) -> int:
-    """Two per multiply-add of one ``C x C`` matrix per pixel."""
+def _flops(x_shape, *args, out_shape=None, **kwargs) -> int:
+    """Two per multiply-add of one ``C x C`` matrix per pixel, in either direction."""
     n, c, h, w = x_shape
     return 2 * n * h * w * c * c
 
 
-register_flop_formula([torch.ops.srzoo.channel_affine, torch.ops.srzoo.channel_affine_backward])(channel_affine_flops)
+_gradient_op = register("channel_affine_backward", _affine_backward, fake=_gradient_fake, flops=_flops)
+_op = register(
+    "channel_affine",
+    _affine,
+    fake=lambda x, *operands: empty_map(x),
+    flops=_flops,
+    save=_save,
+    backward=_differentiate,
+)

@@ -2,7 +2,8 @@
 
 import torch
 
-from ..layout import check_feature_map, is_channels_last
+from ..checks import check_affine
+from ..layout import is_channels_last
 
 
 def channel_affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -20,14 +21,10 @@ def channel_affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | N
         A tensor of ``x``'s shape, dtype and memory format.
 
     Raises:
-        ValueError: a shape does not fit ``x``'s.
+        ValueError: a shape, dtype or device does not fit ``x``'s.
     """
-    check_feature_map(x)
+    check_affine(x, matrix, bias)
     n, c, h, w = x.shape
-    if matrix.shape != (n, c, c):
-        raise ValueError(f"expected matrix of shape {(n, c, c)} for x {tuple(x.shape)}, got {tuple(matrix.shape)}")
-    if bias is not None and bias.shape != (n, c):
-        raise ValueError(f"expected bias of shape {(n, c)} for x {tuple(x.shape)}, got {tuple(bias.shape)}")
     matrix = matrix.to(x.dtype)
     if is_channels_last(x):  # (N, HW, C) is a view then, and so is the way back
         pixels = x.permute(0, 2, 3, 1).reshape(n, h * w, c)

@@ -1,20 +1,11 @@
 """`gram` as an operator: first and second moments of a feature map over its pixels."""
 
 import torch
-from torch.utils.flop_counter import register_flop_formula
 
-from ..launch import triton_serves
-from ..layout import (
-    NonFiniteError,
-    accumulation_dtype,
-    check_feature_map,
-    check_finite,
-    dense,
-    empty_map,
-    is_channels_last,
-    widened_parts,
-    without_autocast,
-)
+from ..checks import NonFiniteError, check_feature_map, check_finite
+from ..launch import triton_multiplies
+from ..layout import accumulation_dtype, dense, empty_map, is_channels_last, widened_parts
+from ..operators import register
 
 _ROWS = 128  # of S in one CPU product: fewer would come nearer to half the work, but BLAS copies its operands each time
 
@@ -39,12 +30,11 @@ def gram(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             a moment is not finite; on a GPU that passes, as looking at it would wait for the device.
     """
     check_feature_map(x)
-    return torch.ops.srzoo.gram(x)
+    return _op(x)
 
 
-@without_autocast
 def _gram(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    if not triton_serves(x):
+    if not triton_multiplies(x):
         second, first = _gram_in_torch(x)
     else:
         from . import _triton
@@ -68,10 +58,9 @@ def _check_moments(x: torch.Tensor, second: torch.Tensor) -> None:
         )
 
 
-@without_autocast
 def _gram_backward(x: torch.Tensor, grad_second: torch.Tensor, grad_first: torch.Tensor) -> torch.Tensor:
     symmetric = grad_second + grad_second.mT
-    if not triton_serves(x):
+    if not triton_multiplies(x):
         return _gram_backward_in_torch(x, symmetric, grad_first)
     from . import _triton
 
@@ -113,44 +102,31 @@ def _gram_backward_in_torch(x: torch.Tensor, symmetric: torch.Tensor, grad_first
     return torch.baddbmm(offset[:, :, None], symmetric, pixels).to(x.dtype).reshape(n, c, h, w)
 
 
-_op = torch.library.custom_op("srzoo::gram", _gram, mutates_args=(), device_types="cuda")
-_op.register_kernel("cpu")(_gram)
-_backward_op = torch.library.custom_op("srzoo::gram_backward", _gram_backward, mutates_args=(), device_types="cuda")
-_backward_op.register_kernel("cpu")(_gram_backward)
-
-
-@_op.register_fake
-def _(x):
+def _fake(x):
     n, c = x.shape[:2]
     dtype = accumulation_dtype(x)
     return x.new_empty(n, c, c, dtype=dtype), x.new_empty(n, c, dtype=dtype)
-
-
-@_backward_op.register_fake
-def _(x, grad_second, grad_first):
-    return empty_map(x)
 
 
 def _save(ctx, inputs, output):
     ctx.save_for_backward(inputs[0])
 
 
-def _backward(ctx, grad_second, grad_first):
-    return torch.ops.srzoo.gram_backward(ctx.saved_tensors[0], grad_second, grad_first)
+def _differentiate(ctx, grad_second, grad_first):
+    return _gradient_op(ctx.saved_tensors[0], grad_second, grad_first)
 
 
-_op.register_autograd(_backward, setup_context=_save)
-
-
-@register_flop_formula(torch.ops.srzoo.gram)
-def gram_flops(x_shape, *args, out_shape=None, **kwargs) -> int:
+def _flops(x_shape, *args, out_shape=None, **kwargs) -> int:
     """Two per multiply-add of the upper rows the CPU computes, as wide as a GPU's largest tiles."""
     n, c, h, w = x_shape
     return 2 * n * h * w * sum((high - low) * (c - low) for low, high in _upper_rows(c))
 
 
-@register_flop_formula(torch.ops.srzoo.gram_backward)
-def gram_backward_flops(x_shape, *args, out_shape=None, **kwargs) -> int:
+def _gradient_flops(x_shape, *args, out_shape=None, **kwargs) -> int:
     """One ``C x C`` matrix per pixel."""
     n, c, h, w = x_shape
     return 2 * n * h * w * c * c
+
+
+_gradient_op = register("gram_backward", _gram_backward, fake=lambda x, *grads: empty_map(x), flops=_gradient_flops)
+_op = register("gram", _gram, fake=_fake, flops=_flops, save=_save, backward=_differentiate)

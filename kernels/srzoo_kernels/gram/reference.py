@@ -2,7 +2,8 @@
 
 import torch
 
-from ..layout import accumulation_dtype, check_feature_map
+from ..checks import check_feature_map
+from ..layout import accumulation_dtype
 
 
 def gram(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,10 +1,10 @@
 """`graph_reason` and `attention_reason` as operators: reasoning between the nodes of the squeezed vector."""
 
 import torch
-from torch.utils.flop_counter import register_flop_formula
 
-from ..launch import triton_serves
-from ..layout import check_finite, check_same_device, check_same_dtype, without_autocast
+from ..checks import check_finite, check_nodes, check_same_device, check_same_dtype, check_square
+from ..launch import triton_multiplies
+from ..operators import register
 from . import reference
 
 _MAX_SIDE = 64  # nodes or channels of a node that a Triton program holds; beyond that PyTorch's products run
@@ -27,13 +27,10 @@ def graph_reason(g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor)
         ValueError: the length of ``g`` is not ``k * d``, a matrix is not square, or dtypes or devices are mixed. On a
             CPU also where ``g`` is not finite; on a GPU that passes, as looking at it would wait for the device.
     """
-    _check_square(adjacency=adjacency, weight=weight)
-    k, d = adjacency.shape[0], weight.shape[0]
-    _check_vector(g, d)
-    if g.shape[1] != k * d:
-        raise ValueError(f"g has {g.shape[1]} channels, but {k} nodes of {d} channels need {k * d}")
-    _check_operands(g, adjacency=adjacency, weight=weight)
-    return torch.ops.srzoo.graph_reason(g, adjacency, weight)
+    check_square(adjacency=adjacency, weight=weight)
+    check_nodes(g, weight.shape[0], nodes=adjacency.shape[0])
+    check_same_device(g, adjacency=adjacency, weight=weight)
+    return _graph_op(g, adjacency, weight)
 
 
 def attention_reason(g: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
@@ -52,30 +49,13 @@ def attention_reason(g: torch.Tensor, query: torch.Tensor, key: torch.Tensor, va
         ValueError: the length of ``g`` is not a multiple of ``d``, a matrix is not ``(d, d)``, or dtypes or devices
             are mixed. On a CPU also where ``g`` is not finite, as for `graph_reason`.
     """
-    _check_square(query=query, key=key, value=value)
+    check_square(query=query, key=key, value=value)
     if not query.shape == key.shape == value.shape:
         shapes = [tuple(each.shape) for each in (query, key, value)]
         raise ValueError(f"expected query, key and value of one shape, got {shapes}")
-    _check_vector(g, value.shape[0])
-    _check_operands(g, query=query, key=key, value=value)
-    return torch.ops.srzoo.attention_reason(g, query, key, value)
-
-
-def _check_square(**matrices: torch.Tensor) -> None:
-    for name, matrix in matrices.items():
-        if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
-            raise ValueError(f"expected square matrices, got {name} of shape {tuple(matrix.shape)}")
-
-
-def _check_vector(g: torch.Tensor, dim: int) -> None:
-    if g.dim() != 2 or g.shape[1] == 0 or g.shape[1] % dim:
-        raise ValueError(f"expected g of shape (N, nodes * {dim}), got {tuple(g.shape)}")
-
-
-def _check_operands(g: torch.Tensor, **matrices: torch.Tensor) -> None:
-    if not g.is_floating_point():
-        raise ValueError(f"expected a floating g, got {g.dtype}")
-    check_same_device(g, **matrices)
+    check_nodes(g, value.shape[0])
+    check_same_device(g, query=query, key=key, value=value)
+    return _attention_op(g, query, key, value)
 
 
 def _widen(*operands: torch.Tensor) -> list[torch.Tensor]:
@@ -84,10 +64,9 @@ def _widen(*operands: torch.Tensor) -> list[torch.Tensor]:
 
 
 def _fits(g: torch.Tensor, dim: int) -> bool:
-    return triton_serves(g) and max(dim, g.shape[1] // dim) <= _MAX_SIDE
+    return triton_multiplies(g) and max(dim, g.shape[1] // dim) <= _MAX_SIDE
 
 
-@without_autocast
 def _graph(g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     check_same_dtype(g, adjacency, weight)  # here and not before the call: autocast may mix dtypes, and mends them
     check_finite(g=g)
@@ -98,7 +77,6 @@ def _graph(g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor) -> to
     return reference.graph_reason(*_widen(g, adjacency, weight)).to(g.dtype)
 
 
-@without_autocast
 def _graph_backward(
     grad: torch.Tensor, g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor, z: torch.Tensor
 ) -> list[torch.Tensor]:
@@ -118,7 +96,6 @@ def _graph_backward(
     return [each.to(dtype) for each in (grad_g, grad_adjacency, grad_weight)]
 
 
-@without_autocast
 def _attention(g: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     check_same_dtype(g, query, key, value)
     check_finite(g=g)
@@ -129,7 +106,6 @@ def _attention(g: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: t
     return reference.attention_reason(*_widen(g, query, key, value)).to(g.dtype)
 
 
-@without_autocast
 def _attention_backward(
     grad: torch.Tensor, g: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, z: torch.Tensor
 ) -> list[torch.Tensor]:
@@ -149,61 +125,62 @@ def _attention_backward(
     return [each.to(dtype) for each in (grad_g, *grad_matrices)]
 
 
-def _register(name: str, forward, backward):
-    """Register ``forward`` of ``(g, *matrices)`` and ``backward`` of ``(grad, g, *matrices, z)`` on GPU and CPU."""
-    op = torch.library.custom_op(f"srzoo::{name}", forward, mutates_args=(), device_types="cuda")
-    op.register_kernel("cpu")(forward)
-
-    @op.register_fake
-    def _(g, *matrices):
-        check_same_dtype(g, *matrices)
-        return g.new_empty(g.shape)
-
-    gradient = torch.library.custom_op(f"srzoo::{name}_backward", backward, mutates_args=(), device_types="cuda")
-    gradient.register_kernel("cpu")(backward)
-    gradient.register_fake(lambda grad, *operands: [each.new_empty(each.shape) for each in operands[:-1]])
-
-    def save(ctx, inputs, output):
-        ctx.save_for_backward(*inputs, output)
-
-    def differentiate(ctx, grad):
-        return tuple(gradient(grad, *ctx.saved_tensors))
-
-    op.register_autograd(differentiate, setup_context=save)
-    for device in ("cuda", "cpu"):
-        # The reasoning's output multiplies every pixel, and is the cheapest step to keep exact.
-        op.register_autocast(device, torch.float32)
-
-
-_register("graph_reason", _graph, _graph_backward)
-_register("attention_reason", _attention, _attention_backward)
-
-
-@register_flop_formula(torch.ops.srzoo.graph_reason)
-def graph_reason_flops(g_shape, adjacency_shape, weight_shape, *args, out_shape=None, **kwargs) -> int:
+def _graph_flops(g_shape, adjacency_shape, weight_shape, *args, out_shape=None, **kwargs) -> int:
     """``k^2 d`` multiply-adds for ``G A`` and ``k d^2`` for the weight, per image."""
     n, k, d = g_shape[0], adjacency_shape[0], weight_shape[0]
     return 2 * n * k * d * (k + d)
 
 
-@register_flop_formula(torch.ops.srzoo.graph_reason_backward)
-def graph_reason_backward_flops(grad_shape, g_shape, adjacency_shape, weight_shape, *args, **kwargs) -> int:
+def _graph_gradient_flops(grad_shape, g_shape, adjacency_shape, weight_shape, *args, **kwargs) -> int:
     """Three products with the nodes' matrix (one recomputed) and two with the weight's."""
     n, k, d = g_shape[0], adjacency_shape[0], weight_shape[0]
     return 2 * n * k * d * (3 * k + 2 * d)
 
 
-@register_flop_formula(torch.ops.srzoo.attention_reason)
-def attention_reason_flops(g_shape, query_shape, *args, out_shape=None, **kwargs) -> int:
+def _attention_flops(g_shape, query_shape, *args, out_shape=None, **kwargs) -> int:
     """Three products with a weight and two between the nodes, per image."""
     n, d = g_shape[0], query_shape[0]
     k = g_shape[1] // d
     return 2 * n * k * d * (3 * d + 2 * k)
 
 
-@register_flop_formula(torch.ops.srzoo.attention_reason_backward)
-def attention_reason_backward_flops(grad_shape, g_shape, query_shape, *args, **kwargs) -> int:
+def _attention_gradient_flops(grad_shape, g_shape, query_shape, *args, **kwargs) -> int:
     """Nine products with a weight's side (three recomputed) and five between the nodes (one recomputed)."""
     n, d = g_shape[0], query_shape[0]
     k = g_shape[1] // d
     return 2 * n * k * d * (9 * d + 5 * k)
+
+
+def _fake(g, *matrices):
+    check_same_dtype(g, *matrices)
+    return g.new_empty(g.shape)
+
+
+def _gradient_fake(grad, *operands):
+    *operands, _ = operands
+    return [each.new_empty(each.shape) for each in operands]
+
+
+def _save(ctx, inputs, output):
+    ctx.save_for_backward(*inputs, output)
+
+
+def _register(name: str, kernel, kernel_flops, gradient, gradient_flops):
+    """Register ``kernel`` of ``(g, *matrices)`` and ``gradient`` of ``(grad, g, *matrices, z)``; returns the former."""
+    gradient_op = register(f"{name}_backward", gradient, fake=_gradient_fake, flops=gradient_flops)
+    return register(
+        name,
+        kernel,
+        fake=_fake,
+        flops=kernel_flops,
+        save=_save,
+        backward=lambda ctx, grad: tuple(gradient_op(grad, *ctx.saved_tensors)),
+        # The reasoning's output multiplies every pixel, and is the cheapest step to keep exact.
+        autocast=torch.float32,
+    )
+
+
+_graph_op = _register("graph_reason", _graph, _graph_flops, _graph_backward, _graph_gradient_flops)
+_attention_op = _register(
+    "attention_reason", _attention, _attention_flops, _attention_backward, _attention_gradient_flops
+)

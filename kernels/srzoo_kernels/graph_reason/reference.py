@@ -2,12 +2,7 @@
 
 import torch
 
-
-def _as_nodes(g: torch.Tensor, dim: int) -> torch.Tensor:
-    """View ``(N, k*d)`` as ``(N, k, d)``: node ``i`` holds the channels ``i*d .. (i+1)*d - 1``."""
-    if g.dim() != 2 or g.shape[1] % dim:
-        raise ValueError(f"expected g of shape (N, nodes * {dim}), got {tuple(g.shape)}")
-    return g.unflatten(1, (-1, dim))
+from ..checks import check_nodes, check_square
 
 
 def graph_reason(g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -24,14 +19,10 @@ def graph_reason(g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor)
     Raises:
         ValueError: the length of ``g`` is not ``k * d``, or a matrix is not square.
     """
-    k, d = adjacency.shape[0], weight.shape[0]
-    if adjacency.shape != (k, k) or weight.shape != (d, d):
-        raise ValueError(
-            f"expected square matrices, got adjacency {tuple(adjacency.shape)}, weight {tuple(weight.shape)}"
-        )
-    nodes = _as_nodes(g, d)
-    if nodes.shape[1] != k:
-        raise ValueError(f"g has {g.shape[1]} channels, but {k} nodes of {d} channels need {k * d}")
+    check_square(adjacency=adjacency, weight=weight)
+    k, d = len(adjacency), len(weight)
+    check_nodes(g, d, nodes=k)
+    nodes = g.unflatten(1, (k, d))  # node i holds the channels i * d .. (i + 1) * d - 1
     # Row form of the equation: (W G (I - A))^T = (I - A)^T G^T W^T.
     mixed = nodes - adjacency.mT @ nodes
     return torch.relu(mixed @ weight.mT).flatten(1)
@@ -50,6 +41,7 @@ def attention_reason(g: torch.Tensor, query: torch.Tensor, key: torch.Tensor, va
     Raises:
         ValueError: the length of ``g`` is not a multiple of ``d``.
     """
-    nodes = _as_nodes(g, value.shape[0])
+    check_nodes(g, len(value))
+    nodes = g.unflatten(1, (-1, len(value)))  # (N, k, d)
     affinity = (nodes @ query.mT) @ (nodes @ key.mT).mT  # (N, k, k), the bracket of Eq. 6
     return torch.relu(affinity.mT @ (nodes @ value.mT)).flatten(1)

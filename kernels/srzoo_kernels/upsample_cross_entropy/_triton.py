@@ -1,5 +1,13 @@
 """The loss and its gradient, which both interpolate the logits again rather than store them.
 
+With ``x_pk`` the resized logits at pixel ``p``, ``y`` its label, ``w`` the weights of the ``K`` classes, ``s`` the
+smoothing and ``L_p = log sum_k exp x_pk``, summed over the labelled pixels:
+
+    loss     = sum_p [(1 - s) w_y (L_p - x_py) + s / K sum_k w_k (L_p - x_pk)] / sum_p w_y
+    slope_pk = exp(x_pk - L_p) ((1 - s) w_y + s / K sum_j w_j) - (1 - s) w_y [k = y] - s / K w_k
+
+The gradient by ``x_pk`` is ``slope_pk / sum_p w_y``; the logits get it through the resize, which is linear.
+
 The first kernel keeps the running softmax denominator of a tile of output pixels in registers, and writes its logarithm
 (one plane, whatever the classes) and two sums a tile. In the second a cell, the outputs between four source pixels,
 sums what it gives to each of them; the third adds up a source pixel's four cells. No atomics: the same input gives the
@@ -12,9 +20,20 @@ import torch
 import triton
 import triton.language as tl
 
+from ..bilinear._triton import (
+    WARPS,
+    geometry,
+    interpolate_tile,
+    outputs_of_cell,
+    outputs_per_pixel,
+    plan_tiles,
+    source_position,
+    tile_outputs,
+    tile_positions,
+    triton_dtype,
+)
 from ..launch import Launch, run
 from ..layout import accumulation_dtype
-from ..upsample_argmax._triton import WARPS, geometry, interpolate_tile, plan_tiles, source_position, triton_dtype
 from .labels import IGNORED, class_ids, hard_pixels
 
 GRADIENT_COLUMNS = 32
@@ -30,21 +49,44 @@ def classes_per_block(classes: int) -> int:
 
 @triton.jit
 def _loss_kernel(
-    logits, labels, weight, log_totals, probability, sums,
-    scale_y: tl.float64, scale_x: tl.float64, smoothing: tl.float64,
-    classes, h, w, height, width, stride_n, stride_k, stride_h, stride_w,
-    ALIGN_CORNERS: tl.constexpr, ROWS: tl.constexpr, SPAN: tl.constexpr, COLUMNS: tl.constexpr,
-    DTYPE: tl.constexpr, PROBABILITY: tl.constexpr,
-):  # fmt: skip
+    logits,  # (N, K, h, w)
+    labels,  # (N, H, W) int64, negative where ignored
+    weight,  # (K,)
+    log_totals,  # (N, H, W)
+    probability,  # (N, H, W)
+    sums,  # (tiles, 2)
+    scale_y: tl.float64,
+    scale_x: tl.float64,
+    smoothing: tl.float64,
+    classes,
+    h,
+    w,
+    height,
+    width,
+    stride_n,
+    stride_k,
+    stride_h,
+    stride_w,
+    ALIGN_CORNERS: tl.constexpr,
+    ROWS: tl.constexpr,
+    SPAN: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    DTYPE: tl.constexpr,
+    PROBABILITY: tl.constexpr,
+):
+    """``L_p`` of every pixel, and a tile's sums of the loss's numerator and of ``w_y``; ``weight`` is in ``DTYPE``.
+
+    For ``PROBABILITY``, which mining asks for, instead the true class's softmax ``exp(x_py - L_p)`` alone.
+    One pass over the classes keeps ``max_k x_pk`` and ``sum_k exp(x_pk - max)`` of a tile of outputs in registers.
+
+    The scales are `source_scale`, the sizes those of ``logits`` and ``labels``, the strides those of ``logits`` in
+    elements. A tile has ``ROWS x COLUMNS`` outputs and reads ``SPAN`` source rows.
+    """
     image = tl.program_id(2).to(tl.int64)
-    y = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
-    x = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
-    row, _, _ = source_position(tl.program_id(1) * ROWS, scale_y, h, ALIGN_CORNERS, DTYPE)
-    low_y, high_y, down = source_position(y, scale_y, h, ALIGN_CORNERS, DTYPE)
-    low_x, high_x, across = source_position(x, scale_x, w, ALIGN_CORNERS, DTYPE)
-    left, right = low_x * stride_w, high_x * stride_w
-    out = (image * height + y.to(tl.int64)[:, None]) * width + x[None, :]
-    mask = (y < height)[:, None] & (x < width)[None, :]
+    y, x, row, low_y, high_y, down, left, right, across = tile_positions(
+        scale_y, scale_x, h, w, stride_w, ALIGN_CORNERS, ROWS, COLUMNS, DTYPE
+    )
+    out, mask = tile_outputs(image, y, x, height, width)
     ids = tl.load(labels + out, mask, -1).to(tl.int32)
 
     plane = logits + image * stride_n
@@ -66,7 +108,7 @@ def _loss_kernel(
         weights += class_weight
         plane += stride_k
 
-    log_total = tl.log(total)
+    log_total = tl.log(total)  # L_p - best
     if PROBABILITY:
         tl.store(probability + out, tl.exp(true - best - log_total), mask)
     else:
@@ -81,30 +123,48 @@ def _loss_kernel(
 
 
 @triton.jit
-def _outputs_of_cell(cell, outputs_per_pixel, source, size, ALIGN_CORNERS: tl.constexpr):
-    """First output, and the one after the last, that may lie between this source pixel and the next."""
-    start = (cell + 0.5) * outputs_per_pixel - 0.5
-    if ALIGN_CORNERS:
-        start = cell * outputs_per_pixel
-    # A hundredth of an output covers the rounding. What lies beyond the outermost centres belongs to them.
-    first = tl.where(cell == 0, 0, tl.ceil(start - 0.01).to(tl.int32))
-    end = tl.ceil(start + outputs_per_pixel + 0.01).to(tl.int32)
-    return first, tl.where(cell >= source - 1, size, tl.minimum(end, size))
-
-
-@triton.jit
 def _cell_gradient_kernel(
-    logits, labels, weight, log_totals, totals, corners,
-    scale_y: tl.float64, scale_x: tl.float64, outputs_y: tl.float32, outputs_x: tl.float32, smoothing: tl.float64,
-    classes, h, w, height, width, stride_n, stride_k, stride_h, stride_w,
-    ALIGN_CORNERS: tl.constexpr, CLASSES: tl.constexpr, COLUMNS: tl.constexpr, DTYPE: tl.constexpr,
-):  # fmt: skip
+    logits,  # (N, K, h, w)
+    labels,  # (N, H, W) int64, negative where ignored
+    weight,  # (K,)
+    log_totals,  # (N, H, W)
+    totals,  # (2,): the sum of weight, and the loss's divisor
+    corners,  # (4, N, K, h, w)
+    scale_y: tl.float64,
+    scale_x: tl.float64,
+    outputs_y: tl.float32,
+    outputs_x: tl.float32,
+    smoothing: tl.float64,
+    classes,
+    h,
+    w,
+    height,
+    width,
+    stride_n,
+    stride_k,
+    stride_h,
+    stride_w,
+    ALIGN_CORNERS: tl.constexpr,
+    CLASSES: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    DTYPE: tl.constexpr,
+):
+    """What the outputs of each cell give to its four source pixels: ``corners[c] = sum_p a_c(p) slope_pk``.
+
+    Cell ``(i, j)`` holds the outputs ``p`` between the source pixels ``(i, j)`` and ``(i + 1, j + 1)``, ``c`` counts
+    its corners (upper left, upper right, lower left, lower right), and ``a_c(p)`` is the corner's share of ``p``. A
+    program takes ``COLUMNS`` cells of a source row and ``CLASSES`` classes, and visits the outputs of its cells.
+
+    The scales are `source_scale`, ``outputs_y`` and ``outputs_x`` `outputs_per_pixel`, the sizes those of ``logits``
+    and ``labels``, the strides those of ``logits`` in elements.
+    """
     tiles = tl.cdiv(w, COLUMNS)
     i = tl.program_id(0) // tiles
     j = (tl.program_id(0) % tiles) * COLUMNS + tl.arange(0, COLUMNS)
     k = tl.program_id(1) * CLASSES + tl.arange(0, CLASSES)
     image = tl.program_id(2).to(tl.int64)
     plane = logits + image * stride_n + tl.minimum(k, classes - 1).to(tl.int64)[:, None] * stride_k
+    # The cells' corners, (CLASSES, COLUMNS) each.
     upper, lower = plane + i * stride_h, plane + tl.minimum(i + 1, h - 1) * stride_h
     left, right = tl.minimum(j, w - 1) * stride_w, tl.minimum(j + 1, w - 1) * stride_w
     upper_left, upper_right = tl.load(upper + left[None, :]).to(DTYPE), tl.load(upper + right[None, :]).to(DTYPE)
@@ -113,8 +173,8 @@ def _cell_gradient_kernel(
     smooth = tl.full((), smoothing, DTYPE)
     weights = tl.load(totals)
 
-    first_y, end_y = _outputs_of_cell(i, outputs_y, h, height, ALIGN_CORNERS)
-    first_x, end_x = _outputs_of_cell(j, outputs_x, w, width, ALIGN_CORNERS)
+    first_y, end_y = outputs_of_cell(i, outputs_y, h, height, ALIGN_CORNERS)
+    first_x, end_x = outputs_of_cell(j, outputs_x, w, width, ALIGN_CORNERS)
     end_x = tl.where(j < w, end_x, first_x)
     most = tl.max(end_x - first_x)
     # What this cell's outputs give to its four corners.
@@ -138,6 +198,7 @@ def _cell_gradient_kernel(
             inside = (x < end_x) & (low_x == j) & (low_y == i)
             ids = tl.load(labels + line + x, inside, -1).to(tl.int32)
             log_total = tl.load(log_totals + line + x, inside, float("inf"))
+            # The slope of these outputs, (CLASSES, COLUMNS).
             true = (1.0 - smooth) * tl.load(weight + ids, ids >= 0, 0.0).to(DTYPE)
             every = tl.where(ids >= 0, smooth / classes, 0.0)
             value = start + across[None, :] * (stop - start)
@@ -152,6 +213,7 @@ def _cell_gradient_kernel(
         to_lower_left += down * to_left
         to_lower_right += down * to_right
 
+    # Each corner's sums lie in a map of their own, at the cell's place.
     inside = (k < classes)[:, None] & (j < w)[None, :]
     out = corners + ((image * classes + k.to(tl.int64)[:, None]) * h + i) * w + j[None, :]
     size = tl.num_programs(2).to(tl.int64) * classes * h * w
@@ -163,9 +225,22 @@ def _cell_gradient_kernel(
 
 @triton.jit
 def _corner_sum_kernel(
-    corners, totals, gradient, classes, h, w, grad_stride_n, grad_stride_k, grad_stride_h, grad_stride_w,
+    corners,  # (4, N, K, h, w)
+    totals,  # (2,): the sum of weight, and the loss's divisor
+    gradient,  # (N, K, h, w)
+    classes,
+    h,
+    w,
+    grad_stride_n,
+    grad_stride_k,
+    grad_stride_h,
+    grad_stride_w,
     PIXELS: tl.constexpr,
-):  # fmt: skip
+):
+    """The gradient of a source pixel: what its four cells give to it, over the divisor, or zero where that is zero.
+
+    The pixel is the upper left corner of its own cell, and one of the others of the cells before and above.
+    """
     k, image = tl.program_id(1), tl.program_id(2).to(tl.int64)
     index = tl.program_id(0) * PIXELS + tl.arange(0, PIXELS)
     i, j = index // w, index % w
@@ -180,12 +255,6 @@ def _corner_sum_kernel(
     value = tl.where(divisor > 0, value, 0.0) / tl.where(divisor > 0, divisor, 1.0)
     out = gradient + image * grad_stride_n + k.to(tl.int64) * grad_stride_k + i * grad_stride_h + j * grad_stride_w
     tl.store(out, value, inside)
-
-
-def _outputs_per_pixel(size: int, source: int, align_corners: bool) -> float:
-    if not align_corners:
-        return size / source
-    return (size - 1) / (source - 1) if source > 1 and size > 1 else 1.0
 
 
 def plan_losses(
@@ -225,8 +294,8 @@ def plan_gradient(
         "log_totals": log_totals,
         "totals": totals,
         "corners": corners,
-        "outputs_y": _outputs_per_pixel(height, h, align_corners),
-        "outputs_x": _outputs_per_pixel(width, w, align_corners),
+        "outputs_y": outputs_per_pixel(height, h, align_corners),
+        "outputs_x": outputs_per_pixel(width, w, align_corners),
         "smoothing": smoothing,
         **geometry(logits, (height, width), align_corners),
     }
@@ -255,7 +324,7 @@ def upsample_cross_entropy_triton(
     align_corners: bool,
     with_gradient: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Launch the kernels; arguments and results as `op._upsample_cross_entropy` has them."""
+    """Launch the kernels; arguments and results as `op._loss` has them."""
     dtype = accumulation_dtype(logits)
     ids = class_ids(target, logits.shape[1], ignore_index).contiguous()
     gradient = logits.new_empty(0, dtype=dtype)

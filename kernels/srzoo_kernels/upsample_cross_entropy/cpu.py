@@ -1,8 +1,12 @@
-"""The loss and its gradient on a CPU, a few cells of the resize at a time."""
+"""The loss and its gradient on a CPU, a few cells of the resize at a time; ``_triton.py`` has the equations.
+
+Below, a block is ``(rows, K, columns, S)``: of ``S`` cells the outputs in ``rows`` and ``columns``, for every class.
+Its pixels alone are ``P = columns * S`` in each of ``rows``.
+"""
 
 import torch
 
-from ..bilinear import Cells
+from ..bilinear.cells import Cells, Part
 from ..layout import accumulation_dtype
 from .labels import IGNORED, class_ids, hard_pixels
 
@@ -20,7 +24,7 @@ def upsample_cross_entropy_cpu(
     align_corners: bool,
     with_gradient: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The op's CPU kernel; arguments and results as `op._upsample_cross_entropy` has them."""
+    """The op's CPU kernel; arguments and results as `op._loss` has them."""
     k = logits.shape[1]
     dtype = accumulation_dtype(logits)
     labels = class_ids(target, k, ignore_index)
@@ -47,40 +51,78 @@ def upsample_cross_entropy_cpu(
 
 
 def _labelled_cells(cells: Cells, labels: torch.Tensor) -> torch.Tensor:
-    """The cells with a pixel to learn from: a mined or a cropped target has few."""
+    """The numbers ``(S,)`` of the cells with a pixel to learn from: a mined or a cropped target has few.
+
+    ``labels`` is ``(H, W)`` with `IGNORED` where there is none.
+    """
     labelled = [
         part.index[(labels.take(part.pixels()) != IGNORED).flatten(0, 1).any(0)] for part in cells.parts(8, _BLOCK)
     ]
     return torch.cat(labelled)
 
 
-def _sum_part(part, source, labels, weight, smoothing, sums):
-    """Sums of loss and weights over some cells, ``(2,)``; their gradient is added to ``sums``, ``(h * w, K)``."""
+def _sum_part(
+    part: Part,
+    source: torch.Tensor,
+    labels: torch.Tensor,
+    weight: torch.Tensor,
+    smoothing: float,
+    sums: torch.Tensor | None,
+) -> torch.Tensor:
+    """The loss's numerator and divisor over some cells, ``(2,)`` float64.
+
+    Args:
+        part: the cells.
+        source: ``(K, h * w)``, one image's logits.
+        labels: ``(H, W)`` int64, `IGNORED` where there is none.
+        weight: ``(K,)``, of the classes.
+        smoothing: in 0..1.
+        sums: ``(h * w, K)``, to which the slopes' way to the corners is added, or None.
+    """
     ids = labels.take(part.pixels()).where(part.inside(), IGNORED).flatten(1)
-    block = part.resize(source)
-    flat = block.flatten(2)  # (rows, K, P)
-    kept, ids = ids != IGNORED, ids.clamp_(min=0)
+    block = part.resize(source)  # (rows, K, columns, S)
+    flat = block.flatten(2)  # (rows, K, P), the same memory
+    kept, ids = ids != IGNORED, ids.clamp_(min=0)  # (rows, P), as share, true and log_total
     share = weight[ids] * kept
     flat.sub_(flat.amax(1, keepdim=True))
-    true = flat.gather(1, ids[:, None])[:, 0]
+    true = flat.gather(1, ids[:, None])[:, 0]  # x_py - max_k x_pk
     mean = weight @ flat / len(weight) if smoothing else None
     total = flat.exp_().sum(1)
+    # L_p - x_py is log_total - true, as the maximum drops out.
     log_total = total.log()
     loss = (1 - smoothing) * share * (log_total - true)
     if smoothing:
         loss += smoothing * (weight.mean() * log_total - mean)
     loss = loss.where(kept, 0).sum(dtype=torch.float64)
     if sums is not None:
-        _gradient(flat, ids, kept, share, total, weight, smoothing)
+        _slope(flat, ids, kept, share, total, weight, smoothing)
         corners = part.collapse(block).transpose(2, 3).reshape(-1, len(weight))
         sums.index_add_(0, part.corners().flatten(), corners)
     return torch.stack([loss, share.sum(dtype=torch.float64)])
 
 
-def _gradient(flat, ids, kept, share, total, weight, smoothing):
-    """Turn ``exp(x - max)`` of ``(rows, K, P)`` into the gradient of the summed loss by ``x``, in place."""
+def _slope(
+    flat: torch.Tensor,
+    ids: torch.Tensor,
+    kept: torch.Tensor,
+    share: torch.Tensor,
+    total: torch.Tensor,
+    weight: torch.Tensor,
+    smoothing: float,
+) -> None:
+    """Turn ``exp(x - max)`` into the slopes of the numerator by ``x``, in place.
+
+    Args:
+        flat: ``(rows, K, P)``; overwritten.
+        ids: ``(rows, P)`` int64, the labels, any class where there is none.
+        kept: ``(rows, P)`` bool, where there is one.
+        share: ``(rows, P)``, ``w_y`` where there is one, else 0.
+        total: ``(rows, P)``, ``flat``'s sums over the classes.
+        weight: ``(K,)``, of the classes.
+        smoothing: in 0..1.
+    """
     true = (1 - smoothing) * share
-    every = kept.to(flat.dtype) * (smoothing / len(weight))
+    every = kept.to(flat.dtype) * (smoothing / len(weight))  # of each class, before its weight
     flat.mul_(((true + every * weight.sum()) / total)[:, None])
     flat.scatter_add_(1, ids[:, None], -true[:, None])
     if smoothing:
@@ -88,6 +130,10 @@ def _gradient(flat, ids, kept, share, total, weight, smoothing):
 
 
 def _true_class_probability(cells: Cells, source: torch.Tensor, labels: torch.Tensor, out: torch.Tensor) -> None:
+    """Write the softmax of every labelled pixel's true class to ``out``, ``(H, W)``; elsewhere any number.
+
+    ``source`` is ``(K, h * w)``, one image's logits, ``labels`` ``(H, W)``.
+    """
     for part in cells.parts(len(source), _BLOCK, _labelled_cells(cells, labels)):
         pixels = part.pixels().flatten(1)
         flat = part.resize(source).flatten(2)

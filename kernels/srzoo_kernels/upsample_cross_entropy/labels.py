@@ -6,7 +6,9 @@ IGNORED = -1
 
 
 def class_ids(target: torch.Tensor, classes: int, ignore_index: int) -> torch.Tensor:
-    """The target in int64 with -1 where it is ``ignore_index``. Waits for the device, to know that every label is one.
+    """The labels of ``target`` ``(N, H, W)`` in int64, with `IGNORED` where they are ``ignore_index``.
+
+    Waits for the device, to check that every label is a class.
 
     Raises:
         ValueError: another value is not in ``0 .. classes - 1``.

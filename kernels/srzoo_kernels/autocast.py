@@ -1,0 +1,40 @@
+"""Autocast, switched off around what has to be computed in the dtypes it is given."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import wraps
+
+import torch
+
+
+def autocast_dtype(device_type: str) -> torch.dtype | None:
+    """The dtype that autocast computes in on this kind of device ("cpu", "cuda"), or None where it is off.
+
+    The meta device, on which models are counted, has no autocast, and refuses to be asked.
+    """
+    if device_type == "meta" or not torch.is_autocast_enabled(device_type):
+        return None
+    return torch.get_autocast_dtype(device_type)
+
+
+def no_autocast(device_type: str) -> AbstractContextManager:
+    """Disable autocast where it is enabled. A no-op elsewhere, so that torch.export records no autocast region.
+
+    Args:
+        device_type: "cpu", "cuda", ..., as in ``torch.autocast``, or "meta".
+    """
+    return nullcontext() if autocast_dtype(device_type) is None else torch.autocast(device_type, enabled=False)
+
+
+def without_autocast(kernel: Callable) -> Callable:
+    """Run ``kernel``, whose first operand is a tensor, in its operands' dtypes.
+
+    Autocast would reach the products inside an operator, and round what they multiply.
+    """
+
+    @wraps(kernel)
+    def run(*operands):
+        with no_autocast(operands[0].device.type):
+            return kernel(*operands)
+
+    return run

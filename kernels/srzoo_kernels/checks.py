@@ -1,0 +1,107 @@
+"""Checks of what an operator is given: each error names the argument, its value and the limit."""
+
+import torch
+
+
+def check_feature_map(x: torch.Tensor, name: str = "x", channels: int | None = None) -> None:
+    """Refuse anything but a floating ``(N, C, H, W)`` tensor with at least one channel and one pixel.
+
+    Args:
+        x: the tensor.
+        name: of the argument, for the message.
+        channels: the ``C`` that is expected; any with None.
+
+    Raises:
+        ValueError: another number of dimensions or channels, an integer or boolean dtype, or an empty side.
+    """
+    if x.dim() != 4:
+        side = "C" if channels is None else channels
+        raise ValueError(f"expected {name} of shape (N, {side}, H, W), got {x.dim()} dimensions {tuple(x.shape)}")
+    if not x.is_floating_point():
+        raise ValueError(f"expected a floating {name}, got {x.dtype}; convert it first, e.g. {name}.float()")
+    if x.shape[2] == 0 or x.shape[3] == 0:
+        raise ValueError(f"{name} has no pixels: height {x.shape[2]}, width {x.shape[3]}; both must be at least 1")
+    if x.shape[1] == 0:
+        raise ValueError(f"{name} has no channels: {tuple(x.shape)}")
+    if channels is not None and x.shape[1] != channels:
+        raise ValueError(f"expected {name} of shape (N, {channels}, H, W), got {tuple(x.shape)}")
+
+
+def check_affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None) -> None:
+    """Refuse operands other than a map ``(N, C, H, W)``, ``(N, C, C)`` and ``(N, C)`` or None, floating, on one device.
+
+    Raises:
+        ValueError: a shape, a dtype or a device does not fit.
+    """
+    check_feature_map(x)
+    n, c = x.shape[:2]
+    if matrix.shape != (n, c, c):
+        raise ValueError(f"expected matrix of shape {(n, c, c)} for x {tuple(x.shape)}, got {tuple(matrix.shape)}")
+    if bias is not None and bias.shape != (n, c):
+        raise ValueError(f"expected bias of shape {(n, c)} for x {tuple(x.shape)}, got {tuple(bias.shape)}")
+    for name, operand in (("matrix", matrix), ("bias", bias)):
+        if operand is not None and not operand.is_floating_point():
+            raise ValueError(f"expected a floating {name}, got {operand.dtype}")
+    check_same_device(x, matrix=matrix, bias=bias)
+
+
+def check_square(**matrices: torch.Tensor) -> None:
+    """Refuse anything but square matrices of at least one row; the keywords are the names for the message."""
+    for name, matrix in matrices.items():
+        if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
+            raise ValueError(f"expected square matrices, got {name} of shape {tuple(matrix.shape)}")
+
+
+def check_nodes(g: torch.Tensor, dim: int, nodes: int | None = None) -> None:
+    """Refuse anything but a floating ``(N, nodes * dim)``: ``nodes`` of them, or any number with None."""
+    if g.dim() != 2 or g.shape[1] == 0 or g.shape[1] % dim:
+        raise ValueError(f"expected g of shape (N, nodes * {dim}), got {tuple(g.shape)}")
+    if nodes is not None and g.shape[1] != nodes * dim:
+        raise ValueError(f"g has {g.shape[1]} channels, but {nodes} nodes of {dim} channels need {nodes * dim}")
+    if not g.is_floating_point():
+        raise ValueError(f"expected a floating g, got {g.dtype}")
+
+
+def check_logits(logits: torch.Tensor) -> None:
+    """Refuse anything that is not a floating ``(N, K, h, w)`` tensor with at least one class and one pixel."""
+    if logits.dim() == 4 and logits.shape[1] == 0:
+        raise ValueError(f"logits have no classes: shape {tuple(logits.shape)}; the second side must be at least 1")
+    check_feature_map(logits, "logits")
+
+
+def check_size(size: tuple[int, int]) -> None:
+    """Refuse an output size that is not two sides of at least 1."""
+    if len(size) != 2 or size[0] < 1 or size[1] < 1:
+        raise ValueError(f"size must be (H, W) of at least (1, 1), got {tuple(size)}")
+
+
+def check_same_device(x: torch.Tensor, **others: torch.Tensor | None) -> None:
+    """Refuse operands on several devices; the message names the first that differs."""
+    for name, other in others.items():
+        if other is not None and other.device != x.device:
+            raise ValueError(f"expected {name} on {x.device}, got {other.device}; move it with .to({str(x.device)!r})")
+
+
+def check_same_dtype(x: torch.Tensor, *others: torch.Tensor) -> None:
+    """Refuse operands of several dtypes."""
+    dtypes = [each.dtype for each in (x, *others)]
+    if len(set(dtypes)) > 1:
+        raise ValueError(f"expected operands of one dtype, got {', '.join(map(str, dtypes))}; convert them to one")
+
+
+class NonFiniteError(ValueError):
+    """An operand holds NaN or infinities, or what is computed from it would."""
+
+
+def check_finite(**operands: torch.Tensor | None) -> None:
+    """Refuse NaN and infinities in operands of ``(N, ...)``; on a GPU they pass, as looking would wait for it."""
+    for name, operand in operands.items():
+        if operand is None or operand.device.type != "cpu" or operand.isfinite().all():
+            continue
+        bad = operand.isfinite().logical_not_().flatten(1).sum(1)
+        image = int(bad.nonzero()[0])
+        raise NonFiniteError(
+            f"{name} must be finite: in image {image} {bad[image]} of {operand[image].numel()} numbers are NaN or "
+            f"infinite ({operand.dtype} holds up to {torch.finfo(operand.dtype).max:.2g}); "
+            "check the input and the weights, or take a wider dtype"
+        )

@@ -1,0 +1,107 @@
+"""The options of a command from a dataclass (`srzoo.options`)."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import inspect
+import types
+import typing
+from collections.abc import Container, Mapping
+from typing import Any, Literal
+
+from ..options import alternatives, full_names, keys
+
+_METAVARS = {str: "TEXT", int: "N", float: "X", dict: "MAP"}
+_NONE = types.MappingProxyType({})
+
+
+def add_options(
+    parser: argparse.ArgumentParser,
+    cls: type,
+    title: str = "",
+    moved: Mapping[str, str] = _NONE,
+    block: str = "",
+    skipped: Container[str] = (),
+) -> None:
+    """Add an option for each key, and a group of them for each block.
+
+    They have no defaults: what is not given is not in the namespace, so that a recipe's file keeps its say.
+
+    Args:
+        parser: gets the options.
+        cls: the dataclass.
+        title: of the group; a block's is the first line of its docstring.
+        moved: old names, which are taken but not shown, see `srzoo.options.renamed`.
+        block: what stands before the names of these keys, such as ``"semantic."``.
+        skipped: names that the parser has already.
+    """
+    group = parser.add_argument_group(title) if title else parser
+    for name, key in keys(cls).items():
+        full = f"{block}{name}"
+        if full in skipped:
+            continue
+        if key.is_block:
+            title = inspect.cleandoc(key.kind.__doc__).splitlines()[0].rstrip(".")
+            add_options(parser, key.kind, title, moved, f"{full}.")
+            continue
+        settings = {"default": argparse.SUPPRESS, **_settings(key.kind)}
+        group.add_argument(f"--{full}", dest=full, help=key.help.replace("%", "%%"), **settings)
+        for old in (old for old, new in moved.items() if new == full):
+            group.add_argument(f"--{old}", dest=old, help=argparse.SUPPRESS, **settings)
+
+
+def given_options(namespace: argparse.Namespace, cls: type, moved: Mapping[str, str] = _NONE) -> dict[str, Any]:
+    """Those options of `add_options` that were given, as `srzoo.options.read` takes them."""
+    names = {*full_names(cls), *moved}
+    return {name: value for name, value in vars(namespace).items() if name in names}
+
+
+def repeated(options: Any) -> list[str]:
+    """The words that repeat an instance of a dataclass, as far as it differs from the defaults."""
+    words = []
+    for item in dataclasses.fields(options):
+        value = getattr(options, item.name)
+        if value == item.default:
+            continue
+        words.append(f"--{item.name}")
+        if value is not True:
+            words += map(str, value) if isinstance(value, tuple) else [str(value)]
+    return words
+
+
+def yaml_value(text: str) -> Any:
+    """A word of the command line as YAML reads it."""
+    import yaml  # which `srzoo --help` does without
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise argparse.ArgumentTypeError(f"not YAML: {text!r}") from error
+
+
+def _settings(kind) -> dict[str, Any]:
+    """How argparse takes a value of a type; whether it is one is for `srzoo.options.read` to say."""
+    kinds = [each for each in alternatives(kind) if each is not type(None)]
+    tuples = [each for each in kinds if typing.get_origin(each) is tuple]
+    if tuples:
+        is_list = kinds == tuples and typing.get_args(kinds[0])[-1] is Ellipsis
+        return {"type": yaml_value, "nargs": "+", "action": "store" if is_list else _ListOrValue, "metavar": "X"}
+    if kinds == [bool]:
+        return {"type": yaml_value, "nargs": "?", "const": True, "metavar": "true|false"}
+    if typing.get_origin(kinds[0]) is Literal:
+        return {"metavar": "|".join(typing.get_args(kinds[0]))}
+    if kinds == [str]:
+        return {"type": str if kind is str else _text_or_null, "metavar": _METAVARS[str]}
+    return {"type": yaml_value, "metavar": _METAVARS.get(kinds[0], "VALUE")}
+
+
+def _text_or_null(text: str) -> str | None:
+    return None if text == "null" else text
+
+
+class _ListOrValue(argparse.Action):
+    """Several words are a list; one is the value, which may be a list itself: ``0.5 2`` or ``'[0.5, 2]'``."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, values[0] if len(values) == 1 else values)

@@ -1,0 +1,30 @@
+"""The readers by name. Imports no torch."""
+
+from __future__ import annotations
+
+from .ade20k import Ade20k
+from .camvid import CamVid
+from .camvid_original import CamVidOriginal
+from .cityscapes import Cityscapes
+from .coco import Coco
+from .folder import Folder
+from .format import Format
+from .huggingface import HuggingFace
+from .pascal_context import PascalContext
+
+# The first that matches a folder is the one detected.
+FORMATS: dict[str, Format] = {
+    format.name: format
+    for format in (
+        Cityscapes(),
+        CamVidOriginal(),
+        CamVid(),
+        Ade20k(),
+        PascalContext(),
+        Coco(),
+        HuggingFace(),
+        Folder(),
+    )
+}
+
+__all__ = ["FORMATS", "Format"]

@@ -1,0 +1,126 @@
+"""COCO's JSON annotations: polygons and run lengths drawn as masks, pixels under none of them as "background"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...labels.own import own_labels
+from ..files import SPLIT_NAMES, NoSplit
+from ..masks import IdMap
+from ..samples import ImageFiles, SemanticData
+from .coco_records import Category, ImageRecord, read_records
+from .format import Format
+
+BACKGROUND = "background"
+_FILES = ("annotations/instances_{}2017.json", "annotations/instances_{}.json", "annotations/{}.json")
+_FOLDERS = ("{}2017", "images/{}2017", "{}", "images/{}", "images")
+_BESIDE = "{}/_annotations.coco.json"
+
+
+@dataclass
+class CocoMasks(ImageFiles, SemanticData):
+    """A split of images with annotations, which are drawn as a mask when it is asked for, smaller ones on top.
+
+    Attributes:
+        images: with their annotations.
+        class_of: id in the masks for each category's; 0 is the background.
+        file: the JSON file.
+    """
+
+    images: list[ImageRecord]
+    class_of: dict[int, int]
+    file: Path
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def image_file(self, index: int) -> Path:
+        return self.images[index].path
+
+    def mask(self, index: int) -> np.ndarray:
+        record = self.images[index]
+        mask = np.zeros((record.height, record.width), np.uint8)
+        for annotation in sorted(record.annotations, key=lambda each: -(each.area or 0)):
+            try:
+                mask[_draw(annotation.segmentation, *mask.shape)] = self.class_of[annotation.category]
+            except (KeyError, IndexError, TypeError, ValueError) as error:
+                raise ValueError(
+                    f"{self.target_name(index)}: annotation {annotation.id} is neither a polygon nor run lengths "
+                    f"of a known category ({type(error).__name__}: {error})"
+                ) from error
+        return mask
+
+    def target_name(self, index: int) -> str:
+        return f"{self.file}:{self.images[index].path.name}"
+
+    def files(self) -> list[Path]:
+        return [*super().files(), self.file]
+
+
+class Coco(Format):
+    name = "coco"
+    layout = (
+        "annotations/instances_<split>2017.json or annotations/<split>.json with <split>2017/, <split>/ or images/, "
+        "or <split>/_annotations.coco.json beside the images"
+    )
+    tasks = ("semantic",)
+
+    def matches(self, root: Path) -> bool:
+        return any(_find(root, split) for split in ("train", "val"))
+
+    def read(self, root: Path, split: str, task: str = "semantic") -> CocoMasks:
+        found = _find(root, split)
+        if found is None:
+            raise NoSplit(f"{root} has no annotations of the split {split!r}: expected {self.layout}")
+        file, folder = found
+        records = read_records(file, folder)
+        names, class_of = _classes(records.categories)
+        labels = own_labels(names, str(file))
+        id_map = IdMap({i: i for i in range(len(names))})
+        return CocoMasks(self.name, split, labels, id_map, records.images, class_of, file, unpaired=records.problems)
+
+
+def _classes(categories: list[Category]) -> tuple[list[str], dict[int, int]]:
+    """The classes' names, the background first, and the class id of each category; one may be the background."""
+    objects = [category for category in categories if category.name != BACKGROUND]
+    class_of = {category.id: 0 for category in categories} | {category.id: 1 + i for i, category in enumerate(objects)}
+    return [BACKGROUND, *(category.name for category in objects)], class_of
+
+
+def _find(root: Path, split: str) -> tuple[Path, Path] | None:
+    """The JSON file of a split and the folder of its images."""
+    for name in SPLIT_NAMES[split]:
+        beside = root / _BESIDE.format(name)
+        if beside.is_file():
+            return beside, beside.parent
+        for file in (root / pattern.format(name) for pattern in _FILES):
+            if file.is_file():
+                folders = [folder for pattern in _FOLDERS if (folder := root / pattern.format(name)).is_dir()]
+                return file, (folders or [root])[0]
+    return None
+
+
+def _draw(segmentation: list | dict | None, height: int, width: int) -> np.ndarray:
+    """``(H, W)`` bool of polygons ``[[x0, y0, x1, ...], ...]`` in pixels, or of run lengths.
+
+    Raises:
+        ValueError, TypeError, KeyError, IndexError: it is neither.
+        RuntimeError: pycocotools is not installed.
+    """
+    try:
+        from pycocotools import mask as rle
+    except ModuleNotFoundError as error:
+        raise RuntimeError("COCO's format needs the package 'pycocotools': pip install 'srzoo[data]'") from error
+    if segmentation is None:
+        raise KeyError("segmentation")
+    if isinstance(segmentation, dict) and isinstance(segmentation["counts"], str):
+        runs = segmentation  # already compressed
+    else:
+        try:
+            runs = rle.frPyObjects(segmentation, height, width)
+        except Exception as error:  # pycocotools raises bare exceptions
+            raise ValueError(str(error)) from error
+    return rle.decode(rle.merge(runs) if isinstance(runs, list) else runs).astype(bool)

@@ -1,0 +1,176 @@
+"""The records in a file of COCO's JSON annotations, for any task: categories, and images with their annotations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Category(NamedTuple):
+    """A class, under the id that annotations refer to it by."""
+
+    id: Hashable
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """An object in an image.
+
+    Attributes:
+        id: its own, as in the file, or None.
+        category: id of its category, not checked to exist.
+        segmentation: polygons ``[[x0, y0, x1, ...], ...]`` in pixels, or run lengths; not checked.
+        bbox: ``[x, y, width, height]`` in pixels, or None; not checked.
+        area: in pixels, or None.
+        is_crowd: whether it is a group of objects rather than one.
+    """
+
+    id: Hashable
+    category: Hashable
+    segmentation: list | dict | None
+    bbox: list | None
+    area: float | None
+    is_crowd: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """An image file, its size in pixels and its annotations in the order of the file."""
+
+    path: Path
+    width: int
+    height: int
+    annotations: list[Annotation]
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """What a file of annotations contains.
+
+    Attributes:
+        categories: in order of id.
+        images: in order of file name, without those whose file does not exist.
+        problems: a line for each image without a file, and one for annotations without an image.
+    """
+
+    categories: list[Category]
+    images: list[ImageRecord]
+    problems: list[str]
+
+
+def read_records(file: Path, folder: Path) -> Records:
+    """Parse a JSON file whose images are in ``folder``.
+
+    Raises:
+        ValueError: the file is not COCO's JSON; the message names the record and the key.
+    """
+    try:
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
+        categories = _categories(content)
+        by_image = {_id(record, "id", f"images[{i}]"): [] for i, record in enumerate(_section(content, "images"))}
+        lost = _share_out(_section(content, "annotations"), by_image)
+        images, missing = _images(content["images"], folder, by_image)
+    except ValueError as error:
+        raise ValueError(f"{file} is not COCO's JSON: {error}") from error
+    problems = [f"{path} is in {file.name}, but there is no such file" for path in missing]
+    if lost:
+        problems.append(
+            f"{len(lost)} annotations of {file} are of images that it does not list, the first of {lost[0]!r}; an "
+            "image_id must equal the id of one of its images"
+        )
+    return Records(categories, images, problems)
+
+
+def _categories(content) -> list[Category]:
+    categories = [
+        Category(_id(record, "id", f"categories[{i}]"), _value(record, "name", f"categories[{i}]"))
+        for i, record in enumerate(_section(content, "categories"))
+    ]
+    try:
+        return sorted(categories, key=lambda category: category.id)
+    except TypeError:
+        raise ValueError(f"the ids of its categories are of several types: {[id for id, _ in categories]}") from None
+
+
+def _share_out(records: list, by_image: dict[Hashable, list[Annotation]]) -> list[Hashable]:
+    """Append each annotation to the list of its image; the ids of images that are not there."""
+    lost = []
+    for i, record in enumerate(records):
+        where = f"annotations[{i}]"
+        image = _id(record, "image_id", where)
+        annotation = Annotation(
+            id=record.get("id"),
+            category=record.get("category_id"),
+            segmentation=record.get("segmentation"),
+            bbox=record.get("bbox"),
+            area=_area(record, where),
+            is_crowd=bool(record.get("iscrowd")),
+        )
+        if image in by_image:
+            by_image[image].append(annotation)
+        else:
+            lost.append(image)
+    return lost
+
+
+def _images(records: list, folder: Path, by_image: dict) -> tuple[list[ImageRecord], list[Path]]:
+    """The images whose file exists, and the paths of the others."""
+    images, missing = [], []
+    named = sorted((_file_name(record, f"images[{i}]"), i) for i, record in enumerate(records))
+    for name, i in named:
+        record, where = records[i], f"images[{i}]"
+        if (folder / name).is_file():
+            width, height = _side(record, "width", where), _side(record, "height", where)
+            images.append(ImageRecord(folder / name, width, height, by_image[record["id"]]))
+        else:
+            missing.append(folder / name)
+    return images, missing
+
+
+def _section(content, key: str) -> list:
+    records = _value(content, key, "it")
+    if not isinstance(records, list):
+        raise ValueError(f"its {key!r} is of type {type(records).__name__}, expected a list")
+    return records
+
+
+def _value(record, key: str, where: str):
+    if not isinstance(record, dict) or key not in record:
+        raise ValueError(f"{where} has no {key!r}")
+    return record[key]
+
+
+def _id(record, key: str, where: str) -> Hashable:
+    value = _value(record, key, where)
+    if not isinstance(value, Hashable):
+        raise ValueError(f"{where} has {key} {value!r}, expected a number")
+    return value
+
+
+def _file_name(record, where: str) -> str:
+    name = _value(record, "file_name", where)
+    if not isinstance(name, str):
+        raise ValueError(f"{where} has file_name {name!r}, expected text")
+    return name
+
+
+def _side(record: dict, key: str, where: str) -> int:
+    value = _value(record, key, where)
+    try:
+        side = int(value)
+    except (ValueError, TypeError, OverflowError):
+        side = 0
+    if side < 1:
+        raise ValueError(f"{where} ({record['file_name']}) has {key} {value!r}, expected 1 or more pixels")
+    return side
+
+
+def _area(record: dict, where: str) -> float | None:
+    area = record.get("area") or None
+    if not isinstance(area, (int, float, type(None))):
+        raise ValueError(f"{where} has area {area!r}, expected a number of pixels")
+    return area

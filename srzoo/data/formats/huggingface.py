@@ -1,0 +1,136 @@
+"""A Hugging Face `datasets.Dataset` with a column of images and one of masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL.Image import DecompressionBombError
+
+from ...images import DECODER_ERRORS, ImageError, has_hidden_rotation, to_rgb
+from ...labels import LabelSet
+from ..files import SPLIT_NAMES, NoSplit, hold_out
+from ..masks import Storage, mask_array, storage_of
+from ..samples import SemanticData
+from .format import Format
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from PIL.Image import Image
+
+_IMAGE_COLUMNS = ("image", "pixel_values", "img")
+_MASK_COLUMNS = ("mask", "label", "labels", "annotation", "segmentation", "segmentation_mask", "semantic_mask")
+
+
+@dataclass
+class RowPairs(SemanticData):
+    """A split whose images and masks are two columns of a `datasets.Dataset`.
+
+    Attributes:
+        images, masks: the rows with one of the columns only, so that reading one does not decode the other.
+        columns: the names of the two.
+    """
+
+    images: Dataset
+    masks: Dataset
+    columns: tuple[str, str]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def image(self, index: int) -> np.ndarray:
+        return np.array(to_rgb(self._read(self.images, index, 0), self.image_name(index)))
+
+    def mask(self, index: int) -> np.ndarray:
+        as_colours = self.id_map is not None and self.id_map.has_colours
+        return mask_array(self._read(self.masks, index, 1), self.target_name(index), as_colours)
+
+    def storage(self, index: int) -> Storage:
+        return storage_of(self._read(self.masks, index, 1))
+
+    def has_hidden_rotation(self, index: int) -> bool:
+        return has_hidden_rotation(self._read(self.images, index, 0))
+
+    def _read(self, rows: Dataset, index: int, place: int) -> Image:
+        """The image in a row, from the first column or the second (``place`` 0 or 1).
+
+        Raises:
+            ImageError: there is no image, or it cannot be read.
+        """
+        name = (self.image_name, self.target_name)[place](index)
+        try:
+            image = rows[index][self.columns[place]]
+        except (*DECODER_ERRORS, DecompressionBombError) as error:
+            raise ImageError(f"{name}: cannot be read ({error})") from error
+        if image is None:
+            raise ImageError(f"{name}: there is no image")
+        return image
+
+    def image_name(self, index: int) -> str:
+        return f"row {index} of {self.split}, column {self.columns[0]!r}"
+
+    def target_name(self, index: int) -> str:
+        return f"row {index} of {self.split}, column {self.columns[1]!r}"
+
+    def files(self) -> list[Path]:
+        return [Path(file["filename"]) for rows in (self.images, self.masks) for file in rows.cache_files]
+
+
+def from_dataset(
+    dataset: Dataset,
+    split: str = "train",
+    image: str | None = None,
+    mask: str | None = None,
+    labels: LabelSet | None = None,
+) -> RowPairs:
+    """The rows of a `datasets.Dataset` as a split.
+
+    Args:
+        dataset: with two columns of the feature `datasets.Image`.
+        split: what to call it: "train", "val" or "test".
+        image, mask: names of the columns; by default the first of the usual ones.
+        labels: names and colours of the classes, if known.
+
+    Raises:
+        ValueError: there are no such columns.
+    """
+    from datasets import Image
+
+    columns = [name for name, feature in dataset.features.items() if isinstance(feature, Image)]
+    image = image or next((name for name in _IMAGE_COLUMNS if name in columns), None)
+    mask = mask or next((name for name in _MASK_COLUMNS if name in columns), None)
+    if image not in columns or mask not in columns:
+        raise ValueError(
+            f"expected a column of images ({', '.join(_IMAGE_COLUMNS)}) and one of masks ({', '.join(_MASK_COLUMNS)}), "
+            f"the dataset's image columns are {columns}"
+        )
+    images, masks = dataset.select_columns(image), dataset.select_columns(mask)
+    return RowPairs(HuggingFace.name, split, labels, None, images, masks, (image, mask))
+
+
+class HuggingFace(Format):
+    name = "huggingface"
+    layout = "a folder that `save_to_disk` wrote, or the name of a dataset on the hub"
+    tasks = ("semantic",)
+
+    def matches(self, root: Path) -> bool:
+        return (root / "dataset_dict.json").is_file() or (root / "dataset_info.json").is_file()
+
+    def read(self, root: Path, split: str, task: str = "semantic") -> RowPairs:
+        try:
+            import datasets
+        except ModuleNotFoundError as error:
+            raise RuntimeError("this format needs the package 'datasets': pip install 'srzoo[data]'") from error
+        content = datasets.load_from_disk(root) if root.is_dir() else datasets.load_dataset(root.as_posix())
+        splits = content if isinstance(content, dict) else {"train": content}
+        found = {
+            each: next((splits[name] for name in SPLIT_NAMES[each] if name in splits), None) for each in SPLIT_NAMES
+        }
+        if split != "test" and found["val"] is None and found["train"] is not None:
+            rows = found["train"]
+            return from_dataset(rows.select(hold_out(len(rows), split, root)), split)
+        if found[split] is None:
+            raise NoSplit(f"{root} has no split {' or '.join(map(repr, SPLIT_NAMES[split]))}, only {', '.join(splits)}")
+        return from_dataset(found[split], split)

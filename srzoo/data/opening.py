@@ -1,0 +1,120 @@
+"""A folder as a dataset: which format it has, and one split of it. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Integral
+from pathlib import Path
+
+from ..labels.own import MAX_CLASSES
+from ..messages import and_more, nearest
+from .files import SPLIT_NAMES
+from .formats import FORMATS, Format
+from .masks import IdMap, parse_id_map
+from .samples import ImageData, SemanticData
+
+
+def detect_format(root: str | Path) -> str:
+    """The name of the first format whose layout a folder has.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: it has no known layout; the message gives that of a plain folder.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise FileNotFoundError(f"no folder {root}")
+    found = next((name for name, format in FORMATS.items() if format.matches(root)), None)
+    if found is None:
+        inside = ", ".join(sorted(path.name for path in root.iterdir())[:5]) or "nothing"
+        raise ValueError(
+            f"{root} has no known layout (it holds {inside}); for your own data make {FORMATS['folder'].layout}. "
+            f"Formats: {', '.join(FORMATS)}"
+        )
+    return found
+
+
+def open_dataset(
+    root: str | Path,
+    split: str,
+    format: str | None = None,
+    num_classes: int | None = None,
+    id_map: Mapping | None = None,
+    task: str = "semantic",
+) -> ImageData:
+    """A split of a dataset.
+
+    Args:
+        root: its folder.
+        split: "train", "val" or "test".
+        format: a name in `FORMATS`; by default the one that `detect_format` returns.
+        num_classes: of the model; if the data does not name its classes, ids from this on are refused.
+        id_map: from the values in masks, or colours as "#rrggbb", to class ids; by default the format's.
+        task: which annotations to read; "semantic" returns a `SemanticData`.
+
+    Raises:
+        NoSplit: the dataset has no such split.
+        FileNotFoundError: there is no such folder, no image in the split, or an image without an annotation or the
+            reverse.
+        ValueError: the format, the split or ``id_map`` is invalid, the format cannot read the task, or numbers of
+            classes contradict each other.
+    """
+    data = read_split(root, split, format, num_classes, id_map, task)
+    if data.unpaired:
+        raise FileNotFoundError(f"{and_more(data.unpaired)}; `srzoo data check {root}` names all")
+    if not len(data):
+        raise FileNotFoundError(f"the split {split!r} has no images in {root}")
+    return data
+
+
+def read_split(
+    root: str | Path,
+    split: str,
+    format: str | None = None,
+    num_classes: int | None = None,
+    id_map: Mapping | None = None,
+    task: str = "semantic",
+) -> ImageData:
+    """`open_dataset`, but an empty split and files without a partner are no error."""
+    reader = _reader(detect_format(root) if format is None else format, task)
+    if split not in SPLIT_NAMES:
+        raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLIT_NAMES)}")
+    _check_count(num_classes)
+    data = reader.read(Path(root), split, task)
+    named = len(data.labels.classes) if data.labels else None
+    if None not in (named, num_classes) and named != num_classes:
+        raise ValueError(f"{root} names {named} classes, but the model has {num_classes}")
+    if isinstance(data, SemanticData):
+        _set_id_map(data, id_map, num_classes or named)
+    elif id_map is not None:
+        raise ValueError(f"an id map applies to masks of class ids, and task {task!r} has none; leave it out")
+    return data
+
+
+def _reader(format: str, task: str) -> Format:
+    if format not in FORMATS:
+        raise ValueError(f"unknown format {format!r}{nearest(format, FORMATS)}; known: {', '.join(FORMATS)}")
+    if task not in FORMATS[format].tasks:
+        able = [name for name, reader in FORMATS.items() if task in reader.tasks]
+        raise ValueError(f"format {format!r} cannot read task {task!r}; formats that can: {', '.join(able) or 'none'}")
+    return FORMATS[format]
+
+
+def _check_count(num_classes: int | None) -> None:
+    is_whole = isinstance(num_classes, Integral) and not isinstance(num_classes, bool)
+    if num_classes is not None and not (is_whole and 2 <= num_classes <= MAX_CLASSES):
+        raise ValueError(
+            f"num_classes={num_classes!r}: expected a whole number from 2 to {MAX_CLASSES}; what surrounds the objects "
+            "is a class, too"
+        )
+
+
+def _set_id_map(data: SemanticData, id_map: Mapping | None, count: int | None) -> None:
+    """Give the data the user's id map or, if the format has none, the default one, for ``count`` classes if known."""
+    if id_map is not None:
+        data.id_map, data.is_map_given = parse_id_map(id_map), True
+    elif data.id_map is None:
+        data.id_map = IdMap.identity(count or MAX_CLASSES)
+    highest = max(data.id_map.classes)
+    if count is not None and highest >= count:
+        raise ValueError(f"the id map leads to class {highest}, but there are {count} (0..{count - 1})")

@@ -1,0 +1,246 @@
+"""What every reader returns: a split of named images with their annotations."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from ..images import has_hidden_rotation, read_image
+from ..labels import LabelSet
+from .masks import IdMap, Storage, read_mask, storage_of
+
+
+@dataclass
+class ImageData(ABC):
+    """A split of a dataset, for any task: item ``i`` is a tuple whose first element is the image.
+
+    Attributes:
+        format: name of its reader.
+        split: "train", "val" or "test".
+        labels: names and colours of the classes, or None if the dataset does not name them.
+        unpaired: a line for each image without an annotation, and the reverse; no item contains such files.
+    """
+
+    format: str
+    split: str
+    labels: LabelSet | None
+    unpaired: list[str] = field(default_factory=list, kw_only=True)
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of images."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> tuple:
+        """The image, ``(H, W, 3)`` uint8, and its annotation.
+
+        Raises:
+            ValueError: the image or its annotation cannot be read.
+        """
+
+    @abstractmethod
+    def image(self, index: int) -> np.ndarray:
+        """``(H, W, 3)`` uint8.
+
+        Raises:
+            ImageError: the image cannot be read.
+        """
+
+    @abstractmethod
+    def image_name(self, index: int) -> str:
+        """Name of an image, for messages: its path if it is a file."""
+
+    @abstractmethod
+    def target_name(self, index: int) -> str:
+        """Name of an image's annotation, for messages and for `digest`."""
+
+    @abstractmethod
+    def target_bytes(self, index: int) -> bytes:
+        """Bytes that change whenever the annotation does; `digest` is taken of them."""
+
+    @abstractmethod
+    def files(self) -> list[Path]:
+        """Every file of the split; none of them may be overwritten."""
+
+    def has_hidden_rotation(self, index: int) -> bool:
+        """`srzoo.images.has_hidden_rotation` of an image that can be read."""
+        return False
+
+    def image_names(self) -> list[str]:
+        """`image_name` of every image, in order."""
+        return [self.image_name(index) for index in range(len(self))]
+
+    def identity(self) -> dict[str, object]:
+        """What tells this split from another, wherever it is stored: its classes and the names of its images.
+
+        A checkpoint stores it, and a run resumes only on data of equal identity.
+        """
+        names = [Path(name).name for name in self.image_names()]
+        return {
+            "classes": list(self.labels.classes) if self.labels else None,
+            "images": len(names),
+            "names_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest(),
+        }
+
+    def digest(self) -> str:
+        """SHA-256 of the annotations' file names and bytes, in hexadecimal.
+
+        Raises:
+            ValueError: an annotation cannot be read.
+        """
+        digest = hashlib.sha256()
+        for index in range(len(self)):
+            digest.update(Path(self.target_name(index)).name.encode())
+            digest.update(self.target_bytes(index))
+        return digest.hexdigest()
+
+    def facts(self) -> dict[str, object]:
+        """What a receipt states about the split: what was read, and how. Raises as `digest`."""
+        return {
+            "dataset": self.format,
+            "split": self.split,
+            "images": len(self),
+            "split_sha256": self.digest(),
+            "id_map": None,
+        }
+
+    def arguments(self, root: str = "PATH") -> list[str]:
+        """The command line options that open this split again; ``root`` stands for its folder."""
+        return ["--data.format", self.format, "--data.root", root, "--split", self.split]
+
+
+class ImageFiles(ImageData):
+    """A split whose images are files."""
+
+    @abstractmethod
+    def image_file(self, index: int) -> Path:
+        """Path of an image."""
+
+    def image(self, index: int) -> np.ndarray:
+        return np.array(read_image(self.image_file(index)))
+
+    def image_name(self, index: int) -> str:
+        return str(self.image_file(index))
+
+    def has_hidden_rotation(self, index: int) -> bool:
+        with Image.open(self.image_file(index)) as image:
+            return has_hidden_rotation(image)
+
+    def files(self) -> list[Path]:
+        return [self.image_file(index) for index in range(len(self))]
+
+
+class SemanticSample(NamedTuple):
+    """An image and its class ids.
+
+    Attributes:
+        image: ``(H, W, 3)`` uint8 RGB.
+        ids: ``(H, W)`` uint8 class ids, 255 for void.
+    """
+
+    image: np.ndarray
+    ids: np.ndarray
+
+
+@dataclass
+class SemanticData(ImageData):
+    """A split of images with a mask of class ids each: item ``i`` is a `SemanticSample`.
+
+    Attributes:
+        id_map: from the values in masks to class ids; None until `open_dataset` sets it if the format has none.
+        is_map_given: whether the user gave the id map, rather than the format or its default.
+    """
+
+    id_map: IdMap | None
+    is_map_given: bool = field(default=False, kw_only=True)
+
+    @abstractmethod
+    def mask(self, index: int) -> np.ndarray:
+        """The stored values, before the id map: ``(H, W)`` integers or ``(H, W, 3)`` uint8 colours.
+
+        Raises:
+            ValueError: the mask cannot be read.
+        """
+
+    def storage(self, index: int) -> Storage:
+        """How a mask that can be read is stored."""
+        return Storage()
+
+    def target_bytes(self, index: int) -> bytes:
+        return self.ids(index).tobytes()
+
+    def ids(self, index: int) -> np.ndarray:
+        """``(H, W)`` uint8 class ids, 255 for void.
+
+        Raises:
+            ValueError: the mask cannot be read, or contains a value that is not in the id map.
+        """
+        return self.id_map(self.mask(index), self.target_name(index))
+
+    def __getitem__(self, index: int) -> SemanticSample:
+        image, ids = self.image(index), self.ids(index)
+        if image.shape[:2] != ids.shape:
+            raise ValueError(self.size_mismatch(index, image, ids))
+        return SemanticSample(image, ids)
+
+    def size_mismatch(self, index: int, image: np.ndarray, mask: np.ndarray) -> str:
+        """The error message for an image ``(H, W, 3)`` and a mask ``(H, W, ...)`` of different size."""
+        sizes = [f"{shape[1]}x{shape[0]}" for shape in (image.shape, mask.shape)]
+        if image.shape[:2] == mask.shape[1::-1]:
+            advice = "one of them is rotated: see the image's EXIF orientation"
+        else:
+            advice = "they must be of one size"
+        return f"{self.image_name(index)} is {sizes[0]}, its mask {self.target_name(index)} {sizes[1]}; {advice}"
+
+    def identity(self) -> dict[str, object]:
+        """That of `ImageData`, and the id map."""
+        id_map = sorted([str(key), class_id] for key, class_id in self.id_map.mapping.items())
+        return {**super().identity(), "id_map": id_map}
+
+    def facts(self) -> dict[str, object]:
+        """That of `ImageData`, and the id map if the user gave it. Raises as `digest`."""
+        return {**super().facts(), "id_map": self.id_map.to_yaml() if self.is_map_given else None}
+
+    def arguments(self, root: str = "PATH") -> list[str]:
+        """That of `ImageData`, and the id map if the user gave it."""
+        id_map = ["--data.id_map", self.id_map.to_yaml()] if self.is_map_given else []
+        return [*super().arguments(root), *id_map]
+
+
+@dataclass
+class FilePairs(ImageFiles, SemanticData):
+    """A split of image files and mask files.
+
+    Attributes:
+        pairs: the paths of an image and of its mask.
+    """
+
+    pairs: list[tuple[Path, Path]]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def image_file(self, index: int) -> Path:
+        return self.pairs[index][0]
+
+    def mask(self, index: int) -> np.ndarray:
+        return read_mask(self.pairs[index][1], as_colours=self.id_map is not None and self.id_map.has_colours)
+
+    def target_name(self, index: int) -> str:
+        return str(self.pairs[index][1])
+
+    def storage(self, index: int) -> Storage:
+        with Image.open(self.pairs[index][1]) as image:
+            return storage_of(image)
+
+    def target_bytes(self, index: int) -> bytes:
+        return self.pairs[index][1].read_bytes()
+
+    def files(self) -> list[Path]:
+        return [path for pair in self.pairs for path in pair]

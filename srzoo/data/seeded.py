@@ -1,0 +1,43 @@
+"""A dataset whose every sample is drawn from a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from .samples import ImageData
+
+
+class AugmentedDataset(Dataset):
+    """A dataset under a random augmentation, each sample drawn from a seed of its own.
+
+    A sample depends on ``(seed, epoch, index)`` alone, so a resumed run sees the same images with any number of
+    workers. Index it with ``epoch * len(dataset) + index``.
+
+    Args:
+        dataset: a split for any task.
+        augment: takes the elements of an item, the image first, and returns a tuple; it draws from torch's global
+            generator, which is seeded before each call and restored after it.
+        seed: of the whole run.
+    """
+
+    def __init__(self, dataset: ImageData, augment: Callable[..., tuple], seed: int):
+        self.dataset, self.augment, self.seed = dataset, augment, seed
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, position: int) -> tuple:
+        """What ``augment`` returned, and the index of the image.
+
+        Raises:
+            ValueError: the image or its annotation cannot be read.
+        """
+        index = position % len(self.dataset)
+        sample = self.dataset[index]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(np.random.SeedSequence([self.seed, position]).generate_state(1)[0]))
+            return (*self.augment(*sample), index)

@@ -1,0 +1,29 @@
+"""Words that several error messages share."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+
+
+def one_line(error: Exception) -> str:
+    """The first line of an error's text, or its type where it has none."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """``; did you mean ...?`` for an error message, or an empty string if no choice is similar.
+
+    Args:
+        name: what was given.
+        choices: what is known; a mapping goes from what is compared to what is shown.
+    """
+    shown = choices if isinstance(choices, Mapping) else {choice: choice for choice in choices}
+    found = difflib.get_close_matches(str(name), list(shown), n=1, cutoff=0.5)
+    return f"; did you mean {shown[found[0]]!r}?" if found else ""
+
+
+def and_more(items: Sequence[str], shown: int = 1) -> str:
+    """The first ``shown`` items, separated by commas, and the number of the others: ``a, b, and 3 more``."""
+    others = f", and {len(items) - shown} more" if len(items) > shown else ""
+    return ", ".join(items[:shown]) + others

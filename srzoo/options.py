@@ -1,0 +1,312 @@
+"""Options as dataclasses: values from YAML, Python or the command line, read by their types, with errors of one line.
+
+A dataclass is the table of its keys. A field's type says what its value may be, `option` adds help and limits, and a
+field that is itself a dataclass is a block: ``semantic: {crop: 320}`` in YAML, ``--semantic.crop 320`` as an option.
+Types are ``str``, ``int``, ``float``, ``bool``, ``dict``, ``Literal``, ``tuple`` of these, and unions with ``None``.
+
+`read` returns the keys that were given by their full names, ``{"semantic.crop": 320}``, as which several files and the
+command line can be `merged`; `build` makes the dataclass. `srzoo.cli.arguments` adds the options to a parser.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import math
+import os
+import types
+import typing
+import warnings
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
+
+from .messages import nearest
+
+T = TypeVar("T")
+
+_WORDS = {
+    str: ("a text",),
+    int: ("a whole number",),
+    float: ("a number",),
+    bool: ("true", "false"),
+    dict: ("keys and values, such as {nodes: 32}",),
+    type(None): ("null",),
+}
+_COUNTS = ("no", "one", "two", "three", "four")
+_SHOWN = 120  # characters of a wrong value
+
+
+class Key(NamedTuple):
+    """One key of a dataclass of options.
+
+    Attributes:
+        kind: the field's type; of a block its dataclass.
+        is_block: whether it holds keys of its own.
+        is_required: whether it has no default.
+        help, low, high, wanted: as `option` was given them.
+    """
+
+    kind: Any
+    is_block: bool
+    is_required: bool
+    help: str = ""
+    low: float = -math.inf
+    high: float = math.inf
+    wanted: str = ""
+
+
+def option(help: str, default: Any = dataclasses.MISSING, *, low=-math.inf, high=math.inf, wanted: str = "") -> Any:
+    """A field of a dataclass of options.
+
+    Args:
+        help: what it is, with its unit: the line of ``--help``.
+        default: none for a key that has to be given; ``dict`` for an empty one.
+        low: least value of the number, or of each number of a tuple. Numbers have to be finite in any case.
+        high: greatest value.
+        wanted: what an error says the value must be, where the words for its type say too little.
+    """
+    metadata = {"help": help, "low": low, "high": high, "wanted": wanted}
+    if isinstance(default, type):
+        return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def documented(cls: type[T]) -> type[T]:
+    """Class decorator: the docstring lists the keys with their help, for ``help(cls)`` and notebooks."""
+    lines = [f"    {name}: {key.help}." for name, key in keys(cls).items() if key.help]
+    cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__ or cls.__name__), "", "Attributes:", *lines])
+    return cls
+
+
+@functools.cache
+def keys(cls: type) -> dict[str, Key]:
+    """The options among the fields of a dataclass, and its blocks, by name."""
+    kinds = typing.get_type_hints(cls)
+    found = {}
+    for item in dataclasses.fields(cls):
+        is_block = dataclasses.is_dataclass(kinds[item.name])
+        if is_block or "help" in item.metadata:
+            is_required = item.default is item.default_factory is dataclasses.MISSING
+            found[item.name] = Key(kinds[item.name], is_block, is_required, **item.metadata)
+    return found
+
+
+def full_names(cls: type, block: str = "") -> list[str]:
+    """The names of all keys, also of blocks: ``["lr", "semantic.crop"]``."""
+    names = []
+    for name, key in keys(cls).items():
+        names += full_names(key.kind, f"{block}{name}.") if key.is_block else [f"{block}{name}"]
+    return names
+
+
+def alternatives(kind) -> tuple:
+    """The types of a union, or the type itself."""
+    return typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
+
+
+def check(options) -> None:
+    """Read every attribute as its type, in place; for the ``__post_init__`` of a dataclass of options.
+
+    A block may be a mapping, too.
+
+    Raises:
+        ValueError: one is of another type or outside its limits; the message starts with its name.
+    """
+    for name, key in keys(type(options)).items():
+        value = getattr(options, name)
+        if not key.is_block:
+            value = _read_value(key, name, value)
+        elif not isinstance(value, key.kind):
+            value = build(key.kind, read(key.kind, value, block=f"{name}."), block=f"{name}.")
+        object.__setattr__(options, name, value)  # some are frozen
+
+
+def read(cls: type, values: Mapping, where: str = "", block: str = "") -> dict[str, Any]:
+    """The keys that are in ``values``, by their full names, as their types.
+
+    Args:
+        cls: the dataclass.
+        values: from YAML, Python or the command line; a block is a mapping, or part of a name as in ``semantic.crop``.
+        where: what an error starts with, such as the name of a file.
+        block: what stands before the names of these keys, such as ``"semantic."``.
+
+    Raises:
+        ValueError: a key is unknown or given twice, or its value is of another type or outside its limits.
+    """
+    if not isinstance(values, Mapping):
+        _fail(where, f"{block.rstrip('.') or 'this'} must be keys and values, got {_shown(values)}")
+    found = {}
+    for name, value in values.items():
+        first, dot, rest = str(name).partition(".")
+        full, key = f"{block}{first}", keys(cls).get(first)
+        if key is None or (dot and not key.is_block):
+            names = full_names(cls, block)
+            meant = (
+                nearest(first, {full.rpartition(".")[2]: full for full in names})
+                or f"; the keys are {', '.join(names)}"
+            )
+            _fail(where, f"unknown key {f'{block}{name}' if block else name!r}{meant}")
+        if key.is_block:
+            inner = {} if value is None else value  # YAML's of a block without a line
+            part = read(key.kind, {rest: value} if dot else inner, where, f"{full}.")
+        else:
+            part = {full: _read_value(key, full, value, where)}
+        if twice := part.keys() & found.keys():
+            _fail(where, f"{min(twice)} is given twice; leave one out")
+        found |= part
+    return found
+
+
+def build(cls: type[T], found: Mapping[str, Any], where: str = "", block: str = "", **others) -> T:
+    """The dataclass with these values, and with its defaults for the rest.
+
+    Args:
+        cls: the dataclass.
+        found: what `read` returned; keys of other blocks are left alone.
+        where, block: as for `read`.
+        **others: fields that are not options.
+
+    Raises:
+        ValueError: a key without a default is missing, or ``__post_init__`` refuses values that do not fit together;
+            its message starts with the name of a key, before which ``where`` and ``block`` are put.
+    """
+    own = {}
+    for name, key in keys(cls).items():
+        full = f"{block}{name}"
+        if key.is_block:
+            own[name] = build(key.kind, found, where, f"{full}.")
+        elif full in found:
+            own[name] = found[full]
+        elif key.is_required:
+            raise ValueError(f"{where or cls.__name__} has no {full}: write it into the file, or pass --{full} VALUE")
+    try:
+        return cls(**own, **others)
+    except ValueError as error:
+        _fail(where, f"{block}{error}")
+
+
+def merged(found: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Both, as `read` returned them: ``overrides`` win, and values that are dicts are joined."""
+    joined = {
+        name: found[name] | value
+        for name, value in overrides.items()
+        if isinstance(value, dict) and isinstance(found.get(name), dict)
+    }
+    return {**found, **overrides, **joined}
+
+
+def renamed(values: Mapping, moved: Mapping[str, str], where: str, stacklevel: int = 2) -> Mapping:
+    """``values`` with the new names of old keys, which one FutureWarning says.
+
+    Args:
+        values: as for `read`.
+        moved: the new name of each old key, such as ``{"crop": "semantic.crop"}``.
+        where: what the warning starts with, such as the name of a file.
+        stacklevel: whose line the warning points at, as in `warnings.warn`.
+    """
+    old = [name for name in values if name in moved]
+    if not old:
+        return values
+    said = ", ".join(f"{name} is now {moved[name]}" for name in old)
+    warnings.warn(f"{where}: {said}; the old spelling still works", FutureWarning, stacklevel=stacklevel)
+    kept = [(name, value) for name, value in values.items() if name not in moved]
+    return dict(kept + [(moved[name], values[name]) for name in old])
+
+
+class _WrongValue(Exception):
+    def __init__(self, kind, value):
+        self.kind, self.value = kind, value
+
+
+def _read_value(key: Key, full: str, value, where: str = "") -> Any:
+    """A value as its key's type, and within its limits."""
+    try:
+        result = _as(key.kind, value)
+    except _WrongValue as error:
+        wanted = key.wanted if key.wanted and error.kind == key.kind else _words(error.kind)
+        _fail(where, f"{full} must be {wanted}, got {_shown(error.value)}")
+    for number in result if isinstance(result, tuple) else (result,):
+        if isinstance(number, Real) and not (math.isfinite(number) and key.low <= number <= key.high):
+            _fail(where, f"{full} must be {_range(key)}, got {_shown(result)}")
+    return result
+
+
+def _as(kind, value) -> Any:
+    """The value as the first type of a union that takes it, or `_WrongValue`."""
+    wrong = _WrongValue(kind, value)
+    for each in alternatives(kind):
+        try:
+            return _as_one(each, value)
+        except _WrongValue as error:
+            if error.value is not value:  # but a part of it, such as the second of two numbers
+                wrong = error
+    raise wrong
+
+
+def _as_one(kind, value) -> Any:
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if kind in (int, float):
+        return _as_number(kind, value)
+    if origin is Literal and value is False and "no" in parts:  # YAML's reading of a bare no
+        return "no"
+    if origin is Literal and value in parts:
+        return value
+    if origin is tuple and isinstance(value, (list, tuple)):
+        kinds = parts[:1] * len(value) if parts[-1] is Ellipsis else parts
+        if len(kinds) == len(value):
+            return tuple(map(_as, kinds, value))
+    if kind is str and isinstance(value, (str, os.PathLike)):
+        return os.fspath(value)
+    if kind is dict and isinstance(value, Mapping):
+        return dict(value)
+    if kind in (bool, type(None)) and isinstance(value, kind):
+        return value
+    raise _WrongValue(kind, value)
+
+
+def _as_number(kind: type, value) -> int | float:
+    """Numbers may be texts, as YAML reads 1e-3, and whole ones may be written 8.0 or 1e5."""
+    if isinstance(value, bool) or not isinstance(value, (str, Real)):
+        raise _WrongValue(kind, value)
+    if kind is int and isinstance(value, int):
+        return value
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise _WrongValue(kind, value) from None
+    if kind is int and not number.is_integer():
+        raise _WrongValue(kind, value)
+    return kind(number)
+
+
+def _words(kind) -> str:
+    """What a value of a type is called: ``true, false or two numbers``."""
+    *others, last = (word for each in alternatives(kind) for word in _words_of_one(each))
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _words_of_one(kind) -> tuple[str, ...]:
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return (f"one of {', '.join(map(str, parts))}",)
+    if origin is tuple:
+        what = "numbers" if {*parts} <= {int, float, Ellipsis} else "values"
+        return (what if parts[-1] is Ellipsis else f"{_COUNTS[len(parts)]} {what}",)
+    return _WORDS[kind]
+
+
+def _range(key: Key) -> str:
+    if math.isinf(key.high):
+        return "finite" if math.isinf(key.low) else f"{key.low} or more"
+    return f"{key.high} or less" if math.isinf(key.low) else f"from {key.low} to {key.high}"
+
+
+def _shown(value) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _fail(where: str, message: str) -> NoReturn:
+    raise ValueError(f"{where}: {message}" if where else message)

@@ -1,0 +1,120 @@
+"""State dicts on disk: safetensors, and PyTorch's files read without running code."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .files import replacing
+from .messages import and_more
+
+if TYPE_CHECKING:
+    import torch
+
+
+def write_state_dict(state: dict[str, torch.Tensor], path: str | Path, header: dict[str, str] | None = None) -> None:
+    """Write a ``.safetensors`` file, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        with replacing(path) as temporary:
+            save_file({key: value.contiguous() for key, value in state.items()}, temporary, header)
+    except SafetensorError as error:
+        raise OSError(f"cannot write {path} ({error})") from error
+
+
+def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
+    """A foreign state dict: ``.safetensors``, or a PyTorch file read without unpickling code.
+
+    The content decides which, not the name. In a PyTorch file it may be an entry of a training snapshot, see
+    `_ENTRIES`, and its names may begin with the ``module.`` of a data-parallel wrapper or that of a compiled model.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it holds something else than tensors, or cannot be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights file {path}" + (": it is a folder" if path.is_dir() else ""))
+    try:
+        content = _read_safetensors(path) if _is_safetensors(path) else _read_pickle(path)
+    except Exception as error:  # a damaged file can make either reader raise anything
+        raise ValueError(f"{path} is not a readable file of tensors ({_reason(error)})") from error
+    entries = [content.get(entry) for entry in _ENTRIES] if isinstance(content, dict) else []
+    state = next((each for each in (*entries, content) if _is_state_dict(each)), None)
+    if state is None:
+        raise ValueError(f"{path} holds no state dict of tensors")
+    while prefix := next((each for each in _PREFIXES if all(key.startswith(each) for key in state)), None):
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+_ENTRIES = ("state_dict", "model", "model_state_dict", "net")
+
+
+_PREFIXES = ("module.", "_orig_mod.")
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By the brace that opens its header, behind the header's length; by its name where it is too short for one."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    return start[8:] == b"{" if len(start) == 9 else path.suffix == ".safetensors"
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(path)
+
+
+def _read_pickle(path: Path) -> object:
+    """The file's objects, made by nothing but PyTorch's list of harmless types and numpy's plain numbers.
+
+    Training snapshots keep a best score beside the tensors, often as a numpy number.
+    """
+    import numpy as np
+    import torch
+
+    scalar = np.float64(0).__reduce__()[0]
+    names = [f"numpy.{package}.multiarray.scalar" for package in ("core", "_core")]
+    numbers = [np.dtype, *{type(np.dtype(code)) for code in "efdbhilqBHILQ?"}, *((scalar, name) for name in names)]
+    with torch.serialization.safe_globals(numbers), warnings.catch_warnings(), path.open("rb") as file:
+        warnings.simplefilter("ignore")  # about pickle protocols
+        return torch.load(file, map_location="cpu", weights_only=True)  # a path it would judge by its suffix
+
+
+def _is_state_dict(content: object) -> bool:
+    import torch
+
+    if not isinstance(content, dict) or not content:
+        return False
+    return all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items())
+
+
+def _reason(error: Exception) -> str:
+    """Why a file could not be read, without PyTorch's advice to read it unsafely."""
+    if found := re.search(r"GLOBAL (\S+)", str(error)):
+        return f"it holds {found[1]}, which could run code when read; save its state dict alone"
+    if isinstance(error, (RuntimeError, OSError)) and str(error):
+        return re.split(r"\. |\n", str(error))[0]
+    return "it is damaged, or something else"
+
+
+def misfit(state: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> str:
+    """What keeps ``state`` from being loaded as ``wanted``: the first problem and the number of others, or nothing."""
+    problems = [f"lacks {key}" for key in wanted if key not in state]
+    problems += [f"has an unexpected {key}" for key in state if key not in wanted]
+    problems += [
+        f"has {key} of shape {tuple(state[key].shape)} instead of {tuple(value.shape)}"
+        for key, value in wanted.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    return and_more(problems)

@@ -1,0 +1,78 @@
+"""One image to labels, as a `View` shows it."""
+
+from __future__ import annotations
+
+import torch
+from PIL import Image
+from torch import nn
+
+from srzoo_kernels import upsample_argmax
+from srzoo_kernels.bilinear.rows import interpolate_rows
+from srzoo_kernels.layout import label_dtype
+
+from .result import Segmentation
+from .tiling import tile_logits, whole_logits, window_logits
+from .view import View
+
+_STRIP = 1 << 22  # elements of averaged probabilities at a time: 16 MB, whatever the image
+
+
+def segment(model: nn.Module, image: Image.Image, view: View) -> Segmentation:
+    """The segmentation of one image, at its own size; arguments and errors are those of `image_logits`."""
+    passes = image_logits(model, image, view)
+    labels = mean_labels(passes, (image.height, image.width), model.align_corners)[0].cpu().numpy()
+    config = model.config
+    # On the CPU, so that a list of results holds none of a GPU's memory.
+    return Segmentation(
+        image, labels, config.classes, config.palette, [each.cpu() for each in passes], model.align_corners
+    )
+
+
+def image_logits(model: nn.Module, image: Image.Image, view: View) -> list[torch.Tensor]:
+    """Logits ``(1, K, h, w)`` at the network's own resolution, one tensor for each scale and each flip.
+
+    Args:
+        model: made by this package, in evaluation mode; its transform prepares the image.
+        image: RGB.
+
+    Raises:
+        ValueError: the model cannot do what the view asks.
+    """
+    transform = model.config.transform
+    if view.tile is not None:
+        transform = transform.without_reduction(image.height, image.width)
+    passes = []
+    for scale in view.scales:
+        pixels = transform.scaled(scale).resize(image)
+        passes.append(_logits(model, pixels, view))
+        if view.flip:
+            passes.append(_logits(model, pixels.flip(3), view).flip(3))
+    return passes
+
+
+def _logits(model: nn.Module, pixels: torch.Tensor, view: View) -> torch.Tensor:
+    if view.tile is not None:
+        return tile_logits(model, pixels, view.tile, view.halo)
+    if view.window is not None:
+        return window_logits(model, pixels, view.window)
+    return whole_logits(model, pixels)
+
+
+def mean_labels(passes: list[torch.Tensor], size: tuple[int, int], align_corners: bool = False) -> torch.Tensor:
+    """``(1, H, W)`` labels of the mean softmax probability of several passes, each resized to ``size`` first.
+
+    Computed in strips, so that probabilities never exist for the whole image. Of one pass this is
+    `upsample_argmax`, which is quicker.
+    """
+    if len(passes) == 1:
+        return upsample_argmax(passes[0], size, align_corners)
+    height, width = size
+    classes = passes[0].shape[1]
+    dtype = label_dtype(classes)
+    rows = max(1, _STRIP // (classes * width))
+    strips = []
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        total = sum(interpolate_rows(logits, top, bottom, size, align_corners).softmax(1) for logits in passes)
+        strips.append(total.argmax(1).to(dtype))
+    return torch.cat(strips, 1)

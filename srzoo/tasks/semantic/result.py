@@ -1,0 +1,93 @@
+"""What a semantic model finds in one image."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from ...files import replacing
+from ..task import Found
+from .pictures import label_image, overlay
+
+_JPEG_MAX_SIDE = 65500  # of libjpeg
+
+
+@dataclass
+class Segmentation:
+    """The result for one image, at the image's own size.
+
+    Attributes:
+        image: the input as upright RGB.
+        labels: ``(H, W)`` class ids, uint8 (int64 above 256 classes).
+        classes: class names in order of id.
+        palette: an RGB colour (0..255) per class.
+    """
+
+    image: Image.Image
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    _passes: list[torch.Tensor] = field(repr=False)  # logits (1, K, h, w) on the CPU, one for each scale and flip
+    _align_corners: bool = field(default=False, repr=False)
+
+    def probabilities(self) -> np.ndarray:
+        """``(K, H, W)`` float32 class probabilities; made on demand, as they take ``4 K`` bytes a pixel."""
+        size = self.labels.shape
+        resized = (
+            F.interpolate(logits, size=size, mode="bilinear", align_corners=self._align_corners)[0].float().softmax(0)
+            for logits in self._passes
+        )
+        return (sum(resized) / len(self._passes)).numpy()
+
+    def overlay(self, alpha: float = 0.5) -> Image.Image:
+        """The classes' colours over the image."""
+        return overlay(self.image, self.labels, self.palette, alpha)
+
+    def label_image(self) -> Image.Image:
+        """A palette image whose pixel values are the class ids."""
+        return label_image(self.labels, self.palette)
+
+    def shares(self) -> dict[str, float]:
+        """Fraction of the image under each class found in it, largest first."""
+        counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
+        order = np.argsort(-counts, kind="stable")
+        return {self.classes[i]: float(counts[i] / self.labels.size) for i in order if counts[i]}
+
+    def found(self) -> list[Found]:
+        """The classes in the image with their shares, largest first."""
+        colours = dict(zip(self.classes, self.palette))
+        return [Found(name, f"{share:.1%}", colours[name]) for name, share in self.shares().items()]
+
+    def to_dict(self) -> dict[str, Any]:
+        """``{"width", "height", "shares"}`` as JSON can hold it."""
+        return {"width": self.image.width, "height": self.image.height, "shares": self.shares()}
+
+    def save(self, base: Path) -> list[Path]:
+        """Write ``<base>_labels.png``, the class ids in their colours, and ``<base>_overlay.jpg``; returns the paths.
+
+        The overlay is a PNG file where a side is beyond what JPEG can hold, 65,500 pixels.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        labels = base.with_name(f"{base.name}_labels.png")
+        with replacing(labels) as temporary:
+            self.label_image().save(temporary, "PNG")
+        as_jpeg = max(self.image.size) <= _JPEG_MAX_SIDE
+        drawn = base.with_name(f"{base.name}_overlay.{'jpg' if as_jpeg else 'png'}")
+        with replacing(drawn) as temporary:
+            self.overlay().save(temporary, **({"format": "JPEG", "quality": 92} if as_jpeg else {"format": "PNG"}))
+        return [labels, drawn]
+
+    def _repr_png_(self) -> bytes:
+        """The picture a notebook shows."""
+        buffer = io.BytesIO()
+        self.overlay().save(buffer, "PNG")
+        return buffer.getvalue()

@@ -1,0 +1,97 @@
+"""Semantic segmentation as a `Task`. What needs torch is imported when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..task import StepContext
+from .options import SemanticOptions
+from .view import View
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+    from torch import nn
+
+    from ...data.samples import SemanticData
+    from ...data.seeded import AugmentedDataset
+    from ...zoo.config import ModelConfig
+    from .meter import SemanticMeter
+    from .objective import SemanticObjective
+    from .result import Segmentation
+    from .submission import LabelFiles
+
+_CHECKED = 32  # pairs of each split that are read before a long run
+
+
+class SemanticTask:
+    """A class for every pixel; see `srzoo.tasks.task.Task`."""
+
+    name: ClassVar[str] = "semantic"
+    headline: ClassVar[str] = "mIoU"
+    Options: ClassVar[type] = SemanticOptions
+    View: ClassVar[type] = View
+
+    def fine_tuning(self) -> Mapping[str, Any]:
+        return {"crop": 512, "scale": (0.5, 2.0), "blur": 0.1}
+
+    def check(self, splits: Mapping[str, SemanticData], num_classes: int | None, root: str, training: bool) -> None:
+        from ...data.check import check_splits
+        from ...labels import IGNORE
+        from ...messages import and_more
+
+        if not training and not all(data.id_map.is_assumed for data in splits.values()):
+            return  # only masks under a map that no one chose give a figure, and a wrong one, all the same
+        num_classes = num_classes or max(next(iter(splits.values())).id_map.classes) + 1
+        report = check_splits(splits, num_classes, limit=_CHECKED)
+        is_void = all(value == IGNORE for facts in report.splits.values() for value in facts.pixels)
+        if report.errors and (training or not is_void):
+            raise ValueError(f"{and_more(report.errors)}; `srzoo data check {root}` lists all, and what to do")
+
+    def samples(
+        self, data: SemanticData, options: SemanticOptions, short_side: int | None, seed: int
+    ) -> AugmentedDataset:
+        from ...data.seeded import AugmentedDataset
+        from .augment import Augment
+
+        augment = Augment(
+            options.crop, options.scale, short_side, options.max_class_share, options.jitter, options.blur
+        )
+        return AugmentedDataset(data, augment, seed)
+
+    def objective(
+        self, model: nn.Module, data: SemanticData, options: SemanticOptions, context: StepContext
+    ) -> SemanticObjective:
+        from .objective import SemanticObjective
+
+        return SemanticObjective(model, data, options, context)
+
+    def check_view(self, model: nn.Module, view: View) -> None:
+        from .tiling import check_tiles, check_window
+
+        if view.tile is not None:
+            check_tiles(model, view.tile, view.halo)
+        if view.window is not None:
+            check_window(model, view.window)
+
+    def predict(self, model: nn.Module, image: Image.Image, view: View) -> Segmentation:
+        from .inference import segment
+
+        return segment(model, image, view)
+
+    def meter(self, config: ModelConfig, device: torch.device, brief: bool = False) -> SemanticMeter:
+        from .meter import SemanticMeter
+
+        return SemanticMeter(config.classes, device, with_boundary=not brief)
+
+    def comparison(self, result: Segmentation, sample: tuple, config: ModelConfig) -> Image.Image:
+        from .pictures import comparison
+
+        return comparison(result.image, sample[1], result.labels, config.palette)
+
+    def export(self, folder: Path, config: ModelConfig) -> LabelFiles:
+        from .submission import LabelFiles
+
+        return LabelFiles(folder, config.classes)

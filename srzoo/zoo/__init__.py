@@ -1,0 +1,1 @@
+"""Names: which models there are, and how one is built, saved and loaded."""

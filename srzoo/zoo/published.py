@@ -1,0 +1,105 @@
+"""The weights that ship, each with its receipts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .config import ModelConfig
+from .weights import read_model_file
+
+if TYPE_CHECKING:
+    import torch
+
+DATA = Path(__file__).parents[1] / "weights_data"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A published file.
+
+    Attributes:
+        file: name inside the package.
+        sha256: of its bytes.
+        parameters: count in the model, auxiliary head included.
+        licence: the chain: our code, the backbone's weights, the data set.
+        recipe: name of the recipe that made it.
+    """
+
+    file: str
+    sha256: str
+    parameters: int
+    licence: tuple[str, ...]
+    recipe: str
+
+    @property
+    def path(self) -> Path:
+        return DATA / self.file
+
+    def receipts(self) -> list[dict]:
+        """What was measured on the file and how, a protocol each: written beside it by `srzoo eval --receipt`."""
+        return [receipt for receipt in self._measured() if receipt["weights_sha256"] == self.sha256]
+
+    def receipt(self) -> dict:
+        """The first of `receipts`: single scale."""
+        return self.receipts()[0]
+
+    def repeats(self, receipt: dict) -> list[dict]:
+        """The receipts of the same training from other seeds, by the protocol of one of the file's own.
+
+        They were added to the same list from the files of those runs, and their recipes say what else differs.
+        """
+        own, told = receipt["seed"], ("dataset", "split", "protocol")
+        same = [each for each in self._measured() if all(each[key] == receipt[key] for key in told)]
+        return sorted((each for each in same if each["seed"] not in (None, own)), key=lambda each: each["seed"])
+
+    def _measured(self) -> list[dict]:
+        return json.loads(self.path.with_suffix(".json").read_text())
+
+
+def read_published(weights: Weights) -> tuple[ModelConfig, dict[str, torch.Tensor]]:
+    """Read a published file after checking its hash.
+
+    Raises:
+        ValueError: the file is missing or its bytes are not the published ones.
+    """
+    try:
+        content = weights.path.read_bytes()
+    except FileNotFoundError as error:
+        raise ValueError(f"the weights file {weights.path} is missing; reinstall srzoo") from error
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != weights.sha256:
+        raise ValueError(
+            f"{weights.path} has sha256 {digest[:12]}..., expected {weights.sha256[:12]}...: "
+            "the file is damaged; reinstall srzoo"
+        )
+    return read_model_file(weights.path)
+
+
+PUBLISHED: dict[str, Weights] = {
+    "srnet_lite0_camvid": Weights(
+        file="srnet_lite0_camvid.safetensors",
+        sha256="3f2ccc2c18ed6d4324e90199c6e9dc87027ebc63943e9eb031dee840a47b7f1e",
+        parameters=3_616_274,
+        licence=(
+            "srzoo: Apache-2.0",
+            "EfficientNet-Lite0 by Google, packaged by ML Illustrated: Apache-2.0; trained on ImageNet (research use)",
+            "CamVid (Brostow et al., 2008): research use only",
+        ),
+        recipe="srnet_lite0_camvid",
+    ),
+    "srnet_dfv2_camvid": Weights(
+        file="srnet_dfv2_camvid.safetensors",
+        sha256="0096b32e457ae4a158f8c9bf53eb4ce1e4ad7faeae0d0df96ef7c61231061226",
+        parameters=18_873_910,
+        licence=(
+            "srzoo: Apache-2.0",
+            "taught by srnet_lite0_camvid, and so under its terms too",
+            "CamVid (Brostow et al., 2008): research use only",
+        ),
+        recipe="srnet_dfv2_camvid",
+    ),
+}

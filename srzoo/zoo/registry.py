@@ -1,0 +1,174 @@
+"""Every name of the zoo. Imports no torch, so that `srzoo list` answers at once."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass, field
+
+from ..messages import nearest
+from .datasets import ANY_DATASET, DATASETS
+from .transform import Transform
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A backbone with the options that the zoo builds it with.
+
+    Attributes:
+        title: in words.
+        options: keyword arguments of the network's class that belong to the backbone.
+        mean, std: normalization that it was trained with.
+        licence: of its pretrained weights, for the licence chain; empty if there are none.
+    """
+
+    title: str
+    options: dict = field(hash=False)
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network over a backbone, for a task.
+
+    Attributes:
+        title: in words, without the backbone.
+        task: what it is for; there is an entry for every dataset that is annotated for it.
+        network: a key of `srzoo.models.NETWORKS`.
+        backbone: what it is built over.
+        head: keyword arguments of the network's class for everything behind the backbone.
+        recipes: by dataset the recipe that trains it, for datasets whose own recipe is not the one.
+    """
+
+    title: str
+    task: str
+    network: str
+    backbone: Backbone
+    head: dict = field(hash=False, default_factory=dict)
+    recipes: dict[str, str] = field(hash=False, default_factory=dict)
+
+    @property
+    def options(self) -> dict:
+        """Keyword arguments of the network's class, without ``num_classes``."""
+        return {**self.backbone.options, **self.head}
+
+    @property
+    def description(self) -> str:
+        return f"{self.title}, over {self.backbone.title}"
+
+    @property
+    def has_backbone(self) -> bool:
+        """False for "srnet", which takes any timm backbone and has to be given one."""
+        return "backbone" in self.options
+
+    @property
+    def datasets(self) -> list[str]:
+        """The datasets that it has an entry for: those with labels for its task."""
+        return [name for name, data in DATASETS.items() if self.task in data.labels] if self.has_backbone else []
+
+
+ARCHITECTURES: dict[str, Architecture] = {}
+
+
+def register(name: str, architecture: Architecture) -> None:
+    """Add an architecture, and with it ``<name>_<dataset>`` for every dataset of its task.
+
+    Raises:
+        ValueError: one of these names is taken.
+    """
+    taken = set(names()) & {name, *(f"{name}_{dataset}" for dataset in architecture.datasets)}
+    if taken:
+        raise ValueError(f"{min(taken)!r} is registered already; choose another name")
+    ARCHITECTURES[name] = architecture
+
+
+def split_name(name: str) -> tuple[str, str | None]:
+    """``(architecture, dataset)`` of a name; the dataset is None for a bare architecture.
+
+    Raises:
+        ValueError: no such name; the message has the nearest one.
+    """
+    known = isinstance(name, str)
+    if known and name in ARCHITECTURES:
+        return name, None
+    for dataset in DATASETS if known else ():
+        entry = ARCHITECTURES.get(architecture := name.removesuffix(f"_{dataset}"))
+        if entry is not None and dataset in entry.datasets:
+            return architecture, dataset
+    raise ValueError(f"unknown model {name!r}{nearest(name, names())}; `srzoo list` shows all")
+
+
+def names() -> list[str]:
+    """Every name that `create_model` takes, architectures first."""
+    entries = [f"{name}_{dataset}" for name, entry in ARCHITECTURES.items() for dataset in entry.datasets]
+    return [*ARCHITECTURES, *sorted(entries)]
+
+
+def match_names(pattern: str) -> list[str]:
+    """The names that match a shell pattern."""
+    return [name for name in names() if fnmatch.fnmatchcase(name, pattern)]
+
+
+def recipe_of(architecture: str, dataset: str) -> str:
+    """Name of the recipe that trains an entry unless one bears the entry's own name: usually the dataset's."""
+    return ARCHITECTURES[architecture].recipes.get(dataset, dataset)
+
+
+def default_transform(architecture: str, dataset: str | None) -> Transform:
+    """How an image becomes the input of an entry, or of an architecture alone.
+
+    Its ``multiple`` is 1: the network knows it, and sets it when it is built.
+    """
+    backbone = ARCHITECTURES[architecture].backbone
+    return Transform(DATASETS.get(dataset, ANY_DATASET).short_side, mean=backbone.mean, std=backbone.std)
+
+
+_DILATED = {"output_stride": 8, "multi_grid": (1, 2, 4)}
+_GLUON = "ResNet deep stem by GluonCV, converted by timm: Apache-2.0; trained on ImageNet (research use)"
+_ANY = Backbone("any timm backbone", {})
+_R50 = Backbone(
+    "a dilated ResNet-50 with the deep stem, stride 8", {"backbone": "resnet50s", **_DILATED}, licence=_GLUON
+)
+_R101 = Backbone(
+    "a dilated ResNet-101 with the deep stem, stride 8", {"backbone": "resnet101s", **_DILATED}, licence=_GLUON
+)
+_WRN38 = Backbone("a dilated Wider-ResNet-38, stride 8", {"backbone": "wider_resnet38_a2", "output_stride": 8})
+_LITE0 = Backbone(
+    "EfficientNet-Lite0 at stride 16, with a light decoder to stride 4",
+    {"backbone": "tf_efficientnet_lite0", "output_stride": 16, "decoder_strides": (8, 4)},
+    mean=(0.5, 0.5, 0.5),
+    std=(0.5, 0.5, 0.5),
+    licence="EfficientNet-Lite0 by Google, packaged by ML Illustrated: Apache-2.0; trained on ImageNet (research use)",
+)
+_DFV1 = Backbone("DFNet v1", {"backbone": "dfnet_v1", "levels": (3, 4, 5)})
+_DFV2 = Backbone("DFNet v2", {"backbone": "dfnet_v2", "levels": (3, 5, 7)})
+
+
+def _srnet(backbone: Backbone, **head) -> Architecture:
+    return Architecture("SRNet", "semantic", "srnet", backbone, {"context": "sr", **head})
+
+
+def _fcn(backbone: Backbone) -> Architecture:
+    head = {"context": "none", "channels": None}
+    return Architecture("FCN, the baseline without a head", "semantic", "srnet", backbone, head)
+
+
+def _dfseg(title: str, backbone: Backbone, context: str) -> Architecture:
+    recipes = {"cityscapes": "cityscapes_realtime"}
+    return Architecture(title, "semantic", "dfseg", backbone, {"context": context}, recipes)
+
+
+# Over any timm backbone: create_model("srnet", backbone=..., num_classes=...).
+register("srnet", _srnet(_ANY))
+register("srnet_r50", _srnet(_R50, channels=512))
+register("srnet_r101", _srnet(_R101, channels=512))
+register("srnet_wrn38", _srnet(_WRN38, channels=512))
+register("srnet_lite0", _srnet(_LITE0, channels=128))
+register("srnet_dfv2", _dfseg("SRNet in real time, DFSeg with the block", _DFV2, "sr"))
+register("fcn_r50", _fcn(_R50))
+register("fcn_r101", _fcn(_R101))
+register("fcn_wrn38", _fcn(_WRN38))
+register("fcn_lite0", _fcn(_LITE0))
+register("dfseg_v1", _dfseg("DFSeg, the real-time baseline", _DFV1, "psp"))
+register("dfseg_v2", _dfseg("DFSeg, the real-time baseline", _DFV2, "psp"))

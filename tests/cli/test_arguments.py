@@ -1,0 +1,98 @@
+import argparse
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pytest
+
+from srzoo.cli.arguments import add_options, given_options
+from srzoo.options import option, read
+
+MOVED = {"crop": "block.crop", "scale": "block.scale"}
+
+
+@dataclass(kw_only=True)
+class Block:
+    """Keys of the crops.
+
+    More of them.
+    """
+
+    crop: int = option("side of the crop, 100 % of it", 8)
+    scale: tuple[float, float] = option("range of the resize factor", (0.5, 2.0))
+
+
+@dataclass(kw_only=True)
+class Run:
+    """A run."""
+
+    name: str = option("what it is called", "x")
+    teacher: str | None = option("another", None)
+    lr: float = option("learning rate", 0.1)
+    steps: int | None = option("length", None)
+    scales: tuple[float, ...] = option("of the input", (1.0,))
+    weights: bool | tuple[float, ...] = option("of the classes", True)
+    start: bool | str = option("true, false or a file", True)
+    precision: Literal["auto", "no"] = option("of the products", "auto")
+    compile: bool = option("compile it", False)
+    settings: dict = option("of the model", dict)
+    block: Block = field(default_factory=Block)
+
+
+@pytest.fixture
+def parser():
+    parser = argparse.ArgumentParser(prog="p", exit_on_error=False)
+    parser.add_argument("--out")
+    add_options(parser, Run, "keys of a run", MOVED)
+    return parser
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("", {}),
+        ("--out x", {}),
+        ("--name no", {"name": "no"}),
+        ("--name 3", {"name": "3"}),
+        ("--teacher null", {"teacher": None}),
+        ("--teacher no", {"teacher": "no"}),
+        ("--lr 1e-3", {"lr": 1e-3}),
+        ("--lr -1", {"lr": -1.0}),
+        ("--steps 1e1", {"steps": 10}),
+        ("--steps null", {"steps": None}),
+        ("--scales 1", {"scales": (1.0,)}),
+        ("--scales 0.5 1", {"scales": (0.5, 1.0)}),
+        ("--weights true", {"weights": True}),
+        ("--weights 1 2", {"weights": (1.0, 2.0)}),
+        ("--weights [1]", {"weights": (1.0,)}),
+        ("--start false", {"start": False}),
+        ("--start file.pth", {"start": "file.pth"}),
+        ("--precision no", {"precision": "no"}),
+        ("--compile", {"compile": True}),
+        ("--compile false", {"compile": False}),
+        ("--block.crop 9", {"block.crop": 9}),
+        ("--block.scale 0.5 2.0", {"block.scale": (0.5, 2.0)}),
+        ("--block.scale [0.5,2.0]", {"block.scale": (0.5, 2.0)}),
+    ],
+)
+def test_options_are_read_as_files_are(parser, words, found):
+    assert read(Run, given_options(parser.parse_args(words.split()), Run)) == found
+
+
+def test_a_dict_is_one_word(parser):
+    options = parser.parse_args(["--settings", "{nodes: 32}"])
+    assert given_options(options, Run) == {"settings": {"nodes": 32}}
+    with pytest.raises(argparse.ArgumentError, match="not YAML: '{nodes'"):
+        parser.parse_args(["--settings", "{nodes"])
+
+
+def test_old_names_are_taken_but_not_shown(parser):
+    options = parser.parse_args(["--crop", "9", "--scale", "1", "2"])
+    assert given_options(options, Run, MOVED) == {"crop": 9, "scale": [1, 2]}
+    assert "--crop" not in parser.format_help()
+
+
+def test_the_help_has_a_group_for_each_block(parser):
+    text = " ".join(parser.format_help().split())
+    assert "keys of a run: --name TEXT what it is called --teacher TEXT another --lr X learning rate" in text
+    assert "--precision auto|no of the products --compile [true|false] compile it --settings MAP of the model" in text
+    assert "Keys of the crops: --block.crop N side of the crop, 100 % of it --block.scale X [X ...] range of" in text

@@ -1,0 +1,136 @@
+import shutil
+
+import pytest
+
+from srzoo.data.files import NoSplit
+from srzoo.data.opening import open_dataset
+
+ROWS = [0, 1, 2, 1, 0, 255, 2]
+
+
+def stems(root, split):
+    return [image.stem for image, _ in open_dataset(root, split).pairs]
+
+
+def test_split_by_lists(write_pairs):
+    root = write_pairs(*[ROWS] * 3)
+    (root / "train.txt").write_text("f0.jpg\nimages/f2.jpg 1\n\n")
+    (root / "val.txt").write_text("f1\n")
+    assert (stems(root, "train"), stems(root, "val")) == (["f0", "f2"], ["f1"])
+    with pytest.raises(NoSplit, match="no split 'test'"):
+        open_dataset(root, "test")
+    image, ids = open_dataset(root, "val")[0]
+    assert image.shape == (7, 11, 3)
+    assert ids[:, 10].tolist() == ROWS
+
+
+def test_names_in_a_list_are_those_that_people_have(tmp_path, write_image, write_mask):
+    for name in ("my photo 1", "frame.001", "plain"):
+        write_image(tmp_path / "images" / f"{name}.png")
+        write_mask(tmp_path / "masks" / f"{name}.png", ROWS)
+    (tmp_path / "train.txt").write_text("\ufeffmy photo 1.png\nframe.001\n", encoding="utf-8")
+    (tmp_path / "val.txt").write_text("images/plain.png masks/plain.png\n")
+    (tmp_path / "classes.txt").write_text("\ufeffroad\ncar\ntree\n", encoding="utf-8")
+    assert stems(tmp_path, "train") == ["my photo 1", "frame.001"]
+    assert stems(tmp_path, "val") == ["plain"]
+    assert open_dataset(tmp_path, "val").labels.classes[0] == "road"
+
+
+@pytest.mark.parametrize("pattern", ["{kind}/{split}", "{split}/{kind}"])
+@pytest.mark.parametrize("val", ["val", "valid"])
+def test_split_by_folders(tmp_path, write_image, write_mask, pattern, val):
+    for split, name in (("train", "a"), (val, "b")):
+        write_image(tmp_path / pattern.format(kind="images", split=split) / f"{name}.png")
+        write_mask(tmp_path / pattern.format(kind="masks", split=split) / f"{name}.png", ROWS)
+    assert (stems(tmp_path, "train"), stems(tmp_path, "val")) == (["a"], ["b"])
+    with pytest.raises(NoSplit, match="no split 'test'"):
+        open_dataset(tmp_path, "test")
+    shutil.rmtree(tmp_path / pattern.format(kind="images", split=val))
+    with pytest.raises(NoSplit, match="no split 'val'"):
+        open_dataset(tmp_path, "val")
+
+
+def test_without_a_split_every_fifth_is_held_out(write_pairs):
+    root = write_pairs(*[ROWS] * 7)
+    with pytest.warns(UserWarning, match="every fifth image"):
+        assert stems(root, "val") == ["f0", "f5"]
+    assert stems(root, "train") == ["f1", "f2", "f3", "f4", "f6"]
+
+
+def test_classes_have_the_names_in_the_file(write_pairs):
+    root = write_pairs(*[ROWS] * 2)
+    assert open_dataset(root, "train").labels is None
+    (root / "classes.txt").write_text("soil\nweed, small\n\ncrop\n")
+    labels = open_dataset(root, "train").labels
+    assert labels.classes == ("soil", "weed, small", "crop")
+    assert len(set(labels.palette)) == 3
+    for text, message in (
+        ("soil\nsoil\n", "the class 'soil'"),
+        ("soil", "1 classes, .*2 to 254"),
+    ):
+        (root / "classes.txt").write_text(text)
+        with pytest.raises(ValueError, match=f"classes.txt: {message}"):
+            open_dataset(root, "train")
+
+
+def test_ids_beyond_the_classes_are_refused_where_their_number_is_known(write_pairs):
+    root = write_pairs(*[ROWS] * 2)
+    assert open_dataset(root, "train")[0]
+    assert open_dataset(root, "train", num_classes=3)[0]
+    with pytest.raises(ValueError, match=r"f1.png: id 2 "):
+        open_dataset(root, "train", num_classes=2)[0]
+
+
+def test_an_id_map_of_one_s_own(write_pairs):
+    root = write_pairs(*[ROWS] * 2)
+    ids = open_dataset(root, "train", id_map={0: 255, 1: 0, 2: 1, 255: 255}).ids(0)
+    assert ids[:, 0].tolist() == [255, 0, 1, 0, 255, 255, 1]
+    with pytest.raises(ValueError, match=r"class 2, .* 2 \(0..1\)"):
+        open_dataset(root, "train", num_classes=2, id_map={1: 0, 2: 2})
+
+
+def test_colours_of_one_s_own(write_pairs):
+    root = write_pairs(*[[(255, 0, 0), (0, 0, 0), (9, 9, 9)]] * 2)
+    dataset = open_dataset(root, "train", id_map={"#ff0000": 1, "#000000": 0, "#090909": 255})
+    assert dataset.ids(0)[:, 0].tolist() == [1, 0, 255]
+
+
+def test_a_list_may_be_named_as_a_folder_may(write_pairs):
+    root = write_pairs(*[ROWS] * 2)
+    (root / "train.txt").write_text("f0\n")
+    (root / "valid.txt").write_text("f1\n")
+    assert (stems(root, "train"), stems(root, "val")) == (["f0"], ["f1"])
+
+
+def test_an_image_that_is_listed_twice_would_count_twice(write_pairs):
+    root = write_pairs(*[ROWS] * 2)
+    (root / "train.txt").write_text("f0\n")
+    (root / "val.txt").write_text("f1\nimages/f1.jpg\n")
+    with pytest.raises(FileNotFoundError, match="f1 .* twice"):
+        open_dataset(root, "val")
+
+
+def test_one_image_cannot_be_split(write_pairs):
+    root = write_pairs(ROWS)
+    for split in ("train", "val"):
+        with pytest.raises(ValueError, match="data has one image"):
+            open_dataset(root, split)
+
+
+def test_folders_in_the_folders(tmp_path, write_image, write_mask):
+    write_image(tmp_path / "images" / "monday" / "a.png")
+    write_mask(tmp_path / "masks" / "monday" / "a.png", ROWS)
+    message = r"images .*\(monday\)"
+    with pytest.raises(ValueError, match=message):
+        open_dataset(tmp_path, "train")
+    write_image(tmp_path / "images" / "b.png")  # files beside the folder do not hide it
+    with pytest.raises(ValueError, match=message):
+        open_dataset(tmp_path, "train")
+
+
+@pytest.mark.parametrize("name", ["classes.txt", "train.txt"])
+def test_text_of_another_encoding_is_named(write_pairs, name):
+    root = write_pairs(*[ROWS] * 2)
+    (root / name).write_bytes("Straße\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=rf"{name} .*UTF-8"):
+        open_dataset(root, "train")

@@ -1,0 +1,55 @@
+import pytest
+
+from srzoo.data.formats import FORMATS
+from srzoo.data.opening import detect_format, open_dataset
+
+
+def test_a_folder_that_is_not_a_dataset(tmp_path):
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(ValueError, match=r"\(it holds photos\).* images/ and masks/"):
+        detect_format(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no folder .*gone"):
+        detect_format(tmp_path / "gone")
+
+
+def test_names_that_are_unknown(write_pairs):
+    root = write_pairs([0, 1], [0, 1])
+    with pytest.raises(ValueError, match="'citiscapes'.*'cityscapes'"):
+        open_dataset(root, "train", "citiscapes")
+    with pytest.raises(ValueError, match="'training'.*train, val, test"):
+        open_dataset(root, "training")
+
+
+def test_a_format_that_the_folder_does_not_have(write_pairs):
+    root = write_pairs([0, 1], [0, 1])
+    for name in FORMATS:
+        if name not in ("folder", "huggingface"):
+            with pytest.raises(FileNotFoundError, match=r"no |has no "):
+                open_dataset(root, "train", name)
+
+
+def test_a_task_that_the_format_cannot_read(small_camvid):
+    with pytest.raises(ValueError, match="'camvid' .*'panoptic'.* none$"):
+        open_dataset(small_camvid, "train", task="panoptic")
+
+
+def test_formats_are_known_by_their_names():
+    for name, format in FORMATS.items():
+        assert format.name == name
+        assert format.layout
+        assert "semantic" in format.tasks
+
+
+def test_classes_that_contradict_the_model(small_camvid):
+    with pytest.raises(ValueError, match="11 classes, .* 19"):
+        open_dataset(small_camvid, "train", num_classes=19)
+
+
+def test_readers_import_no_torch(run_python, small_camvid):
+    code = (
+        "import sys; from srzoo.data.check import check\n"
+        f"assert check({str(small_camvid)!r}).format == 'camvid'\n"
+        "assert 'torch' not in sys.modules"
+    )
+    result = run_python("-c", code)
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,75 @@
+import json
+
+import pytest
+
+from srzoo import Segmenter
+from srzoo.cli import main
+from srzoo.data.opening import open_dataset
+from srzoo.evaluate.evaluation import evaluate, predictions
+from srzoo.tasks.semantic.view import View
+from srzoo.zoo.published import PUBLISHED
+
+NAME = "srnet_lite0_camvid"
+RECEIPTS = [(name, place) for name, weights in PUBLISHED.items() for place in range(len(weights.receipts()))]
+RECEIPTS = [  # the first of each model in every run
+    pytest.param(name, place, marks=[pytest.mark.slow] if place else []) for name, place in RECEIPTS
+]
+
+
+@pytest.mark.parametrize(("name", "place"), RECEIPTS)
+def test_the_receipt_s_figures_come_out_again(name, place, camvid, tmp_path):
+    """The shipped weights on the real split, by the code of today and the command in the receipt."""
+    shipped = PUBLISHED[name].receipts()[place]
+    command = shipped["command"].replace("PATH", str(camvid)).split()[1:]
+    assert main([*command, "--receipt", str(tmp_path / "r.json"), "--device", "cpu"]) == 0
+    (receipt,) = json.loads((tmp_path / "r.json").read_text())
+    for key in ("split_sha256", "weights_sha256", "protocol", "view", "images", "facts", "headline", "command"):
+        assert receipt[key] == shipped[key]
+    assert receipt["figures"] == pytest.approx(shipped["figures"], abs=1e-3)
+    for figure, values in shipped["by_class"].items():
+        assert receipt["by_class"][figure] == pytest.approx(values, abs=5e-3)
+    assert shipped["figures"]["mIoU"] > 0.60
+
+
+def test_evaluation_is_what_the_segmenter_shows(small_camvid):
+    """Same pixels from both, so a figure in a receipt is one that a user sees."""
+    segmenter = Segmenter("srnet_lite0_camvid", device="cpu")
+    dataset = open_dataset(small_camvid, "train")
+    score = evaluate(segmenter.model, dataset)
+    hits = total = 0
+    for image, ids in (dataset[index] for index in range(len(dataset))):
+        labels = segmenter(image).labels
+        hits += ((labels == ids) & (ids != 255)).sum()
+        total += (ids != 255).sum()
+    assert score.figures["pixel accuracy"] == pytest.approx(hits / total, abs=1e-6)
+    assert score.facts["pixels"] == total
+
+
+def test_protocols_that_should_agree_nearly_do(small_camvid):
+    """Tiles, windows and averaging answer the same question: pixel accuracy within a point, and not the same labels."""
+    model = Segmenter(NAME, device="cpu").model
+    dataset = open_dataset(small_camvid, "val", "camvid")
+    plain = evaluate(model, dataset)
+    for view in (View(tile=384), View(window=512), View(scales=(0.75, 1.0), flip=True)):
+        score = evaluate(model, dataset, view)
+        assert score.facts["pixels"] == plain.facts["pixels"]
+        assert score.figures["pixel accuracy"] == pytest.approx(plain.figures["pixel accuracy"], abs=0.01)
+        assert score.figures != plain.figures
+
+
+def test_the_model_goes_on_as_it_was(small_camvid):
+    model = Segmenter(NAME, device="cpu").model
+    for mode in (True, False):
+        model.train(mode)
+        (prediction,) = predictions(model, open_dataset(small_camvid, "val", "camvid"), View(scales=(0.25,)))
+        assert model.training is mode
+    assert prediction.result.labels.shape == prediction.sample[1].shape == (360, 480)
+    assert prediction.index == 0
+
+
+def test_a_brief_score_is_the_headline_s(small_camvid):
+    model, dataset = Segmenter(NAME, device="cpu").model, open_dataset(small_camvid, "val", "camvid")
+    brief, full = evaluate(model, dataset, brief=True), evaluate(model, dataset)
+    assert brief.headline == full.headline == "mIoU"
+    assert brief.value == full.value
+    assert "boundary F1" in full.figures and "boundary F1" not in brief.figures

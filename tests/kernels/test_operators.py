@@ -1,0 +1,45 @@
+"""How operators are registered."""
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from srzoo_kernels import operators
+
+
+def test_everything_about_an_operator_is_registered_in_one_place():
+    def square(x: torch.Tensor) -> torch.Tensor:
+        return x @ x.mT
+
+    def gradient(grad: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return (grad + grad.mT) @ x
+
+    gradient = operators.register(
+        "square_backward", gradient, fake=lambda grad, x: torch.empty_like(x), namespace="srzoo_test"
+    )
+    square = operators.register(
+        "square",
+        square,
+        fake=lambda x: x.new_empty(len(x), len(x)),
+        flops=lambda shape, **kwargs: 7 * shape[0],
+        save=lambda ctx, inputs, output: ctx.save_for_backward(*inputs),
+        backward=lambda ctx, grad: gradient(grad, *ctx.saved_tensors),
+        autocast=torch.float32,
+        namespace="srzoo_test",
+    )
+    x = torch.randn(3, 4, requires_grad=True)
+    torch.library.opcheck(square, (x,))
+    with FlopCounterMode(display=False) as counter:
+        (grad,) = torch.autograd.grad(square(x).sum(), x)
+    torch.testing.assert_close(grad, 2 * x.sum(0).expand(3, 4))
+    assert counter.get_total_flops() == 7 * 3
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = square(x.detach().bfloat16())
+    assert torch.equal(inside, square(x.detach().bfloat16().float()))  # cast, and the product inside left alone
+    for name in ("square", "square_backward"):
+        assert torch._C._dispatch_has_computed_kernel_for_dispatch_key(f"srzoo_test::{name}", "CUDA")
+
+
+def test_a_name_is_registered_once():
+    with pytest.raises(ValueError, match="srzoo::gram.*already"):
+        operators.register("gram", torch.neg, fake=torch.empty_like)

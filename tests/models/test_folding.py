@@ -1,0 +1,178 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import srzoo
+from srzoo.backbones import FeatureBackbone
+from srzoo.layers import SqueezeReasoning
+from srzoo.layers.context_head import ContextHead
+from srzoo.layers.conv import conv_bn_relu
+from srzoo.models import ZooModel
+from srzoo.models.folding import FoldedBlock, fuse
+
+
+def randomised(model: nn.Module) -> nn.Module:
+    """Statistics and scales that a fold could get wrong, and a block past its zero start."""
+    torch.manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.2, 0.2)
+            nn.init.uniform_(module.running_var, 0.7, 1.4)
+            nn.init.uniform_(module.weight, 0.8, 1.2)
+            nn.init.uniform_(module.bias, -0.2, 0.2)
+        if isinstance(module, SqueezeReasoning):
+            nn.init.normal_(module.project.weight, std=0.05)
+    return model.eval()
+
+
+def logits_of(model, x):
+    with torch.inference_mode():
+        return model(x)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("srnet_lite0_camvid", {"pretrained": True}),
+        ("srnet_lite0_camvid", {"context": "sr_released"}),
+        ("srnet_lite0_camvid", {"context": "none"}),
+        ("srnet", {"backbone": "resnet18", "num_classes": 5, "channels": 64, "nodes": 8}),
+        ("srnet", {"backbone": "resnet18", "num_classes": 5, "channels": 64, "context": "ema"}),
+        ("srnet", {"backbone": "convnext_atto", "num_classes": 5, "channels": 64, "nodes": 8}),
+        ("srnet", {"backbone": "hrnet_w18_small", "num_classes": 5, "channels": 64, "nodes": 8}),
+        ("dfseg_v1", {"num_classes": 5, "context": "sr"}),
+        ("dfseg_v1", {"num_classes": 5}),
+        ("fcn_lite0", {"num_classes": 5}),
+    ],
+)
+def test_folded_model_is_equal(name, options):
+    model = srzoo.create_model(name, **options)
+    model = model.eval() if options.get("pretrained") else randomised(model)
+    before = copy.deepcopy(model.state_dict())
+    folded = fuse(model)
+    for size in ((75, 101), (280, 300)):
+        x = torch.randn(2, 3, *size)
+        expected = logits_of(model, x)
+        error = (logits_of(folded, x) - expected).abs().max() / expected.abs().max().clamp(min=1)
+        assert error < 1e-4, f"{size}: {error:.1e}"
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("place", ["backbone.body.conv1", "backbone.body.bn1", "head.context", "head.fuse.conv"])
+def test_an_inserted_block_is_kept(place):
+    model = srzoo.create_model("srnet", backbone="resnet18", num_classes=5, channels=64, nodes=8)
+    model = randomised(srzoo.insert(model, place, nodes=8))
+    x = torch.randn(1, 3, 224, 320)
+    torch.testing.assert_close(logits_of(fuse(model), x), logits_of(model, x), rtol=1e-4, atol=1e-4)
+
+
+def test_another_model_is_refused():
+    with pytest.raises(ValueError, match="fuse .* got Conv2d"):
+        fuse(nn.Conv2d(3, 8, 1))
+
+
+class TwoBackbones(ZooModel):
+    """Whose parts have other names than those of the networks that ship, and lie deeper."""
+
+    def __init__(self):
+        super().__init__()
+        first, second = (
+            FeatureBackbone("resnet18", {"out_indices": (1, 2, 3)}, blocks=blocks)
+            for blocks in ({"layer2": ("sr", {"nodes": 8})}, None)
+        )
+        self.streams = nn.ModuleList([first, second])
+        head = ContextHead(conv_bn_relu(512, 64), SqueezeReasoning(64, nodes=8), conv_bn_relu(64, 32))
+        shared = nn.Conv2d(32, 8, 3, padding=1)
+        self.outputs = nn.ModuleDict(
+            {"head": head, "a": nn.Sequential(shared, nn.BatchNorm2d(8)), "b": nn.Sequential(shared, nn.BatchNorm2d(8))}
+        )
+
+    def forward(self, x):
+        y = self.outputs["head"](torch.cat([stream(x)[-1] for stream in self.streams], 1))
+        return self.outputs["a"](y) + self.outputs["b"](y)
+
+
+def test_parts_are_found_wherever_they_are():
+    model = randomised(TwoBackbones())
+    folded = fuse(model)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    assert isinstance(folded.outputs["head"].fuse.conv, FoldedBlock)
+    assert isinstance(folded.streams[0].body.layer2[1].context, SqueezeReasoning)
+    for size in ((75, 101), (280, 300)):
+        x = torch.randn(2, 3, *size)
+        torch.testing.assert_close(logits_of(folded, x), logits_of(model, x), rtol=1e-4, atol=1e-4)
+
+
+class Branching(nn.Module):
+    """One that torch.fx cannot trace, as what it does depends on values."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8)
+
+    def forward(self, x):
+        return [self.bn(self.conv(x if x.mean() > 0 else -x))]
+
+
+def test_a_backbone_that_cannot_be_traced_is_told(caplog):
+    model = randomised(TwoBackbones())
+    model.streams[0].body = Branching()
+    folded = fuse(model)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert caplog.records[0].name == "srzoo" and "streams.0 " in caplog.text
+    assert isinstance(folded.streams[0].body.bn, nn.BatchNorm2d)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.streams[1].modules())
+    caplog.clear()
+    fuse(srzoo.create_model("srnet", backbone="convnext_atto", num_classes=5, channels=32, nodes=4))  # without norms
+    assert not caplog.records
+
+
+class Twice(nn.Module):
+    """A convolution that is called for two inputs, each with a norm of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norms = nn.Conv2d(3, 8, 1), nn.ModuleList([nn.BatchNorm2d(8), nn.BatchNorm2d(8)])
+
+    def forward(self, x):
+        return [self.norms[0](self.conv(x)) + self.norms[1](self.conv(x.flip(1)))]
+
+
+def test_a_convolution_before_two_norms_stays():
+    model = randomised(TwoBackbones())
+    model.streams[0].body = randomised(Twice())
+    x = torch.randn(1, 3, 9, 9)
+    (ours,), (expected,) = (logits_of(each.streams[0].body, x) for each in (fuse(model), model))
+    torch.testing.assert_close(ours, expected)
+
+
+@pytest.mark.parametrize("name", ["srnet_lite0_camvid", "srnet_r50_camvid", "dfseg_v1_camvid", "fcn_lite0_camvid"])
+def test_every_batch_norm_is_gone(name):
+    folded = fuse(srzoo.create_model(name))
+    norms = [key for key, module in folded.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    assert [key for key in norms if not key.startswith("aux_head")] == []
+
+
+@pytest.mark.parametrize("squeeze", ["hadamard", "average"])
+@pytest.mark.parametrize("size", [(5, 4), (40, 33)])
+def test_block_folds_above_the_break_even(squeeze, size):
+    torch.manual_seed(0)
+    block = SqueezeReasoning(32, nodes=4, squeeze=squeeze).double()
+    nn.init.normal_(block.project.weight, std=0.2)
+    conv = nn.Conv2d(32, 24, 3, padding=1).double()
+    folded = FoldedBlock(block, conv)
+    assert folded.fewest_pixels == 9 * 24 * 16 // 32
+    x = torch.randn(3, 32, *size, dtype=torch.float64)
+    torch.testing.assert_close(folded(x), conv(block(x)))
+
+
+def test_folded_block_under_autocast():
+    block, conv = SqueezeReasoning(32, nodes=4), nn.Conv2d(32, 32, 3, padding=1)
+    nn.init.normal_(block.project.weight, std=0.1)
+    x = torch.randn(1, 32, 40, 40)
+    expected = conv(block(x))
+    with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
+        y = FoldedBlock(block, conv)(x.bfloat16())
+    assert (y.float() - expected).norm() / expected.norm() < 2**-6

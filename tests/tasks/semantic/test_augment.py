@@ -1,0 +1,103 @@
+import math
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchvision import tv_tensors
+
+from srzoo.data.colour import RandomColour, _hue_rotation
+from srzoo.data.opening import open_dataset
+from srzoo.data.seeded import AugmentedDataset
+from srzoo.labels import IGNORE
+from srzoo.tasks.semantic.augment import Augment
+
+
+@settings(max_examples=30, deadline=None)
+@given(height=st.integers(1, 90), width=st.integers(1, 90), crop=st.integers(8, 64))
+def test_any_image_gives_a_crop_of_the_asked_size(height, width, crop):
+    image = np.full((height, width, 3), 90, np.uint8)
+    x, y = Augment(crop)(image, np.zeros((height, width), np.uint8))
+    assert x.shape == (3, crop, crop)
+    assert x.dtype == torch.uint8
+    assert y.shape == (crop, crop)
+    assert y.dtype == torch.uint8
+    assert set(y.unique().tolist()) <= {0, IGNORE}
+
+
+def test_image_and_mask_move_together():
+    """The mask is the image's red channel, so it has to be so afterwards too."""
+    torch.manual_seed(0)
+    ids = np.kron(np.arange(12).reshape(3, 4), np.ones((20, 20))).astype(np.uint8)
+    image = np.repeat(ids[..., None] * 20, 3, 2)
+    for _ in range(10):
+        x, y = Augment(40, scale=(0.8, 1.5), jitter=0)(image, ids)
+        inside = y != IGNORE
+        close = (x[0].float() / 20 - y).abs() < 0.5
+        assert close[inside].float().mean() > 0.9  # not at the borders, where the image is mixed
+        assert (x[0][~inside] == 0).all()
+
+
+def test_image_and_mask_are_resized_about_the_same_point():
+    """Both hold their own column; a mask that lags by half a pixel would show here."""
+    torch.manual_seed(0)
+    columns = np.tile(np.arange(90, dtype=np.uint8), (60, 1))
+    image = np.repeat(columns[..., None], 3, 2)
+    for low in (0.4, 0.7, 1.3, 1.9):
+        x, y = Augment(48, (low, low + 0.09), jitter=0)(image, columns)
+        inside = (y != IGNORE) & (y > 2) & (y < 87)
+        assert (x[0].float() - y)[inside].mean().abs() < 0.15
+
+
+def test_factor_1_is_the_size_that_the_model_sees():
+    image, ids = np.zeros((80, 120, 3), np.uint8), np.zeros((80, 120), np.uint8)
+    _, y = Augment(64, (1, 1), short_side=40)(image, ids)
+    assert (y != IGNORE).sum() == 40 * 60
+    _, y = Augment(64, (0.5, 0.5), short_side=40)(image, ids)
+    assert (y != IGNORE).sum() == 20 * 30
+
+
+def test_colour_jitter_leaves_gray_gray_and_none_leaves_all():
+    torch.manual_seed(0)
+    noise = tv_tensors.Image(torch.randint(0, 256, (3, 20, 31), dtype=torch.uint8))
+    assert (RandomColour(0, 0)(noise).int() - noise.int()).abs().max() <= 1
+    assert (RandomColour(0.3, 0.05)(noise).int() - noise.int()).abs().max() > 3
+    for _ in range(5):
+        gray = RandomColour(0.3, 0.05)(tv_tensors.Image(torch.full((3, 4, 5), 100, dtype=torch.uint8)))
+        assert gray.max() - gray.min() <= 1
+        assert 69 <= gray.min() <= 130  # of the brightness alone: a flat image has no contrast
+
+
+def test_a_third_of_the_hue_s_circle_turns_red_to_green():
+    turned = _hue_rotation(torch.tensor(2 * math.pi / 3)) @ torch.tensor([1.0, 0.0, 0.0])
+    torch.testing.assert_close(turned, torch.tensor([0.0, 1.0, 0.0]), atol=1e-6, rtol=0)
+
+
+def test_blur_smooths_the_image_and_leaves_the_mask():
+    rng = np.random.default_rng(0)
+    image, ids = rng.integers(0, 256, (40, 50, 3), np.uint8), rng.integers(0, 3, (40, 50), np.uint8)
+    sharp, blurred = (Augment(40, (1, 1), jitter=0, blur=blur)(image, ids) for blur in (0.0, 1.0))
+    assert blurred[0].float().std() < 0.95 * sharp[0].float().std()
+    assert set(blurred[1].unique().tolist()) == {0, 1, 2}
+
+
+def test_crops_of_one_class_are_drawn_again():
+    torch.manual_seed(0)
+    ids = np.zeros((64, 256), np.uint8)
+    ids[:, 200:] = 1
+    image = np.zeros((64, 256, 3), np.uint8)
+    both = [len(Augment(48, (1, 1), max_class_share=s)(image, ids)[1].unique()) for s in (0.75, 1.0) for _ in range(20)]
+    assert sum(both[:20]) > sum(both[20:])
+
+
+def test_a_sample_depends_on_seed_and_position_alone(small_camvid):
+    def sample(seed, position):
+        return AugmentedDataset(open_dataset(small_camvid, "train"), Augment(64), seed)[position]
+
+    before = torch.get_rng_state()
+    first, again, next_epoch, other = sample(0, 1), sample(0, 1), sample(0, 3), sample(1, 1)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert not torch.equal(first[0], next_epoch[0])
+    assert not torch.equal(first[0], other[0])

@@ -1,0 +1,41 @@
+import math
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+from srzoo.tasks.semantic.metrics import ConfusionMatrix
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), classes=st.integers(1, 12), images=st.integers(1, 4))
+def test_counts_are_torchmetrics_s(seed, classes, images):
+    generator = torch.Generator().manual_seed(seed)
+    matrix = ConfusionMatrix(classes)
+    predictions, targets = (torch.randint(0, classes, (images, 9, 7), generator=generator) for _ in range(2))
+    targets[torch.rand(targets.shape, generator=generator) < 0.3] = 255
+    for prediction, target in zip(predictions, targets):
+        matrix.update(prediction.to(torch.uint8), target)
+    if classes > 1:
+        expected = multiclass_confusion_matrix(predictions, targets, classes, ignore_index=255)
+        assert torch.equal(matrix.counts, expected)
+    hit = matrix.counts.diag().double()
+    union = matrix.counts.sum(0) + matrix.counts.sum(1) - matrix.counts.diag()
+    torch.testing.assert_close(matrix.iou(), hit / union, equal_nan=True)
+
+
+def test_a_class_that_never_occurs_is_left_out_of_the_mean():
+    matrix = ConfusionMatrix(3)
+    matrix.update(torch.tensor([[0, 0, 1, 1]]), torch.tensor([[0, 1, 1, 255]]))
+    assert matrix.iou()[:2].tolist() == [0.5, 0.5]
+    assert math.isnan(matrix.iou()[2])
+    assert matrix.mean_iou() == 0.5
+    assert matrix.pixel_accuracy() == 2 / 3
+
+
+def test_counts_beyond_float32():
+    matrix = ConfusionMatrix(2)
+    matrix.counts += 2**24
+    matrix.update(torch.zeros(1, 1), torch.zeros(1, 1))
+    assert matrix.counts[0, 0] == 2**24 + 1

@@ -1,0 +1,21 @@
+import pytest
+
+from srzoo.messages import and_more, nearest, one_line
+
+
+def test_the_first_line_of_an_error():
+    assert one_line(ValueError("a\nb")) == "a"
+    assert one_line(KeyboardInterrupt()) == "KeyboardInterrupt"
+
+
+def test_the_nearest_of_several_names():
+    assert "'camvid'" in nearest("canvid", ["cityscapes", "camvid"])
+    assert nearest("kitti", ["cityscapes", "camvid"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("items", "shown", "text"),
+    [([], 1, ""), (["a"], 1, "a"), (["a", "b", "c"], 1, "a, and 2 more"), (["a", "b", "c"], 2, "a, b, and 1 more")],
+)
+def test_the_first_of_many_and_their_number(items, shown, text):
+    assert and_more(items, shown) == text

@@ -1,0 +1,141 @@
+import pytest
+
+from srzoo import list_models, model_info
+from srzoo.labels import LabelSet
+from srzoo.labels.own import numbered_labels
+from srzoo.recipes.recipe import load_recipe
+from srzoo.zoo import registry
+from srzoo.zoo.datasets import DATASETS, Dataset
+from srzoo.zoo.published import PUBLISHED
+from srzoo.zoo.registry import Architecture, Backbone
+
+
+def test_names_split_back_and_are_unique():
+    names = registry.names()
+    assert len(names) == len(set(names))
+    for name in names:
+        architecture, dataset = registry.split_name(name)
+        assert name == (architecture if dataset is None else f"{architecture}_{dataset}")
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("srnet_lite_camvid", "srnet_lite0_camvid"),
+        ("srnet_r50_cityscape", "srnet_r50_cityscapes"),
+        ("srnet_camvid", "srnet"),
+    ],
+)
+def test_unknown_name_suggests_the_nearest(name, nearest):
+    with pytest.raises(ValueError, match=f"unknown model '{name}'; did you mean '{nearest}"):
+        registry.split_name(name)
+
+
+def test_a_name_far_from_all_suggests_none():
+    with pytest.raises(ValueError, match="unknown model 'zzz'; `srzoo list` shows all"):
+        registry.split_name("zzz")
+
+
+def test_patterns_and_pretrained():
+    assert list_models("srnet_r50*") == [
+        "srnet_r50",
+        *(f"srnet_r50_{dataset}" for dataset in ("ade20k", "camvid", "cityscapes", "pascal_context")),
+    ]
+    assert list_models(pretrained=True) == sorted(PUBLISHED)
+
+
+def test_a_taken_name_is_refused():
+    entry = registry.ARCHITECTURES["srnet_r50"]
+    before = registry.names()
+    for name in ("srnet_r50", "srnet_r50_camvid", "srnet"):
+        with pytest.raises(ValueError, match=f"'{name}' is registered already; choose another name"):
+            registry.register(name, entry)
+    assert registry.names() == before
+
+
+def test_an_architecture_of_one_s_own(monkeypatch):
+    monkeypatch.setattr(registry, "ARCHITECTURES", dict(registry.ARCHITECTURES))
+    resnet = Backbone("ResNet-18", {"backbone": "resnet18"})
+    registry.register("mine", Architecture("Mine", "semantic", "srnet", resnet))
+    assert list_models("mine*") == ["mine", "mine_ade20k", "mine_camvid", "mine_cityscapes", "mine_pascal_context"]
+    assert model_info("mine_camvid").description == "Mine, over ResNet-18, for the 11 classes of CamVid"
+
+
+def test_an_entry_needs_a_dataset_with_labels_for_its_task(monkeypatch):
+    monkeypatch.setattr(registry, "ARCHITECTURES", dict(registry.ARCHITECTURES))
+    counted = Dataset("Counted", "", {"instance": numbered_labels(80), "semantic": numbered_labels(4)})
+    monkeypatch.setitem(DATASETS, "counted", counted)
+    resnet = Backbone("ResNet-18", {"backbone": "resnet18"})
+    registry.register("boxes", Architecture("Boxes", "instance", "mask_rcnn", resnet))
+    assert list_models("boxes*") == ["boxes", "boxes_counted"]
+    assert "srnet_r50_counted" in registry.names()
+    info = model_info("boxes_counted")
+    assert (info.task, len(info.classes)) == ("instance", 80)
+    with pytest.raises(ValueError, match="unknown model 'boxes_camvid'; did you mean 'boxes_counted'"):
+        registry.split_name("boxes_camvid")
+
+
+def test_an_architecture_names_its_recipe_for_a_dataset():
+    assert registry.recipe_of("srnet_r50", "cityscapes") == "cityscapes"
+    for name in ("srnet_dfv2", "dfseg_v1", "dfseg_v2"):
+        assert registry.recipe_of(name, "cityscapes") == "cityscapes_realtime"
+        assert registry.recipe_of(name, "ade20k") == "ade20k"
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_every_entry_s_facts(name):
+    info = model_info(name)
+    architecture, dataset = registry.split_name(name)
+    assert (info.architecture, info.dataset) == (architecture, dataset)
+    assert (
+        len(info.classes) == len(info.palette) == (len(DATASETS[dataset].labels["semantic"].classes) if dataset else 0)
+    )
+    assert info.recipe == (name if dataset else None)
+    assert info.description.count(",") >= 2
+
+
+def test_every_entry_has_a_recipe():
+    """Of its own, or its dataset's protocol."""
+    for name in registry.names():
+        if registry.split_name(name)[1]:
+            assert load_recipe(name).model == name
+
+
+def test_real_time_entries_see_a_cityscapes_frame_whole():
+    for name in ("srnet_dfv2_cityscapes", "dfseg_v1_cityscapes", "dfseg_v2_cityscapes"):
+        assert model_info(name).input_size == (1024, 2048)
+
+
+@pytest.mark.parametrize("dataset", sorted(DATASETS))
+def test_label_sets(dataset):
+    labels = DATASETS[dataset].labels["semantic"]
+    classes = {"ade20k": 150, "camvid": 11, "cityscapes": 19, "pascal_context": 59}[dataset]
+    assert len(labels.classes) == len(set(labels.classes)) == len(labels.palette) == classes
+    assert all(name == name.strip() != "" for name in labels.classes)
+    assert all(type(channel) is int and 0 <= channel <= 255 for colour in labels.palette for channel in colour)
+    assert all(len(colour) == 3 for colour in labels.palette)
+    # ADE20K itself draws road and skyscraper alike, which PASCAL Context inherits.
+    shared = 1 if dataset in ("ade20k", "pascal_context") else 0
+    assert len(set(labels.palette)) == classes - shared
+    assert DATASETS[dataset].licence.startswith(DATASETS[dataset].title)
+
+
+def test_a_colour_too_few_is_refused():
+    with pytest.raises(ValueError, match="2 classes but 1 colours"):
+        LabelSet(("a", "b"), ((0, 0, 0),))
+    with pytest.raises(ValueError, match="2 classes, .* 1 "):
+        LabelSet(("a", "b"), ((0, 0, 0), (1, 1, 1)), (True,))
+
+
+def test_numbered_classes_have_distinct_colours():
+    palette = numbered_labels(255).palette
+    assert len(set(palette)) == 255
+    assert (0, 0, 0) not in palette
+
+
+def test_info_counts_and_licence_chain():
+    info = model_info("srnet_r50_cityscapes")
+    assert info.parameters == pytest.approx(38.2e6, rel=0.01)
+    assert info.macs == pytest.approx(353.4e9 * 1024 * 2048 / 768**2, rel=0.01)  # 353.4 G at 768x768
+    assert [line.split(":")[0].split(" ")[0] for line in info.licence] == ["srzoo", "ResNet", "Cityscapes"]
+    assert info.metrics is None

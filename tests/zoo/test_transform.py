@@ -1,0 +1,48 @@
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from srzoo.zoo.transform import Transform
+
+TRANSFORM = Transform(540)
+
+
+def test_camvid_frame_is_enlarged_and_cityscapes_kept():
+    assert TRANSFORM.input_size(360, 480) == (540, 720)
+    assert Transform(1024).input_size(1024, 2048) == (1024, 2048)
+
+
+@given(height=st.integers(1, 4000), width=st.integers(1, 4000), multiple=st.sampled_from([8, 16, 32]))
+def test_sides_are_multiples(height, width, multiple):
+    """Rounded down, so that neither limit is exceeded."""
+    plain = TRANSFORM.input_size(height, width)
+    rounded = dataclasses.replace(TRANSFORM, multiple=multiple).input_size(height, width)
+    for side, before in zip(rounded, plain):
+        assert side % multiple == 0
+        assert side == 32 or 0 <= before - side < multiple
+
+
+def test_scaled_and_without_reduction():
+    assert TRANSFORM.scaled(1.0) == TRANSFORM
+    assert TRANSFORM.scaled(0.5).input_size(360, 480) == (270, 360)
+    assert Transform(1024).scaled(1.25).input_size(1024, 2048) == (1280, 2560)
+    assert TRANSFORM.without_reduction(9000, 12000).input_size(9000, 12000) == (9000, 12000)
+    assert TRANSFORM.without_reduction(360, 480).input_size(360, 480) == (540, 720)
+
+
+@given(height=st.integers(1, 40_000), width=st.integers(1, 40_000))
+def test_every_size_gives_an_input_that_is_bounded(height, width):
+    h, w = TRANSFORM.input_size(height, width)
+    assert min(h, w) >= 32
+    assert h * w <= 1.1 * TRANSFORM.max_pixels
+    if max(height, width) <= 3 * min(height, width) and min(height, width) >= 100:
+        assert (h / w) / (height / width) == pytest.approx(1, abs=0.02)
+
+
+def test_output_is_normalised():
+    x = Transform(32, mean=(0.5, 0.25, 0.0), std=(0.5, 0.5, 2.0))(Image.new("RGB", (64, 48), (255, 0, 51)))
+    assert x.shape == (1, 3, 32, 43)
+    assert x[0, :, 0, 0].tolist() == pytest.approx([1.0, -0.5, 0.1])
