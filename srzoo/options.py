@@ -143,10 +143,7 @@ def read(cls: type, values: Mapping, where: str = "", block: str = "") -> dict[s
         full, key = f"{block}{first}", keys(cls).get(first)
         if key is None or (dot and not key.is_block):
             names = full_names(cls, block)
-            meant = (
-                nearest(first, {full.rpartition(".")[2]: full for full in names})
-                or f"; the keys are {', '.join(names)}"
-            )
+            meant = nearest(first, names, key=_last_part) or f"; the keys are {', '.join(names)}"
             _fail(where, f"unknown key {f'{block}{name}' if block else name!r}{meant}")
         if key.is_block:
             inner = {} if value is None else value  # YAML's of a block without a line
@@ -213,6 +210,10 @@ def renamed(values: Mapping, moved: Mapping[str, str], where: str, stacklevel: i
     warnings.warn(f"{where}: {said}; the old spelling still works", FutureWarning, stacklevel=stacklevel)
     kept = [(name, value) for name, value in values.items() if name not in moved]
     return dict(kept + [(moved[name], values[name]) for name in old])
+
+
+def _last_part(full: str) -> str:
+    return full.rpartition(".")[2]
 
 
 class _WrongValue(Exception):
