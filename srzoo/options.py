@@ -17,7 +17,6 @@ import math
 import os
 import types
 import typing
-import warnings
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
@@ -194,22 +193,19 @@ def merged(found: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, 
     return {**found, **overrides, **joined}
 
 
-def renamed(values: Mapping, moved: Mapping[str, str], where: str, stacklevel: int = 2) -> Mapping:
-    """``values`` with the new names of old keys, which one FutureWarning says.
+def renamed(values: Mapping, moved: Mapping[str, str]) -> tuple[Mapping, list[str]]:
+    """``values`` with the new names of old keys, and ``old is now new`` for each of them.
 
     Args:
         values: as for `read`.
         moved: the new name of each old key, such as ``{"crop": "semantic.crop"}``.
-        where: what the warning starts with, such as the name of a file.
-        stacklevel: whose line the warning points at, as in `warnings.warn`.
     """
     old = [name for name in values if name in moved]
     if not old:
-        return values
-    said = ", ".join(f"{name} is now {moved[name]}" for name in old)
-    warnings.warn(f"{where}: {said}; the old spelling still works", FutureWarning, stacklevel=stacklevel)
+        return values, []
     kept = [(name, value) for name, value in values.items() if name not in moved]
-    return dict(kept + [(moved[name], values[name]) for name in old])
+    new = dict(kept + [(moved[name], values[name]) for name in old])
+    return new, [f"{name} is now {moved[name]}" for name in old]
 
 
 def _last_part(full: str) -> str:
