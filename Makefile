@@ -12,5 +12,5 @@ slow:
 lint:
 	ruff check . && ruff format --check .
 
-bench:
-	python bench/segment.py
+bench:  ## list the benchmarks, with what each of them measures
+	@grep -l __main__ bench/*.py | while read file; do echo "python $$file   # $$(head -n 1 $$file | tr -d '"')"; done

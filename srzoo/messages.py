@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 
 def one_line(error: Exception) -> str:
@@ -11,16 +11,17 @@ def one_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def nearest(name: str, choices: Iterable[str]) -> str:
+def nearest(name: str, choices: Iterable[str], key: Callable[[str], str] = str) -> str:
     """``; did you mean ...?`` for an error message, or an empty string if no choice is similar.
 
     Args:
         name: what was given.
-        choices: what is known; a mapping goes from what is compared to what is shown.
+        choices: what is known.
+        key: what of a choice is compared.
     """
-    shown = choices if isinstance(choices, Mapping) else {choice: choice for choice in choices}
-    found = difflib.get_close_matches(str(name), list(shown), n=1, cutoff=0.5)
-    return f"; did you mean {shown[found[0]]!r}?" if found else ""
+    compared = {key(choice): choice for choice in choices}
+    found = difflib.get_close_matches(str(name), list(compared), n=1, cutoff=0.5)
+    return f"; did you mean {compared[found[0]]!r}?" if found else ""
 
 
 def and_more(items: Sequence[str], shown: int = 1) -> str:

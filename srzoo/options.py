@@ -17,7 +17,6 @@ import math
 import os
 import types
 import typing
-import warnings
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
@@ -143,10 +142,7 @@ def read(cls: type, values: Mapping, where: str = "", block: str = "") -> dict[s
         full, key = f"{block}{first}", keys(cls).get(first)
         if key is None or (dot and not key.is_block):
             names = full_names(cls, block)
-            meant = (
-                nearest(first, {full.rpartition(".")[2]: full for full in names})
-                or f"; the keys are {', '.join(names)}"
-            )
+            meant = nearest(first, names, key=_last_part) or f"; the keys are {', '.join(names)}"
             _fail(where, f"unknown key {f'{block}{name}' if block else name!r}{meant}")
         if key.is_block:
             inner = {} if value is None else value  # YAML's of a block without a line
@@ -197,22 +193,23 @@ def merged(found: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, 
     return {**found, **overrides, **joined}
 
 
-def renamed(values: Mapping, moved: Mapping[str, str], where: str, stacklevel: int = 2) -> Mapping:
-    """``values`` with the new names of old keys, which one FutureWarning says.
+def renamed(values: Mapping, moved: Mapping[str, str]) -> tuple[Mapping, list[str]]:
+    """``values`` with the new names of old keys, and ``old is now new`` for each of them.
 
     Args:
         values: as for `read`.
         moved: the new name of each old key, such as ``{"crop": "semantic.crop"}``.
-        where: what the warning starts with, such as the name of a file.
-        stacklevel: whose line the warning points at, as in `warnings.warn`.
     """
     old = [name for name in values if name in moved]
     if not old:
-        return values
-    said = ", ".join(f"{name} is now {moved[name]}" for name in old)
-    warnings.warn(f"{where}: {said}; the old spelling still works", FutureWarning, stacklevel=stacklevel)
+        return values, []
     kept = [(name, value) for name, value in values.items() if name not in moved]
-    return dict(kept + [(moved[name], values[name]) for name in old])
+    new = dict(kept + [(moved[name], values[name]) for name in old])
+    return new, [f"{name} is now {moved[name]}" for name in old]
+
+
+def _last_part(full: str) -> str:
+    return full.rpartition(".")[2]
 
 
 class _WrongValue(Exception):

@@ -73,12 +73,17 @@ class _Parser(argparse.ArgumentParser):
             shown = [
                 name for action in self._actions if action.help != argparse.SUPPRESS for name in action.option_strings
             ]
-            compared = {name.lstrip("-").rpartition(".")[2]: name for name in shown}
-            self.error(f"unknown option {unknown[0]}{nearest(unknown[0].lstrip('-'), compared)}")
+            meant = nearest(_plain(unknown[0]), shown, key=_plain)
+            self.error(f"unknown option {unknown[0]}{meant}")
         return namespace, unknown
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"srzoo: {message}; `{self.prog} --help` shows the options\n")
+
+
+def _plain(option: str) -> str:
+    """An option without its dashes and the name of its block."""
+    return option.lstrip("-").rpartition(".")[2]
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:

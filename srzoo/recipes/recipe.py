@@ -238,11 +238,13 @@ def _read(source: str | Path, based_on_it: tuple[Path, ...] = ()) -> dict[str, A
 
 def _given(values: Mapping, where: str) -> dict[str, Any]:
     """The keys that are in ``values`` by their full names, those of the first recipes under their new names."""
+    values, said = renamed(values, moved_keys())
     if old := [key for key in _REPLACED if key in values]:
         start = _start_of(values, where)
         values = {**{key: value for key, value in values.items() if key not in old}, "start": start}
-        said = ", ".join(old)
-        warnings.warn(f"{where}: {said} is now start, here {start!r}; the old spelling still works", FutureWarning, 4)
+        said = [f"{' and '.join(old)} is now start, here {start!r}", *said]
+    if said:
+        warnings.warn(f"{where}: {', '.join(said)}; the old spelling still works", FutureWarning, stacklevel=4)
     if is_model_file(file := values.get("model")):
         name = read_config(file).name
         if values.get("start", file) != file:
@@ -251,7 +253,7 @@ def _given(values: Mapping, where: str) -> dict[str, Any]:
                 f"out, or say model {name}"
             )
         values = {**values, "model": name, "start": file}
-    return read(recipe_keys(), renamed(values, moved_keys(), where, stacklevel=4), where)
+    return read(recipe_keys(), values, where)
 
 
 def _start_of(values: Mapping, where: str) -> str:

@@ -28,6 +28,7 @@ from ..data.samples import ImageData
 from ..evaluate.distributed import is_main_process
 from ..evaluate.evaluation import evaluate
 from ..files import replacing
+from ..messages import and_more
 from ..models.base import ZooModel
 from ..recipes.recipe import RUN_FILES, Recipe
 from ..tasks.task import StepContext, get_task
@@ -229,10 +230,9 @@ class _Trainer:
         return total
 
     def _blown_up(self, what: str, index: torch.Tensor) -> str:
-        names = ", ".join(Path(self.train_set.image_name(i)).name for i in index.tolist()[:4])
-        more = f" and {len(index) - 4} more" if len(index) > 4 else ""
+        names = [Path(self.train_set.image_name(i)).name for i in index.tolist()]
         return (
-            f"{what} in step {self.run.step + 1} of {self.steps}, on {names}{more}, at learning rate "
+            f"{what} in step {self.run.step + 1} of {self.steps}, on {and_more(names, 4)}, at learning rate "
             f"{self.run.schedule.get_last_lr()[-1]:.2e}; {advice(self.out)}"
         )
 

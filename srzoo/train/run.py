@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import shutil
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -132,7 +133,10 @@ def read_checkpoint(out: Path, recipe: Recipe, data: ImageData) -> dict | None:
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        made_with, made_on = Recipe.from_dict(state["recipe"]).flat(), state["data"]  # older ones have fewer keys
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # about the keys of the first version
+            made_with = Recipe.from_dict(state["recipe"]).flat()  # older ones have fewer keys
+        made_on = state["data"]
         headline = get_task(recipe.task).headline
         for row in state["history"]:
             if "miou" in row:  # until version 0.1

@@ -175,5 +175,5 @@ def test_errors_say_what_to_pass(name, options, message):
 @pytest.mark.parametrize("shape", [(2, 64, 8), (2, 63, 8, 8), (2, 64, 0, 8)])
 @pytest.mark.parametrize(("name", "form"), [pair for pair in FORMS if "sr" not in pair[0]])
 def test_input_errors(name, form, shape):
-    with pytest.raises(ValueError, match=r"expected x of shape \(N, 64, H, W\) with H, W >= 1, got \(2, 6"):
+    with pytest.raises(ValueError, match=r"\(N, 64, H, W\), got .*\(2, 6|no pixels: height 0, width 8"):
         getattr(build_context(name, 64), form)(torch.zeros(shape))

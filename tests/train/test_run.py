@@ -24,11 +24,31 @@ def test_a_checkpoint_from_before_a_key_was_there(small_camvid, tmp_path):
     recipe, data = load_recipe("srnet_lite0_camvid"), open_dataset(small_camvid, "train")
     write_checkpoint(run(), recipe, data, tmp_path)
     content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    del content["recipe"]["max_class_share"]
+    del content["recipe"]["semantic"]["max_class_share"]
     torch.save(content, tmp_path / "checkpoint.pt")
     assert read_checkpoint(tmp_path, recipe, data)["step"] == 0
-    with pytest.raises(ValueError, match=r"was made with max_class_share=0.75, the recipe has 1.0; give another"):
-        read_checkpoint(tmp_path, load_recipe("srnet_lite0_camvid", max_class_share=1), data)
+    with pytest.raises(ValueError, match=r"semantic.max_class_share=0.75, .* 1.0;"):
+        read_checkpoint(tmp_path, load_recipe("srnet_lite0_camvid", **{"semantic.max_class_share": 1}), data)
+
+
+def test_a_checkpoint_of_the_first_version(small_camvid, tmp_path):
+    """Its recipe is flat, and its history speaks of mIoU."""
+    recipe, data = load_recipe("srnet_dfv2_camvid"), open_dataset(small_camvid, "train")
+    state = run()
+    state.history = [{"step": 1, "mIoU": 0.5}]
+    write_checkpoint(state, recipe, data, tmp_path)
+    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    keys = content["recipe"]
+    del keys["start"]
+    content["recipe"] = {**keys.pop("semantic"), **keys, "pretrained": False, "pretrained_backbone": False}
+    content["history"] = [{"step": 1, "miou": 0.5}]
+    del content["interval"]["losses"]
+    torch.save(content, tmp_path / "checkpoint.pt")
+    found = read_checkpoint(tmp_path, recipe, data)
+    assert found["history"] == [{"step": 1, "mIoU": 0.5}]
+    after = run()
+    after.load(found)
+    assert after.interval.losses == {}
 
 
 def test_a_full_disk_is_told_and_keeps_the_checkpoint(small_camvid, tmp_path, monkeypatch):
@@ -39,7 +59,7 @@ def test_a_full_disk_is_told_and_keeps_the_checkpoint(small_camvid, tmp_path, mo
         raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598\nmore")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match=r"^cannot write .*checkpoint.pt, [\d,]+ bytes are free .*goes on from the last"):
+    with pytest.raises(OSError, match=r"^cannot write .*checkpoint.pt, [\d,]+ bytes are free .*resumes from the last"):
         write_checkpoint(run(), load_recipe("srnet_lite0_camvid"), open_dataset(small_camvid, "train"), tmp_path)
     assert [path.name for path in tmp_path.glob("*.p*")] == ["checkpoint.pt"]
     assert (tmp_path / "checkpoint.pt").read_bytes() == b"old"

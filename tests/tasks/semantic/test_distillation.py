@@ -1,5 +1,3 @@
-import dataclasses
-
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -27,10 +25,10 @@ def teacher(tmp_path):
     return write
 
 
-def recipe(teacher: str) -> Recipe:
-    options = {"precision": "no", "evaluate_every": 2, "model_options": MODEL, "teacher": teacher}
-    options["pretrained_backbone"] = False
-    return Recipe("srnet", batch_size=1, crop=64, scale=(0.3, 0.6), lr=2e-3, epochs=1, **options)
+def recipe(teacher: str | None) -> Recipe:
+    block = {"crop": 64, "scale": (0.3, 0.6), "teacher": teacher}
+    keys = {"start": "random", "batch_size": 1, "lr": 2e-3, "epochs": 1, "precision": "no", "evaluate_every": 2}
+    return Recipe.from_dict({"model": "srnet", "model_options": MODEL, **keys, "semantic": block})
 
 
 def run(root, out, recipe, **options):
@@ -98,7 +96,7 @@ def test_a_stopped_run_with_a_teacher_ends_with_the_same_bits(small_camvid, teac
         patch.setattr(torch, "save", stop)
         run(small_camvid, tmp_path / "stopped", taught, checkpoint_seconds=0)
     run(small_camvid, tmp_path / "stopped", taught)
-    run(small_camvid, tmp_path / "alone", dataclasses.replace(taught, teacher=None))
+    run(small_camvid, tmp_path / "alone", recipe(None))
     whole, stopped, alone = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "stopped", "alone"))
     assert all(torch.equal(whole[key], stopped[key]) for key in whole)
     assert not all(torch.equal(whole[key], alone[key]) for key in whole)

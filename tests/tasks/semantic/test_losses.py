@@ -5,6 +5,10 @@ from torch.nn import functional as F
 from srzoo.tasks.semantic.losses import SegmentationLoss, dice, lovasz_softmax
 
 
+def total(losses):
+    return sum(losses.values())
+
+
 def jaccard_by_definition(probabilities, target, classes):
     """Berman et al., Eq. 8 and 9: the Lovasz extension as a sum over the sorted errors, one class at a time."""
     losses = []
@@ -51,13 +55,13 @@ def test_loss_is_the_library_s_cross_entropy_when_alone(align_corners):
     full = F.interpolate(logits, (12, 14), mode="bilinear", align_corners=align_corners)
     expected = F.cross_entropy(full, target, weights, ignore_index=255)
     loss_of = SegmentationLoss(weights, align_corners=align_corners)
-    torch.testing.assert_close(loss_of(logits, logits, target), expected)
+    torch.testing.assert_close(total(loss_of(logits, logits, target)), expected)
 
 
 @pytest.mark.parametrize("terms", [{}, {"lovasz": 0.5}, {"dice": 0.5}, {"ohem": (0.7, 5)}])
 def test_an_unlabelled_batch_gives_zero_and_finite_gradients(terms):
     logits = torch.randn(1, 3, 4, 4, requires_grad=True)
-    loss = SegmentationLoss(torch.ones(3), aux=0.4, **terms)(logits, logits, torch.full((1, 8, 8), 255))
+    loss = total(SegmentationLoss(torch.ones(3), aux=0.4, **terms)(logits, logits, torch.full((1, 8, 8), 255)))
     loss.backward()
     assert loss == 0
     assert logits.grad.isfinite().all()
@@ -81,8 +85,9 @@ def test_the_terms_are_added_with_their_weights():
     torch.manual_seed(0)
     logits, aux, target = torch.randn(2, 5, 6, 6), torch.randn(2, 5, 3, 3), torch.randint(0, 5, (2, 12, 12))
     near = F.interpolate(target[:, None].float(), (6, 6), mode="nearest-exact")[:, 0].long()
-    alone = SegmentationLoss(label_smoothing=0.1)(logits, None, target)
+    alone = total(SegmentationLoss(label_smoothing=0.1)(logits, None, target))
     whole = SegmentationLoss(None, 0.5, 0.25, 0.4, label_smoothing=0.1)(logits, aux, target)
+    assert list(whole) == ["cross_entropy", "aux", "lovasz", "dice"]
     small = F.interpolate(target[:, None].float(), (3, 3), mode="nearest-exact")[:, 0].long()
     expected = (
         alone
@@ -90,11 +95,11 @@ def test_the_terms_are_added_with_their_weights():
         + 0.5 * lovasz_softmax(logits, near)
         + 0.25 * dice(logits, near)
     )
-    torch.testing.assert_close(whole, expected)
+    torch.testing.assert_close(total(whole), expected)
 
 
 def test_ohem_keeps_the_hard_pixels_only():
     logits = torch.tensor([[[[9.0, 0.0]], [[0.0, 9.0]]]])  # sure of class 0 on the left, of 1 on the right
     target = torch.tensor([[[0, 0]]])
-    loss = SegmentationLoss(ohem=(0.7, 0))(logits, None, target)
+    loss = total(SegmentationLoss(ohem=(0.7, 0))(logits, None, target))
     torch.testing.assert_close(loss, F.cross_entropy(logits[..., 1:], target[..., 1:]))
