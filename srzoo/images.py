@@ -100,7 +100,8 @@ def to_rgb(image: Image.Image, name: str = "image") -> Image.Image:
     """
     if getattr(image, "n_frames", 1) > 1:
         warnings.warn(f"{name}: {image.n_frames} frames, only the first is used", stacklevel=2)
-    image = ImageOps.exif_transpose(image)
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # else it would be a copy
+        image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # 16-bit gray, which Pillow's own conversion would clip at 255
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:

@@ -51,19 +51,21 @@ class Segmenter:
         self.task.check_view(model, self.view)
         self.model = fuse(model).to(self.device, memory_format=torch.channels_last)
 
-    def __call__(self, image: Any) -> Result | list[Result]:
+    def __call__(self, image: Any, brief: bool = False) -> Result | list[Result]:
         """What is in one image, or in each of a list: a `Segmentation` for semantic models.
 
         Args:
             image: a path, URL, Pillow image, array or tensor, see `srzoo.images.as_image`; or a list of them.
+            brief: without what is large and only some need: the `Segmentation.probabilities` of semantic models, a
+                quarter of a gigabyte for an image of 100 million pixels in tiles.
 
         Raises:
             srzoo.images.ImageError: an input that cannot be read, by name and reason.
         """
         if isinstance(image, (list, tuple)):
-            return [self(item) for item in image]
+            return [self(item, brief) for item in image]
         with torch.inference_mode():
-            return self.task.predict(self.model, as_image(image), self.view)
+            return self.task.predict(self.model, as_image(image), self.view, brief)
 
 
 def _resolve_device(device: str | torch.device) -> torch.device:

@@ -189,3 +189,10 @@ def test_address():
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_a_user_s_image_is_copied():
+    image = Image.fromarray(RGB)
+    read = as_image(image)
+    image.paste("white", (0, 0, 7, 5))
+    assert (np.asarray(read) == RGB).all()

@@ -8,6 +8,7 @@ from PIL import Image
 import srzoo
 from srzoo import Segmenter
 from srzoo.labels import IGNORE
+from srzoo.tasks.semantic import result as results
 from srzoo.tasks.semantic.metrics import ConfusionMatrix
 
 NAMES = ("street", "crossing", "cyclist")
@@ -49,6 +50,19 @@ def test_shares_add_up_and_are_sorted(segmenter, examples):
     assert sum(shares.values()) == pytest.approx(1)
     assert list(shares.values()) == sorted(shares.values(), reverse=True)
     assert {"road", "building", "tree", "car"} <= set(shares)
+
+
+def test_shares_are_of_all_labels_however_many_are_counted_at_a_time(segmenter, examples, monkeypatch):
+    shares = (found := segmenter(examples / "street.png")).shares()
+    monkeypatch.setattr(results, "_COUNTED", 1000)
+    assert found.shares() == shares
+
+
+def test_a_brief_result_has_no_probabilities(segmenter, examples):
+    brief, (whole,) = segmenter(examples / "street.png", brief=True), segmenter([examples / "street.png"])
+    assert (brief.labels == whole.labels).all()
+    with pytest.raises(ValueError, match="brief=True"):
+        brief.probabilities()
 
 
 def test_every_kind_of_input_gives_the_same(segmenter, examples):

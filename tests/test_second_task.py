@@ -214,7 +214,7 @@ class ShareTask:
     def check_view(self, model, view):
         pass
 
-    def predict(self, model, image, view):
+    def predict(self, model, image, view, brief=False):
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
         middle = image.width // 2
         pixels = {"left": pixels[..., :middle], "right": pixels[..., middle:], "both": pixels}[view.half]

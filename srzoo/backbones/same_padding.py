@@ -1,13 +1,14 @@
 """TensorFlow's 'same' padding in integers, which ``torch.compile`` and ``torch.export`` can follow for any size."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from timm.layers import Conv2dSame
 from torch import nn
 from torch.nn import functional as F
 
-_STRIP = 1 << 23  # elements of a padded strip: 32 MB of float32
+_STRIP = 1 << 21  # elements of a padded strip: 8 MB of float32
 
 
 def pad_same(
@@ -37,28 +38,31 @@ class SamePaddedConv2d(Conv2dSame):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         is_inference = not (torch.is_grad_enabled() or torch.compiler.is_compiling())
         if is_inference and x.device.type == "cpu" and x.numel() > _STRIP:
-            return torch.cat([self._convolve(strip) for strip in self._padded_strips(x)], 2)
+            return self._forward_in_strips(x)
         return self._convolve(pad_same(x, self.kernel_size, self.stride, self.dilation))
 
     def _convolve(self, x: torch.Tensor) -> torch.Tensor:
         return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
-    def _padded_strips(self, x: torch.Tensor) -> Iterator[torch.Tensor]:
-        """What `pad_same` gives, in strips that overlap by what the kernel needs, each of about ``_STRIP`` elements.
-
-        A padded copy of the largest map would be what most of the memory of an image goes into.
-        """
+    def _forward_in_strips(self, x: torch.Tensor) -> torch.Tensor:
+        """The same without a padded copy of the whole map: of the largest it would be most of an image's memory."""
         axes = zip(x.shape[-2:], self.kernel_size, self.stride, self.dilation, strict=True)
         (above, _), (left, right) = (_margins(*axis) for axis in axes)
         size, stride = x.shape[2], self.stride[0]
-        outputs = (size - 1) // stride + 1
-        step = -(-outputs // -(-x.numel() // _STRIP))
-        for first in range(0, outputs, step):
-            last = min(first + step, outputs) - 1
+        height, width = ((side - 1) // step + 1 for side, step in zip(x.shape[-2:], self.stride))
+        result = None
+        for first, last in pairwise([*range(0, height, -(-height // -(-x.numel() // _STRIP))), height]):
             start = first * stride - above
-            stop = last * stride - above + self.dilation[0] * (self.kernel_size[0] - 1) + 1
+            stop = (last - 1) * stride - above + self.dilation[0] * (self.kernel_size[0] - 1) + 1
             rows = x[:, :, max(start, 0) : min(stop, size)]
-            yield F.pad(rows, (left, right, max(-start, 0), max(stop - size, 0)))
+            part = self._convolve(F.pad(rows, (left, right, max(-start, 0), max(stop - size, 0))))
+            if result is None:  # what is kept first, else it lies between what is freed
+                order = torch.channels_last if part.stride(1) == 1 else torch.contiguous_format
+                shape = (*part.shape[:2], height, width)
+                result = torch.empty(shape, dtype=part.dtype, memory_format=order)
+            result[:, :, first:last] = part
+            del part
+        return result
 
 
 def replace_same_padding(body: nn.Module) -> None:

@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     failed = len(failures)
     for source in tqdm(sources, disable=True if len(sources) == 1 else None, unit="image"):
         try:
-            result = segmenter(source)
+            result = segmenter(source, brief=True)
             written = result.save(options.out / stems[source])
         except (ValueError, OSError, MemoryError) as error:
             text = one_line(error)

@@ -55,7 +55,7 @@ def predictions(model: ZooModel, dataset: Samples, view: Any = None, progress: b
     try:
         for index in tqdm(indices, disable=None if progress and not rank() else True, unit="image", leave=False):
             sample = dataset[index]
-            yield Prediction(index, sample, task.predict(model, Image.fromarray(sample[0]), view))
+            yield Prediction(index, sample, task.predict(model, Image.fromarray(sample[0]), view, brief=True))
     finally:
         model.train(was_training)
 

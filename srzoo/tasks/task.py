@@ -204,11 +204,12 @@ class Task(Protocol):
             ValueError: what does not fit.
         """
 
-    def predict(self, model: nn.Module, image: Image.Image, view: Any) -> Result:
+    def predict(self, model: nn.Module, image: Image.Image, view: Any, brief: bool = False) -> Result:
         """What a model finds in an RGB image.
 
         Args:
             model: in evaluation mode, fused or not.
+            brief: without what neither the other methods of `Result` nor a meter need, if that is large.
         """
 
     def meter(self, config: ModelConfig, device: torch.device, brief: bool = False) -> Meter:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+_STRIP_ROWS = 512
+
 
 @dataclass(frozen=True)
 class Transform:
@@ -59,14 +61,22 @@ class Transform:
 
     def resize(self, image: Image.Image) -> torch.Tensor:
         """``(1, 3, H, W)`` uint8 pixels of an RGB image at the size that the network sees."""
-        import numpy as np
-        import torch
-        from PIL import Image
+        return _pixels(_resized(image, *self.input_size(image.height, image.width))).permute(2, 0, 1)[None]
 
+    def resize_columns(self, image: Image.Image, start: int, stop: int) -> torch.Tensor:
+        """Columns ``start:stop`` of what `resize` gives, without the others, of an image that keeps its width.
+
+        Then Pillow resizes every column by itself. Of an image that does not, Pillow resizes rows first or columns
+        first, whichever it takes for quicker, and rounds in between: parts of it would not be those of the whole.
+
+        Raises:
+            ValueError: the image does not keep its width.
+        """
         height, width = self.input_size(image.height, image.width)
-        if (height, width) != (image.height, image.width):
-            image = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
-        return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
+        if width != image.width:
+            raise ValueError(f"columns can be resized alone at the image's width, {image.width}, not at {width}")
+        pixels = _pixels(_resized(image.crop((start, 0, stop, image.height)), height, stop - start))
+        return pixels[None].permute(0, 3, 1, 2)  # so that torch takes rows of it, too, for channels_last
 
     def normalize(self, images: torch.Tensor) -> torch.Tensor:
         """float32 of ``(N, 3, H, W)`` uint8 images, with ``mean`` and ``std`` applied."""
@@ -74,7 +84,7 @@ class Transform:
 
         mean = torch.tensor(self.mean, device=images.device)[:, None, None]
         std = torch.tensor(self.std, device=images.device)[:, None, None]
-        return (images.float() / 255 - mean) / std
+        return images.to(torch.float32, copy=True).div_(255).sub_(mean).div_(std)
 
     @classmethod
     def from_dict(cls, values: dict) -> Transform:
@@ -84,3 +94,23 @@ class Transform:
             TypeError: a key that it does not have, or no ``short_side``.
         """
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+
+
+def _resized(image: Image.Image, height: int, width: int) -> Image.Image:
+    from PIL import Image
+
+    if (height, width) == (image.height, image.width):
+        return image
+    return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
+def _pixels(image: Image.Image) -> torch.Tensor:
+    """``(H, W, 3)`` uint8; in strips, as Pillow gives out pixels in pieces and joins them."""
+    import numpy as np
+    import torch
+
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    for top in range(0, image.height, _STRIP_ROWS):
+        strip = image.crop((0, top, image.width, min(top + _STRIP_ROWS, image.height)))
+        pixels[top : top + strip.height] = strip
+    return torch.from_numpy(pixels)

@@ -4,7 +4,7 @@ import torch
 from timm.layers import Conv2dSame
 from timm.layers import pad_same as timm_pad_same
 
-from srzoo.backbones import FeatureBackbone
+from srzoo.backbones import FeatureBackbone, same_padding
 from srzoo.backbones.same_padding import SamePaddedConv2d, pad_same
 
 
@@ -32,3 +32,17 @@ def test_a_backbone_keeps_names_values_and_the_random_state():
     with torch.no_grad():
         for result, expected in zip(ours(x), own(x), strict=True):
             assert torch.equal(result, expected)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize(("kernel", "dilation"), [(1, 1), (2, 1), (3, 2), (5, 1)])
+@torch.inference_mode()
+def test_strips_give_the_same(kernel, stride, dilation, monkeypatch):
+    conv = SamePaddedConv2d(4, 6, kernel, stride, dilation=dilation, groups=2)
+    for size in ((1, 9), (5, 8), (33, 16)):
+        x = torch.randn(2, 4, *size).contiguous(memory_format=torch.channels_last)
+        monkeypatch.undo()
+        whole = conv(x)
+        for strip in (1, 1000):
+            monkeypatch.setattr(same_padding, "_STRIP", strip)
+            torch.testing.assert_close(conv(x), whole)

@@ -1,6 +1,8 @@
 import dataclasses
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -46,3 +48,29 @@ def test_output_is_normalised():
     x = Transform(32, mean=(0.5, 0.25, 0.0), std=(0.5, 0.5, 2.0))(Image.new("RGB", (64, 48), (255, 0, 51)))
     assert x.shape == (1, 3, 32, 43)
     assert x[0, :, 0, 0].tolist() == pytest.approx([1.0, -0.5, 0.1])
+
+
+def test_uint8_and_float_pixels_are_normalized_alike_and_kept():
+    pixels = torch.full((1, 3, 2, 2), 51.0)
+    expected = TRANSFORM.normalize(pixels.to(torch.uint8))
+    assert torch.equal(TRANSFORM.normalize(pixels), expected)
+    assert (pixels == 51).all()
+
+
+@pytest.mark.parametrize("size", [(160, 1001), (64, 48), (208, 155)])
+def test_columns_are_those_of_the_whole(size):
+    noise = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    image = Image.fromarray(noise)
+    transform = Transform(32, multiple=16).without_reduction(image.height, image.width)
+    height, width = transform.input_size(image.height, image.width)
+    whole = transform.resize(image)
+    resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+    assert torch.equal(whole[0].permute(1, 2, 0), torch.tensor(resized))
+    for start, stop in ((0, 16), (11, 47), (0, width)):
+        assert torch.equal(transform.resize_columns(image, start, stop), whole[..., start:stop])
+
+
+def test_columns_of_an_image_that_changes_its_width():
+    image = Image.new("RGB", (100, 64))
+    with pytest.raises(ValueError, match="100.* 96"):
+        Transform(64, multiple=16).resize_columns(image, 0, 32)

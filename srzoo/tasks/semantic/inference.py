@@ -10,22 +10,25 @@ from srzoo_kernels import upsample_argmax
 from srzoo_kernels.bilinear.rows import interpolate_rows
 from srzoo_kernels.layout import label_dtype
 
+from ...zoo.transform import Transform
 from .result import Segmentation
-from .tiling import tile_logits, whole_logits, window_logits
+from .tiling import ImagePixels, tile_logits, whole_logits, window_logits
 from .view import View
 
 _STRIP = 1 << 22  # elements of averaged probabilities at a time: 16 MB, whatever the image
 
 
-def segment(model: nn.Module, image: Image.Image, view: View) -> Segmentation:
-    """The segmentation of one image, at its own size; arguments and errors are those of `image_logits`."""
+def segment(model: nn.Module, image: Image.Image, view: View, with_probabilities: bool = True) -> Segmentation:
+    """The segmentation of one image, at its own size; other arguments and errors are those of `image_logits`.
+
+    ``with_probabilities``: keep the logits, of which `Segmentation.probabilities` are made.
+    """
     passes = image_logits(model, image, view)
     labels = mean_labels(passes, (image.height, image.width), model.align_corners)[0].cpu().numpy()
     config = model.config
     # On the CPU, so that a list of results holds none of a GPU's memory.
-    return Segmentation(
-        image, labels, config.classes, config.palette, [each.cpu() for each in passes], model.align_corners
-    )
+    kept = [each.cpu() for each in passes] if with_probabilities else []
+    return Segmentation(image, labels, config.classes, config.palette, kept, model.align_corners)
 
 
 def image_logits(model: nn.Module, image: Image.Image, view: View) -> list[torch.Tensor]:
@@ -43,14 +46,22 @@ def image_logits(model: nn.Module, image: Image.Image, view: View) -> list[torch
         transform = transform.without_reduction(image.height, image.width)
     passes = []
     for scale in view.scales:
-        pixels = transform.scaled(scale).resize(image)
+        pixels = _pixels(image, transform.scaled(scale), view)
         passes.append(_logits(model, pixels, view))
         if view.flip:
             passes.append(_logits(model, pixels.flip(3), view).flip(3))
     return passes
 
 
-def _logits(model: nn.Module, pixels: torch.Tensor, view: View) -> torch.Tensor:
+def _pixels(image: Image.Image, transform: Transform, view: View) -> torch.Tensor | ImagePixels:
+    """The pixels that the network sees; where tiles can, without all of them beside the image."""
+    keeps_width = transform.input_size(image.height, image.width)[1] == image.width
+    if view.tile is not None and not view.flip and keeps_width:
+        return ImagePixels(image, transform)
+    return transform.resize(image)
+
+
+def _logits(model: nn.Module, pixels: torch.Tensor | ImagePixels, view: View) -> torch.Tensor:
     if view.tile is not None:
         return tile_logits(model, pixels, view.tile, view.halo)
     if view.window is not None:

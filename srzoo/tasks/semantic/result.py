@@ -17,6 +17,7 @@ from ..task import Found
 from .pictures import label_image, overlay
 
 _JPEG_MAX_SIDE = 65500  # of libjpeg
+_COUNTED = 1 << 22  # labels at a time: 32 MB as int64
 
 
 @dataclass
@@ -34,11 +35,17 @@ class Segmentation:
     labels: np.ndarray
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
-    _passes: list[torch.Tensor] = field(repr=False)  # logits (1, K, h, w) on the CPU, one for each scale and flip
+    _passes: list[torch.Tensor] = field(repr=False)  # logits (1, K, h, w) on the CPU, by scale and flip; or none
     _align_corners: bool = field(default=False, repr=False)
 
     def probabilities(self) -> np.ndarray:
-        """``(K, H, W)`` float32 class probabilities; made on demand, as they take ``4 K`` bytes a pixel."""
+        """``(K, H, W)`` float32 class probabilities; made on demand, as they take ``4 K`` bytes a pixel.
+
+        Raises:
+            ValueError: the result was made with ``brief=True``.
+        """
+        if not self._passes:
+            raise ValueError("a result made with brief=True has no probabilities; leave brief out")
         size = self.labels.shape
         resized = (
             F.interpolate(logits, size=size, mode="bilinear", align_corners=self._align_corners)[0].float().softmax(0)
@@ -56,7 +63,9 @@ class Segmentation:
 
     def shares(self) -> dict[str, float]:
         """Fraction of the image under each class found in it, largest first."""
-        counts = np.bincount(self.labels.ravel(), minlength=len(self.classes))
+        counts = np.zeros(len(self.classes), np.int64)
+        for rows in np.array_split(self.labels, -(-self.labels.size // _COUNTED)):  # bincount makes int64 of them
+            counts += np.bincount(rows.ravel(), minlength=len(counts))
         order = np.argsort(-counts, kind="stable")
         return {self.classes[i]: float(counts[i] / self.labels.size) for i in order if counts[i]}
 

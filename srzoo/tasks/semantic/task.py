@@ -76,10 +76,10 @@ class SemanticTask:
         if view.window is not None:
             check_window(model, view.window)
 
-    def predict(self, model: nn.Module, image: Image.Image, view: View) -> Segmentation:
+    def predict(self, model: nn.Module, image: Image.Image, view: View, brief: bool = False) -> Segmentation:
         from .inference import segment
 
-        return segment(model, image, view)
+        return segment(model, image, view, with_probabilities=not brief)
 
     def meter(self, config: ModelConfig, device: torch.device, brief: bool = False) -> SemanticMeter:
         from .meter import SemanticMeter

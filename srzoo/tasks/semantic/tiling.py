@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
+import operator
+import sys
+from collections.abc import Iterator
 from contextlib import nullcontext
+from functools import reduce
 from itertools import pairwise, product
+from types import EllipsisType
 from typing import NamedTuple
 
 import torch
+from PIL import Image
 from torch import nn
 
 from ...layers.moments import MomentBlock, Moments
+from ...zoo.transform import Transform
 from .view import View
 
 
@@ -36,8 +45,30 @@ class Part(NamedTuple):
     rows: Span
     columns: Span
 
-    def of(self, pixels: torch.Tensor) -> torch.Tensor:
+    def of(self, pixels: torch.Tensor | ImagePixels) -> torch.Tensor:
         return pixels[..., self.rows.start : self.rows.stop, self.columns.start : self.columns.stop]
+
+
+class ImagePixels:
+    """What ``transform.resize`` gives of an image that keeps its width, made a column of parts at a time.
+
+    Beside an image of 100 million pixels the whole would take another 300 MB. It has the tensor's ``shape``, and is
+    indexed like it by ``[..., rows, columns]``; parts are best asked for column after column.
+    """
+
+    def __init__(self, image: Image.Image, transform: Transform):
+        self.shape = torch.Size([1, 3, *transform.input_size(image.height, image.width)])
+        self._image, self._transform = image, transform
+        self._columns: tuple[int, int] | None = None
+        self._strip: torch.Tensor | None = None
+
+    def __getitem__(self, index: tuple[EllipsisType, slice, slice]) -> torch.Tensor:
+        _, rows, columns = index
+        start, stop, _ = columns.indices(self.shape[3])
+        if self._columns != (start, stop):
+            self._strip = None  # before the next is made
+            self._strip, self._columns = self._transform.resize_columns(self._image, start, stop), (start, stop)
+        return self._strip[..., rows, :]
 
 
 def tile_spans(length: int, tile: int, halo: int, multiple: int) -> list[Span]:
@@ -77,10 +108,15 @@ def window_logits(model: nn.Module, pixels: torch.Tensor, window: int) -> torch.
     _check_side("window", window, multiple)
     _check_pixels(pixels, multiple)
     spans = [window_spans(length, window, multiple) for length in pixels.shape[2:]]
-    return _stitch(model, pixels, [Part(*pair) for pair in product(*spans)])
+    total = _stitch(model, pixels, [Part(*pair) for pair in product(*spans)])
+    rows, columns = (total.new_zeros(length) for length in total.shape[2:])
+    for counts, side in zip((rows, columns), spans, strict=True):
+        for span in side:
+            counts[span.cells(model.logits_stride)[1]] += 1
+    return total.div_(rows[:, None] * columns)
 
 
-def tile_logits(model: nn.Module, pixels: torch.Tensor, tile: int, halo: int = View.halo) -> torch.Tensor:
+def tile_logits(model: nn.Module, pixels: torch.Tensor | ImagePixels, tile: int, halo: int = View.halo) -> torch.Tensor:
     """Logits of one image in tiles, whose Squeeze Reasoning is that of the whole image.
 
     The squeeze is additive over pixels: a first pass sums the moments of the tiles' cores, a second runs the model
@@ -107,9 +143,9 @@ def tile_logits(model: nn.Module, pixels: torch.Tensor, tile: int, halo: int = V
     multiple = model.config.transform.multiple
     _check_pixels(pixels, multiple)
     if max(pixels.shape[2:]) <= tile:
-        return whole_logits(model, pixels)
-    spans = [tile_spans(length, tile, halo, multiple) for length in pixels.shape[2:]]
-    parts = [Part(*pair) for pair in product(*spans)]
+        return whole_logits(model, pixels[..., :, :])
+    rows, columns = (tile_spans(length, tile, halo, multiple) for length in pixels.shape[2:])
+    parts = [Part(row, column) for column in columns for row in rows]
     block = _squeeze_block(model)
     with nullcontext() if block is None else block.given(_whole_moments(model, block, pixels, parts)):
         return _stitch(model, pixels, parts)
@@ -137,33 +173,53 @@ def check_window(model: nn.Module, window: int) -> None:
     _check_side("window", window, model.config.transform.multiple)
 
 
-def _whole_moments(model: nn.Module, block: MomentBlock, pixels: torch.Tensor, parts: list[Part]) -> Moments:
-    total = None
-    for part in parts:
+def _whole_moments(
+    model: nn.Module, block: MomentBlock, pixels: torch.Tensor | ImagePixels, parts: list[Part]
+) -> Moments:
+    moments = {}
+    for part in _returning_memory(parts):
         own = [span.cells(model.output_stride)[0] for span in part]
-        moments = block.moments(model.context_input(_prepare(model, part.of(pixels)))[(..., *own)])
-        total = moments if total is None else total + moments
+        moments[part] = block.moments(model.context_input(_prepare(model, part.of(pixels)))[(..., *own)])
+    # From the top left on: the sum, to its last bit, depends on the order.
+    return reduce(operator.add, (moments[part] for part in sorted(parts)))
+
+
+def _stitch(model: nn.Module, pixels: torch.Tensor | ImagePixels, parts: list[Part]) -> torch.Tensor:
+    """The kept logits of every part in their place, summed where several keep the same cell."""
+    stride = model.logits_stride
+    size = [length // stride for length in pixels.shape[2:]]
+    total = None
+    for part in _returning_memory(parts):
+        logits = whole_logits(model, part.of(pixels)).float()
+        if total is None:
+            total = logits.new_zeros(1, logits.shape[1], *size)
+        own, whole = zip(*(span.cells(stride) for span in part))
+        total[(..., *whole)] += logits[(..., *own)]
+        del logits
     return total
 
 
-def _stitch(model: nn.Module, pixels: torch.Tensor, parts: list[Part]) -> torch.Tensor:
-    """The kept logits of every part in their place, averaged where several keep the same cell."""
-    stride = model.logits_stride
-    size = [length // stride for length in pixels.shape[2:]]
-    total = count = None
+_malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+
+
+def _returning_memory(parts: list[Part]) -> Iterator[Part]:
+    """The parts; after each million pixels what they needed goes back to the system, where the C library is glibc.
+
+    Until its version 2.38 an aligned block, as each of torch's is, does not fit where one of its size was freed: over
+    a hundred parts the heap would grow to several times what one needs.
+    """
+    pixels = 0
     for part in parts:
-        logits = whole_logits(model, part.of(pixels)).float()
-        if total is None:
-            total, count = (logits.new_zeros(1, channels, *size) for channels in (logits.shape[1], 1))
-        own, whole = zip(*(span.cells(stride) for span in part))
-        total[(..., *whole)] += logits[(..., *own)]
-        count[(..., *whole)] += 1
-    return total.div_(count)
+        yield part
+        pixels += math.prod(span.stop - span.start for span in part)
+        if _malloc_trim is not None and (pixels >= 1 << 20 or part is parts[-1]):
+            _malloc_trim(0)
+            pixels = 0
 
 
 def _prepare(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
-    x = model.config.transform.normalize(pixels.to(next(model.parameters()).device))
-    return x.contiguous(memory_format=torch.channels_last)
+    pixels = pixels.to(next(model.parameters()).device).contiguous(memory_format=torch.channels_last)
+    return model.config.transform.normalize(pixels)
 
 
 def _squeeze_block(model: nn.Module) -> MomentBlock | None:

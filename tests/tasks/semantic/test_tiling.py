@@ -13,7 +13,7 @@ from torch.nn import functional as F
 import srzoo
 from srzoo import Segmenter
 from srzoo.layers import ReleasedSqueezeReasoning, SqueezeReasoning
-from srzoo.tasks.semantic.tiling import tile_logits, tile_spans, whole_logits, window_logits, window_spans
+from srzoo.tasks.semantic.tiling import ImagePixels, tile_logits, tile_spans, whole_logits, window_logits, window_spans
 from srzoo.zoo.transform import Transform
 
 CONTEXTS = {
@@ -195,3 +195,16 @@ def test_windows_average_where_they_overlap(pixels):
 def test_what_cannot_work(call, message, pixels):
     with pytest.raises(ValueError, match=message):
         call(Patches(CONTEXTS["hadamard"]()).eval(), pixels)
+
+
+@torch.inference_mode()
+def test_pixels_made_by_columns_give_the_same_logits(pixels):
+    """Also where the height is no multiple; an image no larger than a tile is one part."""
+    torch.manual_seed(1)
+    model = Patches(CONTEXTS["hadamard"]()).eval().to(memory_format=torch.channels_last)  # as a Segmenter has it
+    picture = Image.fromarray(pixels[0].permute(1, 2, 0).numpy())
+    for image in (picture, picture.crop((0, 0, 212, 99)), picture.crop((0, 0, 64, 64))):
+        transform = model.config.transform.without_reduction(image.height, image.width)
+        columns, whole = ImagePixels(image, transform), transform.resize(image)
+        assert columns.shape == whole.shape
+        assert torch.equal(tile_logits(model, columns, 64, 12), tile_logits(model, whole, 64, 12))
