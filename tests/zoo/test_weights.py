@@ -40,22 +40,23 @@ class TestPublished:
 
     def test_receipt_is_complete(self, name):
         assert PUBLISHED[name].receipt()["command"].startswith(f"srzoo eval --model {name} ")
-        assert PUBLISHED[name].receipt()["scales"] == [1.0]
+        assert PUBLISHED[name].receipt()["view"]["scales"] == [1.0]
         for receipt in PUBLISHED[name].receipts():
             self.check_receipt(name, receipt)
 
     def check_receipt(self, name, receipt):
         assert receipt["weights_sha256"] == PUBLISHED[name].sha256
-        for mean, classes in {"miou": "iou", "boundary_f1": "boundary_f1_by_class"}.items():
-            assert list(receipt[classes]) == list(srzoo.model_info(name).classes)
-            expected = sum(receipt[classes].values()) / len(receipt[classes])
-            assert receipt[mean] == pytest.approx(expected, abs=1e-9)
+        assert receipt["headline"] == "mIoU"
+        for mean, figure in {"mIoU": "IoU", "boundary F1": "boundary F1"}.items():
+            values = receipt["by_class"][figure]
+            assert list(values) == list(srzoo.model_info(name).classes)
+            assert receipt["figures"][mean] == pytest.approx(sum(values.values()) / len(values), abs=1e-9)
         assert {"split", "protocol", "command", "commit", "versions", "seed", "recipe"} <= set(receipt)
 
     def test_licence_is_the_whole_chain(self, name):
         licence, recipe = PUBLISHED[name].licence, load_recipe(PUBLISHED[name].recipe)
         code, *rest = licence_chain(*registry.split_name(name))
-        taught = [f"taught by {recipe.teacher}, and so under its terms too"] if recipe.teacher else []
+        taught = [f"taught by {recipe.options.teacher}, and so under its terms too"] if recipe.options.teacher else []
         assert licence == (code, *taught, *rest)
 
     def test_recipe_exists_and_is_of_this_model(self, name):
