@@ -32,11 +32,11 @@ def _entry(info):
     num_classes (int): {f"default {classes}" if info.classes else "has to be given"}
     options: the others of srzoo.create_model, such as context and pretrained_backbone (True or a file)
 
-    Maps (N, 3, H, W) normalised floats, H and W >= 32, to (N, {classes}, H, W) logits; model.config has the
+    Maps (N, 3, H, W) normalized floats, H and W >= 32, to (N, {classes}, H, W) logits; model.config has the
     classes, the palette and the transform.
     """
     return entry
 
 
-# All but "srnet", which is none before it is told its backbone.
+# All but "srnet", which needs a backbone and so has no entry.
 globals().update({_name: _entry(_srzoo.model_info(_name)) for _name in _srzoo.list_models() if _name != "srnet"})

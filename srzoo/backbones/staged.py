@@ -85,7 +85,7 @@ class StagedNet(nn.Module):
         return self.head.fc
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A new classifier; ``global_pool`` stays as it is unless given."""
+        """A new classifier; ``global_pool`` is kept unless given."""
         like = next(self.parameters())
         self.num_classes = num_classes
         self.head.reset(num_classes, global_pool)
@@ -151,7 +151,7 @@ class StagedNet(nn.Module):
         return take
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """The last feature, normalised: ``(N, num_features, H / 32, W / 32)`` unless dilated."""
+        """The last feature, normalized: ``(N, num_features, H / 32, W / 32)`` unless dilated."""
         return self.norm(self.stages(self.stem(x)))
 
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:

@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 
 class _Lenient:
-    """In training one value per channel, such as a pooled map at batch 1, is normalised too.
+    """In training one value per channel, such as a pooled map at batch 1, is normalized too.
 
-    One value has no variance; there it is normalised as in evaluation, by the running statistics.
+    One value has no variance; there it is normalized as in evaluation, by the running statistics.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ class DoubleAttention(ProjectedContext):
     """Double attention block of A2-Nets (Chen et al., 2018, section 2): gather features, then hand them out.
 
     ``Z = [A softmax(B)^T] softmax(V)``: ``A`` the features (here the value), ``B`` the maps to gather by (the key),
-    each normalised over the pixels, ``V`` the maps to hand out by (the query), normalised over the maps. Table 1 of
+    each normalized over the pixels, ``V`` the maps to hand out by (the query), normalized over the maps. Table 1 of
     arXiv 2011.03308: computation ``O(C^2 HW)``, affinity memory ``O(C^2)``.
 
     Args:

@@ -239,25 +239,26 @@ def _build(config: ModelConfig) -> ZooModel:
 
 def _refuse_unknown_options(config: ModelConfig) -> None:
     """Name an option that neither the network nor its context module has; Python's own error would name a class."""
-    parameters = dict(inspect.signature(NETWORKS[config.network]).parameters)
+    parameters = inspect.signature(NETWORKS[config.network]).parameters
     if "context" in parameters:
         context = config.options.get("context", parameters["context"].default)
         module = CONTEXT_MODULES.get(context) if isinstance(context, str) else None
         if module is None:  # "none", whose error names its options, or an unknown one
             return
-        parameters |= inspect.signature(module).parameters
-    known = sorted(
-        name
-        for name, each in parameters.items()
-        if name not in _GIVEN_ELSEWHERE and each.kind is not inspect.Parameter.VAR_KEYWORD
-    )
+        others = inspect.signature(module).parameters
+    elif any(each.kind is each.VAR_KEYWORD for each in parameters.values()):  # for what the network passes on
+        return
+    else:
+        others = {}
+    known = {name for name, each in {**parameters, **others}.items() if each.kind is not each.VAR_KEYWORD}
+    known = sorted(known - _GIVEN_ELSEWHERE)
     unknown = [option for option in config.options if option not in known]
     if unknown:
         raise ValueError(f"{config.name!r} has no option {unknown[0]!r}; it takes {', '.join(known)}")
 
 
 # Parameters that are no options: from the labels, and from the head around the context module.
-_GIVEN_ELSEWHERE = ("num_classes", "out_channels")
+_GIVEN_ELSEWHERE = {"num_classes", "out_channels"}
 
 
 def _load(model: nn.Module, state: dict, origin: str) -> None:

@@ -25,7 +25,7 @@ class Weights:
         file: name inside the package.
         sha256: of its bytes.
         parameters: count in the model, auxiliary head included.
-        licence: the chain: our code, the backbone's weights, the data set.
+        licence: the chain: srzoo's code, the backbone's weights, the dataset.
         recipe: name of the recipe that made it.
     """
 

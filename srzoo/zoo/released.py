@@ -1,4 +1,4 @@
-"""The authors' files into ours: SRNet, the ResNets with a deep stem that it starts from, their block alone."""
+"""Convert the authors' files to srzoo's: SRNet, the ResNets with a deep stem that it starts from, their block alone."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ..state_dicts import misfit, read_state_dict, write_state_dict
 from .datasets import DATASETS
 from .factory import create_model, save_model
 
-# The released SRNet as options of ours.
+# The released SRNet as options of `SRNet`.
 RELEASED = {"context": "sr_released", "multi_grid": (1, 1, 1), "align_corners": True, "released_head": True}
 
-# Beginnings of names, ours to theirs.
+# Beginnings of names, srzoo's to theirs.
 _BLOCK = {
     "transform.": "t.",
     "left.": "p.",
@@ -56,7 +56,7 @@ State = dict[str, torch.Tensor]
 
 
 def convert(source: str | Path, target: str | Path, dataset: str | None = None) -> str:
-    """Read a checkpoint of the authors' code and write it as a file of ours, whole or not at all.
+    """Read a checkpoint of the authors' code and write it as a file of srzoo's, whole or not at all.
 
     Args:
         source: a PyTorch file, read without unpickling code, or a ``.safetensors`` file, of one of these:
@@ -64,7 +64,7 @@ def convert(source: str | Path, target: str | Path, dataset: str | None = None) 
             an ImageNet ResNet-50 or 101 with a deep stem, which becomes one for ``pretrained_backbone=``;
             their block alone, which becomes the state dict of a `ReleasedSqueezeReasoning`.
         target: the ``.safetensors`` file; one that is there is replaced.
-        dataset: whose classes SRNet's are; default the data set with as many, or numbered classes.
+        dataset: whose classes SRNet's are; default the dataset with as many, or numbered classes.
 
     Returns:
         What the source is, in a few words.
@@ -72,7 +72,7 @@ def convert(source: str | Path, target: str | Path, dataset: str | None = None) 
     Raises:
         FileNotFoundError: no such file, or no folder for the target.
         IsADirectoryError: the target is a folder.
-        ValueError: the source is none of these, or is damaged; the target is no ``.safetensors`` name.
+        ValueError: the source is none of these, or is damaged; the target is not a ``.safetensors`` file.
     """
     source, target = Path(source), Path(target)
     if dataset is not None and dataset not in DATASETS:

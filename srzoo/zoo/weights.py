@@ -21,7 +21,7 @@ def read_model_file(path: str | Path) -> tuple[ModelConfig, dict[str, torch.Tens
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is no safetensors file, or not one of ours.
+        ValueError: it is not a safetensors file, or not one of srzoo's.
     """
     with _opened(path, "pt") as file:
         config = _config(file, path)

@@ -52,6 +52,7 @@ def test_low_resolution_logits_are_the_ones_that_get_resized(lite0):
     low, full = lite0(x, upsample=False), lite0(x)
     assert low.shape == (1, 11, 16, 24)  # stride 4 of 64x96
     torch.testing.assert_close(torch.nn.functional.interpolate(low, (61, 83), mode="bilinear"), full)
+    torch.testing.assert_close(lite0.resize(low, (61, 83)), full, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,11 @@ def test_an_image_is_enlarged_to_a_multiple_and_the_logits_cover_it(backbone, di
 
 def test_aligned_corners_leave_the_image_as_it_is():
     """As in the released models, which saw crops of 769 pixels."""
-    assert create_model("srnet", **SMALL, align_corners=True).size_divisor == 1
+    model = create_model("srnet", **SMALL, align_corners=True).eval()
+    assert model.size_divisor == 1 and model.align_corners
+    low = torch.randn(1, 5, 4, 6)
+    expected = torch.nn.functional.interpolate(low, (9, 11), mode="bilinear", align_corners=True)
+    torch.testing.assert_close(model.resize(low, (9, 11)), expected, rtol=0, atol=0)
 
 
 def test_any_height_and_width_where_the_backbone_needs_a_multiple_of_32():

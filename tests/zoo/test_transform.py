@@ -1,7 +1,8 @@
 import dataclasses
+import json
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -23,6 +24,54 @@ def test_sides_are_multiples(height, width, multiple):
     for side, before in zip(rounded, plain):
         assert side % multiple == 0
         assert side == 32 or 0 <= before - side < multiple
+
+
+# As Faster and Mask R-CNN see their images.
+DETECTOR = Transform(800, long_side=1333, multiple=32, fit="pad")
+
+
+def test_a_detector_s_sizes():
+    assert (DETECTOR.content_size(480, 640), DETECTOR.input_size(480, 640)) == ((800, 1067), (800, 1088))
+    assert (DETECTOR.content_size(1024, 2048), DETECTOR.input_size(1024, 2048)) == ((666, 1333), (672, 1344))
+    assert DETECTOR.scaled(0.5).input_size(480, 640) == (416, 544)
+    assert DETECTOR.without_reduction(2000, 3000).content_size(2000, 3000) == (2000, 3000)
+    stretched = dataclasses.replace(DETECTOR, fit="stretch")
+    assert stretched.content_size(480, 640) == stretched.input_size(480, 640) == (800, 1056)
+
+
+@given(height=st.integers(100, 3000), width=st.integers(100, 3000), multiple=st.sampled_from([1, 32, 64]))
+def test_padding_keeps_the_proportions(height, width, multiple):
+    assume(max(height, width) <= 8 * min(height, width))
+    transform = dataclasses.replace(DETECTOR, multiple=multiple)
+    content = transform.content_size(height, width)
+    scale = min(800 / min(height, width), 1333 / max(height, width))
+    for side, own, whole in zip((height, width), content, transform.input_size(height, width)):
+        assert abs(own - side * scale) <= 0.5
+        assert whole % multiple == 0 <= whole - own < multiple
+
+
+def test_padding_is_the_mean_colour():
+    transform = Transform(40, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), multiple=32, fit="pad")
+    x = transform(Image.new("RGB", (50, 40), (255, 255, 255)))
+    assert x.shape == (1, 3, 64, 64)
+    assert (x[..., :40, :50] == 1).all()
+    assert x.sum() == 3 * 40 * 50
+    assert transform.resize(Image.new("RGB", (50, 40))).shape == (1, 3, 40, 50)
+
+
+def test_another_fit_is_refused():
+    with pytest.raises(ValueError, match="'stretch' or 'pad', got 'crop'"):
+        Transform(800, fit="crop")
+
+
+def test_through_json():
+    for transform in (TRANSFORM, DETECTOR):
+        values = json.loads(json.dumps(dataclasses.asdict(transform)))
+        assert Transform.from_dict(values) == transform
+    older = {"short_side": 540, "max_pixels": 2 << 20, "mean": [0.5] * 3, "std": [0.5] * 3}
+    assert Transform.from_dict(older) == Transform(540, mean=(0.5,) * 3, std=(0.5,) * 3)
+    with pytest.raises(TypeError, match="crop"):
+        Transform.from_dict({**older, "crop": 3})
 
 
 def test_scaled_and_without_reduction():

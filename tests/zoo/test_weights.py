@@ -47,8 +47,8 @@ class TestPublished:
     def check_receipt(self, name, receipt):
         assert receipt["weights_sha256"] == PUBLISHED[name].sha256
         assert receipt["headline"] == "mIoU"
-        for mean, by_class in {"mIoU": "IoU", "boundary F1": "boundary F1"}.items():
-            values = receipt["by_class"][by_class]
+        for mean, figure in {"mIoU": "IoU", "boundary F1": "boundary F1"}.items():
+            values = receipt["by_class"][figure]
             assert list(values) == list(srzoo.model_info(name).classes)
             assert receipt["figures"][mean] == pytest.approx(sum(values.values()) / len(values), abs=1e-9)
         assert {"split", "protocol", "command", "commit", "versions", "seed", "recipe"} <= set(receipt)
@@ -56,7 +56,7 @@ class TestPublished:
     def test_licence_is_the_whole_chain(self, name):
         licence, recipe = PUBLISHED[name].licence, load_recipe(PUBLISHED[name].recipe)
         code, *rest = licence_chain(*registry.split_name(name))
-        taught = [f"taught by {teacher}, and so under its terms too"] if (teacher := recipe.options.teacher) else []
+        taught = [f"taught by {recipe.options.teacher}, and so under its terms too"] if recipe.options.teacher else []
         assert licence == (code, *taught, *rest)
 
     def test_recipe_exists_and_is_of_this_model(self, name):
