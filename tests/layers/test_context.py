@@ -11,9 +11,8 @@ MODULES = [name for name in CONTEXT_MODULES if name != "none"]
 FORMS = [(n, form) for n in MODULES for form in ("forward", "forward_direct") if hasattr(CONTEXT_MODULES[n], form)]
 IDENTITY_AT_FIRST = ["sr", "nl", "a2", "cgnl", "rcca", "da"]
 CHANNELS = 64
-OPTIONS = {
-    "sr_released": {"nodes": 8}
-}  # with 32, each node has one channel, which a norm at batch size 2 maps to -1 and 1
+# 32 nodes, the default, would have one channel each, and a norm of two values gives only -1 and 1.
+OPTIONS = {"sr_released": {"nodes": 8}}
 
 every_module = pytest.mark.parametrize("name", MODULES)
 
