@@ -1,4 +1,4 @@
-"""TensorFlow's 'same' padding in integers, which ``torch.compile`` and ``torch.export`` can follow for any size."""
+"""TensorFlow's "same" padding in integer arithmetic, so that ``torch.compile`` and ``torch.export`` take any size."""
 
 from collections.abc import Sequence
 
@@ -11,18 +11,25 @@ from torch.nn import functional as F
 def pad_same(
     x: torch.Tensor, kernel_size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> torch.Tensor:
-    """Pad ``x`` ``(N, C, H, W)`` with zeros so that an unpadded convolution gives ``ceil(size / stride)`` outputs.
+    """Pad ``x`` with zeros so that an unpadded convolution gives ``ceil(size / stride)`` outputs per axis.
 
-    The same as timm's ``pad_same``. That one divides in floating point, after which a tracer knows neither the range
-    of a size nor when two sizes are equal: it refuses a dynamic size, or takes minutes over it.
+    The result equals that of timm's ``pad_same``. That function divides in floating point, after which a tracer knows
+    neither the range of a size nor whether two sizes are equal: it rejects a dynamic size, or needs minutes for it.
+
+    Args:
+        x: ``(N, C, H, W)``.
+        kernel_size, stride, dilation: of the convolution, for height and width.
+
+    Returns:
+        ``(N, C, H + top + bottom, W + left + right)``.
     """
     vertical, horizontal = (_margins(*axis) for axis in zip(x.shape[-2:], kernel_size, stride, dilation, strict=True))
     return F.pad(x, (*horizontal, *vertical))
 
 
 def _margins(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
-    """Zeros before and after one axis; an odd one goes after."""
-    steps = (size - 1) // stride  # between the first output and the last
+    """Number of zeros before and after one axis. If their sum is odd, there is one more after."""
+    steps = (size - 1) // stride  # number of outputs minus one
     total = steps * stride + dilation * (kernel - 1) + 1 - size
     if dilation * (kernel - 1) + 1 < stride:
         total = max(total, 0)
@@ -30,7 +37,7 @@ def _margins(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, i
 
 
 class SamePaddedConv2d(Conv2dSame):
-    """timm's ``Conv2dSame`` with the padding above."""
+    """timm's ``Conv2dSame`` with `pad_same` from this module."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = pad_same(x, self.kernel_size, self.stride, self.dilation)
@@ -38,10 +45,10 @@ class SamePaddedConv2d(Conv2dSame):
 
 
 def replace_same_padding(body: nn.Module) -> None:
-    """Put `SamePaddedConv2d` in the place of every ``Conv2dSame`` of ``body``; parameters and names stay."""
+    """Replace every ``Conv2dSame`` in ``body`` by `SamePaddedConv2d`, in place. Parameters and names do not change."""
     for name, conv in list(body.named_modules()):
         if type(conv) is Conv2dSame:
-            with torch.device("meta"):  # its own weights are not needed, nor should they take random numbers
+            with torch.device("meta"):  # its weights are replaced; on meta they draw no random numbers
                 replacement = SamePaddedConv2d(
                     conv.in_channels,
                     conv.out_channels,

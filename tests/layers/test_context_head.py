@@ -7,7 +7,7 @@ from srzoo.layers.context_head import ContextHead, build_pyramid
 from srzoo.layers.conv import conv_bn_relu
 
 
-def test_the_three_parts_follow_each_other():
+def test_the_three_parts_run_in_order():
     torch.manual_seed(0)
     head = ContextHead(conv_bn_relu(12, 8), SqueezeReasoning(8, nodes=2), nn.Conv2d(8, 5, 1)).eval()
     nn.init.normal_(head.context.project.weight)
@@ -16,7 +16,7 @@ def test_the_three_parts_follow_each_other():
     assert {name.partition(".")[0] for name in head.state_dict()} == {"reduce", "context", "fuse"}
 
 
-def test_parts_that_are_left_out_pass_the_map_on():
+def test_missing_parts_are_the_identity():
     x = torch.randn(2, 12, 7, 5)
     assert ContextHead()(x) is x
     assert not ContextHead().state_dict()
@@ -30,5 +30,5 @@ def test_a_pyramid_has_the_rates_of_its_stride():
     assert [branch[0].dilation[0] for branch in pyramid.atrous] == [6, 12, 18]
     assert [branch[0].dilation[0] for branch in build_pyramid("aspp", 16, 8, stride=16, rates=(2, 4)).atrous] == [2, 4]
     assert build_pyramid("psp", 16, 8, stride=8, bins=(1, 2)).bins == (1, 2)
-    with pytest.raises(ValueError, match="16 .*3"):
+    with pytest.raises(ValueError, match="channels=16 .*bins=3"):
         build_pyramid("psp", 16, 8, stride=8, bins=(1, 2, 3))
