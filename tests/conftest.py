@@ -14,7 +14,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 
-torch.set_num_threads(2)
+torch.set_num_threads(max(1, 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))))
 
 
 @pytest.fixture

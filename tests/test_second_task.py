@@ -16,6 +16,7 @@ from torch import nn
 
 import srzoo
 from srzoo.cli import main
+from srzoo.data.files import NoSplit
 from srzoo.data.formats import FORMATS
 from srzoo.data.opening import open_dataset
 from srzoo.data.samples import ImageFiles
@@ -90,6 +91,8 @@ class ShareFormat:
         return (root / "train.json").is_file() and (root / "val.json").is_file()
 
     def read(self, root, split, task="share"):
+        if not (root / f"{split}.json").is_file():
+            raise NoSplit(f"{root} has no {split}.json")
         found = json.loads((root / f"{split}.json").read_text())
         paths = [root / name for name in found]
         return ShareData("shares", split, CLASSES, paths, list(found.values()))
@@ -194,6 +197,12 @@ class ShareTask:
             wrong = [share for share in data.shares if not 0 <= share <= 1]
             if wrong:
                 raise ValueError(f"{root}: shares must be from 0 to 1, got {wrong[0]}")
+
+    def describe(self, report):
+        return [f"{sum(facts.images for facts in report.splits.values())} shares"]
+
+    def proposed_options(self, report):
+        return []
 
     def samples(self, data, options, short_side, seed):
         return ShareSamples(data, options, seed)
@@ -320,6 +329,11 @@ def test_the_command_trains_it_by_the_task_s_own_keys(toy, root, tmp_path, capsy
     assert "has been trained to its end" in capsys.readouterr().out
     assert main([*command, *options, "--semantic.crop", "64"]) == 2
     assert "semantic.crop belongs to another task than share_tiny_patches, which is share" in capsys.readouterr().err
+
+
+def test_its_data_are_checked(toy, root, capsys):
+    assert main(["data", "check", str(root), "--task", "share", "--workers", "0"]) == 0
+    assert "11 shares" in capsys.readouterr().out
 
 
 def test_its_entries_exist_for_its_datasets_alone(toy):

@@ -146,11 +146,12 @@ def check(
     num_classes: int | None = None,
     id_map: Mapping | None = None,
     workers: int = 0,
+    task: str = "semantic",
 ) -> Report:
-    """Read every image and mask of a dataset.
+    """Read every image and annotation of a dataset.
 
     Args:
-        root, format, num_classes, id_map: as for `open_dataset`.
+        root, format, num_classes, id_map, task: as for `open_dataset`.
         workers: number of processes that read; 0 reads in this one.
 
     Raises:
@@ -163,7 +164,7 @@ def check(
     splits, missing = {}, {}
     for split in SPLIT_NAMES:
         try:
-            splits[split] = read_split(root, split, format, num_classes, id_map)
+            splits[split] = read_split(root, split, format, num_classes, id_map, task)
         except NoSplit as error:
             missing[split] = error
     if not splits:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.utils.data import Dataset
 
+    from ..data.check import Report
     from ..data.samples import ImageData
     from ..zoo.config import ModelConfig
     from ..zoo.transform import Transform
@@ -178,6 +179,12 @@ class Task(Protocol):
         Raises:
             ValueError: what is wrong first, in one line.
         """
+
+    def describe(self, report: Report) -> list[str]:
+        """The lines of ``srzoo data check`` about the annotations."""
+
+    def proposed_options(self, report: Report) -> list[str]:
+        """The options of ``srzoo train`` that a checked dataset calls for, each with its values."""
 
     def samples(self, data: ImageData, options: Any, short_side: int | None, seed: int) -> Dataset:
         """The training samples: item ``position`` is that of image ``position % len(data)``, drawn from its own seed.

@@ -22,7 +22,7 @@ def test_a_good_dataset_is_shown_and_its_options_work(write_pairs, capsys):
     assert re.search(r"  1  crop   1 +28.57%  28.57%", printed)
     assert re.search(r"255  void   255 +14.29%  14.29%", printed)
     assert "--num_classes" not in printed  # there are names
-    assert "--class_weights 1.000 1.000 1.000" in printed
+    assert "  --semantic.class_weights 1.000 1.000 1.000" in printed
     assert "error" not in printed
 
 

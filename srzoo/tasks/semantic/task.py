@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import nn
 
+    from ...data.check import Report
     from ...data.samples import SemanticData
     from ...data.seeded import AugmentedDataset
     from ...zoo.config import ModelConfig
@@ -42,6 +43,16 @@ class SemanticTask:
             return  # only masks under a map that no one chose give a figure, and a wrong one, all the same
         num_classes = num_classes or max(next(iter(splits.values())).id_map.classes) + 1
         check_quickly(splits, num_classes, root, may_be_void=not training)
+
+    def describe(self, report: Report) -> list[str]:
+        from .report import class_table
+
+        return class_table(report)
+
+    def proposed_options(self, report: Report) -> list[str]:
+        from .report import proposed_options
+
+        return proposed_options(report)
 
     def samples(
         self, data: SemanticData, options: SemanticOptions, short_side: int | None, seed: int
