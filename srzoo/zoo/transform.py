@@ -1,4 +1,4 @@
-"""What a model wants its input to look like. Imports numpy and torch only when used."""
+"""The transform from an image to a model's input. Imports numpy and torch only when used."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Transform:
-    """Resize and normalization between an 8-bit RGB image and a model's input.
+    """Resizing and normalization of an 8-bit RGB image for a model.
 
     Attributes:
-        short_side: pixels of the short side as the network sees it.
-        max_pixels: limit of the area, so that a long or a huge image stays cheap.
-        mean, std: of each channel, on the scale 0..1.
-        multiple: both sides are multiples of this, the model's output stride: with other sides the maps within the
-            network are shifted against each other by up to a cell, which thin classes do not forgive.
-        long_side: limit of the long side in pixels; None for none.
-        fit: how sides become such multiples: "stretch" reduces each of them a little, and so changes the proportions;
-            "pad" keeps these, and adds zeros at the right and the bottom, as detectors have it.
+        short_side: short side of the network's input, in pixels.
+        max_pixels: limit of its area, in pixels, which bounds the cost of long or huge images.
+        mean, std: of each RGB channel, in 0..1.
+        multiple: height and width of the input are multiples of this, the model's output stride. For other sizes the
+            feature maps inside the network would be shifted against each other by up to one cell, which harms thin
+            classes.
+        long_side: limit of the long side in pixels; None for no limit.
+        fit: how the sides become such multiples. "stretch" reduces each side a little, which changes the proportions.
+            "pad" keeps the proportions and adds zeros at the right and at the bottom, as detectors do.
 
     Raises:
-        ValueError: another ``fit``.
+        ValueError: ``fit`` is neither "stretch" nor "pad".
     """
 
     short_side: int
@@ -44,22 +45,22 @@ class Transform:
             raise ValueError(f"fit must be 'stretch' or 'pad', got {self.fit!r}")
 
     def content_size(self, height: int, width: int) -> tuple[int, int]:
-        """``(H, W)`` to which an image of this size is resized: `input_size` without padding."""
+        """``(H, W)`` to which an image of this size is resized, in pixels: `input_size` without the padding."""
         scale = self.short_side / min(height, width)
         scale = min(scale, (self.max_pixels / (height * width)) ** 0.5)
         if self.long_side is not None:
             scale = min(scale, self.long_side / max(height, width))
-        # An extreme strip loses its proportions rather than its short side.
+        # In an extreme strip the long side is limited, so the proportions change, but the short side does not.
         sides = (min(round(side * scale), self.max_pixels // self.MIN_SIDE) for side in (height, width))
         step = self.multiple if self.fit == "stretch" else 1
         return tuple(max(self.MIN_SIDE, side // step * step) for side in sides)
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
-        """``(H, W)`` of the network's input for an image of this size."""
+        """``(H, W)`` of the network's input for an image of this size, in pixels."""
         return tuple(-(-side // self.multiple) * self.multiple for side in self.content_size(height, width))
 
     def scaled(self, factor: float) -> Transform:
-        """The transform to an input ``factor`` times as large on a side."""
+        """A transform whose input has sides ``factor`` times as large."""
         return dataclasses.replace(
             self,
             short_side=round(self.short_side * factor),
@@ -68,7 +69,7 @@ class Transform:
         )
 
     def without_reduction(self, height: int, width: int) -> Transform:
-        """The transform that shows an image of this size at no less than its own resolution, but for `multiple`."""
+        """A transform that does not shrink an image of this size, apart from rounding to `multiple`."""
         return dataclasses.replace(
             self,
             short_side=max(self.short_side, min(height, width)),
@@ -77,7 +78,7 @@ class Transform:
         )
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
-        """``(1, 3, H, W)`` float32 model input of an RGB image, padded with zeros, the mean colour, to `input_size`."""
+        """The model's input ``(1, 3, H, W)`` in float32 for an RGB image. The padding is zero, the mean colour."""
         from torch.nn.functional import pad
 
         x = self.normalize(self.resize(image))
@@ -85,7 +86,7 @@ class Transform:
         return pad(x, (0, width - x.shape[3], 0, height - x.shape[2]))
 
     def resize(self, image: Image.Image) -> torch.Tensor:
-        """``(1, 3, H, W)`` uint8 pixels of an RGB image at its `content_size`."""
+        """An RGB image resized to its `content_size`, as ``(1, 3, H, W)`` uint8."""
         import numpy as np
         import torch
         from PIL import Image
@@ -96,7 +97,7 @@ class Transform:
         return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
 
     def normalize(self, images: torch.Tensor) -> torch.Tensor:
-        """float32 of ``(N, 3, H, W)`` uint8 images, with ``mean`` and ``std`` applied."""
+        """Normalize ``(N, 3, H, W)`` uint8 images with ``mean`` and ``std``; the result is float32."""
         import torch
 
         mean = torch.tensor(self.mean, device=images.device)[:, None, None]
@@ -105,9 +106,9 @@ class Transform:
 
     @classmethod
     def from_dict(cls, values: dict) -> Transform:
-        """The transform whose ``dataclasses.asdict`` went through JSON; keys that an older file lacks have defaults.
+        """The inverse of ``dataclasses.asdict``, also after JSON. Keys that an older file lacks get their defaults.
 
         Raises:
-            TypeError: a key that it does not have, or no ``short_side``.
+            TypeError: an unknown key, or no ``short_side``.
         """
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})

@@ -22,7 +22,7 @@ def test_multiply_adds():
         assert multiply_adds(lambda: conv(torch.empty(2, 3, 5, 7))) == 2 * 8 * 3 * 9 * 5 * 7
 
 
-def test_reconfigured_parts_replace_the_others(model):
+def test_reconfigure_replaces_only_what_is_given(model):
     before = model.config
     labels = dataclasses.replace(numbered_labels(3), classes=("soil", "crop", "weed"))
     model.reconfigure(labels=labels)
@@ -32,9 +32,9 @@ def test_reconfigured_parts_replace_the_others(model):
     assert (model.config.transform.short_side, model.config.transform.multiple) == (96, 8)
 
 
-def test_labels_of_another_number_are_refused(model):
+def test_labels_for_another_number_of_classes(model):
     before = model.config
-    with pytest.raises(ValueError, match="3 .* 5; .*num_classes=5"):
+    with pytest.raises(ValueError, match="3 classes.* 5; .*num_classes=5"):
         model.reconfigure(labels=numbered_labels(5))
     assert model.config is before
 
@@ -47,7 +47,7 @@ def test_the_transform_has_the_network_s_multiple(stride, divisor, multiple):
     assert model.input_multiple == model.config.transform.multiple == multiple
 
 
-def test_cost_is_that_of_a_forward_pass_and_leaves_the_model_alone():
+def test_cost_is_that_of_a_forward_pass_and_does_not_change_the_model():
     model = srzoo.create_model("srnet_lite0_camvid").train()
     before = [value.clone() for value in model.state_dict().values()]
     cost = model.cost((96, 64))
@@ -57,7 +57,7 @@ def test_cost_is_that_of_a_forward_pass_and_leaves_the_model_alone():
     assert model.half().cost((96, 64)) == cost
 
 
-def test_what_is_no_model_of_the_zoo(model):
+def test_objects_that_are_not_srzoo_s_models(model):
     check_zoo_model(model, "this")
     with pytest.raises(ValueError, match="this .* got str"):
         check_zoo_model("srnet_r50", "this")

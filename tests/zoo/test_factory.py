@@ -25,7 +25,7 @@ def test_own_classes():
 LITE0, DFV2 = ("srnet_lite0_camvid",), ("srnet_dfv2_camvid",)
 
 
-# What an error has to say: the value, and the limit or the way out.
+# The facts that an error must contain: the value, and the limit or the fix.
 @pytest.mark.parametrize(
     ("arguments", "options", "facts"),
     [
@@ -62,12 +62,12 @@ LITE0, DFV2 = ("srnet_lite0_camvid",), ("srnet_dfv2_camvid",)
         (LITE0, {"nodez": 3}, "'nodez'; .*align_corners, .*nodes, "),
         (LITE0, {"in_chans": 4}, "'in_chans'; "),
         (DFV2, {"output_stride": 8}, "'output_stride'; .*levels, "),
-        (("dfseg_v1_camvid",), {"nodes": 8}, "'nodes'; .*bins, "),  # its own context module is a pyramid
+        (("dfseg_v1_camvid",), {"nodes": 8}, "'nodes'; .*bins, "),  # its default context module is a pyramid
         (("dfseg_v1_camvid",), {"levels": (3, 4)}, r"levels .*three rising .*\(3, 4\)"),
         (("dfseg_v2_camvid",), {"levels": (7, 5, 3)}, r"levels .*three rising .*\(7, 5, 3\)"),
         (("dfseg_v2_camvid",), {"bins": 3}, "bins .*tuple.* 3$"),
         (("dfseg_v2_camvid",), {"kernel_size": 2}, "kernel_size .*odd.* 2$"),
-        (("fcn_lite0_camvid",), {"nodes": 3}, "channels=None .*nodes; pass channels"),
+        (("fcn_lite0_camvid",), {"nodes": 3}, "channels=None .*nodes.*pass channels"),
         (("srnet_r50_camvid",), {"multi_grid": (0, 1, 2)}, r"multi_grid .*1, got \(0, 1, 2\)"),
         (("srnet_r50_camvid",), {"backbone": "resnest50d"}, "multi_grid .*conv2.*'resnest50d'"),
         (("srnet_r50_camvid",), {"output_stride": 7}, "output_stride .*8, 16 or 32, got 7"),
@@ -81,7 +81,7 @@ def test_errors_have_the_value_and_the_limit(arguments, options, facts):
     assert "\n" not in str(raised.value)
 
 
-def test_pretrained_with_other_classes_restarts_the_classifiers_only():
+def test_pretrained_with_other_classes_replaces_only_the_classifiers():
     whole = srzoo.create_model("srnet_lite0_camvid", pretrained=True)
     with pytest.warns(UserWarning, match="srnet_lite0_camvid: 3 .*11.* aux_head.classifier.bias, .*") as warned:
         own = srzoo.create_model("srnet_lite0_camvid", pretrained=True, num_classes=3)
@@ -93,14 +93,14 @@ def test_pretrained_with_other_classes_restarts_the_classifiers_only():
 
 
 class Counted(SRNet):
-    """With a tensor that depends on the classes, of another name than the classifiers', and one that does not."""
+    """With one more tensor that depends on the number of classes, and one that does not."""
 
     def __init__(self, backbone: str, num_classes: int, **options):
         super().__init__(backbone, num_classes, **options)
         self.boxes, self.scores = nn.Linear(8, 4 * num_classes), nn.Linear(8, 5)
 
 
-def test_what_starts_anew_is_told_by_its_shape(tmp_path, monkeypatch):
+def test_tensors_of_another_shape_are_replaced(tmp_path, monkeypatch):
     monkeypatch.setitem(NETWORKS, "counted", Counted)
     monkeypatch.setattr(registry, "ARCHITECTURES", dict(registry.ARCHITECTURES))
     resnet = registry.Backbone("ResNet-18", {"backbone": "resnet18"})
@@ -114,7 +114,7 @@ def test_what_starts_anew_is_told_by_its_shape(tmp_path, monkeypatch):
     assert torch.equal(other.backbone.body.conv1.weight, model.backbone.body.conv1.weight)
 
 
-def test_pretrained_with_other_options_is_refused():
+def test_pretrained_with_options_that_do_not_fit():
     with pytest.raises(ValueError, match="srnet_lite0_camvid .*head.* instead of"):
         srzoo.create_model("srnet_lite0_camvid", pretrained=True, channels=64)
 
@@ -125,7 +125,7 @@ def test_any_timm_backbone():
     assert model(torch.zeros(1, 3, 45, 70)).shape == (1, 7, 45, 70)
 
 
-def test_images_are_normalised_as_the_backbone_s_weights_expect():
+def test_images_are_normalized_as_the_backbone_s_weights_expect():
     def mean(name, **options):
         return srzoo.create_model(name, num_classes=3, channels=32, **options).config.transform.mean
 
@@ -136,7 +136,7 @@ def test_images_are_normalised_as_the_backbone_s_weights_expect():
     assert mean("srnet_lite0_camvid", backbone="efficientnet_lite0") == imagenet
 
 
-def test_the_pyramid_s_rates_follow_the_stride():
+def test_the_pyramid_s_rates_depend_on_the_stride():
     def rates(name, **options):
         with torch.device("meta"):
             model = srzoo.create_model(name, num_classes=3, context="aspp", **options)
@@ -148,7 +148,7 @@ def test_the_pyramid_s_rates_follow_the_stride():
     assert rates("srnet_lite0", rates=(2, 4)) == [2, 4]
 
 
-def test_a_run_s_other_files_are_told_from_names(tmp_path):
+def test_another_file_of_a_run_is_not_taken_for_a_name(tmp_path):
     (tmp_path / "checkpoint.pt").touch()
     with pytest.raises(ValueError, match=r"checkpoint.pt .*model.safetensors"):
         trained_model(str(tmp_path / "checkpoint.pt"))

@@ -11,7 +11,7 @@ from srzoo.zoo.transform import Transform
 TRANSFORM = Transform(540)
 
 
-def test_camvid_frame_is_enlarged_and_cityscapes_kept():
+def test_camvid_is_enlarged_and_cityscapes_keeps_its_size():
     assert TRANSFORM.input_size(360, 480) == (540, 720)
     assert Transform(1024).input_size(1024, 2048) == (1024, 2048)
 
@@ -26,11 +26,11 @@ def test_sides_are_multiples(height, width, multiple):
         assert side == 32 or 0 <= before - side < multiple
 
 
-# As Faster and Mask R-CNN see their images.
+# The transform of Faster and Mask R-CNN.
 DETECTOR = Transform(800, long_side=1333, multiple=32, fit="pad")
 
 
-def test_a_detector_s_sizes():
+def test_sizes_for_a_detector():
     assert (DETECTOR.content_size(480, 640), DETECTOR.input_size(480, 640)) == ((800, 1067), (800, 1088))
     assert (DETECTOR.content_size(1024, 2048), DETECTOR.input_size(1024, 2048)) == ((666, 1333), (672, 1344))
     assert DETECTOR.scaled(0.5).input_size(480, 640) == (416, 544)
@@ -59,7 +59,7 @@ def test_padding_is_the_mean_colour():
     assert transform.resize(Image.new("RGB", (50, 40))).shape == (1, 3, 40, 50)
 
 
-def test_another_fit_is_refused():
+def test_an_unknown_fit():
     with pytest.raises(ValueError, match="'stretch' or 'pad', got 'crop'"):
         Transform(800, fit="crop")
 
@@ -83,7 +83,7 @@ def test_scaled_and_without_reduction():
 
 
 @given(height=st.integers(1, 40_000), width=st.integers(1, 40_000))
-def test_every_size_gives_an_input_that_is_bounded(height, width):
+def test_the_input_is_bounded_for_every_size(height, width):
     h, w = TRANSFORM.input_size(height, width)
     assert min(h, w) >= 32
     assert h * w <= 1.1 * TRANSFORM.max_pixels
@@ -91,7 +91,7 @@ def test_every_size_gives_an_input_that_is_bounded(height, width):
         assert (h / w) / (height / width) == pytest.approx(1, abs=0.02)
 
 
-def test_output_is_normalised():
+def test_output_is_normalized():
     x = Transform(32, mean=(0.5, 0.25, 0.0), std=(0.5, 0.5, 2.0))(Image.new("RGB", (64, 48), (255, 0, 51)))
     assert x.shape == (1, 3, 32, 43)
     assert x[0, :, 0, 0].tolist() == pytest.approx([1.0, -0.5, 0.1])

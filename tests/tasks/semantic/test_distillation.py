@@ -67,7 +67,7 @@ def test_only_the_student_learns(teacher):
 def test_a_teacher_that_cannot_teach_ends_before_training(small_camvid, teacher, tmp_path):
     with pytest.raises(ValueError, match=r"^unknown model 'nobody'"):
         run(small_camvid, tmp_path / "run", recipe("nobody"))
-    with pytest.raises(ValueError, match=r"^no published weights for 'srnet_r50_camvid'; there are some for: "):
+    with pytest.raises(ValueError, match=r"'srnet_r50_camvid'.* srnet_lite0_camvid"):
         run(small_camvid, tmp_path / "run", recipe("srnet_r50_camvid"))
     with pytest.raises(FileNotFoundError, match=r"^no weights file gone.safetensors$"):
         run(small_camvid, tmp_path / "run", recipe("gone.safetensors"))
