@@ -151,7 +151,7 @@ def test_the_first_names_of_keys_are_told_and_taken(root, tmp_path, capsys):
         ),
         (["--model_options", "{backbone: nope}"], "timm has no backbone 'nope'"),
         (["--workers", "-1"], "workers=-1: expected 0 or more"),
-        (["--batch_size", "3", "--accumulate", "2"], "batch_size=3 cannot be shared evenly"),
+        (["--batch_size", "3", "--accumulate", "2"], "batch_size=3 must be divisible by 2"),
         (["--semantic.crop", "16"], "crop=16 is less than 32"),
         (["--lr", "nan"], "lr must be 0 or more, got nan"),
         (["--weight_decay", "-1"], "weight_decay must be 0 or more, got -1.0"),
