@@ -1,4 +1,4 @@
-"""Look at a dataset before training on it."""
+"""Check a dataset before training on it."""
 
 from __future__ import annotations
 
@@ -11,25 +11,27 @@ from .data_options import add_reading_arguments
 if TYPE_CHECKING:
     from ..data.check import Report, SplitFacts
 
-_SHOWN = 50  # problems that are listed
-_UNKNOWN = 12  # values without a class that are listed
+_SHOWN = 50  # problems to list at most
+_UNKNOWN = 12  # values without a class to list at most
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    summary = "read every image and mask; list what would fail in training, and propose an id map and class weights"
+    summary = "read every image and mask, list what would fail in training, and propose an id map and class weights"
     check = actions.add_parser("check", help=summary, description=summary[0].upper() + summary[1:] + ".")
     check.add_argument("root", metavar="ROOT", help="folder of the dataset")
     add_reading_arguments(check)
-    check.add_argument("--num_classes", type=int, metavar="N", help="number of classes of the model to be trained")
-    check.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that read (default: %(default)s)")
+    check.add_argument("--num_classes", type=int, metavar="N", help="number of classes of the model to train")
+    check.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="number of processes that read files (default: %(default)s)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     from ..data.check import check
 
     report = check(options.root, options.format, options.num_classes, options.id_map, options.workers)
-    detected = "" if options.format else ", as the folder looks like it; choose another with --data.format NAME"
+    detected = "" if options.format else ", detected; choose another with --data.format NAME"
     print(f"format  {report.format}{detected}")
     for split, facts in report.splits.items():
         print(f"{split:7} {facts.images} images{_sizes(facts)}")
@@ -56,7 +58,10 @@ def _area(size: tuple[int, int]) -> int:
 
 
 def class_table(report: Report) -> list[str]:
-    """A line for each class, void, and value without a class: id, name, stored values, share of each split's pixels."""
+    """The printed table: id, name, values in the masks and share of the pixels in each split.
+
+    It has a line for each class, for void, and for each value without a class; no lines without any class.
+    """
     from ..data.check import class_name
     from ..labels import IGNORE
 
@@ -78,14 +83,14 @@ def class_table(report: Report) -> list[str]:
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:
-    """Rows as lines, the second and the third column flush left."""
+    """Rows as lines of text; the second and third column are aligned left, all others right."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     signs = [">", "<", "<", *">" * (len(widths) - 3)]
     return ["  ".join(f"{cell:{sign}{width}}" for cell, sign, width in zip(row, signs, widths)) for row in rows]
 
 
 def _stored(report: Report) -> dict[int, str]:
-    """The first four values or colours that occur in masks for each class id."""
+    """For each class id the values or colours in the masks, four of them at most."""
     names: dict[int, list[str]] = {}
     for value in sorted({value for facts in report.splits.values() for value in facts.pixels}):
         if value in report.id_map:
@@ -98,7 +103,7 @@ def _shares(counts: list[int], totals: list[int]) -> list[str]:
 
 
 def proposal(report: Report) -> list[str]:
-    """What to do next, as options to paste."""
+    """Options of ``srzoo train`` for this dataset, as lines to print."""
     from ..data.shares import class_weights, shares_of
     from ..labels import IGNORE
 
@@ -113,4 +118,4 @@ def proposal(report: Report) -> list[str]:
         options.append(f"--class_weights {' '.join(f'{weight:.3f}' for weight in weights)}")
     if not options:
         return []
-    return ["options for `srzoo train`, to be read before they are used:", *(f"  {option}" for option in options)]
+    return ["proposed options for `srzoo train`; check them before use:", *(f"  {option}" for option in options)]
