@@ -214,9 +214,9 @@ class _Trainer:
         began, recipe, run, total = time.monotonic(), self.recipe, self.run, 0.0
         self.forward.train()
         for part in range(recipe.accumulate):
-            asked = time.monotonic()
+            waiting_since = time.monotonic()
             batch = _next(batches)
-            run.interval.wait_seconds += time.monotonic() - asked
+            run.interval.wait_seconds += time.monotonic() - waiting_since
             is_last = part == recipe.accumulate - 1
             with nullcontext() if is_last else self.accelerator.no_sync(self.forward):
                 try:
@@ -347,7 +347,7 @@ def _next(batches: Iterator) -> Any:
     try:
         return next(batches)
     except (ValueError, OSError, RuntimeError) as error:
-        told = str(error).strip().splitlines()
-        if len(told) == 1:
+        lines = str(error).strip().splitlines()
+        if len(lines) == 1:
             raise
-        raise ValueError(re.sub(r"^[\w.]+: ", "", told[-1])) from error  # the last line of its traceback
+        raise ValueError(re.sub(r"^[\w.]+: ", "", lines[-1])) from error  # the last line of the worker's traceback
