@@ -1,4 +1,4 @@
-"""Look at a dataset before training on it."""
+"""Check a dataset before training on it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from .data_options import add_reading_arguments
 if TYPE_CHECKING:
     from ..data.check import SplitFacts
 
-_SHOWN = 50  # problems that are listed
+_SHOWN = 50  # problems to list at most
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    summary = "read every image and mask; list what would fail in training, and propose options"
+    summary = "read every image and annotation, list what would fail in training, and propose options"
     check = actions.add_parser("check", help=summary, description=summary[0].upper() + summary[1:] + ".")
     check.add_argument("root", metavar="ROOT", help="folder of the dataset")
     add_reading_arguments(check)
-    check.add_argument("--task", default="semantic", metavar="NAME", help="what it is for (default: %(default)s)")
-    check.add_argument("--num_classes", type=int, metavar="N", help="number of classes of the model to be trained")
-    check.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that read (default: %(default)s)")
+    check.add_argument("--task", default="semantic", metavar="NAME", help="task to check it for (default: %(default)s)")
+    check.add_argument("--num_classes", type=int, metavar="N", help="number of classes of the model to train")
+    check.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="number of processes that read files (default: %(default)s)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -31,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
 
     task = get_task(options.task)
     report = check(options.root, options.format, options.num_classes, options.id_map, options.workers, options.task)
-    detected = "" if options.format else ", as the folder looks like it; choose another with --data.format NAME"
+    detected = "" if options.format else ", detected; choose another with --data.format NAME"
     print(f"format  {report.format}{detected}")
     for split, facts in report.splits.items():
         print(f"{split:7} {facts.images} images{_sizes(facts)}")

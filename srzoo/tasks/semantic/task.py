@@ -1,4 +1,4 @@
-"""Semantic segmentation as a `Task`. What needs torch is imported when it is asked for."""
+"""Semantic segmentation as a `Task`. Its methods import what needs torch when they are called."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class SemanticTask:
-    """A class for every pixel; see `srzoo.tasks.task.Task`."""
+    """Semantic segmentation, one class for every pixel; see `srzoo.tasks.task.Task`."""
 
     name: ClassVar[str] = "semantic"
     headline: ClassVar[str] = "mIoU"
@@ -40,7 +40,7 @@ class SemanticTask:
         from ...data.check import check_quickly
 
         if not training and not all(data.id_map.is_assumed for data in splits.values()):
-            return  # only masks under a map that no one chose give a figure, and a wrong one, all the same
+            return  # when evaluating, only the default id map can give a wrong figure without an error
         num_classes = num_classes or max(next(iter(splits.values())).id_map.classes) + 1
         check_quickly(splits, num_classes, root, may_be_void=not training)
 
