@@ -5,7 +5,7 @@
 
 Every variant is trained alike (``PROTOCOL``) and evaluated once on val, after its last step; nothing is chosen on val.
 One row a run is added to ``bench/results/ablation.csv``; runs that have a row are skipped, and one that was stopped
-goes on from its checkpoint. ``--plot`` draws ``bench/results/ablation.png`` from the rows. ``decoder`` is the head of
+resumes from its checkpoint. ``--plot`` draws ``bench/results/ablation.png`` from the rows. ``decoder`` is the head of
 the model that ships (stride 16, a light decoder to stride 4); ``paper`` the paper's (stride 8, the block between two
 3x3 convolutions, no decoder). ``--probes`` looks for where an effect would live: fewer and more nodes, the squeezed
 vector under a LayerNorm, crops of half the side and of one and a half, four times the epochs. A block with another crop

@@ -90,7 +90,7 @@ ROWS = (
     _real_time("SRNet(DFv2)", "srnet_dfv2", "18.87"),
 )
 
-# Why a figure of ours does not agree.
+# Why a figure here differs from the paper.
 BECAUSE = {
     "+ASPP": "15.54 M weights, each used once a pixel, make 143.2 G at most, so 148.37 G is no count of this module; "
     "ours uses the pooled image's weights once an image",
