@@ -16,6 +16,8 @@ from .factory import create_model, save_model
 # The released SRNet as options of `SRNet`.
 RELEASED = {"context": "sr_released", "multi_grid": (1, 1, 1), "align_corners": True, "released_head": True}
 
+# How many classes SRNet has for each dataset that it can be for.
+_CLASSES = {name: len(data.labels["semantic"].classes) for name, data in DATASETS.items() if "semantic" in data.labels}
 # Prefixes of names, from srzoo's to theirs.
 _BLOCK = {
     "transform.": "t.",
@@ -78,9 +80,9 @@ def convert(source: str | Path, target: str | Path, dataset: str | None = None) 
             the source; an unknown dataset, or one with another number of classes.
     """
     source, target = Path(source), Path(target)
-    if dataset is not None and dataset not in DATASETS:
-        known = ", ".join(DATASETS)
-        raise ValueError(f"unknown dataset {dataset!r}{nearest(dataset, DATASETS)}; there are {known}")
+    if dataset is not None and dataset not in _CLASSES:
+        known = ", ".join(_CLASSES)
+        raise ValueError(f"unknown dataset {dataset!r}{nearest(dataset, _CLASSES)}; there are {known}")
     _check_target(source, target)
     state = read_state_dict(source)
     try:
@@ -115,21 +117,16 @@ def _check_target(source: Path, target: Path) -> None:
 def _convert_srnet(state: State, target: Path, dataset: str | None) -> str:
     depth, classes = _depth(state), _length(state, "head.final.4.weight", 19)
     if dataset is None:
-        fitting = [name for name in DATASETS if _classes_of(name) == classes]
+        fitting = [name for name, number in _CLASSES.items() if number == classes]
         dataset = fitting[0] if len(fitting) == 1 else None
-    elif _classes_of(dataset) != classes:
-        raise ValueError(f"it has {classes} classes, but {dataset} has {_classes_of(dataset)}")
+    elif _CLASSES[dataset] != classes:
+        raise ValueError(f"it has {classes} classes, but {dataset} has {_CLASSES[dataset]}")
     name = f"srnet_r{depth}" + (f"_{dataset}" if dataset else "")
     with torch.device("meta"):
         model = create_model(name, num_classes=classes, **RELEASED)
     model.load_state_dict(_renamed(state, model.state_dict(), _SRNET, f"released SRNet R{depth}"), assign=True)
     save_model(model, target)
     return f"SRNet R{depth} as released, {classes} classes" + (f" of {dataset}" if dataset else "")
-
-
-def _classes_of(dataset: str) -> int:
-    """Number of classes of a dataset."""
-    return len(DATASETS[dataset].labels["semantic"].classes)
 
 
 def _convert_backbone(state: State, target: Path) -> str:
