@@ -9,9 +9,9 @@ resumes from its checkpoint. ``--plot`` draws ``bench/results/ablation.png`` fro
 
 The setting ``decoder`` is the head of the published model: stride 16, a light decoder to stride 4. ``paper`` is the
 paper's head: stride 8, the block between two 3x3 convolutions, no decoder. ``--probes`` runs variants in which an
-effect
-could show: fewer and more nodes, a LayerNorm of the squeezed vector, crops with sides of 0.5 and 1.5 times the usual,
-four times the epochs. A block with another crop or number of epochs is compared with *none* trained in the same way.
+effect could show: fewer and more nodes, a LayerNorm of the squeezed vector, crops with sides of 0.5 and 1.5 times the
+usual, four times the epochs. A block with another crop or number of epochs is compared with *none* trained in the same
+way.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def probe(name: str, output_stride: int | None) -> tuple[dict, int]:
     if output_stride is not None:
         check_whole(output_stride=output_stride)
     wanted = 8 if output_stride is None else output_stride
-    own, reason = None, f"timm's {name!r} gives no feature maps; choose another backbone"
+    own, reason = None, f"timm's {name!r} has no features; choose another backbone"
     for size_options in _SIZE_OPTIONS:
         for options in ({"output_stride": wanted, **size_options}, size_options):
             try:
@@ -124,7 +124,7 @@ def _create(name: str, options: dict) -> nn.Module:
         return timm.create_model(name, pretrained=False, features_only=True, **options)
     except _BUILD_ERRORS as error:
         reason = str(error) or type(error).__name__
-        raise ValueError(f"timm's {name!r} gives no features with {options} ({reason})") from error
+        raise ValueError(f"timm's {name!r} has no features with {options} ({reason})") from error
 
 
 def _checked_blocks(blocks: dict[str, str | tuple[str, dict]]) -> dict[str, tuple[str, dict]]:

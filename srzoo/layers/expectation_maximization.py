@@ -18,7 +18,7 @@ class ExpectationMaximizationAttention(nn.Module):
     ``Y = relu(X + BN(W_2 relu(mu Z^T)))``. The pixels of ``W_1 X`` are clustered into ``K`` bases ``mu``. Each
     iteration computes the responsibilities ``Z = softmax((W_1 X)^T mu)`` (expectation), then the bases as the means
     weighted by ``Z`` (maximization). At the end each pixel is a mean of the bases, weighted by ``Z``. Computation
-    ``O(C HW K)`` per iteration; arXiv 2011.03308 counts the unit in Table 3 but not in Table 1.
+    per iteration ``O(C HW K)``; arXiv 2011.03308 counts the unit in Table 3 but not in Table 1.
 
     In training, the bases that the next batch starts from are a moving mean of the final bases of each batch. The
     gradient flows through the iterations. The authors' code stops it there, so that ``W_1`` is never trained.

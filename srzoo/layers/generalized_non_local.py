@@ -20,8 +20,8 @@ class CompactGeneralizedNonLocal(ProjectedContext):
     ``Y = X + GroupNorm(W_z K(theta, phi) g)``, where ``theta``, ``phi`` and ``g`` are vectors of ``R HW / groups``
     elements for each group. The kernel is a polynomial of the product, ``k(a, b) = sum_p c_p (a b)^p``, so the matrix
     ``K`` is never needed: ``(K g)_i = sum_p c_p theta_i^p sum_j phi_j^p g_j``, with one number for each power and
-    group. "dot" is the product itself. "rbf" is the Taylor series of the Gaussian up to ``order``, with ``c_p =
-    exp(-2 gamma) (2 gamma)^p / p!``; like the authors' code it assumes vectors of length one. Table 1 of arXiv
+    group. "dot" is the product itself. "rbf" is the Taylor series of the Gaussian up to ``order``, with
+    ``c_p = exp(-2 gamma) (2 gamma)^p / p!``; like the authors' code it assumes vectors of length one. Table 1 of arXiv
     2011.03308: computation ``O(C HW P)``, affinity memory ``O(P^2)``, where ``P`` is the order.
 
     The sums over ``j`` are computed as means, because float16 overflows otherwise. The GroupNorm removes this factor.

@@ -119,8 +119,7 @@ def _fold_block(head: ContextHead) -> None:
 
 
 class FoldedBlock(nn.Module):
-    """``conv(block(x))`` for a k x k convolution ``V``, as one convolution with weights per image where that is
-    cheaper.
+    """``conv(block(x))`` for a k x k convolution ``V``; as one convolution with weights per image where it is cheaper.
 
     The block is ``X + M X`` with ``M = W_R diag(z) W_t``, so ``V * (X + M X) = (V + V M) * X``. This holds with zero
     padding too, because ``M`` maps zero to zero. ``V W_R`` does not depend on the image and is computed once. Then

@@ -53,8 +53,7 @@ class SRNet(SegmentationNet):
         output_stride: stride of the map that the context module works on; 8 in the paper.
         channels: ``D``, the width of the head; 512 in the paper. None builds no head, which is the paper's dilated FCN.
         context: "sr", "sr_released" for the block as in the authors' code, another of `srzoo.layers.CONTEXT_MODULES`,
-        or
-            "none" for a head without a context module.
+            or "none" for a head without a context module.
         decoder_strides: strides of finer features for a decoder after the head, coarse to fine; none in the paper.
         decoder_channels: width of the decoder.
         multi_grid: dilation multipliers of a ResNet's last stage; (1, 1, 1) in the released models.

@@ -58,8 +58,8 @@ class Weights:
         Returns:
             The receipts in order of seed.
         """
-        own, told = receipt["seed"], ("dataset", "split", "protocol")
-        same = [each for each in self._measured() if all(each[key] == receipt[key] for key in told)]
+        own, keys = receipt["seed"], ("dataset", "split", "protocol")
+        same = [each for each in self._measured() if all(each[key] == receipt[key] for key in keys)]
         return sorted((each for each in same if each["seed"] not in (None, own)), key=lambda each: each["seed"])
 
     def _measured(self) -> list[dict]:

@@ -13,7 +13,7 @@ blocks = pytest.mark.parametrize("kind", [SqueezeReasoning, ReleasedSqueezeReaso
 
 
 def block(kind, channels=64, nodes=4):
-    """A block whose projection is not zero, as it is at the start."""
+    """A block with a projection that is not zero, unlike in a new block."""
     torch.manual_seed(0)
     module = kind(channels, nodes=nodes)
     nn.init.normal_(module.project.weight, std=0.2)
