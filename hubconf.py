@@ -1,4 +1,4 @@
-"""Entries for ``torch.hub``; nothing has to be installed but the dependencies.
+"""Entries for ``torch.hub``. Only the dependencies below have to be installed.
 
 torch.hub.load(REPO, "srnet_lite0_camvid", pretrained=True)
 """
@@ -16,27 +16,27 @@ import srzoo as _srzoo  # noqa: E402  (imports no torch)
 
 
 def _entry(info):
-    """The function that builds ``info.name``, with what torch.hub.help shows."""
+    """The function that builds the model ``info.name``; torch.hub.help shows its docstring."""
 
     def entry(pretrained=False, **options):
         return _srzoo.create_model(info.name, pretrained=pretrained, **options)
 
     weights = "load the weights that ship with the package"
     if info.weights is None:
-        weights = "no weights are published for this entry: True is an error that names those that have some"
+        weights = "this entry has no published weights; True is an error that lists the entries with weights"
     classes = len(info.classes) or "num_classes"
     entry.__name__ = entry.__qualname__ = info.name
     entry.__doc__ = f"""{info.description}.
 
     pretrained (bool): {weights}
-    num_classes (int): {f"default {classes}" if info.classes else "has to be given"}
-    options: the others of srzoo.create_model, such as context and pretrained_backbone (True or a file)
+    num_classes (int): {f"default {classes}" if info.classes else "required"}
+    options: any other of srzoo.create_model, such as context and pretrained_backbone (True or a file)
 
-    Maps (N, 3, H, W) normalised floats, H and W >= 32, to (N, {classes}, H, W) logits; model.config has the
+    Maps (N, 3, H, W) normalized floats, H and W >= 32, to (N, {classes}, H, W) logits; model.config has the
     classes, the palette and the transform.
     """
     return entry
 
 
-# All but "srnet", which is none before it is told its backbone.
+# All but "srnet", which needs a backbone and so has no entry.
 globals().update({_name: _entry(_srzoo.model_info(_name)) for _name in _srzoo.list_models() if _name != "srnet"})

@@ -1,15 +1,17 @@
-"""Table 2 and Table 3 of the paper at our scale: lite0 on CamVid, one budget, several seeds, two kinds of head.
+"""Table 2 and Table 3 of the paper at a small scale: srnet_lite0 on CamVid, one budget, several seeds, two heads.
 
     python bench/ablation.py --data.root PATH [--settings decoder] [--variants none,se] [--seeds 0 1]
     python bench/ablation.py --data.root PATH --settings paper --probes [--seeds 0 1]
 
-Every variant is trained alike (``PROTOCOL``) and evaluated once on val, after its last step; nothing is chosen on val.
-One row a run is added to ``bench/results/ablation.csv``; runs that have a row are skipped, and one that was stopped
-goes on from its checkpoint. ``--plot`` draws ``bench/results/ablation.png`` from the rows. ``decoder`` is the head of
-the model that ships (stride 16, a light decoder to stride 4); ``paper`` the paper's (stride 8, the block between two
-3x3 convolutions, no decoder). ``--probes`` looks for where an effect would live: fewer and more nodes, the squeezed
-vector under a LayerNorm, crops of half the side and of one and a half, four times the epochs. A block with another crop
-or other epochs stands against *none* with the same.
+Every variant is trained with the same ``PROTOCOL`` and evaluated once on val, after its last step. Nothing is selected
+on val. Each run adds a row to ``bench/results/ablation.csv``. Runs that have a row are skipped, and an interrupted run
+resumes from its checkpoint. ``--plot`` draws ``bench/results/ablation.png`` from the rows.
+
+The setting ``decoder`` is the head of the published model: stride 16, a light decoder to stride 4. ``paper`` is the
+paper's head: stride 8, the block between two 3x3 convolutions, no decoder. ``--probes`` runs variants in which an
+effect could show: fewer and more nodes, a LayerNorm of the squeezed vector, crops with sides of 0.5 and 1.5 times the
+usual, four times the epochs. A block with another crop or number of epochs is compared with *none* trained in the same
+way.
 """
 
 from __future__ import annotations
@@ -56,19 +58,19 @@ PROTOCOL = {
     "model": "srnet_lite0_camvid",
     "epochs": 3,
     "batch_size": 4,
-    "semantic.crop": 128,  # a fifth of an image's area; the paper's 769 x 769 is 28 % of 1024 x 2048
-    "short_side": 240,  # two thirds of the images' own: both tables, seeds and probes in under four core-hours
+    "semantic.crop": 128,  # 20 % of an image's area; the paper's 769 x 769 is 28 % of 1024 x 2048
+    "short_side": 240,  # two thirds of CamVid's, so that all runs take less than four core-hours
     "semantic.scale": (0.5, 1.5),
     "lr": 1.5e-3,
     "backbone_lr_scale": 0.4,
     "ema_decay": 0.99,
-    "precision": "no",  # one arithmetic on every machine that adds rows
+    "precision": "no",  # float32 on every machine that adds rows
     "evaluate_every": 1000,  # after the last step only
 }
 
 
 class _NormalizedSqueezeReasoning(SqueezeReasoning):
-    """The block with its squeezed vector under a LayerNorm."""
+    """Squeeze Reasoning with a LayerNorm, without scale and bias, of its squeezed vector."""
 
     def squeeze_vector(self, x, moments=None):
         g = super().squeeze_vector(x, moments)
@@ -79,12 +81,14 @@ CONTEXT_MODULES["sr_normalized"] = _NormalizedSqueezeReasoning
 
 
 def recipe(setting: str, variant: str, seed: int) -> Recipe:
+    """The recipe of a run."""
     options = {**SETTINGS[setting], **(VARIANTS | PROBES)[variant]}
     protocol = {**PROTOCOL, **{key: options.pop(key) for key in ("semantic.crop", "epochs") if key in options}}
     return Recipe.from_dict({**protocol, "seed": seed, "model_options": options})
 
 
 def run(setting: str, variant: str, seed: int, root: str, out: Path, workers: int) -> None:
+    """Train and evaluate a variant, and add its row to the CSV."""
     protocol = recipe(setting, variant, seed)
     splits = (open_dataset(root, split, "camvid") for split in ("train", "val"))
     miou = train(protocol, *splits, out / f"{setting}-{variant.replace(' ', '-')}-{seed}", workers)
@@ -94,13 +98,13 @@ def run(setting: str, variant: str, seed: int, root: str, out: Path, workers: in
 
 
 def plot() -> None:
-    """Every run as a dot on its variant's line, their mean as a bar, the span of the runs without a block in grey."""
+    """Draw each run as a dot, the mean of a variant as a bar, and the range of the runs without a block in grey."""
     import matplotlib.pyplot as plt
 
     found = {}
     for row in read_csv(CSV):
         found.setdefault((row["setting"], row["variant"]), []).append(100 * float(row["miou"]))
-    heads = {"decoder": "our head (stride 16, decoder)", "paper": "the paper's head (stride 8)"}
+    heads = {"decoder": "srzoo's head (stride 16, decoder)", "paper": "the paper's head (stride 8)"}
     panels = {title: [(setting, variant) for variant in VARIANTS] for setting, title in heads.items()}
     probes = [(setting, variant) for variant in PROBES for setting in ("paper", "decoder")]
     baseline = [("paper", variant) for variant in ("none", "sr hadamard graph")]
@@ -115,11 +119,11 @@ def plot() -> None:
                 axis.plot(sum(values) / len(values), place, "|", color="black", markersize=14)
         if is_table and keys[0] in found:
             axis.axvspan(min(found[keys[0]]), max(found[keys[0]]), color="0.85", zorder=0)
-        names = [f"{name}, our head" if not is_table and head == "decoder" else name for head, name in keys]
+        names = [f"{name}, srzoo's head" if not is_table and head == "decoder" else name for head, name in keys]
         axis.set_yticks(range(len(keys)), names)
         axis.set_ylim(len(keys) - 0.4, -0.6)
         axis.grid(axis="x" if is_table else "both", color="0.9")
-        axis.set_xlabel("val mIoU, %: one dot a seed")
+        axis.set_xlabel("val mIoU in %, one dot per seed")
         axis.set_title(title)
     figure.savefig(PLOT, dpi=110)
 
@@ -128,8 +132,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data.root", dest="root")
     parser.add_argument("--settings", default=",".join(SETTINGS))
-    parser.add_argument("--variants", help="comma-separated; default all of the two tables")
-    parser.add_argument("--probes", action="store_true", help="run the probes in place of the tables")
+    parser.add_argument("--variants", help="comma-separated; default all of both tables")
+    parser.add_argument("--probes", action="store_true", help="run the probes instead of the tables")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/ablation"))

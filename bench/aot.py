@@ -13,7 +13,7 @@ from paired import RESULTS, ROOT, write_csv
 
 sys.path.insert(0, str(ROOT / "kernels"))
 
-from srzoo_kernels.ahead_of_time._triton import compile_launch
+from srzoo_kernels.ahead_of_time._triton import Report, compile_launches
 from srzoo_kernels.ahead_of_time.cases import Case, all_cases
 from srzoo_kernels.ahead_of_time.roofline import RATES, occupancy, roofline
 from srzoo_kernels.launch import A100, B200, H100, MI300, Target
@@ -24,8 +24,7 @@ SHAPES = [(1, 512, 96, 96), (8, 512, 96, 96), (1, 512, 128, 256), (1, 128, 32, 6
 DTYPES = [("float16", False), ("bfloat16", False), ("float32", False), ("float32", True)]
 
 
-def row(case: Case, x: torch.Tensor, target: Target, tf32: bool) -> dict[str, object]:
-    report = compile_launch(case.launch, target)
+def row(case: Case, report: Report, x: torch.Tensor, target: Target, tf32: bool) -> dict[str, object]:
     rates = RATES[target]
     dtype = x.dtype if case.tensor_core else torch.float32
     rate = rates.operations(dtype, tf32 and case.tensor_core)
@@ -68,8 +67,10 @@ def rows():
             for shape in SHAPES:
                 for memory_format in (torch.contiguous_format, torch.channels_last):
                     x = torch.empty(shape, dtype=getattr(torch, name), device="meta", memory_format=memory_format)
-                    for case in all_cases(x, target):
-                        yield row(case, x, target, tf32)
+                    cases = all_cases(x, target)
+                    reports = compile_launches((case.launch, target) for case in cases)
+                    for case, report in zip(cases, reports, strict=True):
+                        yield row(case, report, x, target, tf32)
 
 
 def main() -> None:

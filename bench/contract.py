@@ -1,15 +1,16 @@
-"""What every architecture of the zoo promises, checked and written down.
+"""Check what every architecture of the zoo guarantees, and write the results to a table.
 
     python bench/contract.py [srnet_lite0 ...] [--without compile]
 
-Writes ``bench/results/contract.csv``, one row an architecture; the architectures named replace their rows. Classes do
-not change what is checked, so the entries of one architecture share its row. Models of ResNets and Wider-ResNet are
-counted whole, on the meta device, and checked as narrow copies of the same code, as the column ``checked`` says; their
-blocks, dilations and heads are those of the whole model. ``tests/bench/test_contract.py`` runs the same checks.
+Writes ``bench/results/contract.csv`` with one row per architecture. With names as arguments, only their rows are
+replaced. The number of classes does not affect the checks, so all entries of an architecture share a row. Models with
+ResNet or Wider-ResNet are counted as a whole, on the meta device, but checked as narrow copies of the same code, with
+the same blocks, dilations and heads; the column ``checked`` says so. ``tests/bench/test_contract.py`` runs the same
+checks.
 
-Every column of a check holds the largest difference found, relative to the largest logit or gradient; a check that does
-not hold stops the run. ``frames``: graphs that ``torch.compile`` made for four input sizes; the first size gives one,
-the second the one that marks sizes dynamic, and there may be no third.
+The columns of the checks have the largest difference found, relative to the largest logit or gradient. A failed check
+stops the run. ``frames`` is the number of graphs that ``torch.compile`` made for four input sizes: the first size gives
+one, the second size one with dynamic sizes, and a third is an error.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ from srzoo.zoo.registry import ARCHITECTURES
 
 CSV = RESULTS / "contract.csv"
 CLASSES = 19
-# Enlarged to multiples of their stride (8, 16 or 32) those after the first have maps that all hold more, or all less,
-# than 4096 values, where Inductor takes another way to add them up.
+# (H, W). Enlarged to multiples of the stride (8, 16 or 32), the sizes after the first give maps that all have more, or
+# all have fewer, than 4096 values. At this number Inductor changes its algorithm for sums, and compiles again.
 SIZES = ((64, 96), (65, 89), (79, 83), (90, 70))
 LARGEST = 1e-4  # relative, float32
 _RESNET = {"output_stride": 8, "channels": (8, 16, 32, 64), "stem_width": 8}
@@ -47,18 +48,19 @@ NARROW = {
             "output_stride": 8,
             "depths": (1, 1, 2, 2, 1, 1),
             "widths": ((8, 8), (8, 8), (16, 16), (16, 24), (16, 24, 32), (24, 32, 64)),
-            "stage_dropout": (0.0,) * 6,  # else compiled and eager would drop different channels
+            "stage_dropout": (0.0,) * 6,  # with dropout, compiled and eager would drop different channels
         },
     },
 }
 
 
 def architectures() -> list[str]:
+    """Names of all architectures that have a backbone of their own."""
     return [name for name, entry in ARCHITECTURES.items() if entry.has_backbone]
 
 
 def model_to_check(name: str) -> tuple[nn.Module, str]:
-    """The model, whole or narrow, past the zero start of its block, and which of the two it is."""
+    """The model, whole or narrow, with a block whose projection is not zero; and "whole" or "narrow copy"."""
     torch.manual_seed(0)
     options = dict(NARROW.get(name.rpartition("_")[2], {}))
     if name.startswith("fcn"):
@@ -73,22 +75,28 @@ def model_to_check(name: str) -> tuple[nn.Module, str]:
 
 
 def difference(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """Largest difference relative to the largest value."""
+    """Largest absolute difference, divided by the largest absolute value."""
     return ((found - expected).abs().max() / expected.abs().max().clamp(min=1e-12)).item()
 
 
 def hold(what: str, value: float, largest: float = LARGEST) -> float:
+    """Return a difference that is at most ``largest``.
+
+    Raises:
+        AssertionError: it is larger, or NaN.
+    """
     if not value <= largest:
         raise AssertionError(f"{what} differs by {value:.2e}, more than {largest:.0e}")
     return value
 
 
 def image(size: tuple[int, int], batch: int = 1) -> torch.Tensor:
+    """Noise ``(batch, 3, H, W)`` that is the same in every call."""
     return torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(size[0]))
 
 
 def eager(model: nn.Module) -> float:
-    """Logits of the input's size at three sizes, finite; returns the largest."""
+    """Check that logits are finite and have the size of the input, at three sizes; return the largest."""
     model.eval()
     largest = 0.0
     with torch.inference_mode():
@@ -101,7 +109,7 @@ def eager(model: nn.Module) -> float:
 
 
 def backward(model: nn.Module) -> int:
-    """Training at batch 1: every parameter gets a finite gradient; returns how many there are."""
+    """Check that every parameter gets a finite gradient at batch size 1; return the number of parameter tensors."""
     model.train()
     logits, aux = model(image((65, 97)), return_aux=True)
     (logits.square().mean() + aux.square().mean()).backward()
@@ -112,12 +120,15 @@ def backward(model: nn.Module) -> int:
 
 
 def compiled(model: nn.Module, training: bool, backend: str = "inductor") -> tuple[float, int]:
-    """Largest difference of logits, and in training of gradients, from eager at four sizes; and the graphs made.
+    """Compare logits, and in training gradients, with eager at four sizes.
 
-    In training in channels_last with ``force_layout_optimization``: PyTorch 2.14's Inductor fixes the sizes of every
-    other convolution's backward, three plain ``nn.Conv2d`` among them, and compiles again for each size. Gradients may
-    differ by 1e-3, or by twice what eager's are from float64's: where the input of a ReLU is all but zero, rounding
-    decides whether it passes any.
+    Training uses channels_last with ``force_layout_optimization``. Otherwise PyTorch 2.14's Inductor specializes the
+    backward of many convolutions, even of a plain chain of three ``nn.Conv2d``, on their sizes, and compiles again for
+    each size. Gradients may differ by 1e-3, or by twice the difference of eager from float64: rounding decides whether
+    a ReLU passes the gradient of an input close to zero.
+
+    Returns:
+        The largest difference, and the number of graphs.
     """
     torch._dynamo.reset()
     model, expected = copy.deepcopy(model).train(training), copy.deepcopy(model).train(training)
@@ -141,7 +152,7 @@ def compiled(model: nn.Module, training: bool, backend: str = "inductor") -> tup
 
 
 def _gradient_difference(model: nn.Module, expected: nn.Module, found: torch.Tensor, wanted: torch.Tensor) -> float:
-    """Of all gradients as one vector, by its norm: single ones can be all rounding, as before a BatchNorm."""
+    """Relative difference of all gradients as one vector. A single one may be only rounding, as before a BatchNorm."""
     for net, logits in ((model, found), (expected, wanted)):
         net.zero_grad()
         logits.square().mean().backward()
@@ -151,9 +162,9 @@ def _gradient_difference(model: nn.Module, expected: nn.Module, found: torch.Ten
 
 
 def exported(model: nn.Module) -> float:
-    """Difference of ``torch.export`` from eager, for heights and widths of 64 to 4096, at sizes it has not seen.
+    """Compare ``torch.export`` with eager, for heights and widths of 64 to 4096, at sizes other than the example's.
 
-    Below 64 a map of stride 32 has one row, of which an export makes a case of its own.
+    Below 64, a map of stride 32 has one row, and torch.export specializes on this.
     """
     model.eval()
     height, width = (torch.export.Dim(name, min=64, max=4096) for name in ("height", "width"))
@@ -164,7 +175,7 @@ def exported(model: nn.Module) -> float:
 
 
 def round_trip(model: nn.Module) -> float:
-    """Through a safetensors file: every tensor has the same bits."""
+    """Save and load the model, and check that every tensor has the same bits."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.safetensors")
         srzoo.save_model(model, path)
@@ -175,6 +186,7 @@ def round_trip(model: nn.Module) -> float:
 
 
 def channels_last(model: nn.Module) -> float:
+    """Compare the logits in channels_last with those of a contiguous input."""
     model.eval()
     x = image((65, 97))
     with torch.inference_mode():
@@ -186,7 +198,7 @@ def channels_last(model: nn.Module) -> float:
 
 
 def bfloat16(model: nn.Module) -> float:
-    """Under autocast: finite; returns the difference from float32, which depends on depth."""
+    """Check that logits are finite under autocast; return the difference from float32, which depends on the depth."""
     model.eval()
     x = image((65, 97))
     with torch.inference_mode():
@@ -198,6 +210,7 @@ def bfloat16(model: nn.Module) -> float:
 
 
 def fused(model: nn.Module) -> float:
+    """Compare the logits after `srzoo.fuse` with those before."""
     x = image((65, 97))
     with torch.inference_mode():
         return hold("fused", difference(srzoo.fuse(model)(x), model.eval()(x)))
@@ -215,13 +228,14 @@ CHECKS: dict[str, Callable[[nn.Module], float]] = {
 
 
 def counts(name: str) -> tuple[int, int]:
-    """Parameters of the whole model, and its multiply-adds at 512x512."""
+    """Number of parameters of the whole model, and its multiply-adds at 512x512."""
     with torch.device("meta"):
         model = srzoo.create_model(name, num_classes=CLASSES).eval()
     return sum(p.numel() for p in model.parameters()), count(model, (1, 3, 512, 512))
 
 
 def check(name: str, with_compile: bool) -> dict[str, object]:
+    """Run all checks of an architecture and return its CSV row."""
     parameters, multiply_adds = counts(name)
     model, extent = model_to_check(name)
     row = {"architecture": name, "parameters": parameters, "multiply_adds_at_512x512": multiply_adds, "checked": extent}
@@ -236,7 +250,7 @@ def check(name: str, with_compile: bool) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", default=architectures())
-    parser.add_argument("--without", choices=["compile"], help="leave the minutes of Inductor out")
+    parser.add_argument("--without", choices=["compile"], help="skip the checks of torch.compile, which take minutes")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

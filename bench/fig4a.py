@@ -1,4 +1,4 @@
-"""Fig. 4(a) of the paper redone: draws ``bench/results/fig4a.png`` from what ``bench/resolution.py`` measured.
+"""Draw Fig. 4(a) of the paper, ``bench/results/fig4a.png``, from the measurements of ``bench/resolution.py``.
 
 pip install '.[plot]' && python bench/fig4a.py
 """
@@ -30,7 +30,7 @@ STYLES = {  # colour, and whether dashed
     "ASPP": ("#ff7f0e", False),
     "PSP": ("#ffbb78", False),
 }
-GAP = 0.028  # between two labels, as a share of the axis
+GAP = 0.028  # between two labels, as a fraction of the axis
 
 
 def pixels(row: dict[str, str]) -> int:
@@ -38,7 +38,7 @@ def pixels(row: dict[str, str]) -> int:
 
 
 def draw(axis: Axes, rows: list[dict[str, str]], quantity: str) -> None:
-    """A line a method, its name at its end, and a cross where it ran out of memory."""
+    """Draw a line per method, with its name at the end, and a cross where it ran out of memory."""
     ends = []
     for method, (colour, dashed) in STYLES.items():
         own = [row for row in rows if row["method"] == method]
@@ -49,7 +49,7 @@ def draw(axis: Axes, rows: list[dict[str, str]], quantity: str) -> None:
         x, y = points[-1]
         failed = next((pixels(row) for row in own if row["status"] == "out of memory"), None)
         if failed:
-            # Where the line would go on: the next size, at the slope of the last two.
+            # Extrapolate to the next size, with the slope of the last two points.
             (x0, y0), (x1, y1) = points[-2:]
             x, y = failed, y1 * (failed / x1) ** (math.log(y1 / y0) / math.log(x1 / x0))
             axis.plot([x1, x], [y1, y], ":", color=colour, linewidth=1)
@@ -59,7 +59,7 @@ def draw(axis: Axes, rows: list[dict[str, str]], quantity: str) -> None:
 
 
 def label(axis: Axes, ends: list[tuple[float, float, str, str]]) -> None:
-    """Names beside the axis, in the lines' order and at least `GAP` apart."""
+    """Write the names beside the axis, in the order of the lines and at least `GAP` apart."""
     low, high = (math.log(limit) for limit in axis.get_ylim())
     places: list[float] = []
     for y, *_ in sorted(ends):
@@ -85,7 +85,7 @@ def label(axis: Axes, ends: list[tuple[float, float, str, str]]) -> None:
 def main() -> None:
     rows = read_csv(RESULTS / "resolution.csv")
     sizes = sorted({(pixels(row), f"{row['height']}x{row['width']}") for row in rows})
-    names = ["" if name == "192x192" else name for _, name in sizes]  # too near to 128x256
+    names = ["" if name == "192x192" else name for _, name in sizes]  # its label would overlap that of 128x256
     figure, axes = plt.subplots(1, 2, figsize=(15, 7.5))
     titles = {"ms": "time, milliseconds", "extra_mib": "peak memory beyond module and input, MiB"}
     for axis, (quantity, title) in zip(axes, titles.items(), strict=True):
@@ -101,8 +101,8 @@ def main() -> None:
         0.01,
         0.01,
         f"Inference, float32, batch 1, {measured['threads']} threads, {measured['device']}, torch {measured['torch']}. "
-        f"Dashed: every intermediate stored, as its source does. X: out of memory, {measured['memory_limit_gib']} GiB "
-        "beyond module and input;\na line that ends earlier was too slow to go on. Denormals are flushed to zero.",
+        f"Dashed: stores every intermediate, as in the source. X: out of memory at {measured['memory_limit_gib']} GiB "
+        "beyond module and input.\nLines that end earlier were too slow to continue. Denormals are flushed to zero.",
         fontsize=8,
         color="0.35",
     )

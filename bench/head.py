@@ -1,10 +1,11 @@
-"""Time and memory of a segmentation head's last step: labels for inference, cross-entropy for training.
+"""Time and memory of the last step of a segmentation network: labels in inference, cross-entropy in training.
 
     python bench/head.py [--repeats 15] [--threads 2] [--device cpu] [--dtypes float32 bfloat16]
 
-Writes ``bench/results/head.csv``, for a GPU ``head_gpu.csv``: PyTorch's own operators eager and compiled, and srzoo's,
-taken in turn in one process so that all see the same machine. Times are medians, ratios are medians of each round's own
-ratio, and nothing is timed before its result was found equal. Extra memory is the peak above what the inputs take.
+Writes ``bench/results/head.csv``, or ``head_gpu.csv`` for a GPU. The sides are PyTorch's operators, eager and compiled,
+and srzoo's. They run in turn in one process, so a drift of the machine affects all alike. Times are medians, and ratios
+are medians of the ratios in each round. Results are checked before anything is timed. Extra memory is the peak above
+the inputs.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ from srzoo_kernels.upsample_cross_entropy.reference import upsample_cross_entrop
 
 
 def eager_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """What a training loop has, without the reference's care for a target that has no label."""
+    """The loss as in a usual training loop. Unlike the reference it is NaN for a target without a label."""
     return F.cross_entropy(F.interpolate(logits, target.shape[1:], mode="bilinear"), target, ignore_index=255)
 
 
 def with_gradient(loss: Callable, **options) -> Callable:
-    """Forward and backward of ``loss(logits, target)``."""
+    """A function that runs ``loss(logits, target)`` and its backward, and returns the loss and the gradient."""
 
     def run(logits, target):
         logits = logits.detach().requires_grad_()
@@ -43,12 +44,12 @@ def with_gradient(loss: Callable, **options) -> Callable:
 
 
 def random_logits(shape, dtype, device):
-    """The worst case: hardly a cell's corners agree on their class."""
+    """Random logits, the worst case: the four corners of a cell hardly ever have the same class."""
     return (3 * torch.randn(shape, generator=torch.Generator().manual_seed(0))).to(device, dtype)
 
 
 def regions_of_logits(shape, dtype, device):
-    """As a network's: classes in regions, each about an eighth of the map's side."""
+    """Logits like a network's: classes form regions, with sides of about an eighth of the map."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.randn(*shape[:2], 8, 8, generator=generator)
     smooth = F.interpolate(coarse, shape[2:], mode="bicubic")
@@ -56,7 +57,11 @@ def regions_of_logits(shape, dtype, device):
 
 
 def check_labels(labels: torch.Tensor, logits: torch.Tensor) -> None:
-    """Every label's logit is the largest, up to 1e-5 (of float32 or better)."""
+    """Check that the logit of every label is the largest, to 1e-5 in float32.
+
+    Raises:
+        AssertionError: it is not.
+    """
     for image, chosen in zip(logits, labels):
         full = F.interpolate(image[None].float(), chosen.shape, mode="bilinear")[0]
         gap = full.amax(0) - full.gather(0, chosen.long()[None])[0]
@@ -65,7 +70,11 @@ def check_labels(labels: torch.Tensor, logits: torch.Tensor) -> None:
 
 
 def check_loss(result: tuple[torch.Tensor, torch.Tensor], expected: tuple[torch.Tensor, torch.Tensor]) -> None:
-    """Loss to 1e-5, gradient to 1e-5 of its largest entry, or to its own dtype's rounding."""
+    """Compare the loss to 1e-5, and the gradient to 1e-5 of its largest entry or to the rounding of its dtype.
+
+    Raises:
+        AssertionError: a larger difference.
+    """
     (value, gradient), (expected_value, expected_gradient) = result, expected
     tolerance = max(1e-5, torch.finfo(gradient.dtype).eps)
     error = (gradient.float() - expected_gradient).abs().max() / expected_gradient.abs().max()
@@ -74,7 +83,7 @@ def check_loss(result: tuple[torch.Tensor, torch.Tensor], expected: tuple[torch.
 
 
 def cases(dtype: torch.dtype, device: str):
-    """Name, inputs, the sides by name, and a check of srzoo's result."""
+    """Yield the name, the inputs, the sides by name, and a check of srzoo's result."""
     size = (1024, 2048)
     for name, make in (("random", random_logits), ("regions", regions_of_logits)):
         logits = make((1, 19, 128, 256), dtype, device)
@@ -98,7 +107,7 @@ def cases(dtype: torch.dtype, device: str):
 
 
 def measure(name, inputs, sides, check, options, dtype):
-    """One row a side."""
+    """Yield one row per side."""
     runs = {side: (lambda call=call: call(*inputs)) for side, call in sides.items()}
     check(runs["srzoo"](), *inputs)
     times = paired_times(runs, options.repeats, options.device)

@@ -1,18 +1,20 @@
-"""Whole models beside what a user would pick instead: latency, images a second, peak memory, parameters, multiply-adds.
+"""Compare whole models with their alternatives: latency, throughput, peak memory, parameters, multiply-adds.
 
     python bench/models.py [--cases 512x1-float32-eager ...] [--models srnet_lite0 ...] [--repeats 5] [--threads 2]
     python bench/models.py --device cuda
     python bench/models.py --plot
 
-A case is one input (``512`` is 512x512, ``2048`` is 1024x2048) and batch, a precision and a way to run. Its models are
-taken in turn in one process, so that all see the same machine; the rows of a case replace earlier ones in
-``bench/results/models.csv``, on a GPU in ``models_gpu.csv``; ``--plot`` draws ``models.png`` from the first. Random
-weights, 19 classes, evaluation mode, channels_last for all; everybody's output is logits at the input's size. bfloat16
-and float16 are autocast. ``fused`` is `srzoo.fuse`, for ours; the others have no such step and stand there as they are.
-``replayed`` is the replay of a CUDA graph, which has no launches to wait for. ``srnet resnet50`` is SRNet on the plain
-ResNet-50 that the others have; ``srnet_r50`` is the paper's, with a deep stem. Peak memory is that of a second call
-above the model and its input, on a CPU in each model's own process. Times are medians; ratios are medians of each
-round's own ratio to the first SRNet of the same tier.
+A case ``512x1-float32-eager`` is an input size (``512`` is 512x512, ``2048`` is 1024x2048), a batch size, a precision
+and a way to run. The models of a case run in turn in one process, so a drift of the machine affects all alike. Their
+rows replace earlier ones in ``bench/results/models.csv``, or in ``models_gpu.csv`` for a GPU. ``--plot`` draws
+``models.png`` from ``models.csv``.
+
+All models have random weights, 19 classes, evaluation mode and channels_last, and return logits of the input's size.
+bfloat16 and float16 mean autocast. ``fused`` means `srzoo.fuse` for srzoo's models; the others have no such step and
+run unchanged. ``replayed`` means the replay of a CUDA graph, which does not wait for launches. ``srnet resnet50`` is
+SRNet with the plain ResNet-50 that the others use; ``srnet_r50`` has the paper's deep stem. Peak memory is measured
+during a second call, above the model and its input; on a CPU in a separate process per model. Times are medians. Ratios
+are medians of the ratios in each round, to the first SRNet of the same tier.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ import srzoo
 CSV, PLOT = RESULTS / "models.csv", RESULTS / "models.png"
 CLASSES = 19
 SIZES = {"512": (512, 512), "2048": (1024, 2048)}
-# By tier: a ResNet-50 each; those made for real time or for a phone.
+# By tier: models with a ResNet-50, and models for real time or for phones.
 TIERS = {
     "ResNet-50, stride 8": [
         "srnet_r50",
@@ -77,6 +79,7 @@ GPU_CASES = [
 
 
 def build(name: str) -> torch.nn.Module:
+    """A model of `MODELS` in evaluation mode, whose output is logits ``(N, 19, H, W)``."""
     library, _, rest = name.rpartition(" ") if name.startswith("torchvision") else name.partition(" ")
     if library == "smp":
         import segmentation_models_pytorch as smp
@@ -96,7 +99,7 @@ def build(name: str) -> torch.nn.Module:
 
 
 class _Logits(torch.nn.Module):
-    """torchvision's models give a dict."""
+    """Unpacks the logits of torchvision's models, which return a dict."""
 
     def __init__(self, model: torch.nn.Module):
         super().__init__()
@@ -107,7 +110,7 @@ class _Logits(torch.nn.Module):
 
 
 def runner(name: str, case: str, device: str):
-    """A call that runs the model once on its input."""
+    """A function that runs the model of a case once on its input."""
     place, precision, way = case.split("-")
     size, _, batch = place.partition("x")
     model = build(name)
@@ -126,7 +129,7 @@ def runner(name: str, case: str, device: str):
 
 
 def counts(name: str, case: str) -> tuple[float, float]:
-    """Parameters in 10^6 and multiply-adds of one image in 10^9."""
+    """Parameters in 10^6, and multiply-adds of one image in 10^9."""
     size = SIZES[case.split("-")[0].partition("x")[0]]
     with torch.device("meta"):
         model = build(name)
@@ -139,7 +142,7 @@ def counts(name: str, case: str) -> tuple[float, float]:
 
 
 def peak_memory(name: str, case: str, threads: int, device: str) -> float:
-    """MiB above model and input; on a CPU in a process of its own."""
+    """Peak MiB above model and input; measured in a separate process on a CPU."""
     if device != "cpu":
         return _second_call(name, case, device)
     command = [sys.executable, __file__, "--peak", name, "--cases", case, "--threads", str(threads)]
@@ -147,12 +150,14 @@ def peak_memory(name: str, case: str, threads: int, device: str) -> float:
 
 
 def _second_call(name: str, case: str, device: str) -> float:
+    """Peak MiB of a second call in this process."""
     run = runner(name, case, device)
-    run()  # a first call also compiles
+    run()  # the first call also compiles
     return extra_memory(run, device)
 
 
 def measure(case: str, names: list[str], repeats: int, threads: int, device: str) -> list[dict[str, object]]:
+    """Measure the models in one case and return a row for each."""
     sides = {name: runner(name, case, device) for name in names}
     times = paired_times(sides, repeats, device)
     del sides
@@ -167,7 +172,7 @@ def measure(case: str, names: list[str], repeats: int, threads: int, device: str
         row = {"case": case, "tier": tier, "model": name, "parameters_m": f"{parameters:.3f}"}
         row |= {"multiply_adds_g": f"{operations:.2f}", "milliseconds": f"{1e3 * seconds:.{digits}f}"}
         row |= {"images_per_second": f"{batch / seconds:.3f}", "ratio_to_srnet": ratio}
-        # A replay asks for no memory: its graph holds it.
+        # A replay allocates no memory, because the graph owns it.
         row["peak_mib"] = "" if "replayed" in case else f"{peak_memory(name, case, threads, device):.0f}"
         rows.append({**row, **machine(device, threads, repeats)})
         print(", ".join(str(value) for value in list(rows[-1].values())[:9]), flush=True)
@@ -175,7 +180,7 @@ def measure(case: str, names: list[str], repeats: int, threads: int, device: str
 
 
 def plot() -> None:
-    """Latency and peak memory of each model at batch 1, eager float32: a row of panels, with its own scale, a tier."""
+    """Draw latency and peak memory of each model at batch size 1 in eager float32: two panels per size and tier."""
     import matplotlib.pyplot as plt
 
     rows = read_csv(CSV)
@@ -185,8 +190,8 @@ def plot() -> None:
             found = [row for row in rows if (row["case"], row["tier"]) == (case, tier)]
             if found:
                 panels[case, tier] = sorted(found, key=lambda row: MODELS.index(row["model"]), reverse=True)
-    columns = {"milliseconds": "ms an image", "peak_mib": "peak MiB above model and input"}
-    heights = [len(found) + 1.5 for found in panels.values()]  # in bars, the title included
+    columns = {"milliseconds": "ms per image", "peak_mib": "peak MiB above model and input"}
+    heights = [len(found) + 1.5 for found in panels.values()]  # in bars, with the title
     figure, axes = plt.subplots(
         len(panels), 2, figsize=(12, 0.32 * sum(heights)), height_ratios=heights, squeeze=False, layout="constrained"
     )

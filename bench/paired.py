@@ -1,4 +1,4 @@
-"""Paired measurements: all sides in turn in one process, so that a drift of the machine hits them alike."""
+"""Paired measurements: all sides run in turn in one process, so that a drift of the machine affects them alike."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ RESULTS = ROOT / "bench" / "results"
 
 
 def machine(device: str, threads: int, repeats: int) -> dict[str, object]:
-    """What a figure was measured on: the closing columns of every row."""
+    """The columns that end every row: the machine, the versions and the commit of a measurement."""
     return {
         "device": _processor() if device == "cpu" else torch.cuda.get_device_name(),
         "threads": threads,
         "python": platform.python_version(),
         "torch": version("torch"),
         "timm": version("timm"),
-        "commit": commit(ignoring=("bench/results",)),  # every run writes some
+        "commit": commit(ignoring=("bench/results",)),  # every run changes these
         "repeats": repeats,
     }
 
 
 def _processor() -> str:
-    """Its name, its cores, and what it has for bfloat16, which decides more than the name does."""
+    """Name of the CPU, number of cores, and its units for bfloat16, which often affect times more than the name."""
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in PyTorch before 2.10
     units = [unit for unit in ("avx512_bf16", "amx_bf16") if capabilities.get(unit)]
     return ", ".join([capabilities.get("cpu_name") or platform.machine(), f"{os.cpu_count()} cores", *units])
 
 
 def results_file(name: str, device: str) -> Path:
-    """Where rows of a device lie: ``sr_block.csv`` of a CPU, ``sr_block_gpu.csv`` of a GPU."""
+    """The CSV for a device, e.g. ``sr_block.csv`` for a CPU and ``sr_block_gpu.csv`` for a GPU."""
     return RESULTS / (f"{name}.csv" if device == "cpu" else f"{name}_gpu.csv")
 
 
 def seconds(run: Callable[[], object], device: str) -> float:
-    """Wall time of one call; on a GPU the mean of ten in a row, its work included.
+    """Wall time of one call in seconds; on a GPU the mean of ten calls in a row.
 
-    A GPU is waited for once, after the last: what is then measured is the longer of its work and of the launches.
+    The GPU is synchronized only after the last call, so the result is the longer of its work and of the launches.
     """
     calls = 1 if device == "cpu" else 10
     began = time.perf_counter()
@@ -63,7 +63,7 @@ def seconds(run: Callable[[], object], device: str) -> float:
 
 
 def replayed(run: Callable[[], object]) -> Callable[[], object]:
-    """``run`` as a CUDA graph: the same work without Python and its launches."""
+    """A function that replays ``run`` as a CUDA graph: the same work without Python and launches."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -73,11 +73,11 @@ def replayed(run: Callable[[], object]) -> Callable[[], object]:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         run()
-    return lambda: (graph.replay(), run)[0]  # which keeps what the graph reads
+    return lambda: (graph.replay(), run)[0]  # keeps the tensors that the graph reads
 
 
 def paired_times(sides: dict[str, Callable[[], object]], repeats: int, device: str) -> dict[str, list[float]]:
-    """Seconds of every call of each side, taken in turn after a first that compiles and warms up."""
+    """Seconds of every call of each side. The sides run in turn, after one call each for compilation and warm-up."""
     for run in sides.values():
         seconds(run, device)
     times = {side: [] for side in sides}
@@ -88,18 +88,18 @@ def paired_times(sides: dict[str, Callable[[], object]], repeats: int, device: s
 
 
 def median_ratio(times: list[float], baseline: list[float]) -> float:
-    """Median over the rounds of each round's own ratio."""
+    """Median of the ratios in each round."""
     return statistics.median(a / b for a, b in zip(times, baseline, strict=True))
 
 
 def extra_memory(run: Callable[[], object], device: str) -> float:
-    """Peak MiB above the memory in use before."""
+    """Peak MiB of a call above the memory in use before it."""
     if device != "cpu":
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
         run()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    ctypes.CDLL("libc.so.6").malloc_trim(0)  # else freed pages of an earlier side would serve this one
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # returns freed pages of earlier sides to the system
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = resident("VmRSS")
     run()
@@ -107,13 +107,13 @@ def extra_memory(run: Callable[[], object], device: str) -> float:
 
 
 def resident(field: str) -> int:
-    """KiB of this process, from Linux."""
+    """A field of ``/proc/self/status`` in KiB, such as VmRSS."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """The rows that `write_csv` wrote, or none."""
+    """The rows that `write_csv` wrote; an empty list if there is no file."""
     if not path.exists():
         return []
     with path.open(newline="") as file:
@@ -121,7 +121,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def write_csv(rows: list[dict[str, object]], path: Path) -> None:
-    """Write rows of equal keys."""
+    """Write rows, which must all have the same keys."""
     path.parent.mkdir(exist_ok=True)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))

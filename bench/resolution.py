@@ -1,18 +1,18 @@
-"""Time and peak memory against resolution, for the block in its forms and for every module it is compared with.
+"""Time and peak memory against resolution, for the forms of the block and for the other context modules.
 
     python bench/resolution.py ["NL" "NL direct" ...] [--repeats 5] [--threads 2] [--longest 10] [--memory 4]
 
-Writes ``bench/results/resolution.csv``, which ``bench/fig4a.py`` draws and ``bench/table1.py`` fits. Inference in
-float32 on a CPU, one image, 512 channels in and out; the methods named replace their rows and leave the others. Each
-measurement has a process of its own that may take ``--memory`` GiB of address space beyond the module and its input;
-one that asks for more is out of memory. Runs of more than ``--longest`` seconds, by their multiply-adds and the pace of
-the size before, are skipped. The status of a row says which.
+Writes ``bench/results/resolution.csv``, which ``bench/fig4a.py`` draws and ``bench/table1.py`` fits. It measures
+inference in float32 on a CPU, with one image and 512 channels in and out. With methods as arguments, only their rows
+are replaced. Each measurement runs in its own process, with ``--memory`` GiB of address space beyond the module and its
+input; a run that needs more is out of memory. Runs that would take more than ``--longest`` seconds are skipped; this is
+estimated from the multiply-adds and the speed at the size before. The column ``status`` says what happened.
 
-*Direct* is the form that stores every intermediate, as its source does; *compiled* is that under ``torch.compile``;
-*folded* is the block within the 3x3 convolution that follows, whose own time and memory are taken off. No form is timed
-before its result was found equal to the direct one. Extra memory is the peak above module and input, the output
-included. Denormals are flushed to zero, as on a GPU: at these random weights the softmaxes of "NL direct" and of both
-forms of DANet are full of them, and at 48x48 half of their time would be theirs.
+*Direct* is the form that stores every intermediate, as in its source. *Compiled* is the direct form under
+``torch.compile``. *Folded* is the block folded into the 3x3 convolution that follows; the time and memory of that
+convolution are subtracted. Every form is compared with the direct one before it is timed. Extra memory is the peak
+above module and input, with the output. Denormals are flushed to zero, as on a GPU. With these random weights the
+softmaxes of "NL direct" and of both forms of DANet have many of them, and at 48x48 they would take half of the time.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ METHODS = {  # context module and form
 
 
 def sides(method: str) -> tuple[Callable, Callable | None, Callable]:
-    """What to measure, what to take off it, and what its result has to equal."""
+    """The form to measure, the module whose cost is subtracted from it or None, and the form to compare it with."""
     context, form = METHODS[method]
     torch.manual_seed(0)
     module = build_context(context, CHANNELS).eval()
     for parameter in module.parameters():
-        if not parameter.is_meta and not parameter.any():  # a zero would make all forms equal
+        if not parameter.is_meta and not parameter.any():  # with a zero projection all forms would be equal
             nn.init.normal_(parameter, std=0.05)
     direct = getattr(module, "forward_direct", module)
     if form == "folded":
@@ -77,7 +77,7 @@ def sides(method: str) -> tuple[Callable, Callable | None, Callable]:
 
 
 def products(method: str, size: tuple[int, int]) -> float:
-    """Its multiply-adds in 10^9."""
+    """Multiply-adds of a method in 10^9."""
     with torch.device("meta"):
         form, beside, direct = sides(method)
     form = direct if METHODS[method][1] == "compiled" else form
@@ -86,7 +86,7 @@ def products(method: str, size: tuple[int, int]) -> float:
 
 
 def measure(method: str, size: tuple[int, int], options: argparse.Namespace) -> dict[str, float]:
-    """Median milliseconds and peak MiB, in this process, whose address space is limited from here on.
+    """Median milliseconds and peak MiB in this process, whose address space is limited from now on.
 
     Raises:
         MemoryError, RuntimeError: the limit was reached.
@@ -110,6 +110,7 @@ def measure(method: str, size: tuple[int, int], options: argparse.Namespace) -> 
 
 
 def _send_measured(sender: Connection, *arguments) -> None:
+    """Send the result of `measure`, or an empty dict if it ran out of memory."""
     try:
         sender.send(measure(*arguments))
     except (MemoryError, RuntimeError) as error:
@@ -119,12 +120,12 @@ def _send_measured(sender: Connection, *arguments) -> None:
 
 
 def measure_apart(*arguments) -> dict[str, float]:
-    """`measure` in a process of its own; nothing where that ran out of memory.
+    """Run `measure` in a new process. The result is empty if it ran out of memory.
 
     Raises:
         RuntimeError: the process failed for another reason.
     """
-    context = multiprocessing.get_context("fork")  # torch is imported, and has started no threads yet
+    context = multiprocessing.get_context("fork")  # torch is imported but has not started threads yet
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_send_measured, args=(sender, *arguments))
     process.start()
@@ -138,7 +139,7 @@ def measure_apart(*arguments) -> dict[str, float]:
 
 
 def rows_of(method: str, options: argparse.Namespace) -> Iterator[dict[str, object]]:
-    """A row for each size, small to large; after one that is out of memory no larger one is tried."""
+    """Yield a row per size, from small to large. After a size that is out of memory, no larger one is tried."""
     pace, reason = 0.0, ""
     for size in SIZES:
         count = products(method, size)

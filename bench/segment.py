@@ -1,9 +1,9 @@
-"""What `srzoo segment` costs a user: start-up, one cold frame, its memory, and frames a second over a folder.
+"""The cost of `srzoo segment`: start-up time, one frame with its memory, and frames per second over a folder.
 
     python bench/segment.py [--repeats 5] [--frames 60]
 
-Writes ``bench/results/segment.csv``. Every cold run is a process of its own; the import of torch alone is timed
-beside it in turn, so that both see the same machine. Quote the medians.
+Writes ``bench/results/segment.csv`` with medians. Every run is a new process. The import of torch alone is timed in
+turn with the other commands, so a drift of the machine affects all alike.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ THREADS = "2"
 
 
 def timed(arguments: list[str], folder: str) -> tuple[float, float]:
-    """Wall seconds and peak MiB of a Python process."""
+    """Wall time in seconds and peak memory in MiB of a Python process."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
     began = time.perf_counter()
     process = subprocess.Popen(
@@ -61,7 +61,7 @@ def main() -> None:
             shutil.copy(frames[index % len(frames)], many / f"{index:04}.png")
         commands[f"srzoo segment, {options.frames} frames of 480x360"] = [*segment, str(many)]
         for arguments in commands.values():
-            timed(arguments, folder)  # byte code and page cache
+            timed(arguments, folder)  # fills the caches of byte code and files
         runs = {name: [] for name in commands}
         for _ in range(options.repeats):
             for name, arguments in commands.items():
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def write(runs: dict[str, list[tuple[float, float]]], frames: int) -> None:
-    """Print the medians and write them with the machine they were measured on."""
+    """Print the medians, and write them with the machine that they were measured on."""
     median = {name: statistics.median(seconds for seconds, _ in values) for name, values in runs.items()}
     memory = {name: statistics.median(mebibytes for _, mebibytes in values) for name, values in runs.items()}
     cold, folder_run = list(runs)[-2:]

@@ -1,12 +1,12 @@
-"""The block in its forms: time in inference and in training, and what autograd keeps.
+"""The forms of the block: time in inference and in training, and the memory that autograd keeps.
 
     python bench/sr_block.py [--repeats 15] [--threads 2] [--device cpu] [--dtypes float32 bfloat16]
 
-Writes ``bench/results/sr_block.csv``, for a GPU ``sr_block_gpu.csv``. *direct* follows the paper's equations (or the
-authors' code), *compiled* is that under ``torch.compile``, *srzoo* is gram -> reason -> affine, and *folded* puts it
-into the 3x3 convolution that follows, whose own time is taken off. Nothing is timed before its result was found equal.
-On a GPU what is inference is timed twice: as called, launches included, and as the replay of a CUDA graph, which is
-the kernels' own time.
+Writes ``bench/results/sr_block.csv``, or ``sr_block_gpu.csv`` for a GPU. *direct* follows the paper's equations (or the
+authors' code). *compiled* is the direct form under ``torch.compile``. *srzoo* is gram -> reason -> affine. *folded* is
+the block folded into the 3x3 convolution that follows; the time of that convolution is subtracted. Results are compared
+before anything is timed. On a GPU inference is timed twice: as called, with launches, and as the replay of a CUDA
+graph, which is the time of the kernels alone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CHANNELS, HEIGHT, WIDTH = 512, 128, 256
 
 
 def block_of(kind: str, dtype: torch.dtype, device: str) -> nn.Module:
-    """A block away from its zero start."""
+    """A block of the paper or of the released code, with a projection that is not zero."""
     torch.manual_seed(0)
     module = SqueezeReasoning(CHANNELS) if kind == "paper" else ReleasedSqueezeReasoning(CHANNELS)
     nn.init.normal_(module.project.weight, std=0.02)
@@ -38,13 +38,13 @@ def block_of(kind: str, dtype: torch.dtype, device: str) -> nn.Module:
 
 
 def step(form, x: torch.Tensor, gradient: torch.Tensor):
-    """Forward and backward."""
+    """Run forward and backward."""
     leaf = x.detach().requires_grad_()
     form(leaf).backward(gradient)
 
 
 def saved_bytes(form, x: torch.Tensor) -> int:
-    """What autograd keeps of one forward pass beyond the input and the parameters."""
+    """Bytes that autograd keeps after a forward pass, without the input and the parameters."""
     seen = {x.untyped_storage().data_ptr()}
     seen |= {p.untyped_storage().data_ptr() for p in form.__self__.parameters()}
     total = 0
@@ -64,12 +64,18 @@ def saved_bytes(form, x: torch.Tensor) -> int:
 
 
 def check(form, truth: torch.Tensor, x: torch.Tensor) -> None:
+    """Compare ``form(x)`` with the expected output.
+
+    Raises:
+        AssertionError: they differ by more than rounding.
+    """
     error = (form(x).float() - truth).norm() / truth.norm()
     if not error < (1e-4 if x.dtype == torch.float32 else 2e-2):
         raise AssertionError(f"a form is off by {error:.1e}")
 
 
 def inference_rows(kind: str, x: torch.Tensor, options):
+    """Yield the rows of the forms in inference."""
     module = block_of(kind, x.dtype, options.device).eval()
     direct, ours = module.forward_direct, module.forward
     sides = {"direct": direct, "compiled": torch.compile(direct), "srzoo": ours}
@@ -91,6 +97,7 @@ def inference_rows(kind: str, x: torch.Tensor, options):
 
 
 def training_rows(kind: str, x: torch.Tensor, options):
+    """Yield the rows of the forms in training, with the memory that autograd keeps."""
     module = block_of(kind, x.dtype, options.device).train()
     direct, ours = module.forward_direct, module.forward
     gradient = torch.randn_like(x)
@@ -105,7 +112,7 @@ def training_rows(kind: str, x: torch.Tensor, options):
 
 
 def product_rows(x: torch.Tensor, options):
-    """Each product beside a plain ``torch.mm`` of as many multiply-adds, in x's dtype."""
+    """Yield the rows of each product and of a ``torch.mm`` with as many multiply-adds, in the dtype of x."""
     pixels = x.flatten(2)[0]
     square = torch.randn(CHANNELS, CHANNELS, device=x.device, dtype=x.dtype)
     matrix = square[None] / CHANNELS
@@ -124,7 +131,7 @@ def product_rows(x: torch.Tensor, options):
 
 
 def timed(runs, options):
-    """How the sides were run, and their times."""
+    """Yield the way the sides were run, "called" or "replayed", and their times."""
     yield "called", paired_times(runs, options.repeats, options.device)
     if options.device != "cpu":
         graphs = {side: replayed(run) for side, run in runs.items()}
@@ -132,7 +139,7 @@ def timed(runs, options):
 
 
 def rows_of(what: str, way: str, times: dict[str, list[float]], x: torch.Tensor):
-    """One row a side; ratios are over the first."""
+    """Yield one row per side, with the ratio to the first side."""
     first = next(iter(times.values()))
     for side, values in times.items():
         yield {

@@ -1,10 +1,11 @@
-"""Table 1 of the paper, measured: how time and peak memory grow with resolution, beside the orders it prints.
+"""Table 1 of the paper, measured: how time and peak memory grow with resolution, and the orders in the paper.
 
     python bench/table1.py
 
-Fits ``quantity = a (HW)^exponent`` to what ``bench/resolution.py`` measured from 64x64 up, and writes
-``bench/results/table1.csv``. The paper's orders are those of the affinity alone; a measurement has the 1x1 convolutions
-and the maps themselves too, which are linear. A direct form stores the affinity, the other of the same name does not.
+Fits ``quantity = a (HW)^exponent`` to the measurements of ``bench/resolution.py`` from 64x64 on, and writes
+``bench/results/table1.csv``. The paper's orders are those of the affinity alone. A measurement also includes the 1x1
+convolutions and the maps, which are linear in ``HW``. A direct form stores the affinity; the other form of the same
+name does not.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from paired import RESULTS, read_csv, write_csv
 
-# Method, its computation and affinity memory as printed, and their exponents in HW on a square map.
+# Per method: order of the computation as printed and its exponent in HW on a square map, then the same for memory.
 ORDERS = {
     "NL direct": ("O(C (HW)^2)", 2.0, "O((HW)^2)", 2.0),
     "NL": ("O(C (HW)^2)", 2.0, "O((HW)^2)", 2.0),
@@ -28,7 +29,10 @@ FEWEST_PIXELS = 64 * 64
 
 
 def exponent(points: list[tuple[int, float]]) -> float:
-    """Of the power law through the points, by least squares on logarithms.
+    """Exponent of the power law through the points, by least squares on logarithms.
+
+    Args:
+        points: pairs of ``HW`` and the quantity.
 
     Raises:
         ValueError: fewer than three points.
@@ -40,7 +44,7 @@ def exponent(points: list[tuple[int, float]]) -> float:
 
 
 def line(method: str, rows: list[dict[str, str]]) -> dict[str, object]:
-    """Its line of the CSV."""
+    """The CSV row of a method."""
     sizes = [(int(row["height"]) * int(row["width"]), row) for row in rows if row["method"] == method]
     measured = [(n, row) for n, row in sizes if n >= FEWEST_PIXELS and row["status"] == "measured"]
     computation, time_order, affinity, memory_order = ORDERS[method]

@@ -1,14 +1,14 @@
 """Table 3 of the paper, counted: parameters and multiply-adds of the backbone and of every context module.
 
-Below it the parameters of the real-time models of Table 6, with 19 classes, and of their backbones, at 1024x2048.
+The rows after it are the real-time models of Table 6 with 19 classes, and their backbones, at 1024x2048.
 
     python bench/table3.py
 
-Writes ``bench/results/table3.csv`` and prints it. Counted on the meta device by ``torch.utils.flop_counter`` (two
-operations a multiply-add), for an image of 768x768 and a map of 96x96; the modules stand over "+ 2 * 3x3", ASPP and PSP
-over the backbone, as in the paper. *Executed* is what ``forward`` multiplies, where that differs from the equations. A
-figure agrees that is the printed one after rounding, or within 1 % (parameters) or 2 % (multiply-adds) of it. One that
-does not carries the reason.
+Writes ``bench/results/table3.csv`` and prints it. The figures are counted on the meta device by
+``torch.utils.flop_counter`` (two operations per multiply-add), for an image of 768x768 and a map of 96x96. As in the
+paper, ASPP and PSP follow the backbone, and the other modules are added to "+2 * 3x3". *Executed* counts ``forward``,
+which may multiply less than the equations. A figure agrees if it rounds to the printed one, or is within 1 % of it
+(parameters) or 2 % (multiply-adds). A row that does not agree has a reason.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ class Row:
     """A row of the table.
 
     Attributes:
-        name: as the paper has it.
-        build: makes the module.
+        name: as in the paper.
+        build: returns the module.
         shape: of its input.
-        parameters, multiply_adds: as printed, in millions and in 10^9; Table 6 prints no multiply-adds.
+        parameters: as printed, in 10^6.
+        multiply_adds: as printed, in 10^9; empty for Table 6, which has none.
     """
 
     name: str
@@ -90,12 +91,12 @@ ROWS = (
     _real_time("SRNet(DFv2)", "srnet_dfv2", "18.87"),
 )
 
-# Why a figure of ours does not agree.
+# Why a figure does not agree with the paper's.
 BECAUSE = {
-    "+ASPP": "15.54 M weights, each used once a pixel, make 143.2 G at most, so 148.37 G is no count of this module; "
-    "ours uses the pooled image's weights once an image",
-    "+SE": "products alone are counted; one operation an element for pooling and one for scaling would make 9.47 M",
-    "+EMAU": "its convolutions, biases and norm have 0.526 M, its bases, a buffer, 0.033 M: no sum of them is 0.54 M",
+    "+ASPP": "15.54 M weights, each used once per pixel, make at most 143.2 G, so 148.37 G cannot be this module; "
+    "here the weights of the pooled image are used once per image",
+    "+SE": "only products are counted; one operation per element for pooling and one for scaling would give 9.47 M",
+    "+EMAU": "its convolutions, biases and norm have 0.526 M, its bases, a buffer, 0.033 M; no sum of these is 0.54 M",
     "+SR (GHP)": "the paper's equations have 0.394 M; the released block, with its norms, 0.396 M",
 }
 
@@ -103,13 +104,13 @@ LINE = "{:12}{:>9}{:>9}{:>8}{:>11}{:>11}{:>8}{:>11}  {}"
 
 
 def agrees(ours: float, printed: str, tolerance: float) -> bool:
-    """Whether ours is the printed figure after rounding, or within the tolerance of it."""
+    """Whether srzoo's figure rounds to the printed one, or is within the relative tolerance of it."""
     digits = len(printed.partition(".")[2])
     return round(ours, digits) == float(printed) or abs(ours / float(printed) - 1) <= tolerance
 
 
 def count(row: Row) -> dict[str, object]:
-    """Its line of the CSV."""
+    """The CSV row of a module."""
     with torch.device("meta"):
         module = row.build().eval()
     parameters = sum(p.numel() for p in module.parameters()) / 1e6
@@ -132,7 +133,7 @@ def count(row: Row) -> dict[str, object]:
 
 
 def counts() -> Iterator[dict[str, object]]:
-    """The lines of the CSV.
+    """Yield the CSV rows.
 
     Raises:
         AssertionError: a row does not agree and has no reason, or agrees and has one.
@@ -140,7 +141,7 @@ def counts() -> Iterator[dict[str, object]]:
     for row in ROWS:
         line = count(row)
         if line["agrees"] == bool(line["because"]):
-            raise AssertionError(f"a reason is missing, or one too many: {line}")
+            raise AssertionError(f"a row has a reason exactly if it does not agree, got {line}")
         yield line
 
 

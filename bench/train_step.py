@@ -1,16 +1,17 @@
-"""A training step of srnet_lite0 on CamVid's classes, beside the same model in plain eager float32; what gives what.
+"""A training step of srnet_lite0 on CamVid's classes, compared with plain eager float32, one improvement at a time.
 
     python bench/train_step.py [--repeats 7] [--threads 2] [--size 320] [--batch 8]
     python bench/train_step.py --profile allocator [--threads 1]
 
-*plain* is what a user would write: NCHW, float32, logits and auxiliary logits under ``interpolate`` and
-``cross_entropy``, AdamW. Each side below it adds one thing that `srzoo train` does, up to *allocator*. The last three
-stand on that one: *accumulate* takes the batch in two parts, as with ``--accumulate 2``; *bfloat16* is what `srzoo
-train` does by itself where a CPU multiplies it faster, and elsewhere with ``--precision bf16``; *compiled* is
-``--compile true``. Loading of data, Lovasz and the averaged weights are on no side. Every side is a process of its own,
-as an allocator is set for a whole process; they take their steps in turn. Peak memory is that of the process above
-model and batch, over all its steps. ``--profile`` prints where one side's step goes. Rows replace those of equal
-threads in ``bench/results/train_step.csv``.
+*plain* is what a user would write: NCHW, float32, ``interpolate`` and ``cross_entropy`` of the logits and auxiliary
+logits, AdamW. Each of the next sides adds one thing that `srzoo train` does, up to *allocator*. The last three extend
+*allocator*: *accumulate* splits the batch into two parts, as ``--accumulate 2`` does; *bfloat16* is the default of
+`srzoo train` on CPUs that multiply it faster, and ``--precision bf16`` elsewhere; *compiled* is ``--compile true``. No
+side includes data loading, the Lovasz loss or the averaged weights.
+
+Every side is a process, because an allocator is set for a whole process, and they take their steps in turn. Peak memory
+is that of the process above model and batch, over all steps. ``--profile`` prints the operators with the most time in a
+step of one side. Rows of the same number of threads are replaced in ``bench/results/train_step.csv``.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from srzoo.train.depthwise import replace_depthwise
 CSV = RESULTS / "train_step.csv"
 IGNORE, AUX, LR, _WARM_UP = 255, 0.4, 1e-4, 2
 _DEFAULTS = ("channels_last", "depthwise", "loss", "allocator")
-SIDES = {  # what each has
+SIDES = {  # the improvements in each
     "plain": set(),
     **{name: set(_DEFAULTS[: place + 1]) for place, name in enumerate(_DEFAULTS)},
     "accumulate": {*_DEFAULTS, "accumulate"},
@@ -45,6 +46,7 @@ SIDES = {  # what each has
 
 
 def plain_loss(logits: torch.Tensor, aux: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """The loss of *plain*: logits ``(N, K, h, w)`` and auxiliary logits for a target ``(N, H, W)``."""
     losses = [
         F.cross_entropy(
             F.interpolate(part.float(), target.shape[-2:], mode="bilinear", align_corners=False),
@@ -57,7 +59,7 @@ def plain_loss(logits: torch.Tensor, aux: torch.Tensor, target: torch.Tensor) ->
 
 
 def stepper(side: str, batch: int, size: int) -> Callable[[], float]:
-    """A call that takes one step of a side and returns its loss."""
+    """A function that takes one training step of a side and returns the loss."""
     has = SIDES[side]
     torch.manual_seed(0)
     model = create_model("srnet_lite0_camvid").train()
@@ -93,9 +95,9 @@ def stepper(side: str, batch: int, size: int) -> Callable[[], float]:
 
 
 def serve(side: str, batch: int, size: int) -> None:
-    """Take a step for each line on stdin; a line on stdout has its loss, its seconds, and the peak memory so far."""
+    """For each line on stdin take a step, and print its loss, its seconds and the peak MiB so far."""
     if "allocator" in SIDES[side] and not keep_freed_memory():
-        raise SystemExit("this is no glibc, or the environment sets it")
+        raise SystemExit("the allocator cannot be set: not glibc, or the environment sets it already")
     step = stepper(side, batch, size)
     before = resident("VmRSS")
     losses = []
@@ -105,7 +107,7 @@ def serve(side: str, batch: int, size: int) -> None:
 
 
 class Side:
-    """A process that takes steps when told to."""
+    """A process that takes one step per call of `step`."""
 
     def __init__(self, name: str, options: argparse.Namespace):
         arguments = [str(value) for value in (options.batch, options.size, options.threads)]
@@ -124,6 +126,11 @@ class Side:
 
 
 def measure(options: argparse.Namespace) -> list[dict[str, object]]:
+    """Measure all sides and return a row for each.
+
+    Raises:
+        AssertionError: a side has another loss than *plain*, or its loss does not fall.
+    """
     sides = {name: Side(name, options) for name in SIDES}
     for _ in range(_WARM_UP + options.repeats):
         for side in sides.values():
@@ -134,7 +141,7 @@ def measure(options: argparse.Namespace) -> list[dict[str, object]]:
     plain, rows = sides["plain"], []
     for name, side in sides.items():
         if abs(side.losses[0] / plain.losses[0] - 1) > 0.03 or side.losses[-1] >= side.losses[0]:
-            raise AssertionError(f"{name} learns something else: {side.losses}, plain {plain.losses}")
+            raise AssertionError(f"the losses of {name} differ from plain: {side.losses}, plain {plain.losses}")
         times, baseline = side.times[_WARM_UP:], plain.times[_WARM_UP:]
         row = {"step": f"{options.size}x{options.size}x{options.batch}", "side": name}
         row |= {"milliseconds": f"{1e3 * statistics.median(times):.0f}"}
@@ -146,6 +153,7 @@ def measure(options: argparse.Namespace) -> list[dict[str, object]]:
 
 
 def profile(side: str, batch: int, size: int) -> None:
+    """Print the twenty operators of a side's step with the most time."""
     if "allocator" in SIDES[side]:
         keep_freed_memory()
     step = stepper(side, batch, size)

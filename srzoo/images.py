@@ -1,4 +1,4 @@
-"""Any image file to 8-bit RGB; anything else is one clear error."""
+"""Reading images of any kind as 8-bit RGB, with clear errors."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = frozenset([".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"])
 _URL_TIMEOUT_S = 30
-# What Pillow's decoders raise on damaged files, and its reader of EXIF on damaged tags.
+# The exceptions that Pillow raises for damaged image data and damaged EXIF tags.
 DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, TypeError, LookupError, OverflowError)
-_SWAPS_SIDES, _KEEPS_SIDES = (5, 6, 7, 8), (2, 3, 4)  # EXIF orientations, by what they do to width and height
+_SWAPS_SIDES, _KEEPS_SIDES = (5, 6, 7, 8), (2, 3, 4)  # EXIF orientations: width and height are swapped or not
 
 
 class ImageError(ValueError):
-    """An input is not an image, or cannot be read; the message names it and the reason."""
+    """Raised for an input that is not an image or cannot be read; the message names the input and the reason."""
 
 
 def read_image(source: str | Path) -> Image.Image:
-    """Open a file or an ``http(s)://`` address as upright 8-bit RGB.
+    """Read a file or an ``http(s)://`` URL as upright 8-bit RGB.
 
-    EXIF orientation is applied, transparency is composed over white, 16-bit gray is scaled to 8 bits, CMYK and
-    palettes are converted. An animation gives its first frame, with a warning.
+    EXIF orientation is applied, transparent pixels are blended with white, 16-bit gray is scaled to 8 bits, CMYK and
+    palettes are converted. Of an animation the first frame is read, with a warning.
 
     Raises:
-        ImageError: the file is missing, empty, truncated, too large, or not an image.
+        ImageError: the file is missing, empty, truncated, too large, or not an image; or the download failed.
     """
     with opened(source) as image:
         return to_rgb(image, str(source))
@@ -40,15 +40,15 @@ def read_image(source: str | Path) -> Image.Image:
 
 @contextmanager
 def opened(source: str | Path) -> Iterator[Image.Image]:
-    """A decoded image file in its own mode.
+    """Context manager of a decoded image file, in its own mode.
 
     Raises:
-        ImageError: Pillow failed on it, for whatever reason, inside the ``with`` block too.
+        ImageError: the file cannot be read, or one of `DECODER_ERRORS` was raised in the ``with`` block.
     """
     name = str(source)
     try:
         with warnings.catch_warnings():
-            # Pillow warns from 89 million pixels and refuses from 179 million; only the refusal matters here.
+            # Pillow warns above 89 million pixels, and raises above 179 million. Only the latter is a limit here.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(_open(source)) as image:
                 image.load()
@@ -87,25 +87,30 @@ def _reason(error: Exception) -> str:
 
 
 def has_hidden_rotation(image: Image.Image) -> bool:
-    """Whether EXIF rotates or mirrors an image and keeps its size, so a mask drawn on the unrotated one still fits."""
+    """Whether the EXIF orientation rotates or mirrors an image without changing its size.
+
+    A mask that was drawn on the unrotated image then has the right size, but does not match.
+    """
     orientation = image.getexif().get(ExifTags.Base.Orientation)
     return orientation in _KEEPS_SIDES or (orientation in _SWAPS_SIDES and image.width == image.height)
 
 
 def to_rgb(image: Image.Image, name: str = "image") -> Image.Image:
-    """Upright 8-bit RGB of a loaded Pillow image; ``name`` is for messages.
+    """Convert a loaded Pillow image to upright 8-bit RGB, see `read_image`; ``name`` is used in messages.
 
     Raises:
-        ImageError: the image is floating-point, or has integers outside 0..65535: the range of values is unknown.
+        ImageError: the pixels are floating-point, or integers outside 0..65535, so their range is unknown.
     """
     if getattr(image, "n_frames", 1) > 1:
         warnings.warn(f"{name}: {image.n_frames} frames, only the first is used", stacklevel=2)
-    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # else it would be a copy
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:  # otherwise exif_transpose only copies
         image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16-bit gray, which Pillow's own conversion would clip at 255
+    if image.mode.startswith("I"):  # 16-bit gray, which Pillow's conversion would clip at 255
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
-            raise ImageError(f"{name}: integers from {values.min()} to {values.max()}, expected 8 or 16 bits")
+            raise ImageError(
+                f"{name}: integers from {values.min()} to {values.max()}, expected 0 to 65535; convert it to 8 bits"
+            )
         return Image.fromarray((values // 257).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         raise ImageError(f"{name}: floating-point pixels of unknown range; convert it to 8 bits first")
@@ -116,11 +121,12 @@ def to_rgb(image: Image.Image, name: str = "image") -> Image.Image:
 
 
 def as_image(source) -> Image.Image:
-    """8-bit RGB of a path, an address, a Pillow image, an array or a tensor.
+    """Convert a path, URL, Pillow image, array or tensor to 8-bit RGB.
 
     Args:
-        source: an array is ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``, a tensor ``(3, H, W)``,
-            ``(1, H, W)`` or ``(H, W)``; both are uint8 in 0..255 or floating-point in 0..1.
+        source: a path or URL as for `read_image`; a Pillow image; an array ``(H, W)``, ``(H, W, 1)``, ``(H, W, 3)`` or
+            ``(H, W, 4)``; or a tensor ``(H, W)``, ``(1, H, W)``, ``(3, H, W)`` or ``(4, H, W)``. Arrays and tensors are
+            uint8 in 0..255 or floating-point in 0..1; four channels are RGB and opacity.
 
     Raises:
         ImageError: ``source`` has another type, shape or range, or as for `read_image`.
@@ -149,7 +155,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
     if np.issubdtype(array.dtype, np.floating):
         low, high = array.min(), array.max()
         if not (low >= 0 and high <= 1):  # false for NaN too
-            raise ImageError(f"expected floating values in 0..1, got {low} to {high}; pass uint8 for 0..255")
+            raise ImageError(f"expected floating values in 0..1, got {low} to {high}; use uint8 for 0..255")
         array = (array * 255 + 0.5).astype(np.uint8)
     if array.dtype != np.uint8:
         raise ImageError(f"expected uint8 or floating values, got {array.dtype}")

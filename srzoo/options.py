@@ -1,11 +1,12 @@
-"""Options as dataclasses: values from YAML, Python or the command line, read by their types, with errors of one line.
+"""Options as dataclasses: values from YAML, Python or the command line, checked by their types, with one-line errors.
 
-A dataclass is the table of its keys. A field's type says what its value may be, `option` adds help and limits, and a
-field that is itself a dataclass is a block: ``semantic: {crop: 320}`` in YAML, ``--semantic.crop 320`` as an option.
-Types are ``str``, ``int``, ``float``, ``bool``, ``dict``, ``Literal``, ``tuple`` of these, and unions with ``None``.
+A dataclass defines the keys. The type of a field says which values are valid; `option` adds its help and its limits.
+A field whose type is a dataclass is a block: ``semantic: {crop: 320}`` in YAML, ``--semantic.crop 320`` as an option.
+Types are ``str``, ``int``, ``float``, ``bool``, ``dict``, ``Literal``, ``tuple`` of these, and unions, also with
+``None``.
 
-`read` returns the keys that were given by their full names, ``{"semantic.crop": 320}``, as which several files and the
-command line can be `merged`; `build` makes the dataclass. `srzoo.cli.arguments` adds the options to a parser.
+`read` returns the given keys by their full names, such as ``{"semantic.crop": 320}``. `merged` combines the keys of
+several files and the command line, and `build` makes the dataclass. `srzoo.cli.arguments` adds the options to a parser.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from .messages import nearest
 T = TypeVar("T")
 
 _WORDS = {
-    str: ("a text",),
+    str: ("a string",),
     int: ("a whole number",),
     float: ("a number",),
     bool: ("true", "false"),
@@ -34,17 +35,17 @@ _WORDS = {
     type(None): ("null",),
 }
 _COUNTS = ("no", "one", "two", "three", "four")
-_SHOWN = 120  # characters of a wrong value
+_SHOWN = 120  # characters of an invalid value in an error
 
 
 class Key(NamedTuple):
     """One key of a dataclass of options.
 
     Attributes:
-        kind: the field's type; of a block its dataclass.
-        is_block: whether it holds keys of its own.
-        is_required: whether it has no default.
-        help, low, high, wanted: as `option` was given them.
+        kind: the type of the field; for a block its dataclass.
+        is_block: whether the field is a block of keys.
+        is_required: whether the field has no default.
+        help, low, high, wanted: the arguments of `option`.
     """
 
     kind: Any
@@ -57,14 +58,14 @@ class Key(NamedTuple):
 
 
 def option(help: str, default: Any = dataclasses.MISSING, *, low=-math.inf, high=math.inf, wanted: str = "") -> Any:
-    """A field of a dataclass of options.
+    """Define a field of a dataclass of options, like ``dataclasses.field``.
 
     Args:
-        help: what it is, with its unit: the line of ``--help``.
-        default: none for a key that has to be given; ``dict`` for an empty one.
-        low: least value of the number, or of each number of a tuple. Numbers have to be finite in any case.
-        high: greatest value.
-        wanted: what an error says the value must be, where the words for its type say too little.
+        help: what the value means, with its unit; shown by ``--help``.
+        default: the default value, or a type that makes it, such as ``dict``; without it the key is required.
+        low: least valid number; for a tuple it holds for each number. Numbers must be finite in any case.
+        high: greatest valid number.
+        wanted: what the value must be, for errors; by default it follows from the type.
     """
     metadata = {"help": help, "low": low, "high": high, "wanted": wanted}
     if isinstance(default, type):
@@ -73,7 +74,7 @@ def option(help: str, default: Any = dataclasses.MISSING, *, low=-math.inf, high
 
 
 def documented(cls: type[T]) -> type[T]:
-    """Class decorator: the docstring lists the keys with their help, for ``help(cls)`` and notebooks."""
+    """Class decorator that lists the keys with their help in the docstring, for ``help(cls)`` and notebooks."""
     lines = [f"    {name}: {key.help}." for name, key in keys(cls).items() if key.help]
     cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__ or cls.__name__), "", "Attributes:", *lines])
     return cls
@@ -81,7 +82,7 @@ def documented(cls: type[T]) -> type[T]:
 
 @functools.cache
 def keys(cls: type) -> dict[str, Key]:
-    """The options among the fields of a dataclass, and its blocks, by name."""
+    """The fields of a dataclass that are options or blocks, by name."""
     kinds = typing.get_type_hints(cls)
     found = {}
     for item in dataclasses.fields(cls):
@@ -93,7 +94,7 @@ def keys(cls: type) -> dict[str, Key]:
 
 
 def full_names(cls: type, block: str = "") -> list[str]:
-    """The names of all keys, also of blocks: ``["lr", "semantic.crop"]``."""
+    """The full names of all keys, including those in blocks: ``["lr", "semantic.crop"]``."""
     names = []
     for name, key in keys(cls).items():
         names += full_names(key.kind, f"{block}{name}.") if key.is_block else [f"{block}{name}"]
@@ -106,12 +107,12 @@ def alternatives(kind) -> tuple:
 
 
 def check(options) -> None:
-    """Read every attribute as its type, in place; for the ``__post_init__`` of a dataclass of options.
+    """Convert every attribute to its type, in place, and check its limits.
 
-    A block may be a mapping, too.
+    Call it in the ``__post_init__`` of a dataclass of options. The value of a block may be a mapping.
 
     Raises:
-        ValueError: one is of another type or outside its limits; the message starts with its name.
+        ValueError: a value has the wrong type or is out of range; the message starts with its name.
     """
     for name, key in keys(type(options)).items():
         value = getattr(options, name)
@@ -123,16 +124,19 @@ def check(options) -> None:
 
 
 def read(cls: type, values: Mapping, where: str = "", block: str = "") -> dict[str, Any]:
-    """The keys that are in ``values``, by their full names, as their types.
+    """Convert values to the types of their keys, and check their limits.
 
     Args:
-        cls: the dataclass.
-        values: from YAML, Python or the command line; a block is a mapping, or part of a name as in ``semantic.crop``.
-        where: what an error starts with, such as the name of a file.
-        block: what stands before the names of these keys, such as ``"semantic."``.
+        cls: the dataclass of options.
+        values: from YAML, Python or the command line. Keys in a block are given as a mapping, or by their full names.
+        where: prefix of errors, such as the name of a file.
+        block: prefix of the full names, such as ``"semantic."``.
+
+    Returns:
+        The given keys by their full names.
 
     Raises:
-        ValueError: a key is unknown or given twice, or its value is of another type or outside its limits.
+        ValueError: a key is unknown or given twice, or its value has the wrong type or is out of range.
     """
     if not isinstance(values, Mapping):
         _fail(where, f"{block.rstrip('.') or 'this'} must be keys and values, got {_shown(values)}")
@@ -145,7 +149,7 @@ def read(cls: type, values: Mapping, where: str = "", block: str = "") -> dict[s
             meant = nearest(first, names, key=_last_part) or f"; the keys are {', '.join(names)}"
             _fail(where, f"unknown key {f'{block}{name}' if block else name!r}{meant}")
         if key.is_block:
-            inner = {} if value is None else value  # YAML's of a block without a line
+            inner = {} if value is None else value  # None is YAML's value of an empty block
             part = read(key.kind, {rest: value} if dot else inner, where, f"{full}.")
         else:
             part = {full: _read_value(key, full, value, where)}
@@ -156,17 +160,18 @@ def read(cls: type, values: Mapping, where: str = "", block: str = "") -> dict[s
 
 
 def build(cls: type[T], found: Mapping[str, Any], where: str = "", block: str = "", **others) -> T:
-    """The dataclass with these values, and with its defaults for the rest.
+    """Make an instance of a dataclass of options.
 
     Args:
         cls: the dataclass.
-        found: what `read` returned; keys of other blocks are left alone.
+        found: the values by full name, from `read`. Keys of other blocks are ignored; missing keys have their defaults.
         where, block: as for `read`.
         **others: fields that are not options.
 
     Raises:
-        ValueError: a key without a default is missing, or ``__post_init__`` refuses values that do not fit together;
-            its message starts with the name of a key, before which ``where`` and ``block`` are put.
+        ValueError: a key without a default is missing, or ``__post_init__`` raises ValueError because the values do not
+            fit together. The message of the latter must start with the name of a key; ``where`` and ``block`` are put
+            before it.
     """
     own = {}
     for name, key in keys(cls).items():
@@ -176,7 +181,7 @@ def build(cls: type[T], found: Mapping[str, Any], where: str = "", block: str = 
         elif full in found:
             own[name] = found[full]
         elif key.is_required:
-            raise ValueError(f"{where or cls.__name__} has no {full}: write it into the file, or pass --{full} VALUE")
+            raise ValueError(f"{where or cls.__name__} has no {full}: add it to the file, or pass --{full} VALUE")
     try:
         return cls(**own, **others)
     except ValueError as error:
@@ -184,7 +189,7 @@ def build(cls: type[T], found: Mapping[str, Any], where: str = "", block: str = 
 
 
 def merged(found: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Both, as `read` returned them: ``overrides`` win, and values that are dicts are joined."""
+    """Combine two results of `read`: ``overrides`` replace values in ``found``; values that are dicts are joined."""
     joined = {
         name: found[name] | value
         for name, value in overrides.items()
@@ -194,11 +199,14 @@ def merged(found: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, 
 
 
 def renamed(values: Mapping, moved: Mapping[str, str]) -> tuple[Mapping, list[str]]:
-    """``values`` with the new names of old keys, and ``old is now new`` for each of them.
+    """Replace the old names of keys by the new ones.
 
     Args:
         values: as for `read`.
-        moved: the new name of each old key, such as ``{"crop": "semantic.crop"}``.
+        moved: the new name for each old name, such as ``{"crop": "semantic.crop"}``.
+
+    Returns:
+        The values, and a text ``crop is now semantic.crop`` for each old name in them.
     """
     old = [name for name in values if name in moved]
     if not old:
@@ -218,7 +226,7 @@ class _WrongValue(Exception):
 
 
 def _read_value(key: Key, full: str, value, where: str = "") -> Any:
-    """A value as its key's type, and within its limits."""
+    """Convert a value to the type of its key, and check its limits."""
     try:
         result = _as(key.kind, value)
     except _WrongValue as error:
@@ -231,13 +239,13 @@ def _read_value(key: Key, full: str, value, where: str = "") -> Any:
 
 
 def _as(kind, value) -> Any:
-    """The value as the first type of a union that takes it, or `_WrongValue`."""
+    """Convert a value to the first type of a union that accepts it; raise `_WrongValue` if none does."""
     wrong = _WrongValue(kind, value)
     for each in alternatives(kind):
         try:
             return _as_one(each, value)
         except _WrongValue as error:
-            if error.value is not value:  # but a part of it, such as the second of two numbers
+            if error.value is not value:  # a part of it is wrong, such as the second of two numbers
                 wrong = error
     raise wrong
 
@@ -246,7 +254,7 @@ def _as_one(kind, value) -> Any:
     origin, parts = typing.get_origin(kind), typing.get_args(kind)
     if kind in (int, float):
         return _as_number(kind, value)
-    if origin is Literal and value is False and "no" in parts:  # YAML's reading of a bare no
+    if origin is Literal and value is False and "no" in parts:  # YAML reads no without quotes as false
         return "no"
     if origin is Literal and value in parts:
         return value
@@ -264,7 +272,7 @@ def _as_one(kind, value) -> Any:
 
 
 def _as_number(kind: type, value) -> int | float:
-    """Numbers may be texts, as YAML reads 1e-3, and whole ones may be written 8.0 or 1e5."""
+    """Convert to a number. YAML reads 1e-3 as a string; an int may be written as 8.0 or 1e5."""
     if isinstance(value, bool) or not isinstance(value, (str, Real)):
         raise _WrongValue(kind, value)
     if kind is int and isinstance(value, int):
@@ -279,7 +287,7 @@ def _as_number(kind: type, value) -> int | float:
 
 
 def _words(kind) -> str:
-    """What a value of a type is called: ``true, false or two numbers``."""
+    """The valid values of a type in words, such as ``true, false or two numbers``."""
     *others, last = (word for each in alternatives(kind) for word in _words_of_one(each))
     return f"{', '.join(others)} or {last}" if others else last
 

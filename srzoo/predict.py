@@ -1,4 +1,4 @@
-"""An image in, what a model finds in it out."""
+"""Prediction: an image in, the result of a model out."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ DEFAULT_MODEL = "srnet_lite0_camvid"
 
 
 class Segmenter:
-    """A model ready for images: ``Segmenter("srnet_lite0_camvid")("street.png").overlay()``.
+    """A model for prediction: ``Segmenter("srnet_lite0_camvid")("street.png").overlay()``.
 
     Args:
-        model: a name with published weights, the path of one of srzoo's ``.safetensors`` files, or a model that
-            `create_model` or `load_model` made, of which a fused copy is used (`srzoo.fuse`).
-        device: "auto" (the GPU if there is one), or anything ``torch.device`` takes.
-        tile: see large images at full detail, in tiles of at most this many pixels a side that share the context of
-            the whole image (`srzoo.tasks.semantic.tiling.tile_logits`); 1024 is a good size. Without it a large image
-            is reduced to the model's usual input.
-        **view: how else images are shown, such as ``scales=(0.75, 1.0)`` and ``flip=True``: the fields of the ``View``
-            of the model's task.
+        model: a name with published weights, the path of one of srzoo's ``.safetensors`` files, or a model from
+            `create_model` or `load_model`, which is copied and fused (`srzoo.fuse`).
+        device: "auto" (the GPU if there is one), or anything that ``torch.device`` accepts.
+        tile: segment large images at full detail, in tiles of at most this side in pixels that share the context of the
+            whole image (`srzoo.tasks.semantic.tiling.tile_logits`); 1024 is a good size. Without tiles a large image is
+            reduced to the model's usual input size.
+        **view: other fields of the ``View`` of the model's task, such as ``scales=(0.75, 1.0)`` and ``flip=True``.
 
     Raises:
-        ValueError: no such model or device, no published weights for the name, or a view that does not fit the model.
-        FileNotFoundError: no such weights file.
+        ValueError: there is no such model or device, the name has no published weights, or the model does not support
+            the view.
+        FileNotFoundError: there is no such weights file.
     """
 
     def __init__(
@@ -52,15 +52,19 @@ class Segmenter:
         self.model = fuse(model).to(self.device, memory_format=torch.channels_last)
 
     def __call__(self, image: Any, brief: bool = False) -> Result | list[Result]:
-        """What is in one image, or in each of a list: a `Segmentation` for semantic models.
+        """Run the model on one image, or on each image of a list.
 
         Args:
             image: a path, URL, Pillow image, array or tensor, see `srzoo.images.as_image`; or a list of them.
-            brief: without what is large and only some need: the `Segmentation.probabilities` of semantic models, a
-                quarter of a gigabyte for an image of 100 million pixels in tiles.
+            brief: leave out of the result what is large and rarely needed: the `Segmentation.probabilities` of a
+                semantic model, 300 MB for an image of 100 million pixels in tiles.
+
+        Returns:
+            The result of the model's task at the size of the image, a `Segmentation` for semantic models; or a list of
+            results.
 
         Raises:
-            srzoo.images.ImageError: an input that cannot be read, by name and reason.
+            srzoo.images.ImageError: an image cannot be read; the message names it and the reason.
         """
         if isinstance(image, (list, tuple)):
             return [self(item, brief) for item in image]
@@ -69,6 +73,11 @@ class Segmenter:
 
 
 def _resolve_device(device: str | torch.device) -> torch.device:
+    """The device, which works.
+
+    Raises:
+        ValueError: it does not exist, or this build of PyTorch does not support it.
+    """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -1,4 +1,4 @@
-"""State dicts on disk: safetensors, and PyTorch's files read without running code."""
+"""State dicts on disk: safetensors files, and PyTorch files, which are read without running code."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ if TYPE_CHECKING:
 
 
 def write_state_dict(state: dict[str, torch.Tensor], path: str | Path, header: dict[str, str] | None = None) -> None:
-    """Write a ``.safetensors`` file, whole or not at all.
+    """Write a ``.safetensors`` file, completely or not at all.
+
+    Args:
+        state: tensors by name, of any strides.
+        path: the file.
+        header: metadata for the header of the file.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -31,21 +36,25 @@ def write_state_dict(state: dict[str, torch.Tensor], path: str | Path, header: d
 
 
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
-    """A foreign state dict: ``.safetensors``, or a PyTorch file read without unpickling code.
+    """Read a state dict of any origin: a safetensors file, or a PyTorch file, without running code in it.
 
-    The content decides which, not the name. In a PyTorch file it may be an entry of a training snapshot, see
-    `_ENTRIES`, and its names may begin with the ``module.`` of a data-parallel wrapper or that of a compiled model.
+    The format is detected from the content, not from the name. In a PyTorch file the state dict may also be an entry
+    "state_dict", "model", "model_state_dict" or "net" of a training checkpoint. The prefixes ``module.`` of
+    data-parallel wrappers and ``_orig_mod.`` of compiled models are removed from the keys.
+
+    Returns:
+        Tensors on the CPU by name.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: it holds something else than tensors, or cannot be read.
+        FileNotFoundError: there is no such file.
+        ValueError: the file cannot be read, or does not hold a state dict of tensors.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no weights file {path}" + (": it is a folder" if path.is_dir() else ""))
     try:
         content = _read_safetensors(path) if _is_safetensors(path) else _read_pickle(path)
-    except Exception as error:  # a damaged file can make either reader raise anything
+    except Exception as error:  # a damaged file can make both readers raise anything
         raise ValueError(f"{path} is not a readable file of tensors ({_reason(error)})") from error
     entries = [content.get(entry) for entry in _ENTRIES] if isinstance(content, dict) else []
     state = next((each for each in (*entries, content) if _is_state_dict(each)), None)
@@ -63,7 +72,7 @@ _PREFIXES = ("module.", "_orig_mod.")
 
 
 def _is_safetensors(path: Path) -> bool:
-    """By the brace that opens its header, behind the header's length; by its name where it is too short for one."""
+    """Whether a file is safetensors: byte 9 opens the JSON header, after its length; by the name if it is shorter."""
     with path.open("rb") as file:
         start = file.read(9)
     return start[8:] == b"{" if len(start) == 9 else path.suffix == ".safetensors"
@@ -76,9 +85,9 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _read_pickle(path: Path) -> object:
-    """The file's objects, made by nothing but PyTorch's list of harmless types and numpy's plain numbers.
+    """Unpickle only what ``torch.load(weights_only=True)`` allows, and numpy numbers.
 
-    Training snapshots keep a best score beside the tensors, often as a numpy number.
+    Training checkpoints often hold their best score as a numpy number.
     """
     import numpy as np
     import torch
@@ -87,8 +96,8 @@ def _read_pickle(path: Path) -> object:
     names = [f"numpy.{package}.multiarray.scalar" for package in ("core", "_core")]
     numbers = [np.dtype, *{type(np.dtype(code)) for code in "efdbhilqBHILQ?"}, *((scalar, name) for name in names)]
     with torch.serialization.safe_globals(numbers), warnings.catch_warnings(), path.open("rb") as file:
-        warnings.simplefilter("ignore")  # about pickle protocols
-        return torch.load(file, map_location="cpu", weights_only=True)  # a path it would judge by its suffix
+        warnings.simplefilter("ignore")  # PyTorch warns about old pickle protocols
+        return torch.load(file, map_location="cpu", weights_only=True)  # a path would be judged by its suffix
 
 
 def _is_state_dict(content: object) -> bool:
@@ -100,16 +109,16 @@ def _is_state_dict(content: object) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    """Why a file could not be read, without PyTorch's advice to read it unsafely."""
+    """Why a file cannot be read, without PyTorch's advice to read it unsafely."""
     if found := re.search(r"GLOBAL (\S+)", str(error)):
         return f"it holds {found[1]}, which could run code when read; save its state dict alone"
     if isinstance(error, (RuntimeError, OSError)) and str(error):
         return re.split(r"\. |\n", str(error))[0]
-    return "it is damaged, or something else"
+    return "it is damaged, or of another format"
 
 
 def misfit(state: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> str:
-    """What keeps ``state`` from being loaded as ``wanted``: the first problem and the number of others, or nothing."""
+    """Why ``state`` cannot be loaded as ``wanted``: the first problem and the number of others; empty if it can."""
     problems = [f"lacks {key}" for key in wanted if key not in state]
     problems += [f"has an unexpected {key}" for key in state if key not in wanted]
     problems += [

@@ -1,4 +1,4 @@
-"""Shared fixtures. Threads are limited, so that two cores are not fought over by tests and their subprocesses."""
+"""Shared fixtures. Two threads, because a test and its subprocesses may share two cores."""
 
 import os
 import shutil
@@ -14,12 +14,12 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 
-torch.set_num_threads(2)
+torch.set_num_threads(max(1, 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))))
 
 
 @pytest.fixture
 def run_python(tmp_path):
-    """Run Python in a process of its own, in an empty folder, with the packages of this checkout."""
+    """Run Python in a subprocess, in an empty folder, with the packages of this checkout."""
 
     def run(*arguments: str, env: dict[str, str] | None = None, cwd: Path = tmp_path, timeout: float = 240):
         path = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
@@ -44,7 +44,7 @@ def examples() -> Path:
 
 @pytest.fixture
 def camvid() -> Path:
-    """The real data set, which is not in the repository."""
+    """The real dataset, which is not in the repository."""
     root = os.environ.get("SRZOO_CAMVID")
     if not root:
         pytest.skip("set SRZOO_CAMVID to CamVid in the SegNet tutorial's layout")
@@ -53,7 +53,7 @@ def camvid() -> Path:
 
 @pytest.fixture
 def small_camvid(tmp_path) -> Path:
-    """CamVid's layout over the three example frames."""
+    """The three example frames in CamVid's layout."""
     root = tmp_path / "camvid"
     for split, names in {"train": ("street", "crossing"), "val": ("cyclist",)}.items():
         for folder, source in ((split, EXAMPLES), (split + "annot", EXAMPLES / "annotations")):
@@ -65,7 +65,7 @@ def small_camvid(tmp_path) -> Path:
 
 @pytest.fixture
 def write_image():
-    """Write noise of an odd size as an image file, whose format the suffix says."""
+    """Write noise as an image file; the suffix of the path decides the format."""
 
     def write(path: Path, height: int = 7, width: int = 11) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def write_image():
 
 @pytest.fixture
 def write_mask():
-    """Write rows of values, each stretched over the width, as a mask: ``(H,)`` integers or ``(H, 3)`` colours."""
+    """Write a mask whose rows are constant: ``(H,)`` integers or ``(H, 3)`` colours."""
 
     def write(path: Path, rows, width: int = 11, dtype=np.uint8) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def write_mask():
 
 @pytest.fixture
 def write_pairs(tmp_path, write_image, write_mask):
-    """A plain folder ``data/`` of images and masks of seven rows; returns its path."""
+    """Write a folder ``data/`` of images and masks, each mask given by its rows; returns the path."""
 
     def write(*masks, names=None, **options) -> Path:
         for i, rows in enumerate(masks):

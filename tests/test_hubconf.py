@@ -8,7 +8,7 @@ from srzoo import list_models, model_info
 
 @pytest.fixture
 def hub(run_python, request):
-    """Run code in a process to which srzoo is not importable, with the checkout's path as REPO."""
+    """Run code in a process that cannot import srzoo, with the path of the checkout as REPO."""
     root = request.config.rootpath
 
     def run(code: str) -> str:
@@ -21,7 +21,7 @@ def hub(run_python, request):
 
 @pytest.fixture
 def entries(hub):
-    """Docstrings of the entries, as torch.hub.list and torch.hub.help see them (both only take an address)."""
+    """Docstrings of the entries, found as by torch.hub.list and torch.hub.help, which only take a remote repository."""
     code = """
 import importlib.util, json, sys
 spec = importlib.util.spec_from_file_location("hubconf", REPO + "/hubconf.py")
@@ -34,11 +34,11 @@ print(json.dumps({name: getattr(module, name).__doc__ for name in names}))
     return json.loads(hub(code))
 
 
-def test_one_entry_for_each_name(entries):
+def test_every_name_but_srnet_is_an_entry(entries):
     assert sorted(entries) == sorted(set(list_models()) - {"srnet"})
 
 
-def test_help_says_what_an_entry_takes(entries):
+def test_help_lists_the_arguments_and_the_output(entries):
     for name, text in entries.items():
         assert "pretrained (bool)" in text
         classes = len(model_info(name).classes) or "num_classes"

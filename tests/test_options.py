@@ -52,7 +52,7 @@ class Run:
     settings: dict = option("of the model", dict)
     seed: int = option("of all", 0, low=0, high=9)
     offset: float = option("any finite number", 0.0)
-    below: float = option("a number that has a greatest value alone", 0.0, high=5)
+    below: float = option("a number without a least value", 0.0, high=5)
     block: Block
     made_of: Any = None  # no option
 
@@ -88,7 +88,7 @@ def run(**values) -> Run:
         ("name", "3", "3"),
     ],
 )
-def test_values_as_people_write_them(key, value, wanted):
+def test_values_are_converted_to_their_types(key, value, wanted):
     found = getattr(run(**{key: value}), key)
     assert found == wanted
     assert type(found) is type(wanted)
@@ -97,85 +97,81 @@ def test_values_as_people_write_them(key, value, wanted):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"lr": "abc"}, "run: lr must be a number, got 'abc'"),
-        ({"lr": True}, "run: lr must be a number, got True"),
-        ({"lr": -1}, "run: lr must be 0 or more, got -1.0"),
-        ({"lr": float("nan")}, "run: lr must be 0 or more, got nan"),
-        ({"offset": float("inf")}, "run: offset must be finite, got inf"),
-        ({"offset": [1]}, "run: offset must be a number, got [1]"),
-        ({"below": 6}, "run: below must be 5 or less, got 6.0"),
-        ({"lr": 10**400}, f"run: lr must be a number, got {'1' + '0' * 119}..."),
-        ({"steps": 0}, "run: steps must be 1 or more, got 0"),
-        ({"steps": 2.5}, "run: steps must be a whole number or null, got 2.5"),
-        ({"steps": True}, "run: steps must be a whole number or null, got True"),
-        ({"seed": 10}, "run: seed must be from 0 to 9, got 10"),
-        ({"weights": 1}, "run: weights must be true, false or numbers, got 1"),
-        ({"weights": [1, -1]}, "run: weights must be 0 or more, got (1.0, -1.0)"),
-        ({"weights": [1, "x"]}, "run: weights must be a number, got 'x'"),
-        ({"reordered": 1}, "run: reordered must be numbers, true or false, got 1"),
-        ({"ohem": "none"}, "run: ohem must be two numbers or null, got 'none'"),
-        ({"ohem": [0.7]}, "run: ohem must be two numbers or null, got [0.7]"),
-        ({"ohem": [0.7, "many"]}, "run: ohem must be a whole number, got 'many'"),
-        ({"start": 3}, "run: start must be true, false or a text, got 3"),
-        ({"precision": "fp8"}, "run: precision must be one of auto, no, got 'fp8'"),
-        ({"precision": ["no"]}, "run: precision must be one of auto, no, got ['no']"),
-        ({"compile": "maybe"}, "run: compile must be true or false, got 'maybe'"),
-        ({"settings": "nodes"}, "run: settings must be keys and values, such as {nodes: 32}, got 'nodes'"),
-        ({"name": 3}, "run: name must be a text, got 3"),
-        ({"name": None}, "run: name must be a text, got None"),
-        ({"step": 3}, "run: unknown key 'step'; did you mean 'steps'?"),
-        ({"bluur": 3}, "run: unknown key 'bluur'; did you mean 'block.augment.blur'?"),
-        ({"block": {"crop": 8, "scales": 3}}, "run: unknown key 'block.scales'; did you mean 'block.scale'?"),
-        (
-            {"block": {"crop": 8, "qqq": 3}},
-            "run: unknown key 'block.qqq'; the keys are block.crop, block.scale, block.aug",
-        ),
-        ({"lr.x": 3}, "run: unknown key 'lr.x'; did you mean 'lr'?"),
-        ({1: 3}, "run: unknown key 1; the keys are name, lr,"),
-        ({"made_of": 3}, "run: unknown key 'made_of'; the keys are"),
-        ({"block": 3}, "run: block must be keys and values, got 3"),
-        ({"block": None}, "run has no block.crop: write it into the file, or pass --block.crop VALUE"),
-        ({"block": {"crop": 0}}, "run: block.crop must be 1 or more, got 0"),
-        ({"block": {"crop": 8, "augment": {"blur": 2}}}, "run: block.augment.blur must be from 0 to 1, got 2.0"),
-        ({"block": {"crop": 8, "scale": [2, 1]}}, "run: block.scale must be low <= high, got (2.0, 1.0)"),
-        ({"block.crop": 9}, "run: block.crop is given twice; leave one out"),
+        ({"lr": "abc"}, "lr .*number.*'abc'"),
+        ({"lr": True}, "lr .*number.*True"),
+        ({"lr": -1}, r"lr .*\b0 or more.* -1\.0"),
+        ({"lr": float("nan")}, r"lr .*\b0 or more.* nan"),
+        ({"offset": float("inf")}, "offset .*finite.* inf"),
+        ({"offset": [1]}, r"offset .*number.*\[1\]"),
+        ({"below": 6}, r"below .*\b5 or less.* 6\.0"),
+        ({"lr": 10**400}, rf"lr .*number.* 1{'0' * 119}\.\.\.$"),
+        ({"steps": 0}, r"steps .*\b1 or more.* 0$"),
+        ({"steps": 2.5}, r"steps .*whole number or null.* 2\.5"),
+        ({"steps": True}, "steps .*whole number or null.* True"),
+        ({"seed": 10}, "seed .* 0 to 9.* 10$"),
+        ({"weights": 1}, "weights .*true, false or numbers.* 1$"),
+        ({"weights": [1, -1]}, r"weights .*\b0 or more.* \(1\.0, -1\.0\)"),
+        ({"weights": [1, "x"]}, "weights .*number.*'x'"),
+        ({"reordered": 1}, "reordered .*numbers, true or false.* 1$"),
+        ({"ohem": "none"}, "ohem .*two numbers or null.*'none'"),
+        ({"ohem": [0.7]}, r"ohem .*two numbers or null.* \[0\.7\]"),
+        ({"ohem": [0.7, "many"]}, "ohem .*whole number.*'many'"),
+        ({"start": 3}, "start .*true, false or .* 3$"),
+        ({"precision": "fp8"}, "precision .*auto, no.*'fp8'"),
+        ({"precision": ["no"]}, r"precision .*auto, no.* \['no'\]"),
+        ({"compile": "maybe"}, "compile .*true or false.*'maybe'"),
+        ({"settings": "nodes"}, r"settings .*\{nodes: 32\}.*'nodes'"),
+        ({"name": 3}, "name .* 3$"),
+        ({"name": None}, "name .* None$"),
+        ({"step": 3}, "'step'.*'steps'"),
+        ({"bluur": 3}, r"'bluur'.*'block\.augment\.blur'"),
+        ({"block": {"crop": 8, "scales": 3}}, r"'block\.scales'.*'block\.scale'"),
+        ({"block": {"crop": 8, "qqq": 3}}, r"'block\.qqq'.* block\.crop, block\.scale, block\.augment\.blur$"),
+        ({"lr.x": 3}, r"'lr\.x'.*'lr'"),
+        ({1: 3}, " 1; .* name, lr,"),
+        ({"made_of": 3}, "'made_of'.* name, lr,"),
+        ({"block": 3}, "block .* 3$"),
+        ({"block": None}, r"no block\.crop.* --block\.crop VALUE$"),
+        ({"block": {"crop": 0}}, r"block\.crop .*\b1 or more.* 0$"),
+        ({"block": {"crop": 8, "augment": {"blur": 2}}}, r"block\.augment\.blur .* 0 to 1.* 2\.0"),
+        ({"block": {"crop": 8, "scale": [2, 1]}}, r"block\.scale .*low <= high.* \(2\.0, 1\.0\)"),
+        ({"block.crop": 9}, r"block\.crop .*twice"),
     ],
 )
-def test_an_error_is_one_line_with_key_value_and_what_is_wanted(values, message):
-    with pytest.raises(ValueError) as error:
+def test_error_is_one_line_with_key_limit_and_value(values, message):
+    with pytest.raises(ValueError, match=rf"^run\b.*{message}") as error:
         run(**values) if all(isinstance(key, str) for key in values) else read(Run, values, "run")
-    assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
 
 
-def test_what_is_no_mapping():
-    with pytest.raises(ValueError, match=r"^f.yaml: this must be keys and values, got \['a'\]$"):
+def test_values_must_be_a_mapping():
+    with pytest.raises(ValueError, match=r"^f\.yaml: .* \['a'\]$"):
         read(Run, ["a"], "f.yaml")
 
 
-def test_only_what_was_given_is_read_and_the_rest_has_its_default():
+def test_keys_not_given_have_their_defaults():
     found = read(Run, {"name": "x", "block": {"crop": 8.0, "augment": None}, "block.scale": [1, 1]})
     assert found == {"name": "x", "block.crop": 8, "block.scale": (1.0, 1.0)}
     built = build(Run, found, made_of="tests")
     assert (built.block, built.made_of) == (Block(crop=8, scale=(1, 1), augment=Augment(blur=0)), "tests")
     assert build(Block, found, block="block.") == built.block
     assert built.settings is not run().settings
-    with pytest.raises(ValueError, match=r"^Run has no name: write it into the file, or pass --name VALUE$"):
+    with pytest.raises(ValueError, match=r"^Run .* name.*--name VALUE$"):
         build(Run, {"block.crop": 8})
 
 
-def test_a_dataclass_made_in_python_is_checked_too():
+def test_dataclass_made_in_python_is_checked_too():
     assert Block(crop="8", scale=[1, 2]).scale == (1.0, 2.0)
     assert Block(crop=8, augment={"blur": "1"}).augment == Augment(blur=1)
-    with pytest.raises(ValueError, match="^crop must be 1 or more, got 0$"):
+    with pytest.raises(ValueError, match="^crop .*1 or more.* 0$"):
         Block(crop=0)
-    with pytest.raises(ValueError, match=r"^augment.blur must be from 0 to 1, got 2.0$"):
+    with pytest.raises(ValueError, match=r"^augment\.blur .* 0 to 1.* 2\.0$"):
         Block(crop=8, augment={"blur": 2})
-    with pytest.raises(ValueError, match=r"^augment must be keys and values, got 2$"):
+    with pytest.raises(ValueError, match=r"^augment .* 2$"):
         Block(crop=8, augment=2)
 
 
-def test_what_was_said_later_wins_and_dicts_are_joined():
+def test_overrides_win_and_dicts_are_joined():
     found = read(Run, {"lr": 1, "settings": {"a": 1, "b": 1}, "block": {"crop": 8}})
     later = read(Run, {"steps": None, "settings": {"b": 2}, "block": {"scale": [1, 1]}})
     assert merged(found, later) == {
@@ -188,12 +184,12 @@ def test_what_was_said_later_wins_and_dicts_are_joined():
     assert merged({}, later) == later
 
 
-def test_old_names_are_read_under_the_new_ones():
+def test_old_names_are_replaced_by_new_ones():
     moved = {"crop": "block.crop", "scale": "block.scale"}
     values, said = renamed({"name": "x", "crop": 8, "scale": [1, 1]}, moved)
     assert said == ["crop is now block.crop", "scale is now block.scale"]
     assert read(Run, values) == {"name": "x", "block.crop": 8, "block.scale": (1.0, 1.0)}
-    with pytest.raises(ValueError, match=r"f.yaml: block.crop is given twice"):
+    with pytest.raises(ValueError, match=r"^f\.yaml: block\.crop .*twice"):
         read(Run, renamed({"crop": 8, "block": {"crop": 9}}, moved)[0], "f.yaml")
     assert renamed({"name": "x"}, moved) == ({"name": "x"}, [])
 

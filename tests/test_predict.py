@@ -19,8 +19,8 @@ def segmenter():
     return Segmenter("srnet_lite0_camvid", device="cpu")
 
 
-def test_real_frames_are_segmented_well(segmenter, examples):
-    """Against the annotations, with the shipped weights: far above what an untrained or shifted model would give."""
+def test_accuracy_on_real_images(segmenter, examples):
+    """With the published weights; an untrained model or shifted labels are far below."""
     matrix = ConfusionMatrix(11)
     for name in NAMES:
         ids = np.asarray(Image.open(examples / "annotations" / f"{name}.png"))
@@ -30,7 +30,7 @@ def test_real_frames_are_segmented_well(segmenter, examples):
     assert matrix.mean_iou() > 0.65
 
 
-def test_result_is_at_the_image_s_own_size(segmenter, examples):
+def test_result_has_the_size_of_the_image(segmenter, examples):
     image = Image.open(examples / "street.png").convert("RGB").resize((431, 287))
     result = segmenter(image)
     assert result.labels.shape == (287, 431)
@@ -65,7 +65,7 @@ def test_a_brief_result_has_no_probabilities(segmenter, examples):
         brief.probabilities()
 
 
-def test_every_kind_of_input_gives_the_same(segmenter, examples):
+def test_every_kind_of_input_has_the_same_result(segmenter, examples):
     path = examples / "crossing.png"
     array = np.array(Image.open(path).convert("RGB"))
     expected = segmenter(path).labels
@@ -80,15 +80,15 @@ def test_extreme_sizes(segmenter, size):
     assert segmenter(Image.new("RGB", size, "gray")).labels.shape == size[::-1]
 
 
-def test_a_model_of_one_s_own(examples):
+def test_model_with_300_classes(examples):
     model = srzoo.create_model("srnet_lite0_camvid", num_classes=300)
     result = Segmenter(model)(examples / "street.png")
     assert result.labels.dtype == np.int64
     assert result.label_image().mode.startswith("I;16")
 
 
-def test_tiles_see_small_things_in_a_large_image(examples):
-    """A model that is used to small inputs loses the cyclist, unless the image is too large for it to be reduced."""
+def test_tiles_find_small_objects_in_a_large_image(examples):
+    """A model with a small input size misses the cyclist in the reduced image."""
     model = srzoo.create_model("srnet_lite0_camvid", pretrained=True)
     model.reconfigure(transform=dataclasses.replace(model.config.transform, short_side=64))
     bicyclist = np.asarray(Image.open(examples / "annotations" / "cyclist.png")) == 10
@@ -104,13 +104,13 @@ def test_notebook_picture(segmenter, examples):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        (("srnet_lite0_camvid", "cuda:99"), ValueError, "device 'cuda:99' is not available here"),
-        (("srnet_lite0_camvid", "toaster"), ValueError, "device 'toaster' is not available here"),
-        (("gone.safetensors",), FileNotFoundError, "no weights file gone.safetensors"),
-        (("srnet_lite0_camvit",), ValueError, "did you mean 'srnet_lite0_camvid'"),
-        ((torch.nn.Identity(),), ValueError, "create_model or load_model made.* got Identity"),
-        (("srnet_lite0_camvid", "cpu", 500), ValueError, "tile=500 must be"),
-        (("srnet_lite0_camvid", "cpu", "wide"), ValueError, "tile must be a whole number"),
+        (("srnet_lite0_camvid", "cuda:99"), ValueError, "'cuda:99'.*'cpu'"),
+        (("srnet_lite0_camvid", "toaster"), ValueError, "'toaster'.*'cpu'"),
+        (("gone.safetensors",), FileNotFoundError, r"gone\.safetensors"),
+        (("srnet_lite0_camvit",), ValueError, "'srnet_lite0_camvit'.*'srnet_lite0_camvid'"),
+        ((torch.nn.Identity(),), ValueError, "create_model.*Identity"),
+        (("srnet_lite0_camvid", "cpu", 500), ValueError, "tile=500.* 16"),
+        (("srnet_lite0_camvid", "cpu", "wide"), ValueError, "tile .*whole number.*'wide'"),
     ],
 )
 def test_construction_errors(arguments, error, message):
@@ -118,7 +118,7 @@ def test_construction_errors(arguments, error, message):
         Segmenter(*arguments)
 
 
-def test_calls_do_not_influence_each_other(segmenter, examples):
+def test_calls_are_independent(segmenter, examples):
     first = segmenter(examples / "street.png").labels
     segmenter(examples / "cyclist.png")
     assert (segmenter(examples / "street.png").labels == first).all()

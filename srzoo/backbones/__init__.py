@@ -1,6 +1,6 @@
-"""Feature extractors: an image in, a list of ``(N, C_i, H / s_i, W / s_i)`` maps out."""
+"""Backbones: each maps images ``(N, 3, H, W)`` to a list of features ``(N, C_i, H / s_i, W / s_i)``."""
 
-# dfnet and wider_resnet register their models in timm.
+# Importing dfnet and wider_resnet registers their models in timm.
 from .dfnet import DFNet
 from .features import FeatureBackbone, normalization, probe
 from .wider_resnet import WiderResNet

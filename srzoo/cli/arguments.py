@@ -1,4 +1,4 @@
-"""The options of a command from a dataclass (`srzoo.options`)."""
+"""Command-line options from a dataclass of options, see `srzoo.options`."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ def add_options(
     block: str = "",
     skipped: Container[str] = (),
 ) -> None:
-    """Add an option for each key, and a group of them for each block.
+    """Add an option for each key, and a group of options for each block.
 
-    They have no defaults: what is not given is not in the namespace, so that a recipe's file keeps its say.
+    The options have no defaults: only those that are given are in the namespace, so they override a recipe file only
+    where the user wants it.
 
     Args:
-        parser: gets the options.
-        cls: the dataclass.
-        title: of the group; a block's is the first line of its docstring.
-        moved: old names, which are taken but not shown, see `srzoo.options.renamed`.
-        block: what stands before the names of these keys, such as ``"semantic."``.
-        skipped: names that the parser has already.
+        parser: the parser to add the options to.
+        cls: the dataclass of options.
+        title: title of the group. For a block it is the first line of its docstring.
+        moved: old names, which are accepted but not in the help, see `srzoo.options.renamed`.
+        block: prefix of the full names, such as ``"semantic."``.
+        skipped: names that the parser already has.
     """
     group = parser.add_argument_group(title) if title else parser
     for name, key in keys(cls).items():
@@ -52,13 +53,13 @@ def add_options(
 
 
 def given_options(namespace: argparse.Namespace, cls: type, moved: Mapping[str, str] = _NONE) -> dict[str, Any]:
-    """Those options of `add_options` that were given, as `srzoo.options.read` takes them."""
+    """The options of `add_options` that were given, as values for `srzoo.options.read`."""
     names = {*full_names(cls), *moved}
     return {name: value for name, value in vars(namespace).items() if name in names}
 
 
 def repeated(options: Any) -> list[str]:
-    """The words that repeat an instance of a dataclass, as far as it differs from the defaults."""
+    """The command-line words for an instance of a dataclass, without those that have their default."""
     words = []
     for item in dataclasses.fields(options):
         value = getattr(options, item.name)
@@ -71,8 +72,12 @@ def repeated(options: Any) -> list[str]:
 
 
 def yaml_value(text: str) -> Any:
-    """A word of the command line as YAML reads it."""
-    import yaml  # which `srzoo --help` does without
+    """The value of a word of the command line as YAML.
+
+    Raises:
+        argparse.ArgumentTypeError: it is not YAML.
+    """
+    import yaml  # not needed for `srzoo --help`
 
     try:
         return yaml.safe_load(text)
@@ -81,7 +86,7 @@ def yaml_value(text: str) -> Any:
 
 
 def _settings(kind) -> dict[str, Any]:
-    """How argparse takes a value of a type; whether it is one is for `srzoo.options.read` to say."""
+    """Arguments of ``add_argument`` for a type. `srzoo.options.read` checks the value later."""
     kinds = [each for each in alternatives(kind) if each is not type(None)]
     tuples = [each for each in kinds if typing.get_origin(each) is tuple]
     if tuples:
@@ -101,7 +106,7 @@ def _text_or_null(text: str) -> str | None:
 
 
 class _ListOrValue(argparse.Action):
-    """Several words are a list; one is the value, which may be a list itself: ``0.5 2`` or ``'[0.5, 2]'``."""
+    """Stores several words as a list, and one word as itself, which may be a list: ``0.5 2`` or ``'[0.5, 2]'``."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         setattr(namespace, self.dest, values[0] if len(values) == 1 else values)

@@ -1,4 +1,4 @@
-"""Convert a checkpoint of the authors' code into a file of ours."""
+"""Convert a checkpoint of the paper's authors to one of srzoo's files."""
 
 import argparse
 from pathlib import Path
@@ -7,9 +7,11 @@ from .startup import heavy_imports
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", type=Path, metavar="IN", help="their .pth file: SRNet, or an ImageNet ResNet for it")
+    parser.add_argument(
+        "source", type=Path, metavar="IN", help="the authors' .pth file: an SRNet, or an ImageNet ResNet for it"
+    )
     parser.add_argument("target", type=Path, metavar="OUT", help="the .safetensors file to write")
-    parser.add_argument("--dataset", help="whose classes the model has (default: the data set with as many)")
+    parser.add_argument("--dataset", help="dataset of the model's classes (default: the one with as many classes)")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Look at a dataset before training on it."""
+"""Check a dataset before training on it."""
 
 from __future__ import annotations
 
@@ -9,37 +9,44 @@ from typing import TYPE_CHECKING
 from .data_options import add_reading_arguments
 
 if TYPE_CHECKING:
-    from ..data.check import Report, SplitFacts
+    from ..data.check import SplitFacts
 
-_SHOWN = 50  # problems that are listed
-_UNKNOWN = 12  # values without a class that are listed
+_SHOWN = 50  # problems to list at most
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    summary = "read every image and mask; list what would fail in training, and propose an id map and class weights"
+    summary = "read every image and annotation, list what would fail in training, and propose options"
     check = actions.add_parser("check", help=summary, description=summary[0].upper() + summary[1:] + ".")
     check.add_argument("root", metavar="ROOT", help="folder of the dataset")
     add_reading_arguments(check)
-    check.add_argument("--num_classes", type=int, metavar="N", help="number of classes of the model to be trained")
-    check.add_argument("--workers", type=int, default=os.cpu_count(), help="processes that read (default: %(default)s)")
+    check.add_argument("--task", default="semantic", metavar="NAME", help="task to check it for (default: %(default)s)")
+    check.add_argument("--num_classes", type=int, metavar="N", help="number of classes of the model to train")
+    check.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="number of processes that read files (default: %(default)s)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     from ..data.check import check
+    from ..tasks.task import get_task
 
-    report = check(options.root, options.format, options.num_classes, options.id_map, options.workers)
-    detected = "" if options.format else ", as the folder looks like it; choose another with --data.format NAME"
+    task = get_task(options.task)
+    report = check(options.root, options.format, options.num_classes, options.id_map, options.workers, options.task)
+    detected = "" if options.format else ", detected; choose another with --data.format NAME"
     print(f"format  {report.format}{detected}")
     for split, facts in report.splits.items():
         print(f"{split:7} {facts.images} images{_sizes(facts)}")
-    print("\n".join(["", *class_table(report)]))
+    print("\n".join(["", *task.describe(report)]))
     problems = [f"error: {text}" for text in report.errors] + [f"warning: {text}" for text in report.warnings]
     if problems:
         print("\n".join(["", *problems[:_SHOWN]]))
         if len(problems) > _SHOWN:
             print(f"and {len(problems) - _SHOWN} more")
-    print("\n".join(["", *proposal(report)]))
+    options_to_paste = task.proposed_options(report)
+    if options_to_paste:
+        heading = "options for `srzoo train`, to be read before they are used:"
+        print("\n".join(["", heading, *(f"  {option}" for option in options_to_paste)]))
     return 2 if report.errors else 0
 
 
@@ -53,64 +60,3 @@ def _sizes(facts: SplitFacts) -> str:
 
 def _area(size: tuple[int, int]) -> int:
     return size[0] * size[1]
-
-
-def class_table(report: Report) -> list[str]:
-    """A line for each class, void, and value without a class: id, name, stored values, share of each split's pixels."""
-    from ..data.check import class_name
-    from ..labels import IGNORE
-
-    counts = [report.class_pixels(split) for split in report.splits]
-    unknown = [report.unknown_pixels(split) for split in report.splits]
-    present = [i for i in range(IGNORE) if i < (report.num_classes or 0) or any(each[i] for each in counts)]
-    if not present:
-        return []
-    stored = _stored(report)
-    totals = [each.sum() + sum(others.values()) for each, others in zip(counts, unknown)]
-    rows = [["id", "class", "in the masks", *report.splits]]
-    for i in [*present, IGNORE]:
-        name = "void" if i == IGNORE else class_name(report.labels, i)
-        rows.append([str(i), name, stored.get(i, ""), *_shares([each[i] for each in counts], totals)])
-    for value in sorted(set().union(*unknown))[:_UNKNOWN]:
-        shares = _shares([each.get(value, 0) for each in unknown], totals)
-        rows.append(["-", "not in the id map", report.id_map.key_name(value), *shares])
-    return _aligned(rows)
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    """Rows as lines, the second and the third column flush left."""
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    signs = [">", "<", "<", *">" * (len(widths) - 3)]
-    return ["  ".join(f"{cell:{sign}{width}}" for cell, sign, width in zip(row, signs, widths)) for row in rows]
-
-
-def _stored(report: Report) -> dict[int, str]:
-    """The first four values or colours that occur in masks for each class id."""
-    names: dict[int, list[str]] = {}
-    for value in sorted({value for facts in report.splits.values() for value in facts.pixels}):
-        if value in report.id_map:
-            names.setdefault(report.id_map[value], []).append(report.id_map.key_name(value))
-    return {i: " ".join(each[:4]) + (" ..." if len(each) > 4 else "") for i, each in names.items()}
-
-
-def _shares(counts: list[int], totals: list[int]) -> list[str]:
-    return [f"{count / total:.2%}" if count else "-" for count, total in zip(counts, totals)]
-
-
-def proposal(report: Report) -> list[str]:
-    """What to do next, as options to paste."""
-    from ..data.shares import class_weights, shares_of
-    from ..labels import IGNORE
-
-    options = []
-    if report.num_classes and not report.labels:
-        options.append(f"--num_classes {report.num_classes}")
-    if report.is_proposed:
-        options.append(f'--data.id_map "{report.id_map.to_yaml()}"')
-    counts = next(report.class_pixels(split) for split in report.splits)[:IGNORE][: report.num_classes]
-    if counts.any() and (report.is_proposed or not report.errors):
-        weights = class_weights(shares_of(counts))
-        options.append(f"--class_weights {' '.join(f'{weight:.3f}' for weight in weights)}")
-    if not options:
-        return []
-    return ["options for `srzoo train`, to be read before they are used:", *(f"  {option}" for option in options)]

@@ -1,4 +1,4 @@
-"""Measure a model on a split, and write the receipt."""
+"""Evaluate a model on a split, and write a receipt."""
 
 from __future__ import annotations
 
@@ -22,15 +22,19 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, help="a name with published weights, or a .safetensors file")
+    parser.add_argument(
+        "--model", required=True, help="a name with published weights, or one of srzoo's .safetensors files"
+    )
     add_data_arguments(parser)
     parser.add_argument("--split", default="val", help="train, val or test (default: %(default)s)")
     names: set[str] = set()
     for view in views():
         add_options(parser, view, skipped=names)
         names |= keys(view).keys()
-    parser.add_argument("--receipt", type=Path, metavar="FILE", help="add the figures and their protocol to this JSON")
-    parser.add_argument("--worst", type=int, default=0, metavar="N", help="draw the N images of lowest figure")
+    parser.add_argument(
+        "--receipt", type=Path, metavar="FILE", help="JSON file to add the figures to, with all that repeats them"
+    )
+    parser.add_argument("--worst", type=int, default=0, metavar="N", help="draw the N images with the lowest figures")
     parser.add_argument(
         "--out", type=Path, default=Path("worst"), metavar="DIR", help="folder for --worst (default: %(default)s)"
     )
@@ -38,13 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--export",
         type=Path,
         metavar="DIR",
-        help="write every prediction as a benchmark's server takes it; semantic ones as a PNG of the dataset's own ids",
+        help="folder for predictions in the format of a benchmark's server: for semantic models PNG files of its ids",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
 
 
 def views() -> Iterator[type]:
-    """How the models of each task are shown images."""
+    """The ``View`` of each task."""
     from ..tasks.task import TASKS, get_task
 
     return (get_task(name).View for name in TASKS)
@@ -66,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
 
     worst = WorstImages(options.worst)
     if options.receipt:
-        read_receipts(options.receipt)  # before the long run, to see that it can be added to
+        read_receipts(options.receipt)  # before the long run, to check that it is a file of receipts
     folders = {
         "--out": options.out if options.worst else None,
         "--export": options.export,
@@ -75,14 +79,17 @@ def run(options: argparse.Namespace) -> int:
     for option, folder in folders.items():
         if folder:
             prepare_folder(folder, option)
-    with process_group(options.device):  # which gives each process its GPU
+    with process_group(options.device):  # sets the GPU of each process
         segmenter = Segmenter(options.model, options.device, **dataclasses.asdict(view))
         classes = segmenter.config.classes
         dataset = open_dataset(options.root, options.split, format, len(classes), options.id_map, task=task.name)
         task.check({options.split: dataset}, len(classes), options.root, training=False)
         if dataset.labels and dataset.labels.classes != classes:
             theirs, ours = next((a, b) for a, b in zip(dataset.labels.classes, classes) if a != b)
-            warnings.warn(f"the data's classes are not the model's: {theirs!r} is compared with {ours!r}", stacklevel=1)
+            warnings.warn(
+                f"the classes of data and model differ: {theirs!r} in the data is compared with {ours!r} in the model",
+                stacklevel=1,
+            )
         return _measure(options, segmenter, dataset, worst)
 
 
@@ -111,7 +118,7 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
         print(f"{len(dataset)} predictions in {options.export}")
     score = meter.score()
     if score is None:
-        print(f"nothing in {options.split} is labelled: there is nothing to measure")
+        print(f"nothing in {options.split} is labelled, so there are no figures")
         return 0
     command = ["srzoo", "eval", "--model", options.model, *dataset.arguments(), *repeated(view)]
     protocol = view.sentence(config.transform)
@@ -119,7 +126,7 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
     try:
         if options.receipt:
             add_receipt(receipt, options.receipt)
-    finally:  # a full disk does not take the figures with it
+    finally:  # print the figures even if the disk is full
         print(table(receipt))
     for path in worst.write(options.out, names, score.headline):
         print(path)
@@ -127,15 +134,21 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
 
 
 def _refuse_to_overwrite(dataset: ImageData, paths: list[Path]) -> None:
-    """Raise ValueError where a prediction would go into a file of the dataset."""
+    """Check that no prediction would replace a file of the dataset.
+
+    Raises:
+        ValueError: one would.
+    """
     own = {path.resolve() for path in dataset.files()}
     taken = next((path.resolve() for path in paths if path.resolve() in own), None)
     if taken:
-        raise ValueError(f"{taken} is the dataset's own, and a prediction would replace it; give --export another DIR")
+        raise ValueError(
+            f"{taken} is a file of the dataset, which a prediction would replace; choose another folder for --export"
+        )
 
 
 def table(receipt: dict) -> str:
-    """A line for each class, the means, and the protocol."""
+    """The figures of a receipt as text: a line for each class, the figures of the split, and the protocol."""
     columns = receipt["by_class"]
     lines = []
     if columns:

@@ -1,4 +1,4 @@
-"""Describe a model: size, cost, classes, licence chain, metrics with their protocol."""
+"""Describe a model: size, cost, classes, licences, and figures with their protocol."""
 
 import argparse
 
@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
         rows.append(("parameters", f"{counted / 1e6:.2f} M"))
         rows.append(("multiply-adds", f"{info.macs / 1e9:.2f} G at {width}x{height}"))
     rows.append(("input", f"short side {info.transform.short_side}, at most {info.transform.max_pixels:,} pixels"))
-    rows.append(("classes", ", ".join(info.classes) or "yours: pass num_classes"))
+    rows.append(("classes", ", ".join(info.classes) or "any number: pass num_classes"))
     rows += [("licence" if i == 0 else "", line) for i, line in enumerate(info.licence)]
     if info.recipe:
         run = "" if info.weights else "   (not yet run by us)"
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def metric_rows(receipt: dict, repeats: list[dict]) -> list[tuple[str, str]]:
-    """A receipt as lines: the figure, those of other seeds, its protocol, the classes, the command."""
+    """A receipt as rows: the figures, those of other seeds, the protocol, the figures of classes, and the command."""
     headline = receipt["headline"]
     others = {name: value for name, value in receipt["figures"].items() if name != headline}
     measured_on = f"{receipt['dataset']} {receipt['split']} ({receipt['images']} images)"
@@ -59,7 +59,7 @@ def metric_rows(receipt: dict, repeats: list[dict]) -> list[tuple[str, str]]:
 
 
 def _differences(receipt: dict, repeat: dict) -> str:
-    """What a repeat's recipe has that the published one has not: the seed, and what its run was given besides."""
+    """The seed of a repeated training, and the keys of its recipe that differ from the published one."""
     from ..recipes.recipe import Recipe, load_recipe
 
     published, own = load_recipe(receipt["recipe"]).flat(), Recipe.from_dict(repeat["recipe"]).flat()

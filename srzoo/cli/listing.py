@@ -1,7 +1,4 @@
-"""List the models.
-
-With ``--pretrained`` only those whose weights ship.
-"""
+"""List the models."""
 
 from __future__ import annotations
 
@@ -34,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def headline(info: ModelInfo) -> str:
-    """A model's figure, with its split."""
+    """The headline figure of a model with published weights, with its split."""
     if info.metrics:
         receipt = info.metrics
         figure = receipt["figures"][receipt["headline"]]

@@ -1,4 +1,4 @@
-"""Where a command's results go: a folder that can be written, and names that do not clash."""
+"""The output of commands: folders that can be written to, and unique file names."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from pathlib import Path
 
 
 def prepare_folder(folder: Path, option: str = "--out") -> None:
-    """Make the output folder, which ``option`` names, and see that files can be made in it.
+    """Make an output folder, and check that files can be written to it.
+
+    Args:
+        folder: the folder.
+        option: the option that names it, for the message.
 
     Raises:
-        OSError: they cannot; the message names the folder and the reason.
+        OSError: the folder cannot be made or written to; the message names it and the reason.
     """
     probe = folder / f".{os.getpid()}.partial"
     try:
@@ -24,12 +28,12 @@ def prepare_folder(folder: Path, option: str = "--out") -> None:
 
 
 def percent(value: float | None, digits: int = 2) -> str:
-    """A fraction in percent; "absent" for one that could not be measured."""
+    """A fraction in percent; "absent" for None."""
     return "absent" if value is None else f"{value:.{digits}%}"
 
 
 def unique_stems(sources: list[str]) -> dict[str, str]:
-    """An output name for each source, so that ``a/x.png``, ``b/x.png`` and ``b/x.jpg`` do not overwrite each other."""
+    """A unique file name, without ending, for each path or URL: x, x-2 and x-3 for a/x.png, b/x.png and b/x.jpg."""
     stems: dict[str, str] = {}
     taken: set[str] = set()
     for source in sources:

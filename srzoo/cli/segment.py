@@ -1,4 +1,4 @@
-"""Segment images: a label file and an overlay for each, and the classes found."""
+"""Segment images: write labels and an overlay for each, and print the classes found."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="srnet_lite0_camvid",
         metavar="NAME",
-        help="a name from `srzoo list --pretrained`, or a .safetensors file of ours (default: %(default)s)",
+        help="a name from `srzoo list --pretrained`, or one of srzoo's .safetensors files (default: %(default)s)",
     )
     parser.add_argument(
         "--out",
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tile",
         type=int,
         metavar="PIXELS",
-        help="see large images at full detail, in tiles of this side that share the whole image's context; e.g. 1024",
+        help="segment large images at full detail, in tiles of this side that share the context of the whole image",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: %(default)s)")
 
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"srzoo: {failure}", file=sys.stderr)
     if not sources:
         return 2
-    with heavy_imports():  # only now that there is something to do
+    with heavy_imports():  # only if there is an image
         from ..predict import Segmenter
 
         segmenter = Segmenter(options.model, options.device, options.tile)
@@ -73,7 +73,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def find_images(paths: list[str]) -> tuple[list[str], list[str]]:
-    """Expand folders and globs; returns the sources in order, each once, and a line for each path without any."""
+    """Expand folders and globs.
+
+    Returns:
+        Paths and URLs in order, each once; and a message for each argument without any.
+    """
     from ..images import SUFFIXES
     from ..tasks.task import RESULT_ENDINGS
 
@@ -87,7 +91,7 @@ def find_images(paths: list[str]) -> tuple[list[str], list[str]]:
             found = [
                 str(file) for file in sorted(Path(path).iterdir()) if file.suffix.lower() in SUFFIXES and file.is_file()
             ]
-            # A second run over a folder that also holds the first one's results leaves those alone.
+            # The folder may also hold the results of an earlier run.
             found = [file for file in found if not Path(file).stem.endswith(RESULT_ENDINGS)]
             reason = f"no images in this folder (looked for {' '.join(sorted(SUFFIXES))})"
         else:
@@ -100,9 +104,12 @@ def find_images(paths: list[str]) -> tuple[list[str], list[str]]:
 
 
 def table(result: Result, brief: bool, coloured: bool = False) -> str:
-    """What was found: a line each, or the first five on one line.
+    """A result as text, with a line for each class found.
 
-    ``coloured`` puts a swatch of the overlay's colour before each name, for terminals.
+    Args:
+        result: the result.
+        brief: put the first five on one line instead.
+        coloured: put the colour that the overlay uses before each name, for terminals.
     """
     found = result.found()
     swatches = ["\x1b[48;2;{};{};{}m  \x1b[0m ".format(*each.colour) if coloured else "" for each in found]

@@ -1,4 +1,4 @@
-"""A quick start for the commands that need torch."""
+"""Faster start-up of the commands that need torch."""
 
 import gc
 from collections.abc import Iterator
@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def heavy_imports() -> Iterator[None]:
-    """Import torch and timm without the garbage collector.
+    """Context manager to import torch and timm without garbage collection.
 
-    They make a million objects that live to the end. The collector's passes over them while they come, and once more
-    when the process exits, are a third of a cold start.
+    The imports make a million objects that live until the process ends. Collections during the imports and at exit
+    would take a third of the time of a cold start.
     """
     gc.disable()
     try:

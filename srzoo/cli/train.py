@@ -1,4 +1,4 @@
-"""Train a model by a recipe or on your own data; a run that was stopped resumes from its checkpoint."""
+"""Train a model by a recipe or on your own data; a stopped run resumes from its checkpoint."""
 
 from __future__ import annotations
 
@@ -23,16 +23,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument(
         "--recipe",
-        help="name of a recipe in the package, or a YAML file (default: one that suits --model and the data)",
+        help="name of a recipe, or a YAML file (default: a recipe to fine-tune --model on the data)",
     )
     add_data_arguments(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/<recipe or model>)")
     parser.add_argument(
-        "--workers", type=int, metavar="N", help="processes that load images (default: 1, for each GPU up to 8)"
+        "--workers",
+        type=int,
+        metavar="N",
+        help="number of processes that load images, for each GPU (default: up to 8; 1 without a GPU)",
     )
-    parser.add_argument("--num_classes", type=int, metavar="N", help="(default: the data's, else the model's)")
-    add_options(parser, recipe_keys(), "keys of the recipe, to be set differently", moved_keys())
-    for key in ("pretrained", "pretrained_backbone"):  # of the first recipes, now start
+    parser.add_argument(
+        "--num_classes",
+        type=int,
+        metavar="N",
+        help="number of classes (default: that of the data, or else of the model)",
+    )
+    add_options(parser, recipe_keys(), "keys of the recipe, each replaces the value of the recipe", moved_keys())
+    for key in ("pretrained", "pretrained_backbone"):  # old keys of recipes, replaced by start
         parser.add_argument(f"--{key}", type=yaml_value, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
@@ -46,12 +54,12 @@ def run(options: argparse.Namespace) -> int:
         recipe = load_recipe(options.recipe, **overrides, **({"model": model} if model else {}))
         splits = open_splits(options, recipe.model, recipe.start, recipe.model_options.get("num_classes"))
     elif model:
-        # The length of the run depends on how many images there are, and those on the model's classes.
+        # The number of steps depends on the number of images, which is known once the dataset is opened for the model.
         draft = default_recipe(model, 1, **overrides)
         splits = open_splits(options, draft.model, draft.start, draft.model_options.get("num_classes"))
         recipe = default_recipe(model, len(splits["train"]), **overrides)
     else:
-        raise ValueError("give --model NAME to fine-tune on your own data, or --recipe NAME")
+        raise ValueError("pass --model NAME to fine-tune a model on your own data, or --recipe NAME")
     get_task(recipe.task).check(splits, None, options.root, training=True)
     train_set, val_set = splits.values()
     _say(f"{options.root}: {train_set.format}, {len(train_set)} images to train on, {len(val_set)} to evaluate")
@@ -72,20 +80,24 @@ def run(options: argparse.Namespace) -> int:
         figure = train(recipe, train_set, val_set, out, workers)
     except KeyboardInterrupt:
         is_kept = (out / "checkpoint.pt").is_file()
-        said = f"resumes from the last checkpoint in {out}" if is_kept else "starts again: there was no checkpoint yet"
+        said = (
+            f"resumes from the last checkpoint in {out}"
+            if is_kept
+            else "starts again, since there is no checkpoint yet"
+        )
         raise KeyboardInterrupt(f"the same command {said}") from None
     _say(f"val {get_task(recipe.task).headline} {figure:.2%}; the model is {out / 'model.safetensors'}")
     return 0
 
 
 def _say(text: str) -> None:
-    """Print it, in one of the processes."""
+    """Print a text in the main process only."""
     if is_main_process():
         print(text)
 
 
 def default_workers() -> int:
-    """One on a CPU, where training is slower than loading; on a GPU its share of the cores, up to 8."""
+    """1 on a CPU, where training is slower than loading; for each GPU its share of the CPU cores, but at most 8."""
     from torch import cuda
 
     if not cuda.is_available():
@@ -94,19 +106,29 @@ def default_workers() -> int:
 
 
 def overridden_keys(options: argparse.Namespace) -> dict:
-    """The recipe's keys that were given on the command line."""
+    """The keys of the recipe that were given on the command line."""
     from ..recipes.recipe import moved_keys, recipe_keys
 
     overrides = given_options(options, recipe_keys(), moved_keys())
     overrides |= {key: vars(options)[key] for key in ("pretrained", "pretrained_backbone") if key in options}
     given = overrides.get("model_options", {})
-    if options.num_classes is not None and isinstance(given, Mapping):  # else its own error comes when it is read
+    if options.num_classes is not None and isinstance(given, Mapping):  # otherwise reading it raises an error
         overrides["model_options"] = {**given, "num_classes": options.num_classes}
     return overrides
 
 
 def open_splits(options: argparse.Namespace, model: str, start: str, num_classes: int | None) -> dict[str, ImageData]:
-    """The splits to train and evaluate on, for a model of so many classes."""
+    """Open the splits "train" and "val".
+
+    Args:
+        options: the options that name the dataset.
+        model: name of the model.
+        start: the recipe's start, whose file may say how many classes there are.
+        num_classes: number of classes; None for that of the data, or else of the model.
+
+    Raises:
+        ValueError: the dataset cannot be opened, or neither data nor model has a number of classes.
+    """
     from ..data.opening import open_dataset
     from ..zoo.info import task_of
 
@@ -118,15 +140,15 @@ def open_splits(options: argparse.Namespace, model: str, start: str, num_classes
         of_model = own_classes(model, start)
         if of_model is None:
             raise ValueError(
-                f"how many classes? pass --num_classes N, or name them in {Path(options.root, 'classes.txt')}, one a "
-                f"line; `srzoo data check {options.root}` counts them"
+                "unknown number of classes; pass --num_classes N, or write their names to "
+                f"{Path(options.root, 'classes.txt')}, one per line; `srzoo data check {options.root}` counts them"
             )
         return open_splits(options, model, start, of_model)
     return splits
 
 
 def own_classes(model: str, start: str) -> int | None:
-    """How many classes a model has in its file or by its name; None for an architecture without a dataset."""
+    """The number of classes of a model, by its file or its name; None for an architecture without a dataset."""
     from ..zoo.datasets import DATASETS
     from ..zoo.info import task_of
     from ..zoo.registry import split_name
@@ -139,7 +161,7 @@ def own_classes(model: str, start: str) -> int | None:
 
 
 def summary(recipe: Recipe) -> str:
-    """The keys of a recipe that say most."""
+    """The most important keys of a recipe with their values."""
     keys = ("model", "start", "epochs", "steps", "batch_size", "short_side", "lr")
     chosen = {key: getattr(recipe, key) for key in keys}
     return ", ".join(f"{key} {value}" for key, value in chosen.items() if value is not None)

@@ -12,12 +12,14 @@ import numpy as np
 from tqdm import tqdm
 
 from ..labels import IGNORE, LabelSet
+from ..messages import and_more
 from .diagnosis import MAX_VALUES, Diagnosis, diagnose
 from .files import SPLIT_NAMES, NoSplit
 from .masks import IdMap, pack
 from .opening import detect_format, read_split
 from .samples import ImageData, SemanticData
 
+_CHECKED = 32  # pairs of each split that are read before a long run
 _TRAINED_WITH = ("train", "val")
 _BLACK = IdMap({(0, 0, 0): 0})
 _LOSSY = ("JPEG", "MPO")
@@ -144,11 +146,12 @@ def check(
     num_classes: int | None = None,
     id_map: Mapping | None = None,
     workers: int = 0,
+    task: str = "semantic",
 ) -> Report:
-    """Read every image and mask of a dataset.
+    """Read every image and annotation of a dataset.
 
     Args:
-        root, format, num_classes, id_map: as for `open_dataset`.
+        root, format, num_classes, id_map, task: as for `open_dataset`.
         workers: number of processes that read; 0 reads in this one.
 
     Raises:
@@ -161,7 +164,7 @@ def check(
     splits, missing = {}, {}
     for split in SPLIT_NAMES:
         try:
-            splits[split] = read_split(root, split, format, num_classes, id_map)
+            splits[split] = read_split(root, split, format, num_classes, id_map, task)
         except NoSplit as error:
             missing[split] = error
     if not splits:
@@ -201,6 +204,25 @@ def check_splits(
     if limit is None:
         report.warnings += [*_absent_classes(report), *_shared_images(splits), *_hidden_rotations(report)]
     return report
+
+
+def check_quickly(splits: dict[str, ImageData], num_classes: int, root: str, may_be_void: bool = False) -> None:
+    """Check some of the files of each split, before a long run.
+
+    Args:
+        splits: by name, all of one dataset.
+        num_classes: of the model.
+        root: folder of the dataset, for the message.
+        may_be_void: allow masks that are void throughout.
+
+    Raises:
+        ValueError: something is wrong; the message has the first problem and the number of others.
+    """
+    report = check_splits(splits, num_classes, limit=_CHECKED)
+    if may_be_void and all(value == IGNORE for facts in report.splits.values() for value in facts.pixels):
+        return
+    if report.errors:
+        raise ValueError(f"{and_more(report.errors)}; `srzoo data check {root}` lists all, and what to do")
 
 
 def _judge_masks(

@@ -1,1 +1,1 @@
-"""Measuring a model on a dataset, and the receipts."""
+"""Evaluation of a model on a dataset, and the receipts of evaluations."""

@@ -1,4 +1,4 @@
-"""Processes that ``torchrun`` or ``accelerate launch`` started. Imports torch only where they have to talk."""
+"""The processes of ``torchrun`` or ``accelerate launch``. Imports torch only if there are several."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ T = TypeVar("T")
 
 
 def rank() -> int:
-    """This process's number, as its launcher set it; 0 without one."""
+    """The number of this process, as its launcher has set it; 0 without a launcher."""
     return int(os.environ.get("RANK", 0))
 
 
 def world() -> int:
-    """Number of processes."""
+    """The number of processes; 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
 def is_main_process() -> bool:
-    """Whether this is the process, of those that were started, that prints and writes."""
+    """Whether this is the process that prints and writes files."""
     return rank() == 0
 
 
 @contextmanager
 def process_group(device: str) -> Iterator[None]:
-    """Join the other processes, if there are any; each on a GPU of its own where there are GPUs and they are wanted.
+    """Connect to the other processes, if there are any, with one GPU for each if GPUs are to be used.
 
     Args:
-        device: what was given as ``--device``.
+        device: the value of ``--device``; "cpu" for no GPUs.
     """
     if world() == 1:
         yield
@@ -49,10 +49,13 @@ def process_group(device: str) -> Iterator[None]:
 
 
 def gather(value: T) -> list[T]:
-    """The value of every process, in order of rank, in every process, which all have to call it.
+    """Collect the values of all processes, in order of rank. Every process has to call it, and gets all values.
+
+    Args:
+        value: an object that can be pickled.
 
     Raises:
-        RuntimeError: there are others, and they were not joined.
+        ValueError: there are several processes, and `process_group` has not connected them.
     """
     if world() == 1:
         return [value]

@@ -1,4 +1,4 @@
-"""A model over a split, image by image, by its task."""
+"""Evaluation of a model on a split, image by image."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from ..models.base import ZooModel
 from ..tasks.task import Result, Score, get_task
 from .distributed import gather, rank, world
 
-Samples = Sequence[tuple]  # of an 8-bit RGB array (H, W, 3) and its annotation
+Samples = Sequence[tuple]  # each an 8-bit RGB array (H, W, 3) and its annotation
 
 
 class Mergeable(Protocol):
+    """Something that each process accumulates, such as a meter."""
+
     def merge(self, other: Any) -> None: ...
 
 
@@ -24,12 +26,12 @@ M = TypeVar("M", bound=Mergeable)
 
 
 class Prediction(NamedTuple):
-    """What a model finds in one image of a dataset.
+    """The result of a model for one image of a dataset.
 
     Attributes:
-        index: of the image in the dataset.
-        sample: the dataset's own entry.
-        result: the task's.
+        index: index of the image in the dataset.
+        sample: the item of the dataset at this index.
+        result: the result of the model's task.
     """
 
     index: int
@@ -39,13 +41,15 @@ class Prediction(NamedTuple):
 
 @torch.inference_mode()
 def predictions(model: ZooModel, dataset: Samples, view: Any = None, progress: bool = False) -> Iterator[Prediction]:
-    """What the model finds in every image; under `torch.distributed` in this process's share, so in each image once.
+    """Run a model on every image of a dataset. Several processes share the images between them.
+
+    The model is in evaluation mode meanwhile, and in its former mode afterwards.
 
     Args:
-        model: with its configuration, whose transform prepares each image, as in `Segmenter`.
-        dataset: item ``i`` begins with an 8-bit RGB array ``(H, W, 3)``.
-        view: the task's; default its usual one.
-        progress: show a bar.
+        model: the model; its transform prepares each image, as in `Segmenter`.
+        dataset: the first entry of each item is an 8-bit RGB array ``(H, W, 3)``.
+        view: an instance of the ``View`` of the model's task; None for its defaults.
+        progress: show a progress bar.
     """
     task = get_task(model.task)
     view = task.View() if view is None else view
@@ -61,7 +65,7 @@ def predictions(model: ZooModel, dataset: Samples, view: Any = None, progress: b
 
 
 def merged(part: M) -> M:
-    """Join what each process has gathered, in every process."""
+    """Merge what the processes have accumulated. Every process has to call it, and gets the whole."""
     for place, other in enumerate(gather(part)):
         if place != rank():
             part.merge(other)
@@ -71,12 +75,13 @@ def merged(part: M) -> M:
 def evaluate(
     model: ZooModel, dataset: Samples, view: Any = None, progress: bool = False, brief: bool = False
 ) -> Score | None:
-    """The score of ``model`` over ``dataset``; None where nothing in it is annotated. Arguments as of `predictions`.
+    """The score of a model on a dataset; None if nothing in it is annotated.
 
-    Under `torch.distributed` every process has to call it, and gets the score over the whole dataset.
+    With several processes every process has to call it, and gets the score over the whole dataset.
 
     Args:
-        brief: measure the headline alone, which may be quicker.
+        model, dataset, view, progress: as for `predictions`.
+        brief: compute only the headline figure, which may be faster.
     """
     device = next(model.parameters()).device
     meter = get_task(model.task).meter(model.config, device, brief)

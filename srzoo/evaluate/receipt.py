@@ -1,4 +1,4 @@
-"""The receipt of an evaluation: the figures with everything needed to measure them again."""
+"""The receipt of an evaluation: its figures, with everything needed to repeat the measurement."""
 
 from __future__ import annotations
 
@@ -26,10 +26,18 @@ _PACKAGES = ("torch", "timm", "numpy", "pillow")
 
 
 def weights_facts(model: str) -> dict:
-    """What a receipt says of the weights, to be read with them: a run that goes on replaces its file.
+    """The facts about the weights for `make_receipt`.
+
+    Call it before the evaluation, since a run that is still training replaces its file.
 
     Args:
-        model: what was given as ``--model``: a published name or the path of a file.
+        model: the value of ``--model``, a name with published weights or the path of a file.
+
+    Returns:
+        ``recipe`` (the name or the keys of the recipe, or None), ``seed`` and ``weights_sha256``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
     """
     published = PUBLISHED.get(model)
     recipe = _recipe(model)
@@ -49,16 +57,16 @@ def make_receipt(
     command: Sequence[str],
     device: torch.device,
 ) -> dict:
-    """Figures as fractions, per class and over the split, with protocol, versions, commit and command.
+    """The receipt of one evaluation, as values that JSON can hold; figures are fractions.
 
     Args:
-        weights: their `weights_facts`.
-        dataset: the split that was measured.
-        score: of the whole ``dataset``.
-        view: how its images were shown.
-        protocol: that in words.
-        command: that repeats the measurement, with PATH for the dataset's folder.
-        device: where the model ran.
+        weights: the `weights_facts` of the model.
+        dataset: the split that the model was evaluated on.
+        score: the score over all of ``dataset``.
+        view: the view, an instance of the dataclass of the task.
+        protocol: the view in words.
+        command: the words of the command that repeats the measurement, with PATH for the folder of the dataset.
+        device: the device that the model ran on.
     """
     return {
         **dataset.facts(),
@@ -77,27 +85,27 @@ def make_receipt(
 
 
 def _recipe(model: str) -> Recipe | None:
-    """What trained it: the recipe of a published model, or that beside the file of a run."""
+    """The recipe that trained a model: that of its published weights, or the one beside the file of a run."""
     if model in PUBLISHED:
         return load_recipe(PUBLISHED[model].recipe)
     if Path(model).name not in RUN_FILES:
         return None
     try:
         return load_recipe(Path(model).with_name("recipe.yaml"))
-    except (ValueError, OSError):  # there is none, or it is another program's
+    except (ValueError, OSError):  # there is no such file, or it belongs to another program
         return None
 
 
 def _known(value: float) -> float | None:
-    """None for NaN, which is no JSON."""
+    """None for NaN, which JSON does not have."""
     return None if math.isnan(value) else value
 
 
 def read_receipts(path: Path) -> list[dict]:
-    """The measurements in a file of receipts; none where there is no file.
+    """The receipts in a file; an empty list if there is no file.
 
     Raises:
-        ValueError: it is another file.
+        ValueError: it is not a file of receipts.
     """
     if not path.exists():
         return []
@@ -108,11 +116,11 @@ def read_receipts(path: Path) -> list[dict]:
         return receipts
     except (ValueError, TypeError, KeyError, IsADirectoryError):
         pass
-    raise ValueError(f"{path} is no list of receipts; give --receipt another name")
+    raise ValueError(f"{path} is not a list of receipts; choose another file for --receipt")
 
 
 def _current(receipt: dict) -> dict:
-    """A receipt as `make_receipt` writes it now; until version 0.1 its keys were those of semantic segmentation."""
+    """A receipt with the keys that `make_receipt` writes; version 0.1 had keys for semantic segmentation only."""
     if "miou" not in receipt:
         return receipt
     old = dict(receipt)
@@ -128,13 +136,23 @@ def _current(receipt: dict) -> dict:
 
 
 def add_receipt(receipt: dict, path: Path) -> None:
-    """Put a measurement into a file of receipts, in the place of one of the same weights, labels and protocol."""
+    """Add a receipt to a file. It replaces the one of the same weights, split and protocol, if there is one.
+
+    Args:
+        receipt: what `make_receipt` returned.
+        path: the file, which is made if it does not exist.
+
+    Raises:
+        ValueError: ``path`` is not a file of receipts.
+        OSError: the file cannot be written.
+    """
     receipts = {_measured(each): each for each in [*read_receipts(path), receipt]}
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(list(receipts.values()), indent=2) + "\n")
 
 
 def _measured(receipt: dict) -> tuple:
-    told = tuple(receipt[key] for key in ("weights_sha256", "dataset", "split", "protocol"))
-    # Every folder of one's own is "folder", and its masks may be read by more than one map.
-    return (*told, receipt.get("split_sha256"), receipt.get("id_map"))
+    """What was measured: receipts with equal keys are of the same measurement."""
+    keys = tuple(receipt[key] for key in ("weights_sha256", "dataset", "split", "protocol"))
+    # The dataset is "folder" for all folders of images and masks, and two id maps can read the same masks.
+    return (*keys, receipt.get("split_sha256"), receipt.get("id_map"))

@@ -1,4 +1,4 @@
-"""The images that a model does worst on, as pictures."""
+"""Pictures of the images with the lowest figures."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ class _Picture(NamedTuple):
 
 
 class WorstImages:
-    """Keeps pictures of the ``count`` images of lowest figure.
+    """Keeps pictures of the images with the lowest figures.
+
+    Args:
+        count: number of images to keep.
 
     Raises:
-        ValueError: ``count`` is below 0.
+        ValueError: ``count`` is negative.
     """
 
     def __init__(self, count: int):
@@ -32,12 +35,12 @@ class WorstImages:
         self.pictures: list[_Picture] = []
 
     def update(self, figure: float, index: int, draw: Callable[[], Image.Image]) -> None:
-        """Take an image into account.
+        """Add an image, which is kept if it is among the ``count`` worst so far. The first of equal figures is worse.
 
         Args:
-            figure: of this image, 0..1.
-            index: in the dataset.
-            draw: makes its picture; called only if the image is among the worst so far.
+            figure: the figure of this image, in 0..1.
+            index: its index in the dataset.
+            draw: returns its picture, an RGB image; called only if the image is kept.
         """
         place = (figure, index)
         if self.count and (len(self.pictures) < self.count or place < self.pictures[-1][:2]):
@@ -46,19 +49,25 @@ class WorstImages:
             self._keep([_Picture(figure, index, buffer.getvalue())])
 
     def merge(self, other: WorstImages) -> None:
-        """Take the images of another process into account."""
+        """Add the images of another process."""
         self._keep(other.pictures)
 
     def _keep(self, more: list[_Picture]) -> None:
         self.pictures = sorted([*self.pictures, *more], key=lambda picture: picture[:2])[: self.count]
 
     def write(self, folder: Path, names: Sequence[str], headline: str) -> list[Path]:
-        """Write ``<place>_<headline><percent>_<name>.png``, the worst first; returns the paths.
+        """Write the pictures to ``<place>_<headline><percent>_<name>.png``, the worst first.
 
         Args:
-            folder: exists.
-            names: of the dataset's images.
-            headline: what the figure is, e.g. "mIoU".
+            folder: the output folder, which exists.
+            names: a name for each image of the dataset, without an ending.
+            headline: name of the figure, e.g. "mIoU".
+
+        Returns:
+            The paths of the pictures.
+
+        Raises:
+            OSError: a file cannot be written.
         """
         label = "".join(filter(str.isalnum, headline)).lower()
         paths = []

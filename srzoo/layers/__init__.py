@@ -1,4 +1,8 @@
-"""Context modules: tensors of ``(N, C, H, W)`` in, the same shape out."""
+"""Context modules: each maps ``(N, C, H, W)`` to the same shape.
+
+``forward`` raises a ValueError for an input that is not a floating ``(N, C, H, W)`` tensor of the module's ``C``, or
+that has no pixels.
+"""
 
 from .context import CONTEXT_MODULES, PYRAMIDS, build_context
 from .criss_cross import RecurrentCrissCrossAttention

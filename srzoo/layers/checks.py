@@ -1,14 +1,17 @@
-"""Checks of what a module is given: each error names the argument, its value and the limit."""
+"""Checks of a module's arguments. Each error names the argument, its value and the limit."""
 
 from collections.abc import Iterable
 from numbers import Integral, Real
 
 
 def check_whole(**values: int) -> None:
-    """Refuse anything but whole numbers of at least 1; the keywords are the names for the message.
+    """Check that each value is a whole number of at least 1.
+
+    Args:
+        **values: each under the name of its argument.
 
     Raises:
-        ValueError: another number, or none at all.
+        ValueError: a value is another number, or not a number.
     """
     for name, value in values.items():
         if not _is_whole(value):
@@ -16,17 +19,27 @@ def check_whole(**values: int) -> None:
 
 
 def check_wholes(**values: Iterable[int]) -> None:
-    """The same for sequences of such numbers."""
+    """Check that each value is a tuple or list of whole numbers of at least 1.
+
+    Args:
+        **values: each under the name of its argument.
+
+    Raises:
+        ValueError: a value is not such a sequence, or has another number in it.
+    """
     for name, value in values.items():
         if not isinstance(value, (tuple, list)) or not all(map(_is_whole, value)):
             raise ValueError(f"{name} must be a tuple of whole numbers of at least 1, got {value!r}")
 
 
 def check_share(**values: float) -> None:
-    """Refuse anything but numbers from 0 to 1.
+    """Check that each value is a number from 0 to 1.
+
+    Args:
+        **values: each under the name of its argument.
 
     Raises:
-        ValueError: another number, or none at all.
+        ValueError: a value is another number, or not a number.
     """
     for name, value in values.items():
         if not isinstance(value, Real) or not 0 <= value <= 1:
@@ -34,10 +47,13 @@ def check_share(**values: float) -> None:
 
 
 def check_flag(**values: bool) -> None:
-    """Refuse anything but True and False: another value would pass for one of them.
+    """Check that each value is True or False. Python would take any other value, such as "no", for one of them.
+
+    Args:
+        **values: each under the name of its argument.
 
     Raises:
-        ValueError: another value.
+        ValueError: a value is not a bool.
     """
     for name, value in values.items():
         if not isinstance(value, bool):
@@ -45,12 +61,17 @@ def check_flag(**values: bool) -> None:
 
 
 def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
-    """Refuse a value that is not among the choices.
+    """Check that a value is one of the choices.
+
+    Args:
+        what: the name of the argument.
+        value: what was given.
+        choices: what is allowed.
 
     Raises:
-        ValueError: there is no such choice; the message lists them.
+        ValueError: the value is not among the choices; the message lists them.
     """
-    choices = list(choices)  # a list also takes what cannot be hashed
+    choices = list(choices)  # in a list, ``in`` also works for values without a hash
     if value not in choices:
         raise ValueError(f"unknown {what} {value!r}; choose one of {', '.join(choices)}")
 
@@ -58,8 +79,13 @@ def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
 def divided(channels: int, parts: int, what: str = "reduction") -> int:
     """``channels / parts``.
 
+    Args:
+        channels: the dividend.
+        parts: the divisor.
+        what: the name of the argument ``parts``.
+
     Raises:
-        ValueError: it is not a whole number of at least 1.
+        ValueError: ``channels`` or ``parts`` is not a whole number of at least 1, or ``channels`` is not divisible.
     """
     check_whole(**{"channels": channels, what: parts})
     if channels % parts:

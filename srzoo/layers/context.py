@@ -28,19 +28,23 @@ CONTEXT_MODULES: dict[str, type[nn.Module] | None] = {
     "psp": PyramidPooling,
     "none": None,
 }
-PYRAMIDS = ("aspp", "psp")  # also take ``out_channels``, so they can stand for a head's convolutions too
+PYRAMIDS = ("aspp", "psp")  # take ``out_channels`` too, so they can replace a head's convolutions
 
 
 def build_context(name: str, channels: int, **options) -> nn.Module:
-    """The context module of that name, ``(N, channels, H, W)`` to the same shape; an identity for "none".
+    """Build a context module by name; "none" is the identity.
 
     Args:
         name: a key of `CONTEXT_MODULES`.
-        channels: of its input, and of its output unless a pyramid is given ``out_channels``.
-        **options: of the module's class, e.g. ``nodes=32`` for "sr".
+        channels: ``C`` of the input and the output.
+        **options: of the module's class, e.g. ``nodes=32`` for "sr", or ``out_channels`` for a pyramid.
+
+    Shape:
+        ``(N, C, H, W)`` to ``(N, C, H, W)``, or to ``(N, out_channels, H, W)``.
 
     Raises:
-        ValueError: no such module, options for "none", or options that the module refuses.
+        ValueError: unknown name, options for "none", or an invalid option.
+        TypeError: an option that the module's class does not have.
     """
     check_choice("context module", name, CONTEXT_MODULES)
     module = CONTEXT_MODULES[name]

@@ -1,4 +1,4 @@
-"""What a segmentation network has between its backbone and its classifier: a context module and what is around it."""
+"""The head of a segmentation network: the context module between backbone and classifier, with its convolutions."""
 
 from collections import OrderedDict
 
@@ -9,16 +9,17 @@ from .pyramids import rates_at
 
 
 class ContextHead(nn.Sequential):
-    """``fuse(context(reduce(x)))``: a context module between two layers, either of which may be left out.
+    """``fuse(context(reduce(x)))``: a context module between two layers. Each of the three is optional.
 
     Args:
-        reduce: brings the backbone's last feature to the context module's width.
-        context: e.g. of `build_context`; without any of the three the head is the identity.
-        fuse: follows the context module. Where it begins with a convolution ``conv`` behind Squeeze Reasoning,
-            `srzoo.fuse` folds the two into one.
+        reduce: maps the backbone's last feature to the context module's width.
+        context: the context module, e.g. from `build_context`.
+        fuse: follows the context module. If its first layer is a convolution named ``conv`` and the context module is
+            Squeeze Reasoning, `srzoo.fuse` folds the two into one.
 
     Shape:
-        ``(N, C, h, w)`` to ``(N, D, h, w)``, where C is what ``reduce`` takes and D what ``fuse`` gives.
+        ``(N, C, h, w)`` to ``(N, D, h, w)``: ``C`` is the input width of ``reduce``, ``D`` the output width of
+        ``fuse``. Without any of the three the head is the identity.
     """
 
     reduce: nn.Module
@@ -33,20 +34,21 @@ class ContextHead(nn.Sequential):
 
 
 def build_pyramid(name: str, channels: int, out_channels: int, stride: int, **options) -> nn.Module:
-    """The pyramid "aspp" or "psp" as a head has it.
+    """Build the pyramid "aspp" or "psp" for a head, where "aspp" takes its rates from the stride.
 
     Args:
         name: one of `srzoo.layers.PYRAMIDS`.
-        channels: of its input, the backbone's last feature.
-        out_channels: of its output.
-        stride: of the map, from which "aspp" has its rates.
-        **options: of its class, e.g. ``rates``, ``bins``.
+        channels: of the input, the backbone's last feature.
+        out_channels: of the output.
+        stride: of the input against the image.
+        **options: of the pyramid's class, e.g. ``rates``, ``bins``.
 
     Shape:
         ``(N, channels, h, w)`` to ``(N, out_channels, h, w)``.
 
     Raises:
-        ValueError: options that the pyramid refuses.
+        ValueError: an invalid option.
+        TypeError: an option that the pyramid does not have.
     """
     if name == "aspp":
         options = {"rates": rates_at(stride), **options}

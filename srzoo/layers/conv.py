@@ -1,4 +1,4 @@
-"""Convolution, BatchNorm, ReLU: what heads and pyramids are made of."""
+"""Convolution, BatchNorm and ReLU, the layers of heads and pyramids."""
 
 from collections import OrderedDict
 
@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 
 class _Lenient:
-    """In training one value per channel, such as a pooled map at batch 1, is normalised too.
+    """Takes a single value per channel in training, such as a map pooled to one pixel at batch size 1.
 
-    One value has no variance; there it is normalised as in evaluation, by the running statistics.
+    A single value has no variance. It is normalized with the running statistics, as in evaluation.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -20,17 +20,27 @@ class _Lenient:
 
 
 class LenientBatchNorm1d(_Lenient, nn.BatchNorm1d):
-    """BatchNorm of ``(N, C, L)`` that takes ``N = L = 1`` in training."""
+    """BatchNorm of ``(N, C, L)`` that also takes ``N = L = 1`` in training."""
 
 
 class LenientBatchNorm2d(_Lenient, nn.BatchNorm2d):
-    """BatchNorm of ``(N, C, H, W)`` that takes ``N = H = W = 1`` in training."""
+    """BatchNorm of ``(N, C, H, W)`` that also takes ``N = H = W = 1`` in training."""
 
 
 def conv_bn_relu(
     in_channels: int, out_channels: int, kernel_size: int = 3, dilation: int = 1, bias: bool = False
 ) -> nn.Sequential:
-    """A convolution that keeps the size, BatchNorm and ReLU, as ``conv``, ``bn`` and ``relu``."""
+    """A convolution, BatchNorm and ReLU, named ``conv``, ``bn`` and ``relu``.
+
+    Args:
+        in_channels, out_channels: of the convolution.
+        kernel_size: its side, odd.
+        dilation: of the convolution; the padding keeps the size.
+        bias: whether the convolution has a bias.
+
+    Shape:
+        ``(N, in_channels, H, W)`` to ``(N, out_channels, H, W)``.
+    """
     padding = dilation * (kernel_size // 2)
     return nn.Sequential(
         OrderedDict(

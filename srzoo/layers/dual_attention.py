@@ -12,19 +12,21 @@ from .checks import divided
 
 
 class DualAttention(nn.Module):
-    """Position and channel attention of DANet (Fu et al., 2019, Eq. 1 to 4), summed.
+    """The sum of position and channel attention of DANet (Fu et al., 2019, Eq. 1 to 4).
 
-    ``Y = X + alpha P + beta Q``: ``P`` attends over all pixels, with queries and keys of ``C / reduction`` channels;
-    ``Q = softmax(-X X^T) X`` over all channels, the sign as in the authors' code, which gives weight to unlike
-    channels. ``alpha`` and ``beta`` start at zero, so a new block is the identity. Table 1 of arXiv 2011.03308:
-    computation ``O(C (HW)^2 + HW C^2)``, affinity memory ``O((HW)^2 + C^2)``; `forward` stores the ``C^2`` alone.
+    ``Y = X + alpha P + beta Q``. ``P`` is attention over all pixels, with queries and keys of ``C / reduction``
+    channels. ``Q = softmax(-X X^T) X`` is attention over all channels; the sign is that of the authors' code, so
+    dissimilar channels get the larger weights. ``alpha`` and ``beta`` start at zero, so a new module is the identity.
+    Table 1 of arXiv 2011.03308: computation ``O(C (HW)^2 + HW C^2)``, affinity memory ``O((HW)^2 + C^2)``, of which
+    ``forward`` stores only the ``C^2``.
 
     Args:
         channels: ``C`` of the input and the output.
-        reduction: ``C`` over the width of the position attention's queries and keys; DANet's is 8.
+        reduction: ``C`` divided by the width of the position attention's queries and keys; 8 in DANet.
 
     Shape:
-        ``(N, C, H, W)`` to ``(N, C, H, W)``, ``H, W >= 1``. ``X X^T`` is float32 under autocast too.
+        ``(N, C, H, W)`` to ``(N, C, H, W)``, ``H, W >= 1``, any floating dtype. ``X X^T`` is computed in float32 under
+        autocast too.
 
     Raises:
         ValueError: ``channels`` is not divisible by ``reduction``.
@@ -52,7 +54,7 @@ class DualAttention(nn.Module):
         return with_channels + self.alpha * position.view_as(x)
 
     def forward_direct(self, x: torch.Tensor) -> torch.Tensor:
-        """The same block with its ``HW x HW`` matrix stored, as published: the form to compare with."""
+        """The same values with the ``HW x HW`` matrix stored, as published. Tests and benchmarks compare with it."""
         check_feature_map(x, channels=self.channels)
         position = pixel_attention_direct(self.query(x), self.key(x), self.value(x))
         pixels = x.flatten(2)

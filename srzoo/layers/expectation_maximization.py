@@ -15,25 +15,25 @@ from .conv import LenientBatchNorm1d
 class ExpectationMaximizationAttention(nn.Module):
     """Expectation-maximization attention unit of EMANet (Li et al., 2019, section 4).
 
-    ``Y = relu(X + BN(W_2 relu(mu Z^T)))``: the pixels of ``W_1 X`` are clustered about ``K`` bases ``mu``, whose
-    responsibilities ``Z = softmax(X^T mu)`` and weighted means are taken in turn, and each pixel is written as a mean
-    of the bases. Computation ``O(C HW K)`` an iteration; arXiv 2011.03308 counts the unit in Table 3 but not in
-    Table 1.
+    ``Y = relu(X + BN(W_2 relu(mu Z^T)))``. The pixels of ``W_1 X`` are clustered into ``K`` bases ``mu``. Each
+    iteration computes the responsibilities ``Z = softmax((W_1 X)^T mu)`` (expectation), then the bases as the means
+    weighted by ``Z`` (maximization). At the end each pixel is a mean of the bases, weighted by ``Z``. Computation
+    per iteration ``O(C HW K)``; arXiv 2011.03308 counts the unit in Table 3 but not in Table 1.
 
-    In training the bases that a batch ends with move those that the next one starts from, by ``1 - momentum``. The
-    gradient runs through the iterations; the authors' code cuts it, which leaves ``W_1`` as it was drawn.
+    In training, the bases that the next batch starts from are a moving mean of the final bases of each batch. The
+    gradient flows through the iterations. The authors' code stops it there, so that ``W_1`` is never trained.
 
     Args:
         channels: ``C`` of the input and the output.
-        bases: ``K``.
-        iterations: of expectation and maximization.
-        momentum: of the bases' moving mean.
+        bases: number of bases ``K``.
+        iterations: number of expectation and maximization steps.
+        momentum: of the moving mean; the final bases of a batch have weight ``1 - momentum``.
 
     Shape:
-        ``(N, C, H, W)`` to ``(N, C, H, W)``, ``H, W >= 1``. The output is not negative.
+        ``(N, C, H, W)`` to ``(N, C, H, W)``, ``H, W >= 1``, any floating dtype. The output is not negative.
 
     Raises:
-        ValueError: ``channels``, ``bases`` or ``iterations`` below 1, ``momentum`` not from 0 to 1.
+        ValueError: ``channels``, ``bases`` or ``iterations`` is below 1, or ``momentum`` not from 0 to 1.
     """
 
     def __init__(self, channels: int, bases: int = 64, iterations: int = 3, momentum: float = 0.9):
@@ -42,7 +42,7 @@ class ExpectationMaximizationAttention(nn.Module):
         check_share(momentum=momentum)
         self.channels, self.iterations, self.momentum = channels, iterations, momentum
         self.reduce = nn.Conv2d(channels, channels, 1)
-        # Over the pixels in a line, for TorchInductor, as in `ProjectedContext`.
+        # 1D, over the flattened pixels, for the reason given in `ProjectedContext`.
         self.project = nn.Sequential(
             OrderedDict(conv=nn.Conv1d(channels, channels, 1, bias=False), bn=LenientBatchNorm1d(channels))
         )

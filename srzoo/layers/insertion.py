@@ -1,4 +1,4 @@
-"""The block in somebody else's network, behind any of its modules."""
+"""Insert the block into an existing network, after any of its modules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 from ..messages import nearest
 from . import SqueezeReasoning, build_context
 
-CHILD = "context"  # the block's name in the module that it is put behind
+CHILD = "context"  # the name of the block as a child of the module that it follows
 
 
 def insert(
@@ -22,31 +22,33 @@ def insert(
     example: torch.Tensor | tuple[torch.Tensor, ...] | None = None,
     **options,
 ) -> nn.Module:
-    """Put a block behind a module, in place: ``insert(torchvision.models.resnet50(), "layer4.2")``.
+    """Insert a block after a module, in place: ``insert(torchvision.models.resnet50(), "layer4.2")``.
 
-    No name in the model's state dict changes; the block's tensors come in as ``<name>.context.*``, in the device, dtype
-    and mode of the model. A new `SqueezeReasoning` is the identity, so the model computes what it did until it is
-    trained. To fill the model with a checkpoint from before, load that first, or with ``strict=False``.
+    The existing names in the state dict do not change. The block's tensors are added as ``<name>.context.*``, with the
+    device, dtype and mode of the model. A new `SqueezeReasoning` is the identity, so the output of the model does not
+    change until it is trained. Load an earlier checkpoint before inserting the block, or with ``strict=False``.
 
-    The channels are found by running a copy of the model on the meta device, which costs no memory and little time.
+    The number of channels is found by running a copy of the model on the meta device, which takes no memory and little
+    time.
 
     Args:
-        model: any module that maps a tensor or several, and is not scripted or compiled yet.
-        name: of a module in it, as ``model.named_modules()`` has it, whose output is ``(N, C, H, W)``. Of an
-            ``nn.Sequential`` it is the last.
-        block: called with the channels; `SqueezeReasoning` or any other of `srzoo.layers`, or its name as
-            ``create_model(..., context=...)`` takes it, such as "nl". What it gives must keep the shape.
-        example: a tensor of an input's shape and dtype, or a tuple of them for a model of several; default
-            1 x 3 x 224 x 224 in the model's dtype.
+        model: any module that takes one or more tensors. It must not be scripted or compiled yet.
+        name: of a module in it, as in ``model.named_modules()``, whose output is ``(N, C, H, W)``. The name of an
+            ``nn.Sequential`` stands for its last module.
+        block: `SqueezeReasoning`, another class of `srzoo.layers`, a function that takes the number of channels and
+            returns a module, or a name that ``create_model(..., context=...)`` takes, such as "nl". The module must
+            keep the shape.
+        example: a tensor with the shape and dtype of the model's input, or a tuple of tensors for a model with several
+            inputs; default ``(1, 3, 224, 224)`` in the model's dtype.
         **options: of the block, e.g. ``nodes=32``.
 
     Returns:
         The model itself.
 
     Raises:
-        ValueError: not a model; no such module, one that a forward pass does not call exactly once, that has such a
-            block or gives something else than ``(N, C, H, W)``; channels that the block cannot take, or another shape
-            from it; a model that does not run on the example.
+        ValueError: ``model`` is not a module, or does not run on the example; there is no such module, a forward pass
+            does not call it exactly once, it has a block already, or its output is not ``(N, C, H, W)``; the block is
+            invalid for this number of channels, or changes the shape.
     """
     path = _last_of_sequential(model, name)
     module = model.get_submodule(path)
@@ -61,35 +63,36 @@ def insert(
         new = build_context(block, shape[1], **options) if isinstance(block, str) else block(shape[1], **options)
         _check_shape_stays(new, shape)
     except (TypeError, ValueError) as error:  # a TypeError names an option that the block lacks
-        raise ValueError(f"behind {path!r} there is {tuple(shape)}: {error}") from error
+        raise ValueError(f"cannot insert the block after {path!r}, which gives {tuple(shape)}: {error}") from error
     like = _placed_like(module, model)
     _extend(module, new.to(like.device, like.dtype).train(module.training))
     return model
 
 
 def _last_of_sequential(model: nn.Module, name: str) -> str:
-    """Of an ``nn.Sequential`` the name of its last module, whose output is the same; of any other module its own.
+    """The name of the last module of an ``nn.Sequential``, which has the same output; else the name itself.
 
     Raises:
-        ValueError: not a model, or no such module; the message has the nearest name.
+        ValueError: ``model`` is not a module, is scripted or compiled, or has no module of this name; the message
+            suggests the nearest name.
     """
     if not isinstance(model, nn.Module):
         raise ValueError(f"expected a model, an nn.Module, got {model!r}")
-    if isinstance(model, torch.jit.ScriptModule) or hasattr(model, "_orig_mod"):  # torch.compile's name for its inside
+    if isinstance(model, torch.jit.ScriptModule) or hasattr(model, "_orig_mod"):  # torch.compile's attribute
         raise ValueError("the model is scripted or compiled already; insert the block before that")
-    names = dict(model.named_modules(remove_duplicate=False))  # a module may go by two names
+    names = dict(model.named_modules(remove_duplicate=False))  # a module may have two names
     if name not in names:
         raise ValueError(f"{type(model).__name__} has no module {name!r}{nearest(name, names)}")
     module = names[name]
     while type(module).forward is nn.Sequential.forward and len(module):
-        # Of _modules, as named_children passes over what came before, such as a shared ReLU.
+        # _modules, because named_children skips a module that it has listed before, such as a shared ReLU.
         last, module = next(reversed(module._modules.items()))
         name = f"{name}.{last}" if name else last
     return name
 
 
 class _Probe(nn.Module):
-    """An identity that notes what passes."""
+    """An identity that records its inputs."""
 
     def __init__(self):
         super().__init__()
@@ -106,12 +109,16 @@ def _inputs(model: nn.Module, example: torch.Tensor | tuple[torch.Tensor, ...] |
     inputs = example if isinstance(example, tuple) else (example,)
     wrong = [type(each).__name__ for each in inputs if not isinstance(each, torch.Tensor)]
     if wrong or not inputs:
-        raise ValueError(f"example must be a tensor such as the model takes, or a tuple of them, got {wrong or 'none'}")
+        raise ValueError(f"example must be a tensor or a tuple of tensors, as the model takes, got {wrong or 'none'}")
     return inputs
 
 
 def _shape_behind(model: nn.Module, path: str, example: torch.Tensor | tuple[torch.Tensor, ...] | None) -> torch.Size:
-    """Shape of the module's output, ``(N, C, H, W)``, from one pass of a copy on the meta device."""
+    """Shape of the module's output, ``(N, C, H, W)``, from one pass of a copy on the meta device.
+
+    Raises:
+        ValueError: the copy does not run, does not call the module exactly once, or the output has another shape.
+    """
     inputs = _inputs(model, example)
     probe = _Probe()
     try:
@@ -120,13 +127,14 @@ def _shape_behind(model: nn.Module, path: str, example: torch.Tensor | tuple[tor
         with torch.device("meta"), torch.no_grad():
             twin(*(each.to("meta") for each in inputs))
     except Exception as error:  # the model's own code may raise anything
-        # Behind the module it may do what depends on values, as a detector does, and a meta tensor has none.
+        # After the module, the code may depend on values, which a meta tensor does not have, as in a detector. Then the
+        # module's output has been recorded already.
         if not probe.seen:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             shapes = ", ".join(str(tuple(each.shape)) for each in inputs)
             raise ValueError(
                 f"{type(model).__name__} does not run on an input of {shapes} on the meta device ({reason}); "
-                "pass example= with what it takes"
+                "pass an input that it takes as example="
             ) from error
     if len(probe.seen) != 1:
         times = f"{len(probe.seen)} times" if probe.seen else "never"
@@ -145,10 +153,20 @@ def _shape_behind(model: nn.Module, path: str, example: torch.Tensor | tuple[tor
 
 
 def _is_channels_last(shape: torch.Size, size: torch.Size) -> bool:
-    """Whether a map is ``(N, H, W, C)``: it has the proportions of its input, the last two axes of ``(N, C, H, W)``."""
+    """Whether a map is ``(N, H, W, C)``, judged by the proportions of the image.
+
+    Args:
+        shape: of the map, four numbers.
+        size: ``(H, W)`` of the model's input.
+
+    For an image of 224x256, ``(1, 7, 8, 768)`` is channels last: its axes 1 and 2 are 7:8 as the image, and its axes 2
+    and 3 are 8:768. In ``(1, 768, 7, 8)`` the axes 2 and 3 are those of the image.
+    """
     if len(size) < 2:
         return False
     height, width = size
+    # Equal proportions: rows / columns = height / width. A stride rounds a side by less than one row or column, which
+    # changes the difference below by less than the longer side; in a square image both sides round alike.
     rounding = 0 if height == width else max(height, width)
 
     def fits(rows: int, columns: int) -> bool:
@@ -163,7 +181,7 @@ def _check_shape_stays(block: nn.Module, shape: torch.Size) -> None:
     try:
         with torch.device("meta"), torch.no_grad():
             output = on_meta(block).eval()(torch.empty(shape, dtype=_placed_like(block).dtype))
-    except Exception:  # somebody's own block may need values, which a meta tensor has none of
+    except Exception:  # a user's block may need values, which a meta tensor does not have
         return
     found = tuple(output.shape) if isinstance(output, torch.Tensor) else f"a {type(output).__name__}"
     if found != tuple(shape):
@@ -171,7 +189,7 @@ def _check_shape_stays(block: nn.Module, shape: torch.Size) -> None:
 
 
 def on_meta(model: nn.Module) -> nn.Module:
-    """A copy without memory of its own: the structure is copied, each tensor becomes an empty one."""
+    """A copy on the meta device: the same structure, with tensors that have no memory."""
     memo = {id(b): torch.empty_like(b, device="meta") for b in model.buffers()}
     for p in model.parameters():
         memo[id(p)] = nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=False)
@@ -179,32 +197,34 @@ def on_meta(model: nn.Module) -> nn.Module:
 
 
 def _placed_like(*modules: nn.Module) -> torch.Tensor:
-    """The first floating parameter, for its device and dtype."""
+    """A tensor with the device and dtype of the modules: their first floating parameter, if there is one."""
     parameters = (p for module in modules for p in module.parameters() if p.is_floating_point())
     return next(parameters, torch.empty(0))
 
 
 def _extend(module: nn.Module, block: nn.Module) -> None:
-    """Make ``block`` a child of ``module``, through which its output goes.
+    """Make ``block`` a child of ``module`` and apply it to the module's output.
 
-    A class of its own does that, as in PyTorch's `parametrize` and `fully_shard`. A wrapper around the module would
-    rename its parameters; a hook would not be seen by `torch.export`, nor be copied with the class.
+    The module gets a new class, as PyTorch's `parametrize` and `fully_shard` do. A wrapper around the module would
+    rename its parameters. A hook would be invisible to `torch.export`, and would not be copied with the class.
     """
     module.add_module(CHILD, block)
     module.__class__ = _extended(type(module))
 
 
 def has_block(module: nn.Module) -> bool:
-    """Whether `insert` put a block behind this very module."""
+    """Whether `insert` put a block after this module itself, not one of its children."""
     return isinstance(module, _Extended)
 
 
 def block_names(model: nn.Module) -> list[str]:
-    """Names of the blocks that `insert` put into a model, such as "layer4.2.context"."""
+    """Names of the blocks that `insert` put into a model, e.g. "layer4.2.context"."""
     return [f"{name}.{CHILD}".lstrip(".") for name, module in model.named_modules() if has_block(module)]
 
 
 class _Extended:
+    """Applies the child block to the output of the class that it is mixed into."""
+
     def forward(self, *args, **kwargs):
         return getattr(self, CHILD)(super().forward(*args, **kwargs))
 
@@ -218,6 +238,6 @@ def _extended(cls: type[nn.Module]) -> type[nn.Module]:
 
 
 def _rebuild(cls: type[nn.Module]) -> nn.Module:
-    """An empty module of the extended class, which pickle could not find by its name."""
+    """An empty module of the extended class. Pickle cannot find this class by name, as it is made at run time."""
     extended = _extended(cls)
     return extended.__new__(extended)

@@ -1,4 +1,4 @@
-"""What a squeeze needs of a map, and how a block is given that of a larger one."""
+"""The sums that a squeeze needs of a feature map, and how a block takes those of a larger map."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from torch import nn
 
 @dataclass(eq=False)
 class Moments:
-    """Sums over the pixels of a map ``X``, ``(N, C, H, W)`` read as ``C x HW`` matrices; those of its parts add up.
+    """Sums over the pixels of a map ``X``, which is ``(N, C, H, W)``, or a ``C x HW`` matrix per image.
+
+    The moments of the parts of a map add up to those of the map.
 
     Attributes:
-        second: ``X X^T``, ``(N, C, C)``; None for a squeeze that takes the mean alone.
-        first: ``X 1``, ``(N, C)``.
+        second: ``X X^T``, ``(N, C, C)``, float32 or wider; None for a squeeze that only needs the mean.
+        first: ``X 1``, ``(N, C)``, float32 or wider.
         pixels: ``HW``.
     """
 
@@ -32,37 +34,37 @@ class Moments:
 
     @property
     def mean(self) -> torch.Tensor:
-        """Of each channel over the pixels, ``(N, C)``."""
+        """Mean of each channel over the pixels, ``(N, C)``."""
         return self.first / self.pixels
 
     @property
     def covariance(self) -> torch.Tensor:
-        """Of the channels over the pixels, ``(N, C, C)``; one tensor however often it is asked for, for autograd."""
+        """Covariance of the channels over the pixels, ``(N, C, C)``. Computed once, so autograd keeps one matrix."""
         if self._covariance is None:
             mean = self.mean
             self._covariance = self.second / self.pixels - mean[:, :, None] * mean[:, None, :]
         return self._covariance
 
 
-# What `MomentBlock.given` has set, innermost last. A context variable, as one model may serve several threads at once;
-# torch.compile guards on it.
+# The moments set by `MomentBlock.given`, innermost last. A context variable, because several threads may use one model
+# at once; torch.compile guards on it.
 _GIVEN: ContextVar[tuple[tuple[nn.Module, Moments], ...]] = ContextVar("given moments", default=())
 
 
 class MomentBlock(nn.Module):
-    """A block whose context is a function of the `Moments` of its input.
+    """A block whose global context is a function of the `Moments` of its input.
 
-    ``forward(x, moments)`` puts the context of any map into ``x``: a tile of an image takes that of the whole image.
-    `given` does so for a block that lies within a network.
+    ``forward(x, moments)`` uses the moments of another map than ``x``. So a tile gets the context of the whole image.
+    `given` does the same for a block inside a network.
     """
 
     def moments(self, x: torch.Tensor) -> Moments:
-        """Of ``x``, ``(N, C, H, W)``: no more than the block's squeeze needs."""
+        """The moments of ``x``, ``(N, C, H, W)``. ``second`` is None if the block's squeeze does not need it."""
         raise NotImplementedError
 
     @contextmanager
     def given(self, moments: Moments) -> Iterator[None]:
-        """Within it this block takes ``moments`` in place of any input's own; in other threads it does not."""
+        """Context manager in which this block uses ``moments`` instead of its input's. Other threads are unaffected."""
         token = _GIVEN.set((*_GIVEN.get(), (self, moments)))
         try:
             yield
@@ -70,7 +72,7 @@ class MomentBlock(nn.Module):
             _GIVEN.reset(token)
 
     def _moments_for(self, x: torch.Tensor, moments: Moments | None) -> Moments:
-        """The argument of ``forward``, else what `given` has set, else those of ``x``."""
+        """The argument of ``forward``, else the moments that `given` has set, else those of ``x``."""
         if moments is not None:
             return moments
         for block, own in reversed(_GIVEN.get()):

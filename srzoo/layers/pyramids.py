@@ -1,4 +1,4 @@
-"""Pyramids over a backbone's last map: "aspp" and "psp". Unlike the other context modules they change the width."""
+"""The pyramids "aspp" and "psp" over the last feature of a backbone. Unlike other context modules they can change C."""
 
 from collections.abc import Sequence
 
@@ -13,33 +13,34 @@ from .conv import conv_bn_relu
 
 
 def _pooled(x: torch.Tensor, bins: int, branch: nn.Module) -> torch.Tensor:
-    """``branch`` of the map pooled to ``bins x bins``, brought back to its size."""
+    """Pool ``x`` ``(N, C, H, W)`` to ``bins x bins``, apply ``branch`` and resize back: ``(N, C', H, W)``."""
     return F.interpolate(branch(F.adaptive_avg_pool2d(x, bins)), size=x.shape[2:], mode="bilinear")
 
 
 def rates_at(output_stride: int) -> tuple[int, ...]:
-    """DeepLabv3's dilations on a map of this stride: (12, 24, 36) at 8, half of them at 16."""
+    """DeepLabv3's dilation rates for a map of this stride: (12, 24, 36) at stride 8, (6, 12, 18) at 16."""
     return tuple(max(1, 8 * rate // output_stride) for rate in (12, 24, 36))
 
 
 class ASPP(nn.Module):
     """Atrous spatial pyramid pooling of DeepLabv3 (Chen et al., 2017, section 3.3).
 
-    A 1x1 convolution, 3x3 convolutions at each rate and the pooled image, side by side, each of ``out_channels`` with
-    BatchNorm and ReLU, and a 1x1 convolution over all of them. Computation ``O(C C' HW)``; arXiv 2011.03308 counts it
-    in Table 3, over a backbone of 2048 channels with ``out_channels=256``, but not in Table 1.
+    Parallel branches of ``C'`` channels: a 1x1 convolution, a 3x3 convolution for each rate, and a 1x1 convolution of
+    the image pooled to one pixel. They are concatenated, and a 1x1 convolution reduces them to ``C'``. Every
+    convolution has BatchNorm and ReLU. Computation ``O(C C' HW)``; arXiv 2011.03308 counts it in Table 3, after a
+    backbone of 2048 channels with ``out_channels=256``, but not in Table 1.
 
     Args:
         channels: ``C`` of the input.
         out_channels: ``C'`` of the output; default ``channels``.
-        rates: dilations of the 3x3 convolutions; DeepLabv3's are (12, 24, 36) at output stride 8, half at 16. The
-            zoo's models set them by `rates_at` their own stride.
+        rates: dilations of the 3x3 convolutions; DeepLabv3's are (12, 24, 36) at output stride 8 and half of these at
+            16. srzoo's models take them from `rates_at` for their output stride.
 
     Shape:
-        ``(N, C, H, W)`` to ``(N, C', H, W)``, ``H, W >= 1``.
+        ``(N, C, H, W)`` to ``(N, C', H, W)``, ``H, W >= 1``, any floating dtype.
 
     Raises:
-        ValueError: a width or a rate below 1.
+        ValueError: ``channels``, ``out_channels`` or a rate is below 1.
     """
 
     def __init__(self, channels: int, out_channels: int | None = None, rates: Sequence[int] = (12, 24, 36)):
@@ -60,23 +61,25 @@ class ASPP(nn.Module):
 
 
 class PyramidPooling(nn.Module):
-    """Pyramid pooling module of PSPNet (Zhao et al., 2017, section 3.2) with the convolution that follows it.
+    """Pyramid pooling module of PSPNet (Zhao et al., 2017, section 3.2), with the convolution that follows it.
 
-    The map pooled to each number of bins, a 1x1 convolution to ``C / len(bins)`` channels, resized and put beside the
-    map itself. Computation ``O(C C' HW)``; arXiv 2011.03308 counts it in Table 3, over a backbone of 2048 channels with
-    ``out_channels=512``, but not in Table 1.
+    For each number of bins the map is pooled, reduced to ``C / len(bins)`` channels by a 1x1 convolution, and resized
+    to ``(H, W)``. The results are concatenated with the map itself, and a convolution reduces them to ``C'``. Every
+    convolution has BatchNorm and ReLU. Computation ``O(C C' HW)``; arXiv 2011.03308 counts it in Table 3, after a
+    backbone of 2048 channels with ``out_channels=512``, but not in Table 1.
 
     Args:
         channels: ``C`` of the input.
         out_channels: ``C'`` of the output; default ``channels``.
-        bins: sides of the pooled maps.
-        kernel_size: of the last convolution: 3 in PSPNet, 1 in DFSeg.
+        bins: side of each pooled map, in pixels.
+        kernel_size: of the last convolution; 3 in PSPNet, 1 in DFSeg.
 
     Shape:
-        ``(N, C, H, W)`` to ``(N, C', H, W)``, ``H, W >= 1``.
+        ``(N, C, H, W)`` to ``(N, C', H, W)``, ``H, W >= 1``, any floating dtype.
 
     Raises:
-        ValueError: ``channels`` is not divisible by the number of bins; a width or a bin below 1; an even kernel.
+        ValueError: ``channels`` is not divisible by the number of bins; a width or a bin is below 1; ``kernel_size`` is
+            even.
     """
 
     def __init__(

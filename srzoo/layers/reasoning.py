@@ -1,6 +1,7 @@
-"""The reasoning step of Squeeze Reasoning: the squeezed vector ``(N, R)`` in, the reasoned one out.
+"""The reasoning step of Squeeze Reasoning, in the four variants of the paper's Table 2.
 
-The four choices of the paper's Table 2. All work on ``R`` numbers an image, so their cost does not count.
+Each is built as ``Reasoning(nodes, dim)`` for ``R = nodes * dim`` and maps the squeezed vector ``(N, R)``, node after
+node, to the reasoned vector ``(N, R)``. They work on ``R`` numbers per image, so their cost is negligible.
 """
 
 import torch
@@ -11,12 +12,12 @@ from srzoo_kernels import attention_reason, graph_reason
 
 def _linear_weight(out_features: int, in_features: int) -> nn.Parameter:
     weight = torch.empty(out_features, in_features)
-    nn.init.kaiming_uniform_(weight, a=5**0.5)  # what nn.Linear and nn.Conv1d start from
+    nn.init.kaiming_uniform_(weight, a=5**0.5)  # as nn.Linear and nn.Conv1d are initialized
     return nn.Parameter(weight)
 
 
 class GraphReasoning(nn.Module):
-    """Graph convolution of Eq. 5, ``relu(W_g G (I - A_g))``: ``k^2 + d^2`` parameters."""
+    """Graph convolution of Eq. 5, ``relu(W_g G (I - A_g))`` for ``G`` of ``d x k``: ``k^2 + d^2`` parameters."""
 
     def __init__(self, nodes: int, dim: int):
         super().__init__()
@@ -28,7 +29,7 @@ class GraphReasoning(nn.Module):
 
 
 class AttentionReasoning(nn.Module):
-    """Self-attention of Eq. 6, ``relu(rho(G) [phi(G)^T theta(G)])``: ``3 d^2`` parameters."""
+    """Self-attention of Eq. 6, ``relu(rho(G) [phi(G)^T theta(G)])`` for ``G`` of ``d x k``: ``3 d^2`` parameters."""
 
     def __init__(self, nodes: int, dim: int):
         super().__init__()
@@ -41,10 +42,10 @@ class AttentionReasoning(nn.Module):
 
 
 class FullyConnectedReasoning(nn.Module):
-    """Table 2's FC rows: two layers with a bottleneck of a quarter, each with a ReLU.
+    """The FC rows of Table 2: two fully connected layers to ``R / 4`` and back to ``R``, each with a ReLU.
 
-    The paper gives neither width nor activation; the bottleneck is that of Squeeze-and-Excitation, the closing
-    ReLU that of Eq. 5 and 6, so that the rows of the table differ in one thing only.
+    The paper gives neither the width nor the activation. The bottleneck is that of Squeeze-and-Excitation. The last
+    ReLU is that of Eq. 5 and 6, so that the rows of the table differ only in the reasoning.
     """
 
     def __init__(self, nodes: int, dim: int):
@@ -58,7 +59,7 @@ class FullyConnectedReasoning(nn.Module):
 
 
 class NoReasoning(nn.Identity):
-    """Table 2's rows without reasoning: the squeezed vector itself reweights the map."""
+    """The rows of Table 2 without reasoning: the squeezed vector itself reweights the map."""
 
     def __init__(self, nodes: int, dim: int):
         super().__init__()

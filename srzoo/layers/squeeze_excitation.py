@@ -15,10 +15,10 @@ class SqueezeExcitation(nn.Module):
 
     Args:
         channels: ``C`` of the input and the output.
-        reduction: ``C`` over the width between the two layers; the default is the source's.
+        reduction: ``C`` divided by the width between the two layers; 16 in the source.
 
     Shape:
-        ``(N, C, H, W)`` to ``(N, C, H, W)``, ``H, W >= 1``.
+        ``(N, C, H, W)`` to ``(N, C, H, W)``, ``H, W >= 1``, any floating dtype.
 
     Raises:
         ValueError: ``channels`` is not divisible by ``reduction``.

@@ -1,4 +1,4 @@
-"""Networks, one file each."""
+"""The networks of the zoo, and `fuse`."""
 
 from .base import ZooModel
 from .dfseg import DFSeg

@@ -1,4 +1,4 @@
-"""What every model of the zoo has."""
+"""Base class of every model of the zoo."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from .cost import multiply_adds
 
 
 class ZooModel(nn.Module):
-    """A network with what is needed to use and to rebuild it.
+    """A network with the configuration that is needed to use it and to build it again.
 
     Attributes:
-        task: what it is for, a name of `srzoo.tasks.task.TASKS`.
-        config: its `srzoo.zoo.config.ModelConfig`, from `configure`; None for a network built from its class.
-        input_multiple: sides of the input should be multiples of this, for the maps within to lie on each other.
+        task: name of its task, a key of `srzoo.tasks.task.TASKS`.
+        config: its `srzoo.zoo.config.ModelConfig`, set by `configure`; None for a network built from its class.
+        input_multiple: height and width of the input should be multiples of this number of pixels, so that the feature
+            maps inside the network are aligned.
     """
 
     task: ClassVar[str]
@@ -30,7 +31,7 @@ class ZooModel(nn.Module):
         self.config: Any = None
 
     def configure(self, config: Any) -> None:
-        """Take a `ModelConfig` for one's own, with `input_multiple` as the multiple of its transform."""
+        """Set ``self.config`` to a `ModelConfig`, with `input_multiple` as the multiple of its transform."""
         transform = dataclasses.replace(config.transform, multiple=self.input_multiple)
         self.config = dataclasses.replace(config, transform=transform)
 
@@ -38,11 +39,11 @@ class ZooModel(nn.Module):
         """Replace parts of the configuration, in place.
 
         Args:
-            labels: other names, colours and things of as many classes.
-            transform: another `srzoo.zoo.transform.Transform`; its multiple becomes `input_multiple`.
+            labels: new names, colours and things for the same number of classes.
+            transform: a new `srzoo.zoo.transform.Transform`. Its multiple is replaced by `input_multiple`.
 
         Raises:
-            ValueError: another number of classes, or a model without a configuration.
+            ValueError: the labels have another number of classes, or the model has no configuration.
         """
         check_zoo_model(self, "reconfigure")
         changes: dict[str, Any] = {} if transform is None else {"transform": transform}
@@ -50,15 +51,19 @@ class ZooModel(nn.Module):
             own, given = len(self.config.classes), len(labels.classes)
             if given != own:
                 raise ValueError(
-                    f"the model has {own} classes, the labels {given}; build it with num_classes={given} for these"
+                    f"the model has {own} classes, the labels have {given}; build it with num_classes={given}"
                 )
             changes["labels"] = labels
         self.configure(dataclasses.replace(self.config, **changes))
 
     def cost(self, input_size: tuple[int, int]) -> int:
-        """Multiply-adds of one image of ``(H, W)`` pixels at inference, as executed; counted on the meta device.
+        """Multiply-adds of a forward pass in evaluation mode, counted on the meta device.
 
-        A network whose work depends on what it sees counts with a fixed number of it, such as a detector's proposals.
+        A network whose work depends on the content of the image, such as a detector, overrides this with a count for a
+        fixed number of proposals.
+
+        Args:
+            input_size: ``(H, W)`` of one image in pixels.
         """
         twin = on_meta(self).eval()
         with torch.device("meta"):
@@ -67,18 +72,19 @@ class ZooModel(nn.Module):
 
 
 def check_zoo_model(model: object, caller: str, configured: bool = True) -> None:
-    """Refuse what is not one of srzoo's models.
+    """Check that a model is one of srzoo's.
 
     Args:
-        caller: who asks, for the error.
-        configured: whether it has to have a config too, as all have that `create_model` or `load_model` made.
+        model: what was given.
+        caller: name of the calling function, for the message.
+        configured: also require a config. Every model from `create_model` or `load_model` has one.
 
     Raises:
-        ValueError: it is another module, perhaps a wrapper around one, or has no config.
+        ValueError: it is another object, e.g. a wrapper around a model, or has no config.
     """
     if isinstance(model, ZooModel) and (model.config is not None or not configured):
         return
     found = f"{type(model).__name__}{' without a config' if isinstance(model, ZooModel) else ''}"
     raise ValueError(
-        f"{caller} takes what create_model and load_model make, got {found}; pass such a model, without a wrapper"
+        f"{caller} takes a model from create_model or load_model, got {found}; pass such a model without a wrapper"
     )

@@ -1,4 +1,4 @@
-"""What a network costs, counted without computing."""
+"""Multiply-adds of a network, counted without computing it."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def multiply_adds(function: Callable[[], object]) -> int:
-    """Multiply-adds of a call, those of its matrix products and convolutions; on the meta device it takes no time."""
+    """Number of multiply-adds in the matrix products and convolutions of a call. Fast if its tensors are on meta."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         function()
-    return counter.get_total_flops() // 2  # the counter has two operations a multiply-add
+    return counter.get_total_flops() // 2  # the counter counts a multiply-add as two operations

@@ -1,4 +1,7 @@
-"""DFSeg (Li et al., "Partial Order Pruning", CVPR 2019); with the block for its pyramid pooling, SRNet in real time."""
+"""DFSeg (Li et al., "Partial Order Pruning", CVPR 2019), a real-time network.
+
+With Squeeze Reasoning instead of pyramid pooling it is the SRNet-DFv2 of arXiv 2011.03308, Table 6.
+"""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -17,17 +20,18 @@ from .semantic import SegmentationNet, auxiliary_head
 
 
 class FusionDecoder(nn.Module):
-    """DFSeg's decoder: per step upsample, put a 1x1 projection of the finer feature beside it, 3x3 convolution.
+    """DFSeg's decoder.
 
-    Ends in a 3x3 convolution to twice the width, the only one with BatchNorm and ReLU.
+    For each feature, from coarse to fine, it upsamples the map, concatenates a 1x1 projection of the feature, and
+    applies a 3x3 convolution. A last 3x3 convolution doubles the width; it is the only one with BatchNorm and ReLU.
 
     Args:
         lateral_channels: of each feature, coarse to fine.
-        channels: of the map to start from, and of the projections.
+        channels: of the input map, and of the projections.
 
     Shape:
-        A map ``(N, channels, h, w)`` and a list of features ``(N, lateral_channels[i], h_i, w_i)``, to
-        ``(N, 2 * channels, h_n, w_n)`` at the last one's size.
+        A map ``(N, channels, h, w)`` and a list of features ``(N, lateral_channels[i], h_i, w_i)``, coarse to fine, to
+        ``(N, 2 * channels, h_n, w_n)``, the size of the last feature.
     """
 
     def __init__(self, lateral_channels: list[int], channels: int):
@@ -44,26 +48,27 @@ class FusionDecoder(nn.Module):
 
 
 class DFSeg(SegmentationNet):
-    """A backbone at stride 32, a context module, 1x1 convolution, two fusion nodes, classifier.
+    """DFSeg: a backbone at stride 32, a context module, a 1x1 convolution, a decoder over two features, a classifier.
 
-    As in the code that the paper's authors released for it, which gives the counts of its Table 6.
+    The structure is that of the released code of arXiv 2011.03308, and has the parameter counts of its Table 6.
 
     Args:
         backbone: any timm backbone with ``features_only``; DFNet v1 or v2 in the paper.
         num_classes: classes of the logits.
-        levels: timm's indices of the three features to join, fine to coarse.
+        levels: timm's indices of the three features to use, fine to coarse.
         channels: width of the decoder.
         context: "psp" as in DFSeg, "sr" as in the paper's SRNet-DFv2, or another of `srzoo.layers.CONTEXT_MODULES`.
-        dropout: before the classifier.
+        dropout: probability of dropout before the classifier.
         **context_options: of the context module, see the classes in `srzoo.layers`.
 
     Shape:
-        ``(N, 3, H, W)`` normalized floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; in training at
-        batch 1 too.
+        ``(N, 3, H, W)`` normalized floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; ``N = 1`` works in
+        training too.
 
     Raises:
-        ValueError: an argument out of its range, a backbone that timm lacks or that has no features at these levels,
-            or options that the context module refuses.
+        ValueError: an argument is out of range; timm has no such backbone, or it has no features at these levels; or an
+            invalid option of the context module.
+        TypeError: an option that the context module does not have.
     """
 
     def __init__(
@@ -85,17 +90,18 @@ class DFSeg(SegmentationNet):
         head = _head(coarse, channels, context, features.strides[-1], context_options)
         decoder = FusionDecoder([middle, fine], channels)
         classifier = nn.Conv2d(2 * channels, num_classes, 1)
-        # The released network has no second supervision; this one costs 0.05 % of its parameters.
+        # The released network has no auxiliary head. This one adds 0.05 % to its parameters.
         aux_head = auxiliary_head(middle, num_classes, dropout)
         super().__init__(features, head, classifier, aux_head, decoder, [1, 0], dropout)
 
 
 def _rise(levels: Sequence[int]) -> bool:
+    """Whether the levels are integers that strictly rise."""
     return all(isinstance(level, Integral) for level in levels) and list(levels) == sorted(set(levels))
 
 
 def _head(in_channels: int, channels: int, context: str, stride: int, options: dict) -> ContextHead:
-    """The context module and the 1x1 convolution that follows it."""
+    """The context module and the 1x1 convolution to ``channels`` that follows it."""
     width = in_channels
     if context in PYRAMIDS:
         options = {"kernel_size": 1, **options} if context == "psp" else options

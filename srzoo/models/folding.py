@@ -1,4 +1,4 @@
-"""Folding for inference: BatchNorms into convolutions, and the block into the convolution that follows it."""
+"""`fuse` for inference: fold BatchNorms into convolutions, and Squeeze Reasoning into the convolution after it."""
 
 from __future__ import annotations
 
@@ -25,32 +25,33 @@ _log = logging.getLogger("srzoo")
 
 
 def fuse(model: nn.Module) -> nn.Module:
-    """An equal model for inference: a copy in evaluation mode with fewer passes over the feature maps.
+    """Return a copy of a model for inference, in evaluation mode, with the same output and fewer passes over memory.
 
-    Every BatchNorm that directly follows a convolution, in an ``nn.Sequential`` or anywhere in a backbone, goes into
-    its weights. `SqueezeReasoning` before a head's plain convolution becomes a change of that convolution's weights,
-    per image, where the resolution makes it cheaper. A backbone that cannot be traced keeps its BatchNorms; the logger
-    "srzoo" warns of it.
+    Every BatchNorm that directly follows a convolution, in an ``nn.Sequential`` or anywhere in a backbone, is folded
+    into the convolution. `SqueezeReasoning` before the convolution of a head is folded into the weights of that
+    convolution, per image, at resolutions where this is cheaper. A backbone that torch.fx cannot trace keeps its
+    BatchNorms, and the logger "srzoo" warns about it.
 
     Args:
-        model: made by `create_model` or `load_model`; it is not changed, and is the one to save.
+        model: from `create_model` or `load_model`. It is not changed. Save this model, not the copy.
 
     Returns:
-        The folded copy; its logits differ by float32 rounding (below 1e-4).
+        The fused copy. Its logits differ by float32 rounding, below 1e-4.
 
     Raises:
-        ValueError: another model.
+        ValueError: the model is not one of srzoo's.
     """
     check_zoo_model(model, "fuse", configured=False)
     model = copy.deepcopy(model).eval()
     backbones = {name: part for name, part in model.named_modules() if isinstance(part, FeatureBackbone)}
     for name, backbone in backbones.items():
         _fold_backbone(backbone.body, name)
-    # A backbone may give what is inside of its sequences to others too.
+    # Sequences in a backbone are skipped: their intermediate outputs may be used elsewhere. The trace above covers
+    # them.
     traced = {id(part) for backbone in backbones.values() for part in backbone.modules()}
     for part in list(model.modules()):
         if type(part).forward is nn.Sequential.forward and id(part) not in traced:
-            for (conv, _), (norm, _) in pairwise(part._modules.items()):  # named_children leaves a shared one out
+            for (conv, _), (norm, _) in pairwise(part._modules.items()):  # named_children skips shared modules
                 _fold_norm(part, conv, norm)
     for part in list(model.modules()):
         if isinstance(part, ContextHead):
@@ -59,7 +60,7 @@ def fuse(model: nn.Module) -> nn.Module:
 
 
 class _LayerTracer(fx.Tracer):
-    """Sees convolutions and norms whole, timm's own kinds too, and the blocks that `insert` put in."""
+    """Does not trace into convolutions and norms, including timm's subclasses, nor into blocks from `insert`."""
 
     def __init__(self, blocks: list[str]):
         super().__init__()
@@ -71,14 +72,17 @@ class _LayerTracer(fx.Tracer):
 
 
 def _fold_backbone(body: nn.Module, name: str) -> None:
-    """Fold in place, wherever a BatchNorm is the only reader of a convolution; the tree keeps its shape."""
+    """Fold every BatchNorm that is the only consumer of a convolution, in place; module names do not change.
+
+    A module that is called more than once is left alone, as its other calls would change too.
+    """
     if not any(isinstance(part, nn.BatchNorm2d) for part in body.modules()):
         return
     try:
         graph = _LayerTracer(block_names(body)).trace(body)
-    except Exception as error:  # tracing runs the model's own code, and some of timm's branches on values
+    except Exception as error:  # tracing runs the model's code, and some of timm's branches on values
         _log.warning(
-            "fuse: %s keeps its BatchNorms, as torch.fx cannot trace it (%s); results are the same, but slower",
+            "fuse: %s keeps its BatchNorms, because torch.fx cannot trace it (%s); results are the same, but slower",
             name,
             one_line(error),
         )
@@ -92,21 +96,22 @@ def _fold_backbone(body: nn.Module, name: str) -> None:
 
 
 def _fold_norm(model: nn.Module, conv_name: str, norm_name: str) -> None:
-    """Put a BatchNorm into the convolution before it, if the two are that.
+    """Fold a BatchNorm into the convolution before it, if the two modules are these.
 
-    Neither may have a block behind it: one would lose its block, the other is not followed by the norm.
+    Neither may have a block from `insert`. A block after the convolution separates it from the norm, and a block after
+    the norm would be removed with it.
     """
     conv, norm = model.get_submodule(conv_name), model.get_submodule(norm_name)
     if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
         return
     if not (has_block(conv) or has_block(norm)):
         model.set_submodule(conv_name, fuse_conv_bn_eval(conv, norm))
-        # timm's norms carry their activation.
+        # timm's norms contain their activation.
         model.set_submodule(norm_name, norm.act if hasattr(norm, "act") else nn.Identity())
 
 
 def _fold_block(head: ContextHead) -> None:
-    """Put Squeeze Reasoning into the convolution behind it, unless `insert` put a block behind either."""
+    """Fold Squeeze Reasoning into the convolution after it, unless `insert` put a block after one of them."""
     conv = getattr(head.fuse, "conv", None)
     is_plain = isinstance(conv, nn.Conv2d) and conv.groups == 1 and conv.padding_mode == "zeros"
     if is_plain and isinstance(head.context, SqueezeReasoning) and not (has_block(head.context) or has_block(conv)):
@@ -114,10 +119,19 @@ def _fold_block(head: ContextHead) -> None:
 
 
 class FoldedBlock(nn.Module):
-    """``conv(block(x))`` for a k x k convolution ``V``, where cheaper as one with the weights ``V + V M`` of the image.
+    """``conv(block(x))`` for a k x k convolution ``V``; as one convolution with weights per image where it is cheaper.
 
-    ``V * (X + M X) = (V + V M) * X`` holds under zero padding, since ``M X`` of a zero is zero. With ``V W_R``
-    computed once, ``V M = (V W_R) diag(z) W_t`` costs ``k^2 O R C`` multiply-adds whatever the resolution.
+    The block is ``X + M X`` with ``M = W_R diag(z) W_t``, so ``V * (X + M X) = (V + V M) * X``. This holds with zero
+    padding too, because ``M`` maps zero to zero. ``V W_R`` does not depend on the image and is computed once. Then
+    ``V M = (V W_R) diag(z) W_t`` costs ``k^2 O R C`` multiply-adds at any resolution, where ``O`` are the output
+    channels of ``V``.
+
+    Args:
+        block: the block, ``(N, C, H, W)`` to the same shape.
+        conv: the convolution after it, ungrouped, with zero padding.
+
+    Shape:
+        ``(N, C, H, W)`` to that of ``conv``.
     """
 
     def __init__(self, block: SqueezeReasoning, conv: nn.Conv2d):
@@ -128,7 +142,7 @@ class FoldedBlock(nn.Module):
 
     @property
     def fewest_pixels(self) -> int:
-        """From this resolution on folding needs fewer multiply-adds than ``M X`` itself, ``C^2`` a pixel."""
+        """``k^2 O R / C`` pixels: above this, ``V M`` needs fewer multiply-adds than ``M X`` with ``C^2`` per pixel."""
         return self.projected.numel() // self.block.channels
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -138,6 +152,7 @@ class FoldedBlock(nn.Module):
         with no_autocast(x.device.type):
             z = self.block.reasoning(self.block.squeeze_vector(x))
             change = (self.projected * z[:, None, :]) @ self.block.transform.weight.flatten(1)  # (N, k^2 O, C)
+            # Rows are ordered as (output channel, k, k), see `projected`; as weights they are (N, O, C, k, k).
             change = change.unflatten(1, (weight.shape[0], *weight.shape[2:])).permute(0, 1, 4, 2, 3)
             weights = (weight + change).to(x.dtype)
         bias = None if conv.bias is None else conv.bias.to(x.dtype)
@@ -145,4 +160,4 @@ class FoldedBlock(nn.Module):
             F.conv2d(image, own, bias, conv.stride, conv.padding, conv.dilation)
             for image, own in zip(x.split(1), weights.unbind())
         ]
-        return images[0] if len(images) == 1 else torch.cat(images)  # which would copy a single one
+        return images[0] if len(images) == 1 else torch.cat(images)  # cat would copy a single image

@@ -1,4 +1,4 @@
-"""What every network for semantic segmentation does around its own parts."""
+"""Base class of the networks for semantic segmentation."""
 
 import math
 from collections import OrderedDict
@@ -16,33 +16,33 @@ from .base import ZooModel
 
 
 class SegmentationNet(ZooModel):
-    """Features of a backbone, a head on the last of them, a decoder over finer ones, a classifier.
+    """A network of a backbone, a head on its last feature, an optional decoder over finer features, and a classifier.
 
     Args:
-        backbone: gives the features.
-        head: the last feature ``(N, C, h, w)`` to ``(N, D, h, w)``.
-        classifier: 1x1 convolution from the width of the decoder, or of the head, to logits.
-        aux_head: the last feature but one to logits, for a second loss in training.
-        decoder: from the head's output and the list of the features at ``decoder_levels`` to a finer map.
-        decoder_levels: indices of features, coarse to fine.
-        dropout: before the classifier.
+        backbone: the backbone.
+        head: maps the last feature ``(N, C, h, w)`` to ``(N, D, h, w)``.
+        classifier: 1x1 convolution from the output of the decoder, or of the head, to logits.
+        aux_head: maps the second last feature to logits, for a second loss in training.
+        decoder: maps the output of the head and the list of features at ``decoder_levels`` to a finer map.
+        decoder_levels: indices of these features, coarse to fine.
+        dropout: probability of dropout before the classifier.
         align_corners: how the logits are resized to the image, as in ``torch.nn.functional.interpolate``.
-        size_divisor: enlarge the input to a multiple of this, for backbones that need it.
+        size_divisor: height and width are enlarged to multiples of this, for backbones that need it.
 
     Attributes:
         num_classes: classes of the logits.
-        size_divisor: what sides are enlarged to multiples of: of the output stride too, as else the maps within the
-            network are shifted against each other, which thin classes do not forgive. With ``align_corners`` other
-            sides line up, those of a multiple and one: there it is as given.
-        output_stride: of the map that the head works on.
-        logits_stride: of the logits before they are resized.
+        size_divisor: height and width are enlarged to multiples of this number. It includes the output stride, because
+            for other sizes the feature maps inside the network are shifted against each other, which harms thin
+            classes. With ``align_corners`` it is the argument alone, because there a multiple plus one is aligned.
+        output_stride: stride of the map that the head works on.
+        logits_stride: stride of the logits before they are resized to the image.
 
     Shape:
-        ``(N, 3, H, W)`` normalized floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; in training at
-        batch 1 too.
+        ``(N, 3, H, W)`` normalized floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; ``N = 1`` works in
+        training too.
 
     Raises:
-        ValueError: ``size_divisor`` is below 1, ``align_corners`` neither True nor False.
+        ValueError: ``size_divisor`` is below 1, or ``align_corners`` is not a bool.
     """
 
     task = "semantic"
@@ -71,10 +71,12 @@ class SegmentationNet(ZooModel):
 
     @property
     def input_multiple(self) -> int:
+        """Height and width of the input should be multiples of this number of pixels."""
         return math.lcm(self.output_stride, self.size_divisor)
 
     @property
     def logits_stride(self) -> int:
+        """Stride of the logits before they are resized to the image."""
         return self.backbone.strides[self.decoder_levels[-1] if self.decoder_levels else -1]
 
     def forward(
@@ -84,14 +86,14 @@ class SegmentationNet(ZooModel):
 
         Args:
             x: ``(N, 3, H, W)`` normalized floats.
-            return_aux: also return the auxiliary head's logits, for the training loss.
-            upsample: resize the logits to ``(H, W)``; without it they stay at ``logits_stride``.
+            return_aux: also return the logits of the auxiliary head, for the training loss.
+            upsample: resize the logits to ``(H, W)``. If False they have `logits_stride`.
 
         Returns:
             ``(N, num_classes, H, W)``, or a pair of such tensors with ``return_aux``.
 
         Raises:
-            ValueError: ``x`` is not ``(N, 3, H, W)`` or smaller than 32 pixels on a side.
+            ValueError: ``x`` is not ``(N, 3, H, W)``, not floating, or has a side below 32 pixels.
         """
         _check_image_batch(x)
         size = x.shape[-2:]
@@ -108,24 +110,25 @@ class SegmentationNet(ZooModel):
         return (logits, aux) if return_aux else logits
 
     def context_input(self, x: torch.Tensor) -> torch.Tensor:
-        """The map ``(N, C, h, w)`` at ``output_stride`` that the context module works on; ``x`` as in `forward`."""
+        """The map ``(N, C, h, w)`` at `output_stride` that the context module receives; ``x`` as in `forward`."""
         _check_image_batch(x)
         return self.head.reduce(self.backbone(self._fit(x))[-1])
 
     def resize(self, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        """Logits ``(N, K, h, w)`` at ``size``, as `forward` resizes them to the image: ``(N, K, *size)``."""
+        """Resize logits ``(N, K, h, w)`` as `forward` does, to ``(N, K, H, W)`` for ``size = (H, W)``."""
         return F.interpolate(logits, size=size, mode="bilinear", align_corners=self.align_corners)
 
     def _fit(self, x: torch.Tensor) -> torch.Tensor:
-        """Enlarge to what the maps fit into, and to what BatchNorm in training can take.
+        """Enlarge images ``(N, 3, H, W)`` to multiples of `size_divisor`, and to a size that BatchNorm can train on.
 
-        Not padded: the logits have to cover the image and nothing else, for those who resize them themselves.
+        With a divisor of 32, 50x70 becomes 64x96 and 64x96 is returned unchanged. The image is resized, not padded, so
+        that the logits cover exactly the image, and callers with ``upsample=False`` can resize them to it.
         """
         height, width = (-(-side // self.size_divisor) * self.size_divisor for side in x.shape[-2:])
         if self.training and x.shape[0] == 1 and max(height, width) < 2 * self.output_stride:
-            width = 2 * self.output_stride  # else one value per channel, of which there is no variance
-        # A comparison would specialize a compiled graph on its outcome. So, where sides may have to be enlarged, that
-        # graph always resizes; sides that fit are copied by it.
+            width = 2 * self.output_stride  # BatchNorm needs two values per channel
+        # Comparing sizes while compiling would give one graph for sizes that fit and another for all others. So with a
+        # divisor a compiled graph always resizes; at sizes that fit, this only copies the image.
         may_compare = self.size_divisor == 1 or not torch.compiler.is_compiling()
         if may_compare and (height, width) == tuple(x.shape[-2:]):
             return x
@@ -135,14 +138,17 @@ class SegmentationNet(ZooModel):
 def auxiliary_head(
     channels: int, num_classes: int, dropout: float, width: int | None = None, bias: bool = False
 ) -> nn.Sequential:
-    """A classifier of a feature ``(N, channels, h, w)`` for a second loss, with a 3x3 convolution before it or none.
+    """A head for a second loss: an optional 3x3 convolution, dropout and a classifier.
 
     Args:
         channels: of the feature.
-        num_classes: of the logits ``(N, num_classes, h, w)``.
-        dropout: before the classifier.
-        width: of the convolution; None for none.
-        bias: of the convolution.
+        num_classes: of the logits.
+        dropout: probability of dropout before the classifier.
+        width: output channels of the 3x3 convolution; None for no convolution.
+        bias: whether the 3x3 convolution has a bias.
+
+    Shape:
+        ``(N, channels, h, w)`` to ``(N, num_classes, h, w)``.
     """
     parts = OrderedDict()
     if width is not None:
@@ -157,7 +163,7 @@ def _check_image_batch(x: torch.Tensor) -> None:
         raise ValueError(f"expected a batch of images of shape (N, 3, H, W), got {tuple(x.shape)}")
     if not x.is_floating_point():
         raise ValueError(
-            f"expected images in floating point, got {x.dtype}; model.config.transform.normalize(x) does it"
+            f"expected images in floating point, got {x.dtype}; convert them with model.config.transform.normalize(x)"
         )
     if min(x.shape[-2:]) < 32:
         raise ValueError(f"expected height and width of at least 32, got {tuple(x.shape[-2:])}; resize the image first")

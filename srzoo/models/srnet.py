@@ -15,16 +15,19 @@ from .semantic import SegmentationNet, auxiliary_head
 
 
 class LateralDecoder(nn.Module):
-    """Bring finer features in: per step upsample, add a 1x1 projection of the feature, 3x3 convolution.
+    """A light decoder, in the manner of a feature pyramid.
+
+    For each feature, from coarse to fine, it upsamples the map, adds a 1x1 projection of the feature, and applies a 3x3
+    convolution.
 
     Args:
-        in_channels: of the map to start from.
+        in_channels: of the input map.
         lateral_channels: of each feature, coarse to fine.
         channels: of the output.
 
     Shape:
-        A map ``(N, in_channels, h, w)`` and a list of features ``(N, lateral_channels[i], h_i, w_i)``, to
-        ``(N, channels, h_n, w_n)`` at the last one's size.
+        A map ``(N, in_channels, h, w)`` and a list of features ``(N, lateral_channels[i], h_i, w_i)``, coarse to fine,
+        to ``(N, channels, h_n, w_n)``, the size of the last feature.
     """
 
     def __init__(self, in_channels: int, lateral_channels: list[int], channels: int):
@@ -42,35 +45,36 @@ class LateralDecoder(nn.Module):
 
 
 class SRNet(SegmentationNet):
-    """Dilated backbone, 3x3 convolution, Squeeze Reasoning, 3x3 convolution, classifier.
+    """SRNet: a dilated backbone, 3x3 convolution, Squeeze Reasoning, 3x3 convolution, classifier.
 
     Args:
         backbone: any timm backbone with ``features_only``.
         num_classes: classes of the logits.
-        output_stride: stride of the map that the block works on; the paper's is 8.
-        channels: ``D``, the width of the head; the paper's is 512. None for no head: the paper's dilated FCN.
-        context: "sr", "sr_released" for the block as the authors published it, another of
-            `srzoo.layers.CONTEXT_MODULES`, or "none" for the head without one.
-        decoder_strides: strides of finer features to bring in after the head, coarse to fine; the paper has none.
-        decoder_channels: width of that decoder.
+        output_stride: stride of the map that the context module works on; 8 in the paper.
+        channels: ``D``, the width of the head; 512 in the paper. None builds no head, which is the paper's dilated FCN.
+        context: "sr", "sr_released" for the block as in the authors' code, another of `srzoo.layers.CONTEXT_MODULES`,
+            or "none" for a head without a context module.
+        decoder_strides: strides of finer features for a decoder after the head, coarse to fine; none in the paper.
+        decoder_channels: width of the decoder.
         multi_grid: dilation multipliers of a ResNet's last stage; (1, 1, 1) in the released models.
-        dropout: before the classifier.
-        align_corners: how the logits are resized to the image, as in ``torch.nn.functional.interpolate``; True in
-            the released models.
-        released_head: the convolutions around the block as in the released models: a 1x1 convolution in place of
-            the first 3x3 with its BatchNorm and ReLU, and biases on the others.
-        backbone_options: for ``timm.create_model``, in place of the output stride alone; see `backbones.probe`.
-        size_divisor: enlarge the input to a multiple of this, for backbones that need it.
-        **context_options: of the context module: ``nodes``, ``reduction``, ``squeeze``, ``reasoning`` for "sr"; see
-            the classes in `srzoo.layers`.
+        dropout: probability of dropout before the classifier.
+        align_corners: how the logits are resized to the image, as in ``torch.nn.functional.interpolate``; True in the
+            released models.
+        released_head: use the convolutions of the released models: a plain 1x1 convolution instead of the first 3x3
+            convolution with BatchNorm and ReLU, and biases in the other 3x3 convolutions.
+        backbone_options: for ``timm.create_model``, instead of ``output_stride``; see `srzoo.backbones.probe`.
+        size_divisor: height and width are enlarged to multiples of this, for backbones that need it.
+        **context_options: of the context module, e.g. ``nodes``, ``reduction``, ``squeeze`` and ``reasoning`` for "sr";
+            see the classes in `srzoo.layers`.
 
     Shape:
-        ``(N, 3, H, W)`` normalized floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; in training at
-        batch 1 too.
+        ``(N, 3, H, W)`` normalized floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; ``N = 1`` works in
+        training too.
 
     Raises:
-        ValueError: an argument out of its range, a backbone that timm lacks or cannot build so, decoder strides that
-            it has no features at, or options that the context module refuses.
+        ValueError: an argument is out of range; timm has no such backbone, or cannot build it with these options; the
+            backbone has no feature at a decoder stride; or an invalid option of the context module.
+        TypeError: an option that the context module does not have.
     """
 
     def __init__(
@@ -108,7 +112,7 @@ class SRNet(SegmentationNet):
         if levels:
             decoder, width = LateralDecoder(width, [widths[i] for i in levels], decoder_channels), decoder_channels
         classifier = nn.Conv2d(width, num_classes, 1)
-        # The paper's second supervision, "at the output layer of Stage4": the last map but one.
+        # The paper's second loss is "at the output layer of Stage4", the second last feature.
         aux_head = auxiliary_head(widths[-2], num_classes, dropout, widths[-2] // 4, bias=released_head)
         super().__init__(features, head, classifier, aux_head, decoder, levels, dropout, align_corners, size_divisor)
 
@@ -116,7 +120,7 @@ class SRNet(SegmentationNet):
 def _head(
     in_channels: int, channels: int, context: str, stride: int, released: bool, context_options: dict
 ) -> ContextHead:
-    """3x3 convolution, context module, 3x3 convolution; a pyramid takes the place of all three, as in Table 3."""
+    """3x3 convolution, context module, 3x3 convolution; a pyramid replaces all three, as in Table 3."""
     if context in PYRAMIDS:
         return ContextHead(context=build_pyramid(context, in_channels, channels, stride, **context_options))
     return ContextHead(
@@ -132,7 +136,9 @@ def _check_head(channels: int | None, dropout: float, released_head: bool, conte
     if channels is not None:
         check_whole(channels=channels)
     elif context_options:
-        raise ValueError(f"channels=None gives no head to take {', '.join(context_options)}; pass channels, e.g. 512")
+        raise ValueError(
+            f"channels=None builds no head, so {', '.join(context_options)} cannot be set; pass channels, e.g. 512"
+        )
 
 
 def _check_decoder(strides: tuple[int, ...], channels: int) -> None:
@@ -143,7 +149,7 @@ def _check_decoder(strides: tuple[int, ...], channels: int) -> None:
 
 
 def _dilatable(output_stride: int) -> int:
-    """A stride that timm's convolutional networks can be given; some take others without a word, and ignore them."""
+    """Check a stride for timm's networks, some of which ignore an unsupported one without an error."""
     if not isinstance(output_stride, Integral) or output_stride not in (8, 16, 32):
         raise ValueError(f"output_stride must be 8, 16 or 32, got {output_stride!r}")
     return output_stride
@@ -151,12 +157,12 @@ def _dilatable(output_stride: int) -> int:
 
 def _no_head(context: str) -> ContextHead:
     if context != "none":
-        raise ValueError(f"channels=None gives no head to hold context={context!r}; pass channels, e.g. 512")
+        raise ValueError(f"channels=None builds no head for context={context!r}; pass channels, e.g. 512")
     return ContextHead()
 
 
 def _level_of(stride: int, strides: list[int], backbone: str) -> int:
-    """Index of the feature map with this stride."""
+    """Index of the first feature with this stride."""
     if stride not in strides:
-        raise ValueError(f"{backbone!r} has no feature of stride {stride}, only of {sorted(set(strides))}")
+        raise ValueError(f"{backbone!r} has no feature of stride {stride}; choose from {sorted(set(strides))}")
     return strides.index(stride)

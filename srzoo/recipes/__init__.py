@@ -1,1 +1,1 @@
-"""Training protocols: a YAML file for each, or for an entry that differs from its dataset's; `recipe` reads them."""
+"""Training recipes: YAML files for whole datasets and for single models, and the module `recipe`, which reads them."""

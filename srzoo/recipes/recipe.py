@@ -1,4 +1,4 @@
-"""The protocol of a training run: a YAML file beside this module, or a user's own."""
+"""Recipes of training runs, from the YAML files beside this module or from those of users."""
 
 from __future__ import annotations
 
@@ -21,60 +21,65 @@ from ..zoo.info import task_of
 from ..zoo.published import PUBLISHED
 from ..zoo.weights import is_model_file, read_config
 
-RUN_FILES = ("model.safetensors", "best.safetensors")  # of a run: after the last epoch, and after the best one
+RUN_FILES = ("model.safetensors", "best.safetensors")  # the weights of a run after its last and its best epoch
 STARTS = ("published", "imagenet", "random")
-# Of `default_recipe`: what a few hundred images take; fewer are learnt by heart before.
+# Of `default_recipe`: steps for a few hundred images, and a limit for fewer images, on which more steps overfit.
 _STEPS, _MAX_EPOCHS, _BATCH_SIZE = 3000, 300, 4
 
 
 @documented
 @dataclass(kw_only=True)
 class Recipe:
-    """One training protocol: the keys that every task has, and ``options``, the block of the model's task.
+    """How to train a model: the keys that all tasks have, and ``options``, the block of the model's task.
 
-    Sizes are pixels, rates are per step, shares are fractions.
+    Sizes are in pixels, rates are per step, shares are fractions.
     """
 
-    model: str = option("a name from `srzoo list`")
+    model: str = option("name of the model, see `srzoo list`")
     start: str = option(
-        "where the weights come from: published (the model's own), imagenet (its backbone's), random, or a file, of "
-        "one of srzoo's models or of a backbone in timm's names",
+        "weights to start from: published (those of this model), imagenet (for its backbone), random, or a file that "
+        "holds one of srzoo's models or a backbone with timm's names",
         "imagenet",
     )
-    batch_size: int = option("images of a step, over all processes", low=1)
-    lr: float = option("learning rate of the head", low=0)
-    epochs: int | None = option("length of the run; an epoch has ``images // batch_size`` steps", None, low=1)
-    steps: int | None = option("length of the run, in place of epochs", None, low=1)
+    batch_size: int = option("images per step, over all processes", low=1)
+    lr: float = option("learning rate of the head; see backbone_lr_scale for the backbone", low=0)
+    epochs: int | None = option("length of the run in epochs of ``images // batch_size`` steps", None, low=1)
+    steps: int | None = option("length of the run in steps, instead of epochs", None, low=1)
     short_side: int | None = option(
-        "of an image at factor 1, and of the trained model's transform; default the image's own, and the model's",
+        "short side in pixels of an image at factor 1, and in the transform of the trained model; by default the size "
+        "of the image, and the short side of the model",
         None,
         low=1,
     )
-    model_options: dict = option("keyword arguments for `create_model`", dict)
-    optimizer: Literal["adamw", "sgd"] = option("adamw or sgd", "adamw")
-    momentum: float = option("of sgd", 0.9, low=0, high=1)
-    backbone_lr_scale: float = option("the backbone's share of lr", 1.0, low=0)
-    weight_decay: float = option("of all but norms and biases", 0.01, low=0)
-    warmup_epochs: float = option("of linear warm-up", 1.0, low=0)
-    power: float = option("of the poly schedule after the warm-up", 0.9, low=0)
+    model_options: dict = option("keyword arguments of `create_model`", dict)
+    optimizer: Literal["adamw", "sgd"] = option("the optimizer", "adamw")
+    momentum: float = option("momentum of sgd", 0.9, low=0, high=1)
+    backbone_lr_scale: float = option("factor on lr for the backbone", 1.0, low=0)
+    weight_decay: float = option("weight decay of all parameters but norms and biases", 0.01, low=0)
+    warmup_epochs: float = option("length of the linear warm-up in epochs", 1.0, low=0)
+    power: float = option("exponent of the poly schedule after the warm-up", 0.9, low=0)
     ema_decay: float = option(
-        "of the averaged weights, which are the ones evaluated and kept; 0 for none", 0.995, low=0, high=1
+        "decay of the averaged weights, which are evaluated and saved; 0 for no average", 0.995, low=0, high=1
     )
     precision: Literal["auto", "bf16", "fp16", "no"] = option(
-        "auto for what this machine is fastest in, or as Accelerate names them; bfloat16 takes about half the memory "
-        "of a step",
+        "mixed precision: bf16, fp16, no for float32, or auto for the fastest on this machine; a step takes about half "
+        "the memory in bf16",
         "auto",
     )
-    accumulate: int = option("parts of a batch that are computed one after the other, to save memory", 1, low=1)
-    compile: bool = option("put the model under ``torch.compile``", False)
-    evaluate_every: int = option("epochs between two passes over val", 8, low=1)
-    seed: int = option("of initialisation, order and augmentation", 0, low=0, high=(1 << 32) - 1)
+    accumulate: int = option(
+        "number of parts in which a batch is computed one after the other, to save memory", 1, low=1
+    )
+    compile: bool = option("compile the model with ``torch.compile``", False)
+    evaluate_every: int = option("number of epochs between evaluations on val", 8, low=1)
+    seed: int = option("seed of initialization, order and augmentation", 0, low=0, high=(1 << 32) - 1)
     options: Any = None
 
     def __post_init__(self):
         check(self)
         if (self.epochs is None) == (self.steps is None):
-            raise ValueError(f"give epochs or steps, one of the two; got {self.epochs} and {self.steps}")
+            raise ValueError(
+                f"epochs or steps must be given, and not both; got epochs={self.epochs} and steps={self.steps}"
+            )
 
     @property
     def task(self) -> str:
@@ -83,15 +88,18 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: Mapping) -> Recipe:
-        """A recipe from its keys: from `to_dict`, or nested or dotted as `load_recipe` takes them.
+        """Make a recipe from its keys.
+
+        Args:
+            values: what `to_dict` returned, or keys as in the ``overrides`` of `load_recipe`.
 
         Raises:
-            ValueError: a key is unknown, missing or wrong.
+            ValueError: a key is unknown or missing, or its value is invalid.
         """
         return _recipe(_given(values, "recipe"), "recipe")
 
     def to_dict(self) -> dict[str, Any]:
-        """All keys, those of the task in a block under its name."""
+        """All keys, with those of the task in a block under its name, as in a YAML file."""
         values = dataclasses.asdict(self)
         options = values.pop("options")
         return {**values, self.task: options}
@@ -101,19 +109,19 @@ class Recipe:
         return read(recipe_keys(), self.to_dict())
 
     def to_yaml(self) -> str:
-        """As `load_recipe` reads it."""
+        """All keys as a YAML file, which `load_recipe` reads."""
         return yaml.dump(self.to_dict(), Dumper=_Dumper, sort_keys=False, default_flow_style=None)
 
 
 class _Dumper(yaml.SafeDumper):
-    """Tuples as lists."""
+    """Writes tuples as lists."""
 
 
 _Dumper.add_representer(tuple, yaml.SafeDumper.represent_list)
 
 
 def recipe_keys() -> type:
-    """The keys of a recipe file, as a dataclass: the common ones, and a block for each task."""
+    """The keys of a recipe file as a dataclass: the common ones, and a block for each task."""
     return _keys(tuple((name, get_task(name).Options) for name in TASKS))
 
 
@@ -123,11 +131,11 @@ def _keys(blocks: tuple[tuple[str, type], ...]) -> type:
 
 
 def moved_keys() -> dict[str, str]:
-    """The new name of each key that stood outside the block of its task in the first recipes."""
+    """The new name of each key that version 0.1 had outside the block of its task: ``crop`` is ``semantic.crop``."""
     return {name: f"semantic.{name}" for name in full_names(get_task("semantic").Options)}
 
 
-# Keys of the first recipes that ``start`` has replaced.
+# Keys of version 0.1 that ``start`` has replaced.
 _REPLACED = ("pretrained", "pretrained_backbone")
 
 
@@ -135,16 +143,16 @@ _PACKAGED = resources.files("srzoo.recipes")
 
 
 def list_recipes() -> list[str]:
-    """Names that `load_recipe` takes: every entry with a dataset, and the files of the package."""
+    """The names that `load_recipe` accepts: all models with a dataset, and the files of the package."""
     files = {path.name.removesuffix(".yaml") for path in _PACKAGED.iterdir() if path.name.endswith(".yaml")}
     return sorted(files | {name for name in registry.names() if registry.split_name(name)[1]})
 
 
 def recipe_file(name: str) -> Path:
-    """The YAML file behind a recipe's name: one of its own, else the protocol of the entry's dataset.
+    """The YAML file of a recipe's name: the file of this name, or else that of the model's dataset.
 
     Raises:
-        ValueError: no such recipe.
+        ValueError: there is no such recipe.
     """
     own = _PACKAGED / f"{name}.yaml"
     if own.is_file():
@@ -155,38 +163,40 @@ def recipe_file(name: str) -> Path:
         dataset = None
     if dataset is None:
         raise ValueError(
-            f"no recipe {name!r}{nearest(name, list_recipes())}; give a YAML file, a model with its dataset, "
-            "such as srnet_lite0_camvid, or a protocol, such as cityscapes"
+            f"no recipe {name!r}{nearest(name, list_recipes())}; pass a YAML file, or the name of a model with its "
+            "dataset, such as srnet_lite0_camvid, or of a dataset, such as cityscapes"
         )
     return _PACKAGED / f"{registry.recipe_of(architecture, dataset)}.yaml"
 
 
 def load_recipe(source: str | Path, **overrides) -> Recipe:
-    """Read a recipe by its name, or by the path of a YAML file.
+    """Read a recipe.
 
-    A file may name another recipe as its ``base``, and then holds what differs from it. Every entry with a dataset is
-    a name: where it has no file of its own, it is trained by the protocol of its dataset.
+    A file can name another recipe as its ``base``; it then holds only the keys that differ from it. A model without a
+    file of its own name is trained by the recipe of its dataset.
 
     Args:
-        **overrides: keys to set differently; ``semantic={"crop": 320}``, or ``**{"semantic.crop": 320}``.
+        source: the path of a YAML file, or a name: that of a model with its dataset, or a file of the package.
+        **overrides: keys that replace those of the file, such as ``lr=0.01``. Those of the task are given as
+            ``semantic={"crop": 320}`` or ``**{"semantic.crop": 320}``.
 
     Raises:
-        ValueError: neither exists, or a key is unknown, missing or wrong.
+        ValueError: there is no such file or name, a key is unknown or missing, or its value is invalid.
     """
     given = _given(overrides, "recipe")
     return _recipe(_overridden(_read(source), given), f"recipe {source}")
 
 
 def default_recipe(model: str, images: int, **overrides) -> Recipe:
-    """A protocol to fine-tune any model on one's own data.
+    """A recipe to fine-tune any model on other images.
 
     Args:
-        model: name for `create_model`, or one of srzoo's ``.safetensors`` files to start from.
-        images: how many there are to train on.
-        **overrides: keys to set differently, as for `load_recipe`.
+        model: a name for `create_model`, or the path of one of srzoo's ``.safetensors`` files to start from.
+        images: number of images to train on.
+        **overrides: keys that replace the defaults, as for `load_recipe`.
 
     Raises:
-        ValueError: no such model, or an override is wrong.
+        ValueError: there is no such model, or an override is invalid.
     """
     given = _given({**overrides, "model": model}, "recipe")
     name = given["model"]
@@ -214,7 +224,7 @@ def default_recipe(model: str, images: int, **overrides) -> Recipe:
 
 
 def _read(source: str | Path, based_on_it: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The keys of a recipe and of the one it is based on."""
+    """The keys of a recipe and of those that it is based on; ``based_on_it`` are the files that have led to it."""
     path = Path(source)
     named = {}
     if not path.is_file():
@@ -222,13 +232,13 @@ def _read(source: str | Path, based_on_it: tuple[Path, ...] = ()) -> dict[str, A
         if path.stem != str(source):
             named = {"model": str(source)}
     if path in based_on_it:
-        raise ValueError(f"{path} is its own base; a recipe's bases must end with one that has none")
+        raise ValueError(f"{path} is its own base; a chain of recipes must end with one that has no base")
     try:
         values = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not YAML ({str(error).splitlines()[0]})") from error
     if not isinstance(values, dict):
-        raise ValueError(f"{path} is not a recipe: it holds no keys")
+        raise ValueError(f"{path} is not a recipe, which is a mapping of keys to values")
     base = values.pop("base", None)
     if not isinstance(base, str | None):
         raise ValueError(f"{path}: base must be the name or the file of a recipe, got {base!r}")
@@ -237,7 +247,7 @@ def _read(source: str | Path, based_on_it: tuple[Path, ...] = ()) -> dict[str, A
 
 
 def _given(values: Mapping, where: str) -> dict[str, Any]:
-    """The keys that are in ``values`` by their full names, those of the first recipes under their new names."""
+    """The keys in ``values`` by their full names; old names are replaced, and a file as ``model`` becomes ``start``."""
     values, said = renamed(values, moved_keys())
     if old := [key for key in _REPLACED if key in values]:
         start = _start_of(values, where)
@@ -249,26 +259,26 @@ def _given(values: Mapping, where: str) -> dict[str, Any]:
         name = read_config(file).name
         if values.get("start", file) != file:
             raise ValueError(
-                f"{where}: model {file} is a file of weights, which start={values['start']!r} leaves out; leave start "
-                f"out, or say model {name}"
+                f"{where}: model {file} is a file of weights, which start={values['start']!r} would ignore; leave "
+                f"start out, or use model {name}"
             )
         values = {**values, "model": name, "start": file}
     return read(recipe_keys(), values, where)
 
 
 def _start_of(values: Mapping, where: str) -> str:
-    """What ``start`` says in place of the keys of the first recipes."""
+    """The value of ``start`` that replaces ``pretrained`` and ``pretrained_backbone``."""
     is_pretrained, backbone = values.get("pretrained", False), values.get("pretrained_backbone")
     if not isinstance(is_pretrained, bool):
         raise ValueError(f"{where}: pretrained must be true or false, got {is_pretrained!r}")
     if not isinstance(backbone, bool | str | None):
         raise ValueError(f"{where}: pretrained_backbone must be true, false or a file, got {backbone!r}")
     if "start" in values:
-        raise ValueError(f"{where}: start says what {' and '.join(_REPLACED)} said; leave them out")
+        raise ValueError(f"{where}: start replaces {' and '.join(_REPLACED)}; leave them out")
     if is_pretrained and backbone not in (None, True):
         raise ValueError(
-            f"{where}: pretrained weights bring a backbone of their own, pretrained_backbone={backbone!r} another; say "
-            "start: published, imagenet, random or a file"
+            f"{where}: pretrained=True and pretrained_backbone={backbone!r} name two backbones; use start instead: "
+            "published, imagenet, random or a file"
         )
     if is_pretrained:
         return values["model"] if is_model_file(values.get("model", "")) else "published"
@@ -276,17 +286,22 @@ def _start_of(values: Mapping, where: str) -> str:
 
 
 def _recipe(found: Mapping[str, Any], where: str) -> Recipe:
-    if "model" not in found:  # which says whose block it is
-        raise ValueError(f"{where} has no model: write it into the file, or pass --model VALUE")
+    """The recipe of these keys.
+
+    Raises:
+        ValueError: a key is missing, belongs to another task, or does not fit the others.
+    """
+    if "model" not in found:  # its task says which block is needed
+        raise ValueError(f"{where} has no model: add it to the file, or pass --model VALUE")
     task = task_of(found["model"])
     foreign = [name for name in found if "." in name and not name.startswith(f"{task}.")]
     if foreign:
-        raise ValueError(f"{where}: {foreign[0]} belongs to another task than {found['model']}, which is {task}")
+        raise ValueError(f"{where}: {foreign[0]} does not belong to {task}, the task of {found['model']}; leave it out")
     return build(Recipe, found, where, options=build(get_task(task).Options, found, where, f"{task}."))
 
 
 def _overridden(found: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Both together; the length of a run is in epochs or in steps, as was said last."""
+    """Combine both. An override of ``epochs`` also removes ``steps``, and the other way round."""
     for one, other in (("epochs", "steps"), ("steps", "epochs")):
         if overrides.get(one) is not None:
             found = {**found, other: None}

@@ -1,1 +1,1 @@
-"""What a model is for. A folder for each task; everything outside asks the task."""
+"""The tasks of models, a folder for each. Code outside this package asks the task instead of knowing it."""

@@ -1,7 +1,7 @@
-"""What a task is: everything that trains, measures or shows a model asks its task. Imports no torch.
+"""The interface of a task. Whatever trains, evaluates or runs a model asks its task. Imports no torch.
 
-A new task is a folder beside this file with an object like `Task` in it, and a line in `TASKS`. Nothing else in
-``train/``, ``evaluate/``, ``predict.py`` or ``cli/`` knows which tasks there are.
+To add a task, add a folder beside this file with a class that implements `Task`, and a line in `TASKS`. Nothing in
+``train/``, ``evaluate/``, ``predict.py`` or ``cli/`` depends on which tasks there are.
 """
 
 from __future__ import annotations
@@ -21,23 +21,24 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.utils.data import Dataset
 
+    from ..data.check import Report
     from ..data.samples import ImageData
     from ..zoo.config import ModelConfig
     from ..zoo.transform import Transform
 
-# The endings of the pictures that results are saved as, which a folder of images is not read for.
+# Endings of the names of saved results. `srzoo segment` skips such files when it reads a folder of images.
 RESULT_ENDINGS = ("_labels", "_overlay")
 
 
 @dataclass(frozen=True)
 class Score:
-    """What was measured on a split.
+    """The figures of a model on a split.
 
     Attributes:
-        headline: which of the figures stands for all, e.g. "mIoU".
-        figures: as fractions.
-        by_class: some of the figures for each class; None for a class that does not occur.
-        facts: numbers that the figures depend on, such as how many pixels were counted.
+        headline: name of the most important figure, e.g. "mIoU".
+        figures: the figures over the split, by name, as fractions.
+        by_class: figures of each class, by name; None for a class that does not occur.
+        facts: numbers that the figures depend on, such as the number of pixels counted.
     """
 
     headline: str
@@ -47,12 +48,12 @@ class Score:
 
     @property
     def value(self) -> float:
-        """The headline's figure."""
+        """The headline figure."""
         return self.figures[self.headline]
 
 
 class Found(NamedTuple):
-    """One line of what a result holds: a class, how much or how sure, and the colour it is drawn in."""
+    """One line of a printed result: a class, its share or score as text, and its RGB colour (0..255) in the overlay."""
 
     name: str
     value: str
@@ -60,7 +61,7 @@ class Found(NamedTuple):
 
 
 class Result(Protocol):
-    """What a model finds in one image, at the image's own size.
+    """The result of a model for one image, at the size of the image.
 
     Attributes:
         image: the input as upright RGB.
@@ -69,77 +70,87 @@ class Result(Protocol):
     image: Image.Image
 
     def overlay(self, alpha: float = 0.5) -> Image.Image:
-        """What was found, drawn over the image."""
+        """The result drawn over the image; with ``alpha`` 0 the image alone, with 1 the colours alone."""
 
     def save(self, base: Path) -> list[Path]:
-        """Write the result's files, whose names begin with that of ``base``; returns their paths."""
+        """Write the files of the result, and return their paths; their names start with the name of ``base``.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
 
     def to_dict(self) -> dict[str, Any]:
-        """What was found, as JSON can hold it."""
+        """The result as values that JSON can hold."""
 
     def found(self) -> list[Found]:
-        """What was found, the most important first."""
+        """The lines to print, the most important first."""
 
 
 class View(Protocol):
-    """A dataclass: how images are shown to a model when it is used or measured. The default is what `Segmenter` does.
+    """A dataclass that says how images are passed to a model for prediction: scales, flips, tiles and the like.
 
-    Its fields are options of ``srzoo eval``: made by `srzoo.options.option`, each with a default.
+    The fields are made by `srzoo.options.option` and have defaults, which are those of `Segmenter`. ``srzoo eval`` has
+    an option for each.
     """
 
     def sentence(self, transform: Transform) -> str:
-        """The view in words, with a model's transform, as a receipt has it."""
+        """The view in words, for the protocol of a receipt; ``transform`` is the one of the model."""
 
 
 class Meter(Protocol):
-    """Gathers results, and scores them together. It is pickled to be merged with those of other processes."""
+    """Accumulates results and computes their score. Processes send it to each other, so it can be pickled."""
 
     def update(self, result: Any, sample: Any) -> float | None:
-        """Count one image; returns its own headline figure, or None where it has nothing to measure."""
+        """Add one image, and return its own headline figure; None if nothing in it is annotated.
+
+        Args:
+            result: what `Task.predict` returned.
+            sample: the item of the dataset, an image with its annotation.
+        """
 
     def merge(self, other: Meter) -> None:
-        """Count what another meter has counted."""
+        """Add all images of another meter."""
 
     def score(self) -> Score | None:
-        """The figures over all images; None where none had anything to measure."""
+        """The score over all images; None if nothing in them is annotated."""
 
 
 class Objective(Protocol):
     """The losses of a training run."""
 
     def __call__(self, forward: Callable, batch: Any) -> dict[str, torch.Tensor]:
-        """Named scalars, whose sum is minimised.
+        """The terms of the loss by name, scalar tensors; their sum is minimized.
 
         Args:
-            forward: the model as it is to be called: compiled, and wrapped where several processes share a gradient.
-            batch: what the loader gave, on the CPU.
+            forward: calls the model, which may be compiled, or wrapped to share the gradient between processes.
+            batch: a batch of the data loader, on the CPU.
         """
 
 
 class Export(Protocol):
-    """Writes predictions as a benchmark's server takes them. It is pickled to be merged, as a `Meter`."""
+    """Writes predictions in the format that the server of a benchmark expects. It can be pickled, as a `Meter`."""
 
     def paths(self, names: Sequence[str]) -> list[Path]:
-        """The files that images of these names become."""
+        """The files that will be written for images of these names."""
 
     def add(self, result: Any, name: str) -> None:
-        """Take one image's result, under a name that no other image has."""
+        """Add the result of one image; ``name`` is unique."""
 
     def merge(self, other: Export) -> None:
-        """Take what another process has."""
+        """Add the results of another process."""
 
     def finish(self) -> None:
-        """Write what can only be written when all images are there."""
+        """Write the files that need the results of all images."""
 
 
 @dataclass(frozen=True)
 class StepContext:
-    """What an objective has to know of the run.
+    """What an `Objective` needs to know about the run.
 
     Attributes:
-        device: where the model is.
-        parts: in how many parts a step's batch is computed, over all processes.
-        autocast: enters the run's mixed precision, for networks beside the model.
+        device: the device of the model.
+        parts: the number of parts that the batch of a step is cut into, over all processes.
+        autocast: context manager of the run's mixed precision, to run another network, such as a teacher.
     """
 
     device: torch.device
@@ -148,14 +159,14 @@ class StepContext:
 
 
 class Task(Protocol):
-    """A task.
+    """A task: what its models predict, and how they are trained and evaluated.
 
     Attributes:
-        name: as in `TASKS`; a model's is ``model.task``.
-        headline: of its scores.
-        Options: a dataclass, the task's block of a recipe: losses and augmentation. Its fields are made by
+        name: its name in `TASKS`, which its models have as ``model.task``.
+        headline: name of the headline figure of its scores.
+        Options: dataclass of the task's block in a recipe, with losses and augmentation. Its fields are made by
             `srzoo.options.option`.
-        View: see `View`.
+        View: dataclass of the views, see `View`.
     """
 
     name: ClassVar[str]
@@ -164,79 +175,105 @@ class Task(Protocol):
     View: ClassVar[type]
 
     def fine_tuning(self) -> Mapping[str, Any]:
-        """The keys of `Options` that differ from their defaults where a user's own images are trained on."""
+        """Values of `Options` for fine-tuning on a user's own images, as far as they differ from the defaults."""
 
     def check(self, splits: Mapping[str, ImageData], num_classes: int | None, root: str, training: bool) -> None:
-        """Read some files of each split before a long run.
+        """Read some files of each split, to find errors before a long run.
 
         Args:
-            splits: by name.
-            num_classes: of the model; None for the data's own.
-            root: as the user gave it, for the message.
-            training: whether the run trains on them, or only measures.
+            splits: the datasets by the name of their split.
+            num_classes: number of classes of the model; None for that of the data.
+            root: the folder of the dataset as the user gave it, for the message.
+            training: True before training, False before an evaluation.
 
         Raises:
-            ValueError: what is wrong first, in one line.
+            ValueError: something is wrong; the message is one line and names the first problem.
         """
 
-    def samples(self, data: ImageData, options: Any, short_side: int | None, seed: int) -> Dataset:
-        """The training samples: item ``position`` is that of image ``position % len(data)``, drawn from its own seed.
+    def describe(self, report: Report) -> list[str]:
+        """The lines of ``srzoo data check`` about the annotations."""
 
-        A batch ends with the images' indices, an int64 tensor. The dataset may have a ``collate`` for its loader.
+    def proposed_options(self, report: Report) -> list[str]:
+        """The options of ``srzoo train`` that a checked dataset calls for, each with its values."""
+
+    def samples(self, data: ImageData, options: Any, short_side: int | None, seed: int) -> Dataset:
+        """The augmented samples for training.
+
+        Item ``position`` is made from image ``position % len(data)``, with random numbers that depend only on ``seed``
+        and ``position``. The last entry of a batch is an int64 tensor with the indices of its images. The dataset may
+        have a method ``collate`` for the data loader.
 
         Args:
+            data: the images and annotations.
             options: an instance of `Options`.
-            short_side: of an image at scale 1, in pixels; None for its own.
-            seed: of the run.
+            short_side: short side of an image at scale 1, in pixels; None for the size of the image.
+            seed: seed of the run.
         """
 
     def objective(self, model: nn.Module, data: ImageData, options: Any, context: StepContext) -> Objective:
-        """The losses of a run; made before the optimiser, so it may freeze what they leave out.
+        """The losses of a run. It is made before the optimizer, so it may freeze parameters that the losses do not use.
+
+        Args:
+            model: the model to train.
+            data: the dataset to train on.
+            options: an instance of `Options`.
+            context: the device, precision and parts of the run.
 
         Raises:
             ValueError: options, data and model contradict each other.
         """
 
     def check_view(self, model: nn.Module, view: Any) -> None:
-        """Refuse a view that the model cannot be used by.
+        """Check that a model supports a view.
+
+        Args:
+            model: the model, fused or not.
+            view: an instance of `View`.
 
         Raises:
-            ValueError: what does not fit.
+            ValueError: the model does not support it.
         """
 
     def predict(self, model: nn.Module, image: Image.Image, view: Any, brief: bool = False) -> Result:
-        """What a model finds in an RGB image.
+        """Run a model on one image.
 
         Args:
-            model: in evaluation mode, fused or not.
-            brief: without what neither the other methods of `Result` nor a meter need, if that is large.
+            model: the model in evaluation mode, fused or not.
+            image: an RGB image of any size.
+            view: an instance of `View`.
+            brief: leave out of the result what is large and needed neither by a meter nor by the methods of `Result`.
         """
 
     def meter(self, config: ModelConfig, device: torch.device, brief: bool = False) -> Meter:
-        """A meter for a model of this configuration.
+        """A new meter for a model.
 
         Args:
-            device: where it counts.
-            brief: only what the headline needs, as in training after an epoch.
+            config: the configuration of the model.
+            device: the device to compute on.
+            brief: compute only the headline figure, as between epochs of training.
         """
 
     def comparison(self, result: Any, sample: Any, config: ModelConfig) -> Image.Image:
-        """A picture that shows where a result differs from the sample's annotation."""
+        """A picture that shows where a result differs from the annotation of its sample."""
 
     def export(self, folder: Path, config: ModelConfig) -> Export:
-        """What writes predictions into a folder that exists."""
+        """A new export to ``folder``, which exists."""
 
 
 def make_view(task: Task, values: Mapping[str, Any]) -> Any:
-    """An instance of a task's `View`.
+    """An instance of the `View` of a task.
+
+    Args:
+        task: the task.
+        values: its fields by name; those not given have their defaults.
 
     Raises:
-        ValueError: an option that it lacks, or a value that it refuses.
+        ValueError: the view has no such field, or the value is invalid.
     """
     return build(task.View, read(task.View, values))
 
 
-# A task, or where it is.
+# Each task by its name: the task, or the import path of its class.
 TASKS: dict[str, str | Task] = {"semantic": "srzoo.tasks.semantic.task.SemanticTask"}
 
 

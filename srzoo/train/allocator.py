@@ -1,28 +1,28 @@
-"""The C library's allocator, set for training on a CPU."""
+"""Settings of the C library's allocator for training on a CPU."""
 
 import ctypes
 import os
 import sys
 
-# Of malloc.h, with what mallopt(3) says they do.
+# Names and numbers are those of malloc.h; mallopt(3) describes them.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 _SETTINGS = {
-    _M_MMAP_MAX: 0,  # large blocks come from the heap, too
-    _M_TRIM_THRESHOLD: -1,  # which never shrinks
-    _M_TOP_PAD: 64 << 20,  # and grows by so much
-    _M_ARENA_MAX: 1,  # in the backward's thread as well
+    _M_MMAP_MAX: 0,  # take large blocks from the heap, too
+    _M_TRIM_THRESHOLD: -1,  # never shrink the heap
+    _M_TOP_PAD: 64 << 20,  # grow it by 64 MiB at a time
+    _M_ARENA_MAX: 1,  # use the same heap in the thread of the backward pass
 }
 
 
 def keep_freed_memory() -> bool:
-    """Make glibc keep what is freed for the next request, in this whole process from now on.
+    """Make glibc reuse freed memory instead of returning it to the kernel, for the rest of this process.
 
-    A training step asks for the gigabyte that the last one freed. By default glibc gives every large block back to the
-    kernel, and the zeroed pages that come in its place take a tenth of the step and more.
+    A training step allocates the gigabyte that the step before it has freed. By default glibc returns every large block
+    to the kernel, which takes a tenth of the step or more, since the kernel zeroes every page that it hands out again.
 
     Returns:
-        Whether it was done: not without glibc, nor where the user set the allocator through ``MALLOC_*`` or
-        ``GLIBC_TUNABLES``.
+        True if the settings were made. False without glibc, or if the user has set the allocator through ``MALLOC_*``
+        or ``GLIBC_TUNABLES``.
     """
     chosen = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
     if chosen or not sys.platform.startswith("linux"):

@@ -1,4 +1,4 @@
-"""Put the depthwise convolution with a fast CPU backward into a model."""
+"""Depthwise convolutions with a fast backward pass on the CPU."""
 
 import torch
 from timm.layers import Conv2dSame
@@ -11,7 +11,15 @@ from ..backbones.same_padding import pad_same
 
 
 class DepthwiseConv2d(nn.Module):
-    """A depthwise ``nn.Conv2d`` or timm ``Conv2dSame`` under `srzoo_kernels.depthwise_conv2d`; shares its weight."""
+    """A depthwise convolution that is computed by `srzoo_kernels.depthwise_conv2d`.
+
+    Args:
+        conv: the ``nn.Conv2d`` or timm ``Conv2dSame`` to replace, without a bias, zero-padded, with equal kernel sizes,
+            strides, dilations and paddings along both axes. The new module shares its weight.
+
+    Shape:
+        ``(N, C, H, W)`` to ``(N, C, H', W')`` as for ``conv``, in the dtype of the input, or of autocast.
+    """
 
     def __init__(self, conv: nn.Conv2d):
         super().__init__()
@@ -31,7 +39,11 @@ class DepthwiseConv2d(nn.Module):
 
 
 def replace_depthwise(model: nn.Module) -> nn.Module:
-    """Replace the depthwise convolutions of ``model`` in place; its state dict keeps its names."""
+    """Replace the depthwise convolutions of ``model`` in place, and return it.
+
+    The state dict keeps its keys, and its tensors are the same. A convolution that `DepthwiseConv2d` does not support,
+    such as one with a bias, is left alone.
+    """
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.Conv2d) and _is_plain_depthwise(child):

@@ -50,29 +50,32 @@ def train(
     workers: int = 1,
     checkpoint_seconds: float = 300,
 ) -> float:
-    """Train to the end of the recipe; resumes from the checkpoint in ``out``, if there is one.
+    """Train a model to the end of its recipe; resumes from the checkpoint in ``out``, if there is one.
 
-    On one process on a CPU it ends with the same bits as a run that was not stopped. On a GPU two runs differ anyway:
-    cuDNN's and PyTorch's own gradients there add up in no fixed order.
+    With one process on a CPU, a run that was stopped and resumed ends with the same bits as a run that was not stopped.
+    On a GPU two runs differ anyway, since some gradients of cuDNN and PyTorch are added up in no fixed order.
 
-    Under ``accelerate launch`` the recipe's batch is shared between the processes.
+    Under ``accelerate launch`` or ``torchrun`` the processes share each batch of the recipe.
 
     Args:
-        recipe: the protocol.
-        train_set, val_set: what to train on and to evaluate; the model takes the names of the first one's classes.
-        out: gets ``recipe.yaml``, ``checkpoint.pt`` and, after each epoch that was evaluated or ended a tenth of
-            ``checkpoint_seconds`` after the last write, ``log.csv``, ``tensorboard/`` and ``model.safetensors``: the
-            averaged weights, where the recipe has an average; and ``best.safetensors``, those of the highest figure.
-        workers: processes that load images, for each process that trains.
-        checkpoint_seconds: a checkpoint is written after so long, besides those at the end of epochs.
+        recipe: the training protocol.
+        train_set: the dataset to train on. The model takes the names of its classes.
+        val_set: the dataset to evaluate on.
+        out: the folder of the run. It gets ``recipe.yaml`` and ``checkpoint.pt``. After each epoch that was evaluated,
+            or that ended more than ``checkpoint_seconds / 10`` after the last write, it also gets ``log.csv``,
+            ``tensorboard/``, ``model.safetensors`` (the averaged weights, if the recipe has an average) and
+            ``best.safetensors`` (the same, of the epoch with the highest headline figure).
+        workers: number of processes that load images, for each training process; 0 loads in the training process.
+        checkpoint_seconds: write a checkpoint after this many seconds within an epoch, too.
 
     Returns:
-        The headline figure on val, such as mIoU, of the model that was kept after the last step.
+        The headline figure on ``val_set``, such as mIoU as a fraction, of the model after the last step.
 
     Raises:
         ValueError: the checkpoint in ``out`` belongs to another recipe or to other data; recipe, labels and machine do
-            not fit; an unreadable image or annotation.
-        FloatingPointError: the loss became non-finite; the last checkpoint is kept.
+            not fit together; or an image or annotation cannot be read.
+        FloatingPointError: the loss or the weights became non-finite. The last checkpoint is kept.
+        OSError: a file of the run cannot be written.
     """
     if workers < 0:
         raise ValueError(f"workers={workers}: expected 0 or more")
@@ -86,9 +89,9 @@ def train(
     if state is not None:
         trainer.run.load(state)
         is_done = trainer.run.step >= trainer.steps
-        said = "has been trained to its end" if is_done else f"resumes from step {trainer.run.step} of {trainer.steps}"
-        accelerator.print(f"the run in {out} {said}")
-    del state  # as large as the model, its average and the optimiser's state together
+        said = "is already finished:" if is_done else "resumes from"
+        accelerator.print(f"the run in {out} {said} step {trainer.run.step} of {trainer.steps}")
+    del state  # as large as the model, its average and the optimizer's state together
     trainer.train(workers, checkpoint_seconds)
     return trainer.run.history[-1][trainer.task.headline]
 
@@ -96,15 +99,26 @@ def train(
 def _accelerator(recipe: Recipe) -> Accelerator:
     if recipe.precision == "fp16" and not torch.cuda.is_available():
         raise ValueError("precision='fp16' needs a GPU; use 'auto' on this machine")
-    AcceleratorState._reset_state()  # else a notebook's second run is held to the first one's precision
+    AcceleratorState._reset_state()  # or the second run in a notebook would get the precision of the first
     precision = fast_precision() if recipe.precision == "auto" else recipe.precision
-    # Left to itself it joins processes on CPUs only where `accelerate launch` says so, and takes a Mac's GPU, for
+    # By default Accelerate joins processes on CPUs only under `accelerate launch`, and would use the GPU of a Mac, for
     # which the operators have no code.
     return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=precision)
 
 
 class _Trainer:
-    """A run with what it works on: the recipe, the data, the processes."""
+    """One run: its state, and what changes it, which are the recipe, the data and the processes.
+
+    Args:
+        recipe: the training protocol.
+        model: the model to start from, on the CPU; it is trained in place, on the device of ``accelerator``.
+        train_set, val_set: as for `train`.
+        out: folder of the run; it need not exist.
+        accelerator: the device, the precision and the processes.
+
+    Raises:
+        ValueError: the options of the recipe contradict the data or the model.
+    """
 
     def __init__(
         self,
@@ -128,19 +142,20 @@ class _Trainer:
         optimizer = make_optimizer(model, recipe)
         schedule = make_schedule(optimizer, recipe, self.steps, self.steps_per_epoch)
         self.run = Run(model, average, optimizer, schedule, accelerator.scaler)
-        # The models as they are called: compiled, and wrapped where several processes share the gradient.
+        # What a step calls: the model, compiled if wanted, and wrapped if several processes share its gradient.
         compiled = torch.compile(model) if recipe.compile else _Called(model)
         self.forward, self.optimizer = accelerator.prepare(compiled, optimizer)
 
     def train(self, workers: int, checkpoint_seconds: float) -> None:
+        """Run the steps that are left, and write the files of the run; arguments and errors are those of `train`."""
         run, written = self.run, time.monotonic()
-        self.logged = len(run.history)  # rows of it that the log has
+        self.logged = len(run.history)  # rows that log.csv has
         if run.step >= self.steps:
             return
         is_main, loader = is_main_process(), self._loader(workers)
         if is_main:
             self.out.mkdir(parents=True, exist_ok=True)
-            for left_over in self.out.glob(".*.partial"):  # of a process that was killed while it wrote
+            for left_over in self.out.glob(".*.partial"):  # from a process that was killed while it wrote
                 left_over.unlink()
             if not run.step:
                 with replacing(self.out / "recipe.yaml") as partial:
@@ -160,9 +175,9 @@ class _Trainer:
                     written = time.monotonic()
 
     def _due(self, is_epoch: bool, waited: float, checkpoint_seconds: float) -> set[str]:
-        """What to write after a step: the "model", the "checkpoint", both or nothing."""
+        """What to write, ``waited`` seconds after the last write: "model", "checkpoint", both, or nothing."""
         is_measured = is_epoch and self.run.history[-1][self.task.headline] is not None
-        # With few images on a GPU an epoch takes a second or two: not all of them are worth writing.
+        # With few images an epoch takes a second or two on a GPU, and writing files after each would take longer.
         if is_measured or (is_epoch and waited > checkpoint_seconds / 10):
             return {"model", "checkpoint"}
         return {"checkpoint"} if waited > checkpoint_seconds else set()
@@ -185,26 +200,31 @@ class _Trainer:
             num_workers=workers,
             prefetch_factor=max(2, 8 // workers) if workers else None,
             pin_memory=accelerator.device.type == "cuda",
-            generator=torch.Generator(),  # of its own: the default one's draws would differ after a stop
+            generator=torch.Generator(),  # drawing its seed from the default one would make a resumed run differ
             collate_fn=getattr(dataset, "collate", None),
         )
 
-    def _step(self, batches) -> float:
-        """One optimiser step; returns its loss."""
+    def _step(self, batches: Iterator) -> float:
+        """Do one optimizer step, and return its loss.
+
+        Raises:
+            FloatingPointError: the loss or the gradients are not finite.
+            ValueError: an image or annotation of the batch cannot be read.
+        """
         began, recipe, run, total = time.monotonic(), self.recipe, self.run, 0.0
         self.forward.train()
         for part in range(recipe.accumulate):
-            asked = time.monotonic()
+            waiting_since = time.monotonic()
             batch = _next(batches)
-            run.interval.wait_seconds += time.monotonic() - asked
+            run.interval.wait_seconds += time.monotonic() - waiting_since
             is_last = part == recipe.accumulate - 1
             with nullcontext() if is_last else self.accelerator.no_sync(self.forward):
                 try:
                     losses = self.objective(self.forward, batch)
                     loss = functools.reduce(operator.add, losses.values())
-                    # All at once, as each of them waits for a GPU.
+                    # In one transfer, since each transfer waits for the GPU.
                     value, *each = torch.stack([loss, *losses.values()]).detach().tolist()
-                except NonFiniteError:  # the block sees it before the loss does
+                except NonFiniteError:  # the block has found it before the loss is computed
                     value, losses, each = math.nan, {}, []
                 if not math.isfinite(value):
                     raise FloatingPointError(self._blown_up(_named(value, losses, each), batch[-1]))
@@ -214,13 +234,13 @@ class _Trainer:
                 run.interval.losses[name] = run.interval.losses.get(name, 0.0) + part_of_it / recipe.accumulate
         self.optimizer.step()
         self.optimizer.zero_grad()
-        if self.optimizer.step_was_skipped:  # its scaled fp16 gradients overflowed; a smaller scale is tried next
+        if self.optimizer.step_was_skipped:  # the scaled fp16 gradients overflowed; the next step uses a smaller scale
             if run.scaler.get_scale() < 1:
                 raise FloatingPointError(self._blown_up(f"gradients overflow, loss {total}", batch[-1]))
         elif run.average is not None:
             run.average.update(run.model, step=run.step)
         with warnings.catch_warnings():
-            # About a schedule that steps where the very first update was skipped.
+            # The schedule steps even if the very first update was skipped, about which PyTorch warns.
             warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
             run.schedule.step()
         run.step += 1
@@ -230,6 +250,7 @@ class _Trainer:
         return total
 
     def _blown_up(self, what: str, index: torch.Tensor) -> str:
+        """The message of an error in the step that runs, with the images of its batch."""
         names = [Path(self.train_set.image_name(i)).name for i in index.tolist()]
         return (
             f"{what} in step {self.run.step + 1} of {self.steps}, on {and_more(names, 4)}, at learning rate "
@@ -237,7 +258,7 @@ class _Trainer:
         )
 
     def _measured(self) -> list[float]:
-        """The headline's figures so far."""
+        """The headline figures measured so far."""
         figures = (row[self.task.headline] for row in self.run.history)
         return [figure for figure in figures if figure is not None]
 
@@ -246,7 +267,7 @@ class _Trainer:
         return {self.task.headline: f"{measured[-1]:.2%}"} if measured else {}
 
     def _end_epoch(self) -> None:
-        """Evaluate where it is due, and add a row to the history."""
+        """Evaluate if it is due after this epoch, and add a row to the history."""
         run, interval = self.run, self.run.interval
         run.check_finite(self.out)
         epoch = math.ceil(run.step / self.steps_per_epoch)
@@ -270,10 +291,11 @@ class _Trainer:
             tqdm.write(line(row, self.task.headline, math.ceil(self.steps / self.steps_per_epoch)))
 
     def _figure(self) -> float:
+        """The headline figure on val; NaN if nothing in it is annotated."""
         try:
             score = evaluate(self.run.result, self.val_set, brief=True)
             return math.nan if score is None else score.value
-        except NonFiniteError as error:  # weights that are finite still, but too large
+        except NonFiniteError as error:  # the weights are still finite, but too large
             raise FloatingPointError(
                 f"the model overflows on val after step {self.run.step}, at learning rate "
                 f"{self.run.schedule.get_last_lr()[-1]:.2e}; {advice(self.out)}"
@@ -283,7 +305,7 @@ class _Trainer:
         return self.accelerator.reduce(torch.tensor(value, device=self.accelerator.device), "mean").item()
 
     def _save(self, due: set[str]) -> None:
-        """Last of all the checkpoint: what it says is done has been written."""
+        """Write what is due. The checkpoint comes last, so that everything it counts as done is on disk."""
         self.run.check_finite(self.out)
         history = self.run.history
         if "model" in due:
@@ -300,7 +322,7 @@ class _Trainer:
 
 
 class _Called(torch.nn.Module):
-    """The model as a step calls it. Accelerate changes the ``forward`` of what it is given; the model keeps its own."""
+    """Calls the model, which keeps its ``forward``: Accelerate replaces the one of the module that it prepares."""
 
     def __init__(self, model: torch.nn.Module):
         super().__init__()
@@ -311,21 +333,21 @@ class _Called(torch.nn.Module):
 
 
 def _named(value: float, losses: dict[str, torch.Tensor], each: list[float]) -> str:
-    """The loss in words, with the one of several that is not finite."""
+    """The loss for an error message, with the name of the first term that is not finite if there are several."""
     broken = [name for name, part in zip(losses, each) if not math.isfinite(part)]
     return f"loss {value}" + (f" ({broken[0]})" if broken and len(losses) > 1 else "")
 
 
 def _next(batches: Iterator) -> Any:
-    """The next batch; a worker's error is raised as this process would have raised it.
+    """The next batch; an error in a worker is raised with the message that it had there.
 
     Raises:
-        ValueError: an unreadable image or annotation.
+        ValueError: an image or annotation cannot be read.
     """
     try:
         return next(batches)
     except (ValueError, OSError, RuntimeError) as error:
-        told = str(error).strip().splitlines()
-        if len(told) == 1:
+        lines = str(error).strip().splitlines()
+        if len(lines) == 1:
             raise
-        raise ValueError(re.sub(r"^[\w.]+: ", "", told[-1])) from error  # the last line of the worker's traceback
+        raise ValueError(re.sub(r"^[\w.]+: ", "", lines[-1])) from error  # the last line of the worker's traceback

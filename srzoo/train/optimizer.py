@@ -1,4 +1,4 @@
-"""Optimisers: backbone and head at their rates, norms and biases without weight decay."""
+"""Optimizers: the backbone and the rest have their own rates, norms and biases have no weight decay."""
 
 import torch
 from timm.optim import param_groups_weight_decay
@@ -8,7 +8,7 @@ from .schedule import poly
 
 
 def make_optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser over the parameters of ``model`` that want a gradient."""
+    """The optimizer of a recipe, over the parameters of ``model`` that require a gradient."""
     groups = _parameter_groups(model, recipe)
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=recipe.momentum)
@@ -18,7 +18,14 @@ def make_optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimi
 def make_schedule(
     optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int, steps_per_epoch: int
 ) -> torch.optim.lr_scheduler.LambdaLR:
-    """Linear warm-up, then poly, over ``steps``."""
+    """The learning rate of a recipe, see `poly`.
+
+    Args:
+        optimizer: has the base rates.
+        recipe: says how long the warm-up is.
+        steps: optimizer steps of the whole run.
+        steps_per_epoch: optimizer steps of an epoch.
+    """
     warmup = round(recipe.warmup_epochs * steps_per_epoch)
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: poly(step, steps, warmup, recipe.power))
 

@@ -1,14 +1,14 @@
-"""Which precision this machine multiplies fastest."""
+"""The precision in which this machine trains fastest."""
 
 import torch
 
 
 def fast_precision() -> str:
-    """ "bf16", "fp16" or "no", as Accelerate names them.
+    """The fastest precision here: "bf16", "fp16" or "no" (float32), in Accelerate's terms.
 
-    A CPU gains from bfloat16 with AMX, or with AVX512_BF16 as AMD has it (Zen 4).
-    Intel's without AMX multiplies bfloat16 at half that rate, so convolutions take as long as in float32, up to twice
-    as long in a ResNet-50; a CPU that has neither takes many times as long.
+    On a CPU bfloat16 is faster with AMX, and with AMD's AVX512_BF16 (Zen 4). Intel's AVX512_BF16 multiplies at half
+    AMD's rate: without AMX convolutions take as long as in float32, and up to twice as long in a ResNet-50. On a CPU
+    with neither, bfloat16 takes many times as long.
     """
     if torch.cuda.is_available():
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"

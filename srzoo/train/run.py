@@ -1,4 +1,4 @@
-"""The state of a run, and its checkpoint: what `Run.state` holds is all that a stopped run needs to resume."""
+"""The state of a run, and its checkpoint. `Run.state` holds all that a stopped run needs to resume."""
 
 from __future__ import annotations
 
@@ -23,23 +23,36 @@ CHECKPOINT = "checkpoint.pt"
 
 @dataclass
 class Interval:
-    """What has been summed since the last line of the log."""
+    """Sums over the steps since the last row of the log.
+
+    Attributes:
+        loss: sum of the losses.
+        steps: number of steps.
+        seconds: time of these steps.
+        wait_seconds: the part of it in which a step waited for data.
+        losses: sums of the terms that add up to ``loss``, by name.
+    """
 
     loss: float = 0.0
     steps: int = 0
     seconds: float = 0.0
     wait_seconds: float = 0.0
-    losses: dict[str, float] = field(default_factory=dict)  # those that ``loss`` is the sum of, by name
+    losses: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
 class Run:
-    """A run after ``step`` optimiser steps.
+    """A run after ``step`` optimizer steps.
 
     Attributes:
-        model: as it is trained.
-        average: its averaged weights, or None where the recipe has no average.
-        history: one row per epoch done, as in ``log.csv``.
+        model: the model with the trained weights.
+        average: the model with the averaged weights, or None if the recipe has no average.
+        optimizer: of the model's parameters.
+        schedule: of the optimizer's learning rate.
+        scaler: of the fp16 gradients; None in other precisions.
+        step: number of optimizer steps done.
+        interval: sums since the last row of ``history``.
+        history: one row per finished epoch, as in ``log.csv``.
     """
 
     model: torch.nn.Module
@@ -52,10 +65,13 @@ class Run:
     history: list[dict] = field(default_factory=list)
 
     def check_finite(self, out: Path) -> None:
-        """Call before writing anything.
+        """Check the weights before anything is written.
+
+        Args:
+            out: folder of the run, for the message.
 
         Raises:
-            FloatingPointError: a parameter or a statistic is not finite.
+            FloatingPointError: a parameter or a running statistic is not finite.
         """
         named = [*self.model.named_parameters(), *self.result.named_parameters(), *self.result.named_buffers()]
         broken = [name for name, value in named if not value.isfinite().all()]
@@ -67,7 +83,7 @@ class Run:
 
     @property
     def result(self) -> torch.nn.Module:
-        """The model that is evaluated and kept."""
+        """The model that is evaluated and saved: the average, if there is one."""
         return self.model if self.average is None else self.average.module
 
     def _parts(self) -> dict:
@@ -77,6 +93,13 @@ class Run:
         return parts
 
     def state(self) -> dict:
+        """All that a stopped run needs to resume, as `load` takes it.
+
+        Returns:
+            The state dicts of the model, its average, the optimizer, the schedule and the scaler, as far as there are
+            such; ``step``, ``interval`` and ``history``; and the states of PyTorch's random generators on the CPU
+            ("rng") and on each GPU ("cuda_rng"). Tensors and plain values only.
+        """
         return {
             **{name: part.state_dict() for name, part in self._parts().items()},
             "step": self.step,
@@ -87,11 +110,20 @@ class Run:
         }
 
     def load(self, state: dict) -> None:
+        """Set the run, and PyTorch's random generators, to what `state` returned.
+
+        Args:
+            state: of a run of the same recipe. With several processes each seeds its CPU generator anew from it.
+
+        Raises:
+            KeyError: an entry is missing.
+            RuntimeError: the tensors do not fit the model.
+        """
         for name, part in self._parts().items():
-            if name in state:  # a run under precision "auto" may come from a machine where it needed no scaler
+            if name in state:  # with precision "auto" it may come from a machine that needs no scaler
                 part.load_state_dict(state[name])
         self.step, self.interval, self.history = state["step"], Interval(**state["interval"]), state["history"]
-        if world() > 1:  # the state is that of the process which wrote it: this one needs its own
+        if world() > 1:  # the state is that of one process, and each needs random numbers of its own
             torch.manual_seed(state["rng"].sum().item() + rank())
             return
         torch.set_rng_state(state["rng"])
@@ -100,33 +132,38 @@ class Run:
 
 
 def advice(out: Path) -> str:
-    """What to do about a run that blew up."""
-    kept = f"{out / CHECKPOINT} is from before it; " if (out / CHECKPOINT).is_file() else ""
-    return f"{kept}try a lower rate, in another output folder"
+    """What to do about a run that diverged, for an error message."""
+    kept = f"{out / CHECKPOINT} holds an earlier step; " if (out / CHECKPOINT).is_file() else ""
+    return f"{kept}try a lower learning rate, in another output folder"
 
 
 def write_checkpoint(run: Run, recipe: Recipe, data: ImageData, out: Path) -> None:
-    """Replace the checkpoint in ``out``, whole or not at all.
+    """Replace the checkpoint in ``out``, completely or not at all.
+
+    Args:
+        run: the state to write.
+        recipe, data: what the run trains by and on; `read_checkpoint` compares them.
+        out: the folder, which exists.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written, for example because the disk is full.
     """
     content = {"recipe": recipe.to_dict(), "data": data.identity(), **run.state()}
     try:
         with replacing(out / CHECKPOINT) as partial:
             torch.save(content, partial)
-    except (RuntimeError, OSError) as error:  # PyTorch's writer has its own words for a full disk
+    except (RuntimeError, OSError) as error:  # a RuntimeError is PyTorch's way to report a full disk
         raise OSError(
-            f"cannot write {out / CHECKPOINT}, {shutil.disk_usage(out).free:,} bytes are free "
-            f"({str(error).splitlines()[0]}); with room for it the same command resumes from the last checkpoint"
+            f"cannot write {out / CHECKPOINT}: {shutil.disk_usage(out).free:,} bytes are free "
+            f"({str(error).splitlines()[0]}); free more space, and the same command resumes from the last checkpoint"
         ) from error
 
 
 def read_checkpoint(out: Path, recipe: Recipe, data: ImageData) -> dict | None:
-    """The state in ``out``, or None where there is none yet.
+    """The state that `write_checkpoint` wrote to ``out``, on the CPU; None if there is no checkpoint.
 
     Raises:
-        ValueError: it is unreadable, or belongs to another recipe or to other data.
+        ValueError: the checkpoint cannot be read, or belongs to another recipe or to other data.
     """
     path = out / CHECKPOINT
     if not path.is_file():
@@ -134,26 +171,26 @@ def read_checkpoint(out: Path, recipe: Recipe, data: ImageData) -> dict | None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # about the keys of the first version
-            made_with = Recipe.from_dict(state["recipe"]).flat()  # older ones have fewer keys
+            warnings.simplefilter("ignore", FutureWarning)  # about the old names of recipe keys
+            made_with = Recipe.from_dict(state["recipe"]).flat()  # without keys that are newer than it
         made_on = state["data"]
         headline = get_task(recipe.task).headline
         for row in state["history"]:
-            if "miou" in row:  # until version 0.1
+            if "miou" in row:  # written by version 0.1
                 row[headline] = row.pop("miou")
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no checkpoint of a run; give another output folder") from error
+        raise ValueError(f"{path} is not a checkpoint of a run; choose another output folder") from error
     wanted = recipe.flat()
     changed = [key for key in wanted if made_with.get(key) != wanted[key]]
     if changed:
         raise ValueError(
-            f"{path} was made with {changed[0]}={made_with.get(changed[0])!r}, the recipe has "
-            f"{wanted[changed[0]]!r}; give another output folder, or the recipe it was made with"
+            f"{path} was made with {changed[0]}={made_with.get(changed[0])!r}, but the recipe has "
+            f"{wanted[changed[0]]!r}; choose another output folder, or use the recipe of the checkpoint"
         )
     given = data.identity()
-    changed = [key for key in given if made_on.get(key, given[key]) != given[key]]  # older ones say less
+    changed = [key for key in given if made_on.get(key, given[key]) != given[key]]  # as far as it holds them
     if changed:
-        names = {"classes": "its classes", "images": "the number of its images", "id_map": "the ids of its masks"}
-        what = names.get(changed[0], "its images' names")
-        raise ValueError(f"{path} was made with other data, {what} differ; give another output folder")
+        names = {"classes": "classes", "images": "number of images", "id_map": "ids of the masks"}
+        what = names.get(changed[0], "names of the images")
+        raise ValueError(f"{path} was made with other data (different {what}); choose another output folder")
     return state

@@ -1,8 +1,17 @@
-"""Learning rate over the steps of a run."""
+"""The learning rate over the steps of a run."""
 
 
 def poly(step: int, total: int, warmup: int, power: float = 0.9) -> float:
-    """Factor of the base rate: linear over ``warmup`` steps, then ``(1 - step / total) ** power``."""
+    """Factor on the base learning rate: a linear warm-up, then ``(1 - step / total) ** power``.
+
+    It is the "poly" policy of the paper's supplement ("Cityscapes (real-time settings)"), with a warm-up before it.
+
+    Args:
+        step: number of steps done.
+        total: steps of the whole run; 0 from there on.
+        warmup: steps of the warm-up.
+        power: exponent.
+    """
     if step < warmup:
         return (step + 1) / warmup
     return max(0.0, 1 - step / total) ** power

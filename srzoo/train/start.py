@@ -1,4 +1,4 @@
-"""The model that a run starts with."""
+"""The model that a run starts from."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ from ..zoo.weights import holds_model, read_config
 
 
 def starting_model(recipe: Recipe, labels: LabelSet | None, is_new: bool) -> ZooModel:
-    """The recipe's model, for the data's classes where it names them.
+    """Build the model of a recipe, with its start weights and the classes of the data.
 
     Args:
-        recipe: says where its weights come from.
-        labels: of the data.
-        is_new: False for a run that resumes: a backbone's own weights are then left out.
+        recipe: says which model it is and where its weights come from.
+        labels: the classes of the data; None if they have no names.
+        is_new: False for a run that resumes. The weights of an ImageNet backbone are then not loaded.
 
     Raises:
-        ValueError: recipe and data differ in the number of classes, or the start does not fit the model.
-        FileNotFoundError: no such file.
-        RuntimeError: ImageNet weights that cannot be reached.
+        ValueError: recipe and data differ in the number of classes, or the start weights do not fit the model.
+        FileNotFoundError: there is no such file.
+        RuntimeError: the ImageNet weights cannot be downloaded.
     """
     options = dict(recipe.model_options)
     if labels and options.setdefault("num_classes", len(labels.classes)) != len(labels.classes):
-        raise ValueError(f"the recipe has num_classes={options['num_classes']}, the data {len(labels.classes)} classes")
+        raise ValueError(
+            f"the recipe has num_classes={options['num_classes']}, but the data has {len(labels.classes)} classes; "
+            "leave num_classes out"
+        )
     if recipe.start == "published":
         model = trained_model(recipe.model, **options)
     elif recipe.start not in STARTS and holds_model(recipe.start):
@@ -44,10 +47,10 @@ def starting_model(recipe: Recipe, labels: LabelSet | None, is_new: bool) -> Zoo
 
 
 def _check_architecture(recipe: Recipe) -> None:
-    """A file may hold the model for another dataset, but no other model."""
+    """Check that a file to start from holds the same architecture; the dataset may be another one."""
     own = read_config(recipe.start).name
     if split_name(own)[0] != split_name(recipe.model)[0]:
         raise ValueError(
-            f"{recipe.start} holds {own}, the recipe trains {recipe.model}; start from a file of {recipe.model}, or "
-            f"train {own}"
+            f"{recipe.start} holds {own}, but the recipe trains {recipe.model}; start from a file of {recipe.model}, "
+            f"or train {own}"
         )

@@ -1,1 +1,1 @@
-"""Names: which models there are, and how one is built, saved and loaded."""
+"""The models by name: list, build, save and load them."""

@@ -1,17 +1,17 @@
-"""The checkout that the package runs from, for what is said of a measurement."""
+"""The commit of the checkout that the package runs from, for receipts and benchmark results."""
 
 import subprocess
 from pathlib import Path
 
 
 def commit(ignoring: tuple[str, ...] = ()) -> str | None:
-    """Its commit in 12 digits, with "-dirty" if a tracked file differs from it; None for an installed package.
+    """The commit as 12 digits, with "-dirty" if a tracked file was changed; None for an installed package.
 
     Args:
-        ignoring: folders whose files may differ.
+        ignoring: folders whose changes do not count, relative to the root of the checkout.
     """
     root = Path(__file__).parents[2]
-    if not (root / ".git").exists():  # else an environment inside somebody's repository would name that one's commit
+    if not (root / ".git").exists():  # installed in a folder of another repository, git would find that one
         return None
     try:
         head = _git(root, "rev-parse", "--short=12", "HEAD")

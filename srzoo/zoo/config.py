@@ -1,4 +1,4 @@
-"""What a model is apart from its weights: the part of a weights file that makes it self-contained."""
+"""The configuration of a model. It is stored in the header of a weights file, which makes the file self-contained."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .transform import Transform
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Everything needed to build a model and to use it on an image.
+    """Everything that is needed to build a model and to use it on an image.
 
     Attributes:
-        name: the entry or architecture that it was made from.
+        name: the entry or architecture that the model was built from.
         network: a key of `srzoo.models.NETWORKS`.
-        task: what the network is for, such as "semantic".
+        task: name of the task, e.g. "semantic".
         options: keyword arguments of the network's class, without ``num_classes``.
-        labels: the classes that it tells apart.
-        transform: how an image becomes the model's input.
+        labels: names and colours of the classes.
+        transform: from an image to the model's input.
     """
 
     name: str
@@ -38,18 +38,19 @@ class ModelConfig:
 
     @property
     def palette(self) -> tuple[tuple[int, int, int], ...]:
-        """An RGB colour (0..255) for each class."""
+        """An RGB colour (0..255) for each class, in order of id."""
         return self.labels.palette
 
     def to_json(self) -> str:
+        """The configuration as JSON, for the header of a weights file."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> ModelConfig:
-        """The inverse of `to_json`; also reads the headers of older files, see `_present`.
+        """The inverse of `to_json`. It also reads the headers of older files, see `_present`.
 
         Raises:
-            ValueError: the text is not such a configuration.
+            ValueError: the text is not a configuration of srzoo.
         """
         try:
             values = _present(json.loads(text))
@@ -66,10 +67,10 @@ class ModelConfig:
 
 
 def _present(values: dict) -> dict:
-    """The present keys of a header.
+    """The header of a file of any version, with the keys of the present version.
 
-    Older files have ``classes`` and ``palette`` in place of ``labels``, and ``family`` in place of ``network``. The
-    first ones lack even that, as all were SRNet. All are for semantic segmentation.
+    Older headers have ``classes`` and ``palette`` instead of ``labels``, and ``family`` instead of ``network``. The
+    oldest have no ``family`` either, because all networks were SRNet. All older networks are for semantic segmentation.
     """
     if "labels" in values:
         return values

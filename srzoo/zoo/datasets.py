@@ -1,4 +1,4 @@
-"""The datasets that entries are named after. Imports no torch."""
+"""The datasets in the names of entries. Imports no torch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..labels.street import CAMVID, CITYSCAPES
 
 @dataclass(frozen=True)
 class Dataset:
-    """What the zoo knows of a dataset without its files.
+    """Facts about a dataset that need none of its files.
 
     Attributes:
-        title: as its authors write it.
-        licence: its terms, for the licence chain.
-        labels: the classes for each task that it is annotated for.
-        short_side: in pixels, as a network sees its images.
-        frame: ``(H, W)`` of a usual image, at which a model's cost is counted.
+        title: the name as its authors write it.
+        licence: its terms, for the licence chain of a model.
+        labels: the classes, for each task that the dataset has annotations for.
+        short_side: short side of the network's input, in pixels.
+        frame: ``(H, W)`` of a typical image in pixels; a model's cost is counted for it.
     """
 
     title: str
@@ -29,8 +29,8 @@ class Dataset:
     frame: tuple[int, int] = (512, 512)
 
 
-# CamVid's 360 pixels are enlarged, Cityscapes is seen at its own size; ADE20K is evaluated at 512, PASCAL Context with
-# 520 on the long side, which at its usual 4:3 is 390 on the short one.
+# Short sides: CamVid's 360 pixels are enlarged to 540, Cityscapes keeps its size, ADE20K is evaluated at 512. PASCAL
+# Context is evaluated with a long side of 520, which for its usual 4:3 is a short side of 390.
 DATASETS: dict[str, Dataset] = {
     "camvid": Dataset(
         "CamVid", "CamVid (Brostow et al., 2008): research use only", {"semantic": CAMVID}, 540, (360, 480)
@@ -55,11 +55,17 @@ DATASETS: dict[str, Dataset] = {
         (375, 500),
     ),
 }
-# A user's own images, or an entry without a dataset.
+# For a user's own images, and for entries without a dataset.
 ANY_DATASET = Dataset("any images", "", {})
 
 
 def labels_for(dataset: str | None, task: str, num_classes: int) -> LabelSet:
-    """The dataset's labels for a task where they have so many classes, else numbered ones."""
+    """The labels of a dataset for a task if they have ``num_classes`` classes, else numbered labels.
+
+    Args:
+        dataset: a key of `DATASETS`; None gives numbered labels.
+        task: name of the task.
+        num_classes: number of classes that the labels must have.
+    """
     labels = DATASETS[dataset].labels.get(task) if dataset else None
     return labels if labels and len(labels.classes) == num_classes else numbered_labels(num_classes)

@@ -1,4 +1,4 @@
-"""Names to models."""
+"""Build, save and load models by name or file."""
 
 from __future__ import annotations
 
@@ -38,22 +38,25 @@ def create_model(
     """Build a model by its name.
 
     Args:
-        name: ``<architecture>`` or ``<architecture>_<dataset>``, see `list_models`; or "srnet" with ``backbone=``
-            any timm backbone that has ``features_only``.
+        name: ``<architecture>`` or ``<architecture>_<dataset>``, see `list_models`; or "srnet" together with
+            ``backbone=``, the name of any timm backbone that supports ``features_only``.
         pretrained: load the published weights of this name.
-        num_classes: default the dataset's. With ``pretrained`` and another number the classifiers start anew.
-        context: a key of `srzoo.layers.CONTEXT_MODULES`, or "none" for the same model without the block; default the
-            architecture's own, which is "sr" for SRNet and "psp" for DFSeg. FCN has no place for one.
-        pretrained_backbone: start the backbone from ImageNet: True, or the path of a file in timm's names. Cannot be
-            combined with ``pretrained``, whose weights include the backbone's.
-        **options: of the architecture's class in `srzoo.models`, e.g. ``output_stride=16`` or ``nodes=32``.
+        num_classes: number of classes; default that of the dataset. With ``pretrained`` and another number, the
+            classifiers are initialized randomly.
+        context: a key of `srzoo.layers.CONTEXT_MODULES`; "none" builds the model without a context module. Default that
+            of the architecture: "sr" for SRNet, "psp" for DFSeg. FCN has no context module.
+        pretrained_backbone: load ImageNet weights into the backbone: True for the published ones, or the path of a file
+            with timm's names. Cannot be combined with ``pretrained``, which includes the backbone.
+        **options: of the network's class in `srzoo.models`, e.g. ``output_stride=16`` or ``nodes=32``.
 
     Returns:
         The model in training mode, with its `ModelConfig` as ``model.config``.
 
     Raises:
-        ValueError: unknown name or option, no published weights, or weights that do not fit the options.
-        RuntimeError: ImageNet weights that cannot be reached.
+        ValueError: an unknown name, an unknown or invalid option, no published weights, or weights that do not fit the
+            options.
+        FileNotFoundError: ``pretrained_backbone`` is not the path of a file.
+        RuntimeError: the ImageNet weights cannot be reached.
     """
     architecture, dataset = registry.split_name(name)
     _check_start(num_classes, pretrained, pretrained_backbone)
@@ -72,28 +75,29 @@ def create_model(
 
 
 def _check_start(num_classes: int | None, pretrained: bool, pretrained_backbone: bool | str | Path) -> None:
+    """Check the arguments of `create_model` that say where the weights come from."""
     if num_classes is not None:
         check_whole(num_classes=num_classes)
     if not isinstance(pretrained, bool):
-        raise ValueError(f"pretrained must be True or False, got {pretrained!r}; srzoo.load_model reads a file")
+        raise ValueError(f"pretrained must be True or False, got {pretrained!r}; use srzoo.load_model for a file")
     if not isinstance(pretrained_backbone, (bool, str, Path, type(None))):
         raise ValueError(f"pretrained_backbone must be True or a file's path, got {pretrained_backbone!r}")
     if pretrained and pretrained_backbone:
-        raise ValueError("pretrained=True brings its own backbone weights; leave pretrained_backbone out")
+        raise ValueError("pretrained=True includes the weights of the backbone; leave pretrained_backbone out")
 
 
 def _labels_for(name: str, entry: registry.Architecture, dataset: str | None, num_classes: int | None) -> LabelSet:
-    """The classes to tell apart: the dataset's, or so many."""
+    """The labels of the dataset, or numbered ones for another ``num_classes``."""
     if num_classes is not None:
         return labels_for(dataset, entry.task, num_classes)
     if dataset is None:
         instead = f", or use a name such as '{name}_{entry.datasets[0]}'" if entry.datasets else ""
-        raise ValueError(f"{name!r} names no dataset: pass num_classes{instead}")
+        raise ValueError(f"{name!r} has no dataset in its name: pass num_classes{instead}")
     return DATASETS[dataset].labels[entry.task]
 
 
 def _options_for(name: str, entry: registry.Architecture, options: dict) -> dict:
-    """Keyword arguments of the network's class: the entry's, and in their place those that were asked for."""
+    """Keyword arguments of the network's class: those of the entry, replaced by those that were given."""
     options = {**entry.options, **options}
     backbone = options.get("backbone")
     if backbone is None:
@@ -101,7 +105,7 @@ def _options_for(name: str, entry: registry.Architecture, options: dict) -> dict
             f"{name!r} needs a backbone, e.g. create_model('srnet', backbone='convnext_tiny', num_classes=7)"
         )
     if not isinstance(backbone, str):
-        raise ValueError(f"backbone must be a name that timm knows, got {type(backbone).__name__}")
+        raise ValueError(f"backbone must be the name of a timm model, got {type(backbone).__name__}")
     if entry.has_backbone:
         return options
     backbone_options, divisor = probe(backbone, options.pop("output_stride", None))
@@ -109,7 +113,7 @@ def _options_for(name: str, entry: registry.Architecture, options: dict) -> dict
 
 
 def _transform_for(architecture: str, dataset: str | None, backbone: str) -> Transform:
-    """The entry's transform, normalized as the weights of this backbone expect it."""
+    """The transform of the entry, with the mean and standard deviation that the weights of the backbone expect."""
     transform = registry.default_transform(architecture, dataset)
     if backbone == registry.ARCHITECTURES[architecture].options.get("backbone"):
         return transform
@@ -118,41 +122,44 @@ def _transform_for(architecture: str, dataset: str | None, backbone: str) -> Tra
 
 
 def load_model(path: str | Path) -> ZooModel:
-    """Build the model in a file that `save_model` wrote: fine-tuned, converted or shipped.
+    """Build the model in a file from `save_model`: fine-tuned, converted or published.
+
+    Args:
+        path: the ``.safetensors`` file.
 
     Returns:
         The model in training mode, with its `ModelConfig` as ``model.config``.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is not one of srzoo's files, or its tensors do not fit its configuration.
+        ValueError: the file is not one of srzoo's, or its tensors do not fit its configuration.
     """
     return _with_weights(*read_model_file(path), str(path))
 
 
 def save_model(model: nn.Module, path: str | Path, dtype: torch.dtype | None = None) -> None:
-    """Write one of srzoo's models with its configuration; the file appears whole or not at all.
+    """Write a model and its configuration to a file, atomically: an interrupted write leaves the old file.
 
     Args:
-        model: made by `create_model` or `load_model`.
+        model: from `create_model` or `load_model`.
         path: the ``.safetensors`` file.
-        dtype: storage type of the floating tensors, e.g. ``torch.float16``; default their own, which a tensor keeps
-            too where ``dtype`` overflows.
+        dtype: storage dtype of the floating tensors, e.g. ``torch.float16``. By default, and where ``dtype`` would
+            overflow, a tensor keeps its own.
 
     Raises:
-        ValueError: the model is not srzoo's, is in a wrapper, or is no longer what its configuration builds, so that
-            `load_model` could not read the file.
+        ValueError: the model is not one of srzoo's, is inside a wrapper, or differs from what its configuration builds,
+            so that `load_model` could not read the file.
         OSError: the file cannot be written.
     """
-    model = getattr(model, "_orig_mod", model)  # torch.compile's wrapper, which puts this before every tensor's name
+    model = getattr(model, "_orig_mod", model)  # of torch.compile, which prefixes the names of all tensors
     check_zoo_model(model, "save_model")
     state = model.state_dict()
     with torch.device("meta"):
         wanted = _build(model.config).state_dict()
     if problem := misfit(state, wanted):
         raise ValueError(
-            f"load_model could not read this {model.config.name} back, as it {problem}; save the model from before "
-            "fuse, insert or a change of its layers, or write its state dict with safetensors"
+            f"load_model could not load this {model.config.name}: it {problem}; save the model before fuse, insert or "
+            "any change of its layers, or write its state dict with safetensors"
         )
     if dtype is not None:
         state = {key: _narrowed(value, dtype) for key, value in state.items()}
@@ -160,7 +167,11 @@ def save_model(model: nn.Module, path: str | Path, dtype: torch.dtype | None = N
 
 
 def _narrowed(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """``value`` in ``dtype``, if it is floating and fits: a BatchNorm's variances may be beyond float16's 65504."""
+    """``value`` in ``dtype``, or unchanged if it is not floating or does not fit.
+
+    In float16, whose largest number is 65504, the running variance 7e4 of a BatchNorm would become infinite: the whole
+    tensor then stays float32.
+    """
     if not value.is_floating_point():
         return value
     narrow = value.to(dtype)
@@ -168,17 +179,22 @@ def _narrowed(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 def trained_model(source: str | Path, num_classes: int | None = None, **options) -> ZooModel:
-    """What the command line and a recipe mean by a trained model: a name with published weights, or a model's file.
+    """Load a trained model, given as on the command line and in a recipe: by the name of published weights, or by file.
 
-    A text is a file's path where it ends in ``.safetensors``. ``num_classes`` and ``options`` are those of
-    `create_model`. Errors are those of `create_model` and `load_model`.
+    Args:
+        source: a path, or a string: the path of a file if it ends in ``.safetensors``, else a name.
+        num_classes: as in `create_model`.
+        **options: as in `create_model`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `create_model` and `load_model`.
     """
     if isinstance(source, Path) or is_model_file(source):
         return _with_weights(*read_model_file(source), str(source), num_classes, options)
     if Path(source).exists() and source not in registry.names():
         raise ValueError(
-            f"{source} is no .safetensors file: a run's model is the model.safetensors in its folder, and "
-            "`srzoo convert` makes one of the authors' checkpoints"
+            f"{source} is not a .safetensors file; the model of a run is the model.safetensors in its folder, and "
+            "`srzoo convert` converts the authors' checkpoints"
         )
     return create_model(source, pretrained=True, num_classes=num_classes, **options)
 
@@ -186,8 +202,8 @@ def trained_model(source: str | Path, num_classes: int | None = None, **options)
 def _create_pretrained(name: str, num_classes: int | None, options: dict) -> ZooModel:
     if name not in PUBLISHED:
         raise ValueError(
-            f"no published weights for {name!r}; there are some for: {', '.join(sorted(PUBLISHED))}. "
-            f"To train it: srzoo train --model {name} --data.root PATH"
+            f"no published weights for {name!r}, only for {', '.join(sorted(PUBLISHED))}; "
+            f"train it with srzoo train --model {name} --data.root PATH"
         )
     return _with_weights(*read_published(PUBLISHED[name]), name, num_classes, options)
 
@@ -195,7 +211,14 @@ def _create_pretrained(name: str, num_classes: int | None, options: dict) -> Zoo
 def _with_weights(
     config: ModelConfig, state: dict, origin: str, num_classes: int | None = None, options: dict | None = None
 ) -> ZooModel:
-    """The model of a file, with these options in place of its own; for another number of classes, classifiers anew."""
+    """The model of a file.
+
+    Args:
+        config, state: the content of the file.
+        origin: its name, for messages.
+        num_classes: for another number than the file's, tensors that depend on it are initialized randomly.
+        options: replace those of the file.
+    """
     own = len(config.classes)
     config = dataclasses.replace(config, options={**config.options, **(options or {})})
     if num_classes in (None, own):
@@ -203,30 +226,34 @@ def _with_weights(
     else:
         model = _build(dataclasses.replace(config, labels=numbered_labels(num_classes)))
         fresh = _of_another_shape(model.state_dict(), config)
-        said = f"{origin}: {num_classes} classes instead of {own}, so {', '.join(sorted(fresh))} start anew"
-        warnings.warn(said, stacklevel=4)
+        said = f"{origin}: {num_classes} classes instead of {own}, so these start from random values: "
+        warnings.warn(said + ", ".join(sorted(fresh)), stacklevel=4)
         state = {**state, **{key: value for key, value in fresh.items() if key in state}}
     _load(model, state, origin)
     return model
 
 
 def _of_another_shape(state: dict, config: ModelConfig) -> dict:
-    """Those of a state dict's tensors that differ in shape from what this configuration builds."""
+    """The tensors of a state dict whose shape differs from that in the model which a configuration builds."""
     with torch.device("meta"):
         built = _build(config).state_dict()
     return {key: value for key, value in state.items() if key in built and built[key].shape != value.shape}
 
 
 def _build(config: ModelConfig) -> ZooModel:
-    """The network of a configuration, with random weights."""
+    """Build the network of a configuration, with random weights.
+
+    Raises:
+        ValueError: an unknown network, another task than the network's, or an unknown or invalid option.
+    """
     network = NETWORKS.get(config.network)
     if network is None:
         known = ", ".join(NETWORKS)
         raise ValueError(f"unknown network {config.network!r} of {config.name!r}; this version has {known}")
     if config.task != network.task:
         raise ValueError(
-            f"{config.name!r} is said to be for the task {config.task!r}; its network {config.network!r} is for "
-            f"{network.task!r}"
+            f"the configuration of {config.name!r} has the task {config.task!r}, but its network {config.network!r} "
+            f"has {network.task!r}"
         )
     _refuse_unknown_options(config)
     try:
@@ -238,30 +265,39 @@ def _build(config: ModelConfig) -> ZooModel:
 
 
 def _refuse_unknown_options(config: ModelConfig) -> None:
-    """Name an option that neither the network nor its context module has; Python's own error would name a class."""
-    parameters = dict(inspect.signature(NETWORKS[config.network]).parameters)
+    """Check that the network or its context module has every option. The error lists the options that exist.
+
+    Raises:
+        ValueError: an unknown option.
+    """
+    parameters = inspect.signature(NETWORKS[config.network]).parameters
     if "context" in parameters:
         context = config.options.get("context", parameters["context"].default)
         module = CONTEXT_MODULES.get(context) if isinstance(context, str) else None
-        if module is None:  # "none", whose error names its options, or an unknown one
+        if module is None:  # "none" or an unknown name, for which build_context raises a clearer error
             return
-        parameters |= inspect.signature(module).parameters
-    known = sorted(
-        name
-        for name, each in parameters.items()
-        if name not in _GIVEN_ELSEWHERE and each.kind is not inspect.Parameter.VAR_KEYWORD
-    )
+        others = inspect.signature(module).parameters
+    elif any(each.kind is each.VAR_KEYWORD for each in parameters.values()):  # the network checks its options
+        return
+    else:
+        others = {}
+    known = {name for name, each in {**parameters, **others}.items() if each.kind is not each.VAR_KEYWORD}
+    known = sorted(known - _GIVEN_ELSEWHERE)
     unknown = [option for option in config.options if option not in known]
     if unknown:
         raise ValueError(f"{config.name!r} has no option {unknown[0]!r}; it takes {', '.join(known)}")
 
 
-# Parameters that are no options: from the labels, and from the head around the context module.
-_GIVEN_ELSEWHERE = ("num_classes", "out_channels")
+# Parameters that are not options: one is set from the labels, one by the head.
+_GIVEN_ELSEWHERE = {"num_classes", "out_channels"}
 
 
 def _load(model: nn.Module, state: dict, origin: str) -> None:
-    """Strict loading with a message of one line."""
+    """Load a state dict that must fit exactly; unlike PyTorch's, the message is one line.
+
+    Raises:
+        ValueError: a missing or unexpected tensor, or another shape.
+    """
     if problem := misfit(state, model.state_dict()):
         raise ValueError(f"the weights of {origin} do not fit this model: the file {problem}")
     model.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""What the zoo holds, without building it."""
+"""Facts about the models of the zoo, without building them."""
 
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ _CODE_LICENCE = "srzoo: Apache-2.0"
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Facts about an entry. Those that only its network knows import torch when asked for, and build it without memory.
+    """Facts about an entry.
+
+    The properties `transform`, `input_size`, `parameters` and `macs` depend on the network. They import torch on first
+    use, and build the model on the meta device.
 
     Attributes:
         name: as `create_model` takes it.
-        description: what it is, in words.
-        task: what it is for, such as "semantic".
-        architecture, dataset: its two halves; the dataset is None for a bare architecture.
-        classes, palette: class names and RGB colours in order of id; empty without a dataset.
+        description: one phrase.
+        task: name of the task, e.g. "semantic".
+        architecture, dataset: the two parts of the name; the dataset is None for an architecture alone.
+        classes, palette: names and RGB colours (0..255) of the classes in order of id; empty without a dataset.
         weights: the published file, or None.
-        licence: the chain: srzoo's code, the backbone's weights, the dataset.
+        licence: the terms of srzoo's code, of the backbone's weights and of the dataset.
         recipe: name of the recipe that trains it; None without a dataset.
     """
 
@@ -46,34 +49,34 @@ class ModelInfo:
 
     @property
     def metrics(self) -> dict | None:
-        """The receipt of the published weights: figures, protocol and the command that repeats them."""
+        """The receipt of the published weights: figures, protocol and the command that reproduces them; or None."""
         return self.weights.receipt() if self.weights else None
 
     @property
     def transform(self) -> Transform:
-        """How an image becomes the model's input; for "srnet", which has no backbone, without its multiple."""
+        """From an image to the model's input. For "srnet", which has no default backbone, without the multiple."""
         if self._model is None:
             return registry.default_transform(self.architecture, self.dataset)
         return self._model.config.transform
 
     @property
     def input_size(self) -> tuple[int, int]:
-        """``(H, W)`` that `macs` is counted at: the dataset's frame under the transform."""
+        """``(H, W)`` of the model's input in pixels for a typical frame of the dataset."""
         return self.transform.input_size(*DATASETS.get(self.dataset, ANY_DATASET).frame)
 
     @property
     def parameters(self) -> int | None:
-        """Parameters of the model, auxiliary head included; None for "srnet", which has no backbone."""
+        """Number of parameters, with the auxiliary head; None for "srnet", which has no default backbone."""
         return None if self._model is None else sum(p.numel() for p in self._model.parameters())
 
     @cached_property
     def macs(self) -> int | None:
-        """Multiply-adds of one image at `input_size`, as executed, without the auxiliary head; None for "srnet"."""
+        """Multiply-adds of one image at `input_size`, without the auxiliary head; None for "srnet"."""
         return None if self._model is None else self._model.cost(self.input_size)
 
     @cached_property
     def _model(self) -> ZooModel | None:
-        """The model on the meta device; without a dataset it has 19 classes."""
+        """The model on the meta device, with 19 classes if there is no dataset; None for "srnet"."""
         if not registry.ARCHITECTURES[self.architecture].has_backbone:
             return None
         import torch
@@ -85,15 +88,23 @@ class ModelInfo:
 
 
 def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
-    """Names that match a shell pattern; with ``pretrained`` only those with published weights."""
+    """List the names of models.
+
+    Args:
+        pattern: shell pattern that the names must match, e.g. "srnet_*".
+        pretrained: list only names with published weights.
+    """
     return [name for name in registry.match_names(pattern) if not pretrained or name in PUBLISHED]
 
 
 def model_info(name: str) -> ModelInfo:
-    """Facts about a name.
+    """Return the facts about a model.
+
+    Args:
+        name: one of `list_models`.
 
     Raises:
-        ValueError: no such name; the message has the nearest one.
+        ValueError: unknown name; the message suggests the nearest one.
     """
     architecture, dataset = registry.split_name(name)
     entry = registry.ARCHITECTURES[architecture]
@@ -115,10 +126,14 @@ def model_info(name: str) -> ModelInfo:
 
 
 def task_of(model: str) -> str:
-    """The name of a model's task, by the model's name or by the header of one of srzoo's files.
+    """The name of a model's task.
+
+    Args:
+        model: the name of a model, or the path of one of srzoo's ``.safetensors`` files, of which only the header is
+            read.
 
     Raises:
-        ValueError: no such name, or another file.
+        ValueError: unknown name, or the file is not one of srzoo's.
         FileNotFoundError: no such file.
     """
     if is_model_file(model):
@@ -127,7 +142,7 @@ def task_of(model: str) -> str:
 
 
 def licence_chain(architecture: str, dataset: str | None) -> tuple[str, ...]:
-    """Whose terms a model's weights are under: srzoo's code, the backbone's weights, the dataset."""
+    """The terms that apply to trained weights: those of srzoo's code, the backbone's weights and the dataset."""
     backbone = registry.ARCHITECTURES[architecture].backbone.licence
     data = DATASETS.get(dataset, ANY_DATASET).licence
     return tuple(licence for licence in (_CODE_LICENCE, backbone, data) if licence)

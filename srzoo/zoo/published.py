@@ -1,4 +1,4 @@
-"""The weights that ship, each with its receipts."""
+"""The weights that srzoo ships, with their receipts."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Weights:
     """A published file.
 
     Attributes:
-        file: name inside the package.
-        sha256: of its bytes.
-        parameters: count in the model, auxiliary head included.
-        licence: the chain: our code, the backbone's weights, the data set.
-        recipe: name of the recipe that made it.
+        file: name of the file in ``srzoo/weights_data``.
+        sha256: of the bytes of the file.
+        parameters: number of parameters of the model, with the auxiliary head.
+        licence: the terms of srzoo's code, of the backbone's weights and of the dataset.
+        recipe: name of the recipe that trained it.
     """
 
     file: str
@@ -40,20 +40,26 @@ class Weights:
         return DATA / self.file
 
     def receipts(self) -> list[dict]:
-        """What was measured on the file and how, a protocol each: written beside it by `srzoo eval --receipt`."""
+        """The receipts of this file, one for each protocol, as `srzoo eval --receipt` wrote them beside it."""
         return [receipt for receipt in self._measured() if receipt["weights_sha256"] == self.sha256]
 
     def receipt(self) -> dict:
-        """The first of `receipts`: single scale."""
+        """The first of `receipts`, which is the single-scale one."""
         return self.receipts()[0]
 
     def repeats(self, receipt: dict) -> list[dict]:
-        """The receipts of the same training from other seeds, by the protocol of one of the file's own.
+        """The receipts of runs with other seeds, under the protocol of one of this file's receipts.
 
-        They were added to the same list from the files of those runs, and their recipes say what else differs.
+        They are in the same JSON file, written from the weights of those runs. Their recipes show any other difference.
+
+        Args:
+            receipt: one of `receipts`.
+
+        Returns:
+            The receipts in order of seed.
         """
-        own, told = receipt["seed"], ("dataset", "split", "protocol")
-        same = [each for each in self._measured() if all(each[key] == receipt[key] for key in told)]
+        own, keys = receipt["seed"], ("dataset", "split", "protocol")
+        same = [each for each in self._measured() if all(each[key] == receipt[key] for key in keys)]
         return sorted((each for each in same if each["seed"] not in (None, own)), key=lambda each: each["seed"])
 
     def _measured(self) -> list[dict]:
@@ -61,10 +67,13 @@ class Weights:
 
 
 def read_published(weights: Weights) -> tuple[ModelConfig, dict[str, torch.Tensor]]:
-    """Read a published file after checking its hash.
+    """Read a published file and check its hash.
+
+    Returns:
+        The configuration and the float32 state dict.
 
     Raises:
-        ValueError: the file is missing or its bytes are not the published ones.
+        ValueError: the file is missing or damaged.
     """
     try:
         content = weights.path.read_bytes()

@@ -1,4 +1,4 @@
-"""Every name of the zoo. Imports no torch, so that `srzoo list` answers at once."""
+"""The names of all models. Imports no torch, so that `srzoo list` is fast."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .transform import Transform
 
 @dataclass(frozen=True)
 class Backbone:
-    """A backbone with the options that the zoo builds it with.
+    """A backbone with its options.
 
     Attributes:
-        title: in words.
-        options: keyword arguments of the network's class that belong to the backbone.
-        mean, std: normalization that it was trained with.
-        licence: of its pretrained weights, for the licence chain; empty if there are none.
+        title: a phrase that describes it.
+        options: keyword arguments of the network's class that concern the backbone.
+        mean, std: of each RGB channel in 0..1, as its pretrained weights expect.
+        licence: the terms of its pretrained weights; empty if there are none.
     """
 
     title: str
@@ -30,15 +30,15 @@ class Backbone:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network over a backbone, for a task.
+    """A network with a backbone, for a task.
 
     Attributes:
-        title: in words, without the backbone.
-        task: what it is for; there is an entry for every dataset that is annotated for it.
+        title: a phrase that describes it, without the backbone.
+        task: name of the task. There is an entry for every dataset with labels for this task.
         network: a key of `srzoo.models.NETWORKS`.
-        backbone: what it is built over.
-        head: keyword arguments of the network's class for everything behind the backbone.
-        recipes: by dataset the recipe that trains it, for datasets whose own recipe is not the one.
+        backbone: the backbone and its options.
+        head: keyword arguments of the network's class for everything after the backbone.
+        recipes: names of recipes by dataset, for datasets where it is not trained by the recipe of the dataset.
     """
 
     title: str
@@ -55,16 +55,17 @@ class Architecture:
 
     @property
     def description(self) -> str:
+        """A phrase that describes the network and its backbone."""
         return f"{self.title}, over {self.backbone.title}"
 
     @property
     def has_backbone(self) -> bool:
-        """False for "srnet", which takes any timm backbone and has to be given one."""
+        """False for "srnet", which needs the name of a timm backbone from the user."""
         return "backbone" in self.options
 
     @property
     def datasets(self) -> list[str]:
-        """The datasets that it has an entry for: those with labels for its task."""
+        """Names of the datasets with labels for its task; there is an entry for each."""
         return [name for name, data in DATASETS.items() if self.task in data.labels] if self.has_backbone else []
 
 
@@ -72,10 +73,10 @@ ARCHITECTURES: dict[str, Architecture] = {}
 
 
 def register(name: str, architecture: Architecture) -> None:
-    """Add an architecture, and with it ``<name>_<dataset>`` for every dataset of its task.
+    """Add an architecture, with an entry ``<name>_<dataset>`` for every dataset that has labels for its task.
 
     Raises:
-        ValueError: one of these names is taken.
+        ValueError: one of these names is registered already.
     """
     taken = set(names()) & {name, *(f"{name}_{dataset}" for dataset in architecture.datasets)}
     if taken:
@@ -84,10 +85,10 @@ def register(name: str, architecture: Architecture) -> None:
 
 
 def split_name(name: str) -> tuple[str, str | None]:
-    """``(architecture, dataset)`` of a name; the dataset is None for a bare architecture.
+    """Split a name into ``(architecture, dataset)``; the dataset is None for an architecture alone.
 
     Raises:
-        ValueError: no such name; the message has the nearest one.
+        ValueError: unknown name; the message suggests the nearest one.
     """
     known = isinstance(name, str)
     if known and name in ARCHITECTURES:
@@ -96,11 +97,11 @@ def split_name(name: str) -> tuple[str, str | None]:
         entry = ARCHITECTURES.get(architecture := name.removesuffix(f"_{dataset}"))
         if entry is not None and dataset in entry.datasets:
             return architecture, dataset
-    raise ValueError(f"unknown model {name!r}{nearest(name, names())}; `srzoo list` shows all")
+    raise ValueError(f"unknown model {name!r}{nearest(name, names())}; `srzoo list` shows all names")
 
 
 def names() -> list[str]:
-    """Every name that `create_model` takes, architectures first."""
+    """All names that `create_model` takes, architectures first."""
     entries = [f"{name}_{dataset}" for name, entry in ARCHITECTURES.items() for dataset in entry.datasets]
     return [*ARCHITECTURES, *sorted(entries)]
 
@@ -111,14 +112,14 @@ def match_names(pattern: str) -> list[str]:
 
 
 def recipe_of(architecture: str, dataset: str) -> str:
-    """Name of the recipe that trains an entry unless one bears the entry's own name: usually the dataset's."""
+    """Name of the recipe for an entry that has no recipe of its own name: the architecture's, else the dataset's."""
     return ARCHITECTURES[architecture].recipes.get(dataset, dataset)
 
 
 def default_transform(architecture: str, dataset: str | None) -> Transform:
-    """How an image becomes the input of an entry, or of an architecture alone.
+    """The transform from an image to the input of an entry, or of an architecture alone (``dataset`` is None).
 
-    Its ``multiple`` is 1: the network knows it, and sets it when it is built.
+    Its ``multiple`` is 1. The network sets the right one when it is built.
     """
     backbone = ARCHITECTURES[architecture].backbone
     return Transform(DATASETS.get(dataset, ANY_DATASET).short_side, mean=backbone.mean, std=backbone.std)
@@ -159,7 +160,7 @@ def _dfseg(title: str, backbone: Backbone, context: str) -> Architecture:
     return Architecture(title, "semantic", "dfseg", backbone, {"context": context}, recipes)
 
 
-# Over any timm backbone: create_model("srnet", backbone=..., num_classes=...).
+# With any timm backbone: create_model("srnet", backbone=..., num_classes=...).
 register("srnet", _srnet(_ANY))
 register("srnet_r50", _srnet(_R50, channels=512))
 register("srnet_r101", _srnet(_R101, channels=512))

@@ -1,4 +1,4 @@
-"""The authors' files into ours: SRNet, the ResNets with a deep stem that it starts from, their block alone."""
+"""Convert the authors' files to srzoo's: SRNet, the ResNets with a deep stem that it starts from, their block alone."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from ..state_dicts import misfit, read_state_dict, write_state_dict
 from .datasets import DATASETS
 from .factory import create_model, save_model
 
-# The released SRNet as options of ours.
+# The released SRNet as options of `SRNet`.
 RELEASED = {"context": "sr_released", "multi_grid": (1, 1, 1), "align_corners": True, "released_head": True}
 
-# Beginnings of names, ours to theirs.
+# How many classes SRNet has for each dataset that it can be for.
+_CLASSES = {name: len(data.labels["semantic"].classes) for name, data in DATASETS.items() if "semantic" in data.labels}
+# Prefixes of names, from srzoo's to theirs.
 _BLOCK = {
     "transform.": "t.",
     "left.": "p.",
@@ -41,7 +43,7 @@ _SRNET = {
     "aux_head.fuse.bn.": "aux_layer.aux.1.",
     "aux_head.classifier.": "aux_layer.aux.4.",
 }
-# A stem of three pairs of names, as in the semantic segmentation code of MIT CSAIL; others have timm's names.
+# The stem's names in MIT CSAIL's semantic segmentation code: conv1, bn1, conv2, ... Other files have timm's names.
 _FLAT_STEM = {
     "conv1.0.": "conv1.",
     "conv1.1.": "bn1.",
@@ -56,42 +58,45 @@ State = dict[str, torch.Tensor]
 
 
 def convert(source: str | Path, target: str | Path, dataset: str | None = None) -> str:
-    """Read a checkpoint of the authors' code and write it as a file of ours, whole or not at all.
+    """Convert a checkpoint of the authors' code to one of srzoo's files, written atomically.
 
     Args:
-        source: a PyTorch file, read without unpickling code, or a ``.safetensors`` file, of one of these:
-            SRNet over ResNet-50 or 101, which becomes a file for `load_model` and `Segmenter`;
-            an ImageNet ResNet-50 or 101 with a deep stem, which becomes one for ``pretrained_backbone=``;
-            their block alone, which becomes the state dict of a `ReleasedSqueezeReasoning`.
-        target: the ``.safetensors`` file; one that is there is replaced.
-        dataset: whose classes SRNet's are; default the data set with as many, or numbered classes.
+        source: a ``.safetensors`` file, or a PyTorch file, which is read without executing code. It contains one of:
+
+            * SRNet with ResNet-50 or 101; the target is a file for `load_model` and `Segmenter`.
+            * An ImageNet ResNet-50 or 101 with a deep stem; the target is a file for ``pretrained_backbone=``.
+            * The authors' block alone; the target is the state dict of a `ReleasedSqueezeReasoning`.
+        target: the ``.safetensors`` file. An existing file is replaced.
+        dataset: the dataset of SRNet's classes; default the only one with this number of classes, else the classes are
+            numbered.
 
     Returns:
-        What the source is, in a few words.
+        What the source contains, in a few words.
 
     Raises:
         FileNotFoundError: no such file, or no folder for the target.
         IsADirectoryError: the target is a folder.
-        ValueError: the source is none of these, or is damaged; the target is no ``.safetensors`` name.
+        ValueError: the source contains none of these or is damaged; the target is not a ``.safetensors`` file, or is
+            the source; an unknown dataset, or one with another number of classes.
     """
     source, target = Path(source), Path(target)
-    if dataset is not None and dataset not in DATASETS:
-        known = ", ".join(DATASETS)
-        raise ValueError(f"unknown dataset {dataset!r}{nearest(dataset, DATASETS)}; there are {known}")
+    if dataset is not None and dataset not in _CLASSES:
+        known = ", ".join(_CLASSES)
+        raise ValueError(f"unknown dataset {dataset!r}{nearest(dataset, _CLASSES)}; there are {known}")
     _check_target(source, target)
     state = read_state_dict(source)
     try:
         if any(key.startswith("layer0.") for key in state):
             return _convert_srnet(state, target, dataset)
         if dataset is not None:
-            raise ValueError(f"it is no SRNet, whose classes dataset={dataset!r} would name")
+            raise ValueError(f"it is not an SRNet, so dataset={dataset!r} does not apply; leave it out")
         if "conv1.6.weight" in state or "conv3.weight" in state:
             return _convert_backbone(state, target)
         if "conv_adj.weight" in state:
             return _convert_block(state, target)
         raise ValueError(
-            "it is neither SRNet as released (layer0.0.0.weight, ...) nor a ResNet with a deep stem "
-            f"(conv1.0.weight, ...): its first tensor is {next(iter(state))}"
+            "it is neither the released SRNet (layer0.0.0.weight, ...), nor a ResNet with a deep stem "
+            f"(conv1.0.weight, ...), nor the block (conv_adj.weight, ...): its first tensor is {next(iter(state))}"
         )
     except ValueError as error:
         raise ValueError(f"cannot convert {source}: {error}") from error
@@ -102,30 +107,26 @@ def _check_target(source: Path, target: Path) -> None:
         better = target.parent / f"{target.stem or 'model'}.safetensors"
         raise ValueError(f"the output {target} must be a .safetensors file; name it {better}")
     if not target.parent.is_dir():
-        raise FileNotFoundError(f"no folder {target.parent} for the output; make it first")
+        raise FileNotFoundError(f"no folder {target.parent} for the output; create it first")
     if target.is_dir():
-        raise IsADirectoryError(f"the output {target} is a folder; name a file in it")
+        raise IsADirectoryError(f"the output {target} is a folder; give the path of a file in it")
     if target.exists() and source.exists() and target.samefile(source):
-        raise ValueError(f"the output {target} is the input; give it another name")
+        raise ValueError(f"the output {target} is the input; choose another name")
 
 
 def _convert_srnet(state: State, target: Path, dataset: str | None) -> str:
     depth, classes = _depth(state), _length(state, "head.final.4.weight", 19)
     if dataset is None:
-        fitting = [name for name in DATASETS if _classes_of(name) == classes]
+        fitting = [name for name, number in _CLASSES.items() if number == classes]
         dataset = fitting[0] if len(fitting) == 1 else None
-    elif _classes_of(dataset) != classes:
-        raise ValueError(f"it has {classes} classes, {dataset} has {_classes_of(dataset)}")
+    elif _CLASSES[dataset] != classes:
+        raise ValueError(f"it has {classes} classes, but {dataset} has {_CLASSES[dataset]}")
     name = f"srnet_r{depth}" + (f"_{dataset}" if dataset else "")
     with torch.device("meta"):
         model = create_model(name, num_classes=classes, **RELEASED)
     model.load_state_dict(_renamed(state, model.state_dict(), _SRNET, f"released SRNet R{depth}"), assign=True)
     save_model(model, target)
     return f"SRNet R{depth} as released, {classes} classes" + (f" of {dataset}" if dataset else "")
-
-
-def _classes_of(dataset: str) -> int:
-    return len(DATASETS[dataset].labels["semantic"].classes)
 
 
 def _convert_backbone(state: State, target: Path) -> str:
@@ -148,18 +149,29 @@ def _convert_block(state: State, target: Path) -> str:
 
 
 def _depth(state: State) -> int:
-    return 101 if "layer3.6.conv1.weight" in state else 50  # the third stage has 23 blocks or 6
+    """Layers of the ResNet, 50 or 101."""
+    return 101 if "layer3.6.conv1.weight" in state else 50  # the third stage has 6 or 23 blocks
 
 
 def _length(state: State, key: str, default: int) -> int:
-    """The first side of a tensor; where it is missing the default, for the message about that."""
+    """The first side of a tensor. If the tensor is missing, the default; `misfit` then reports it."""
     return state[key].shape[:1].numel() if key in state else default
 
 
 def _renamed(state: State, wanted: State, names: dict[str, str], what: str) -> State:
-    """``state`` under the names and in the dtypes of ``wanted``, of which it must have all and no other."""
+    """Rename ``state`` to the names of ``wanted``, and cast it to its dtypes.
+
+    Args:
+        state: the authors' state dict.
+        wanted: srzoo's state dict, of which only names, shapes and dtypes are used.
+        names: prefixes, from srzoo's to theirs.
+        what: what the state dict should be, for the message.
+
+    Raises:
+        ValueError: a missing or unexpected tensor, another shape, or values that are not finite.
+    """
     theirs = {key: _their_name(key, names) for key in wanted}
-    # PyTorch before 0.4.1 had no such counters, and nothing here reads them.
+    # PyTorch before 0.4.1 had no such counters. They are not used here.
     counters = {name: torch.zeros(()) for name in theirs.values() if name.endswith("num_batches_tracked")}
     state = {**counters, **state}
     if problem := misfit(state, {theirs[key]: value for key, value in wanted.items()}):
@@ -174,7 +186,7 @@ def _check_numbers(name: str, value: torch.Tensor) -> None:
     if value.layout != torch.strided or not value.is_floating_point():
         raise ValueError(f"{name} is a {value.layout} tensor of {value.dtype}; expected dense floating point")
     if value.is_meta:
-        raise ValueError(f"{name} is a meta tensor, of a shape alone; save the model with its values")
+        raise ValueError(f"{name} is a meta tensor, which has no values; save the model on a CPU or GPU")
     if not value.isfinite().all():
         raise ValueError(f"{name} has values that are not finite")
 

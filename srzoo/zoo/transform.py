@@ -1,28 +1,35 @@
-"""What a model wants its input to look like. Imports numpy and torch only when used."""
+"""The transform from an image to a model's input. Imports numpy and torch only when used."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-_STRIP_ROWS = 512
+_STRIP_ROWS = 512  # converted at a time
 
 
 @dataclass(frozen=True)
 class Transform:
-    """Resize and normalization between an 8-bit RGB image and a model's input.
+    """Resizing and normalization of an 8-bit RGB image for a model.
 
     Attributes:
-        short_side: pixels of the short side as the network sees it.
-        max_pixels: limit of the area, so that a long or a huge image stays cheap.
-        mean, std: of each channel, on the scale 0..1.
-        multiple: both sides are multiples of this, the model's output stride: with other sides the maps within the
-            network are shifted against each other by up to a cell, which thin classes do not forgive.
+        short_side: short side of the network's input, in pixels.
+        max_pixels: limit of its area, in pixels, which bounds the cost of long or huge images.
+        mean, std: of each RGB channel, in 0..1.
+        multiple: height and width of the input are multiples of this, the model's output stride. For other sizes the
+            feature maps inside the network would be shifted against each other by up to one cell, which harms thin
+            classes.
+        long_side: limit of the long side in pixels; None for no limit.
+        fit: how the sides become such multiples. "stretch" reduces each side a little, which changes the proportions.
+            "pad" keeps the proportions and adds zeros at the right and at the bottom, as detectors do.
+
+    Raises:
+        ValueError: ``fit`` is neither "stretch" nor "pad".
     """
 
     short_side: int
@@ -30,56 +37,79 @@ class Transform:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     multiple: int = 1
+    long_side: int | None = None
+    fit: Literal["stretch", "pad"] = "stretch"
 
     MIN_SIDE = 32
 
-    def input_size(self, height: int, width: int) -> tuple[int, int]:
-        """``(H, W)`` at which the network sees an image of this size."""
+    def __post_init__(self):
+        if self.fit not in ("stretch", "pad"):
+            raise ValueError(f"fit must be 'stretch' or 'pad', got {self.fit!r}")
+
+    def content_size(self, height: int, width: int) -> tuple[int, int]:
+        """``(H, W)`` to which an image of this size is resized, in pixels: `input_size` without the padding."""
         scale = self.short_side / min(height, width)
         scale = min(scale, (self.max_pixels / (height * width)) ** 0.5)
-        # An extreme strip loses its proportions rather than its short side.
+        if self.long_side is not None:
+            scale = min(scale, self.long_side / max(height, width))
+        # In an extreme strip the long side is limited, so the proportions change, but the short side does not.
         sides = (min(round(side * scale), self.max_pixels // self.MIN_SIDE) for side in (height, width))
-        return tuple(max(self.MIN_SIDE, side // self.multiple * self.multiple) for side in sides)
+        step = self.multiple if self.fit == "stretch" else 1
+        return tuple(max(self.MIN_SIDE, side // step * step) for side in sides)
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """``(H, W)`` of the network's input for an image of this size, in pixels."""
+        return tuple(-(-side // self.multiple) * self.multiple for side in self.content_size(height, width))
 
     def scaled(self, factor: float) -> Transform:
-        """The transform to an input ``factor`` times as large on a side."""
+        """A transform whose input has sides ``factor`` times as large."""
         return dataclasses.replace(
-            self, short_side=round(self.short_side * factor), max_pixels=round(self.max_pixels * factor**2)
+            self,
+            short_side=round(self.short_side * factor),
+            max_pixels=round(self.max_pixels * factor**2),
+            long_side=None if self.long_side is None else round(self.long_side * factor),
         )
 
     def without_reduction(self, height: int, width: int) -> Transform:
-        """The transform that shows an image of this size at no less than its own resolution, but for `multiple`."""
+        """A transform that does not shrink an image of this size, apart from rounding to `multiple`."""
         return dataclasses.replace(
             self,
             short_side=max(self.short_side, min(height, width)),
             max_pixels=max(self.max_pixels, height * width),
+            long_side=None if self.long_side is None else max(self.long_side, height, width),
         )
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
-        """``(1, 3, H, W)`` float32 model input of an RGB image."""
-        return self.normalize(self.resize(image))
+        """The model's input ``(1, 3, H, W)`` in float32 for an RGB image. The padding is zero, the mean colour."""
+        from torch.nn.functional import pad
+
+        x = self.normalize(self.resize(image))
+        height, width = self.input_size(image.height, image.width)
+        return pad(x, (0, width - x.shape[3], 0, height - x.shape[2]))
 
     def resize(self, image: Image.Image) -> torch.Tensor:
-        """``(1, 3, H, W)`` uint8 pixels of an RGB image at the size that the network sees."""
-        return _pixels(_resized(image, *self.input_size(image.height, image.width))).permute(2, 0, 1)[None]
+        """An RGB image resized to its `content_size`, as ``(1, 3, H, W)`` uint8."""
+        return _pixels(_resized(image, *self.content_size(image.height, image.width))).permute(2, 0, 1)[None]
 
     def resize_columns(self, image: Image.Image, start: int, stop: int) -> torch.Tensor:
-        """Columns ``start:stop`` of what `resize` gives, without the others, of an image that keeps its width.
+        """Columns ``start:stop`` of the result of `resize`, computed alone, for an image that keeps its width.
 
-        Then Pillow resizes every column by itself. Of an image that does not, Pillow resizes rows first or columns
-        first, whichever it takes for quicker, and rounds in between: parts of it would not be those of the whole.
+        Pillow then resizes each column independently. If both sides change, it resizes the rows or the columns first,
+        depending on the cost, and rounds in between, so a part of the image would not give a part of the result.
 
         Raises:
-            ValueError: the image does not keep its width.
+            ValueError: the width changes.
         """
-        height, width = self.input_size(image.height, image.width)
+        height, width = self.content_size(image.height, image.width)
         if width != image.width:
-            raise ValueError(f"columns can be resized alone at the image's width, {image.width}, not at {width}")
+            raise ValueError(
+                f"columns cannot be resized alone from width {image.width} to {width}; use resize for the whole image"
+            )
         pixels = _pixels(_resized(image.crop((start, 0, stop, image.height)), height, stop - start))
-        return pixels[None].permute(0, 3, 1, 2)  # so that torch takes rows of it, too, for channels_last
+        return pixels[None].permute(0, 3, 1, 2)  # with strides that torch recognizes as channels_last
 
     def normalize(self, images: torch.Tensor) -> torch.Tensor:
-        """float32 of ``(N, 3, H, W)`` uint8 images, with ``mean`` and ``std`` applied."""
+        """Normalize ``(N, 3, H, W)`` uint8 images with ``mean`` and ``std``; the result is float32."""
         import torch
 
         mean = torch.tensor(self.mean, device=images.device)[:, None, None]
@@ -88,10 +118,10 @@ class Transform:
 
     @classmethod
     def from_dict(cls, values: dict) -> Transform:
-        """The transform whose ``dataclasses.asdict`` went through JSON; keys that an older file lacks have defaults.
+        """The inverse of ``dataclasses.asdict``, also after JSON. Keys that an older file lacks get their defaults.
 
         Raises:
-            TypeError: a key that it does not have, or no ``short_side``.
+            TypeError: an unknown key, or no ``short_side``.
         """
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
@@ -105,7 +135,7 @@ def _resized(image: Image.Image, height: int, width: int) -> Image.Image:
 
 
 def _pixels(image: Image.Image) -> torch.Tensor:
-    """``(H, W, 3)`` uint8; in strips, as Pillow gives out pixels in pieces and joins them."""
+    """``(H, W, 3)`` uint8, converted in strips, since Pillow's export makes two copies of what it exports."""
     import numpy as np
     import torch
 

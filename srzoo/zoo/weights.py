@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors whose header carries the model's configuration."""
+"""Weights files: safetensors with the model's configuration in the header."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ _HEADER = "srzoo"  # the key of the configuration in the file's metadata
 
 
 def read_model_file(path: str | Path) -> tuple[ModelConfig, dict[str, torch.Tensor]]:
-    """Configuration and float32 state dict of a file that `save_model` wrote.
+    """Read a file that `save_model` wrote.
+
+    Returns:
+        The configuration, and the state dict with floating tensors in float32.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is no safetensors file, or not one of ours.
+        ValueError: the file is not readable, or not one of srzoo's.
     """
     with _opened(path, "pt") as file:
         config = _config(file, path)
@@ -30,13 +33,13 @@ def read_model_file(path: str | Path) -> tuple[ModelConfig, dict[str, torch.Tens
 
 
 def read_config(path: str | Path) -> ModelConfig:
-    """The configuration in a file that `save_model` wrote, by its header alone; errors as `read_model_file`."""
+    """Read only the configuration from a file that `save_model` wrote; errors as in `read_model_file`."""
     with _opened(path, "numpy") as file:
         return _config(file, path)
 
 
 def holds_model(path: str | Path) -> bool:
-    """Whether a file is there and carries a configuration of srzoo's."""
+    """Whether the file exists and is one of srzoo's."""
     try:
         read_config(path)
     except (FileNotFoundError, ValueError):
@@ -45,7 +48,7 @@ def holds_model(path: str | Path) -> bool:
 
 
 def is_model_file(source: object) -> bool:
-    """Whether what names a model is the path of one of srzoo's files rather than a name."""
+    """Whether a string that specifies a model is the path of a file, not a name."""
     return isinstance(source, str) and source.endswith(".safetensors")
 
 
@@ -66,15 +69,15 @@ def _config(file, path: str | Path) -> ModelConfig:
     header = (file.metadata() or {}).get(_HEADER)
     if header is None:
         raise ValueError(
-            f"{path} carries no srzoo configuration; load it with safetensors, or save it with srzoo.save_model"
+            f"{path} has no srzoo configuration; load it with safetensors, or save the model with srzoo.save_model"
         )
     return ModelConfig.from_json(header)
 
 
 def write_model_file(config: ModelConfig, state: dict[str, torch.Tensor], path: str | Path) -> None:
-    """The file that `read_model_file` reads; it appears whole or not at all.
+    """Write a file for `read_model_file`, atomically.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     write_state_dict(state, path, {_HEADER: config.to_json()})

@@ -4,14 +4,14 @@ import torch
 import srzoo.backbones  # noqa: F401 (registers the models)
 
 
-def test_parameters_are_the_paper_s():
+def test_parameter_counts_are_the_paper_s():
     for name, expected in (("dfnet_v1", 8_020_128), ("dfnet_v2", 17_474_208)):  # 8.020 M and 17.474 M
         with torch.device("meta"):
             model = timm.create_model(name, num_classes=0)
         assert sum(p.numel() for p in model.parameters()) == expected
 
 
-def test_features_are_the_deepest_of_each_stride():
+def test_default_features_are_the_deepest_of_each_stride():
     for name, channels in (("dfnet_v1", [32, 64, 64, 128, 512]), ("dfnet_v2", [32, 64, 128, 256, 512])):
         with torch.device("meta"):
             model = timm.create_model(name, features_only=True)

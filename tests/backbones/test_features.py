@@ -30,14 +30,12 @@ def test_probe_finds_how_to_build(name, stride, expected_stride, divisor):
 
 
 def test_unknown_backbone_suggests_the_nearest():
-    with pytest.raises(ValueError, match="no backbone 'resnet500'; did you mean 'resnet50'"):
+    with pytest.raises(ValueError, match="'resnet500'.*'resnet50'"):
         probe("resnet500", 8)
 
 
-def test_a_stride_that_timm_cannot_give():
-    with pytest.raises(
-        ValueError, match="has output stride 32, which timm cannot change to 8; pass 32, or leave it out"
-    ):
+def test_a_stride_that_timm_does_not_support():
+    with pytest.raises(ValueError, match="'swin_tiny_patch4_window7_224' .*32.* 8; .*32"):
         probe("swin_tiny_patch4_window7_224", 8)
 
 
@@ -50,14 +48,14 @@ def test_multi_grid_dilates_the_last_stage():
     assert [block.conv2.dilation for block in backbone.body.layer4] == [(4, 4), (8, 8), (16, 16)]
 
 
-def test_multi_grid_needs_as_many_blocks():
-    with pytest.raises(ValueError, match="needs 3 blocks in a ResNet's layer4; 'resnet18' has 2"):
+def test_multi_grid_for_another_number_of_blocks():
+    with pytest.raises(ValueError, match=r"multi_grid=\(1, 2, 4\) .*3 .*layer4.*'resnet18' .*2"):
         FeatureBackbone("resnet18", {"output_stride": 8}, multi_grid=(1, 2, 4))
 
 
 @pytest.mark.parametrize("size", [(32, 32), (47, 65), (97, 33)])
 @torch.inference_mode()
-def test_new_blocks_change_no_feature(size):
+def test_new_blocks_do_not_change_the_features(size):
     torch.manual_seed(0)
     plain = FeatureBackbone("resnet18", {}).eval()
     extended = FeatureBackbone("resnet18", {}, blocks={"layer3": "nl", "layer4": ("sr", {"nodes": 8})}).eval()
@@ -77,7 +75,7 @@ def test_new_blocks_change_no_feature(size):
     torch.testing.assert_close(last, fourth(plain(x)[-1]))
 
 
-def test_a_block_behind_a_dilated_stage():
+def test_a_block_after_a_dilated_stage():
     with torch.device("meta"):
         backbone = FeatureBackbone("resnet50s", {"output_stride": 8}, (1, 2, 4), {"layer4": "sr"})
         assert backbone(torch.empty(1, 3, 65, 33))[-1].shape == (1, 2048, 9, 5)
@@ -85,7 +83,7 @@ def test_a_block_behind_a_dilated_stage():
     assert {parameter.device.type for parameter in backbone.parameters()} == {"meta"}
 
 
-def test_blocks_keep_their_own_weights_when_imagenet_s_come(tmp_path):
+def test_blocks_keep_their_weights_when_imagenet_weights_are_loaded(tmp_path):
     state = {key: value.contiguous() for key, value in timm.create_model("resnet18").state_dict().items()}
     save_file(state, tmp_path / "r18.safetensors")
     backbone = FeatureBackbone("resnet18", {}, blocks={"layer4": "sr"})
@@ -107,6 +105,6 @@ def test_blocks_keep_their_own_weights_when_imagenet_s_come(tmp_path):
         (["layer4"], r"blocks .*\['layer4'\]"),
     ],
 )
-def test_blocks_that_do_not_fit(blocks, message):
+def test_invalid_blocks(blocks, message):
     with pytest.raises(ValueError, match=message), torch.device("meta"):
         FeatureBackbone("resnet18", {}, blocks=blocks)

@@ -18,7 +18,7 @@ def test_pads_as_timm_does(kernel, stride, dilation):
         assert torch.equal(pad_same(x, *arguments), timm_pad_same(x, *arguments))
 
 
-def test_a_backbone_keeps_names_values_and_the_random_state():
+def test_replacing_keeps_names_values_and_the_random_state():
     torch.manual_seed(0)
     own = timm.create_model("tf_efficientnet_lite0", features_only=True, output_stride=16).eval()
     after = torch.rand(1)

@@ -1,4 +1,4 @@
-"""What timm's own model tests do not look at, of the networks that we register in timm."""
+"""Tests of the networks that srzoo registers in timm, beyond timm's own model tests."""
 
 import pytest
 import timm
@@ -21,8 +21,8 @@ def test_dilated_features_keep_their_stride(name, output_stride):
     assert [tuple(f.shape[-2:]) for f in features] == [(-(-65 // s), -(-97 // s)) for s in strides]
 
 
-def test_dilation_sees_what_striding_saw():
-    """A network dilated to stride 8 computes at every eighth pixel; the full one's outputs are among them."""
+def test_dilated_network_agrees_with_the_strided_one():
+    """A network dilated to stride 8 has an output at every eighth pixel; those of the strided one are among them."""
     torch.manual_seed(0)
     full = timm.create_model("dfnet_v1", features_only=True).eval()
     dilated = timm.create_model("dfnet_v1", features_only=True, output_stride=8).eval()

@@ -11,11 +11,11 @@ def build(**options) -> nn.Module:
 
 
 def test_parameters():
-    # Counted over the widths and depths of Wu et al.: every convolution and two numbers for each BatchNorm channel.
+    # From the widths and depths of Wu et al.: the convolutions, and two parameters per BatchNorm channel.
     assert sum(p.numel() for p in build(num_classes=0).parameters()) == 105_070_912
 
 
-def test_features_are_the_deepest_of_each_stride():
+def test_default_features_are_the_deepest_of_each_stride():
     model = build(features_only=True)
     channels = [128, 256, 512, 1024, 4096]
     assert model.feature_info.channels() == channels

@@ -1,4 +1,4 @@
-"""The benches are scripts beside each other, not a package."""
+"""Access to the benchmarks, which are scripts in one folder, not a package."""
 
 import importlib
 from pathlib import Path
@@ -10,7 +10,7 @@ BENCH = Path(__file__).parents[2] / "bench"
 
 @pytest.fixture(scope="session")
 def load_bench():
-    """Import a bench by its name."""
+    """Import a benchmark by name."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(BENCH))
         yield importlib.import_module

@@ -12,7 +12,7 @@ def ablation(load_bench):
     return load_bench("ablation")
 
 
-def test_every_variant_is_a_model_of_its_own_under_one_protocol(ablation):
+def test_every_variant_is_another_model_under_the_same_protocol(ablation):
     protocols, structures = set(), set()
     for setting in ablation.SETTINGS:
         for variant in ablation.VARIANTS | ablation.PROBES:
@@ -28,7 +28,7 @@ def test_every_variant_is_a_model_of_its_own_under_one_protocol(ablation):
     assert len(structures) == len(ablation.SETTINGS) * len(ablation.VARIANTS | ablation.PROBES)
 
 
-def test_the_normalized_vector_does_not_depend_on_the_scale_of_its_input(ablation):
+def test_the_normalized_vector_does_not_depend_on_the_scale_of_the_input(ablation):
     torch.manual_seed(0)
     block = ablation._NormalizedSqueezeReasoning(64, nodes=8)
     torch.nn.init.normal_(block.project.weight)

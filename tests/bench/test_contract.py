@@ -1,4 +1,4 @@
-"""The contract of every architecture that CI has time for; bench/contract.py writes the whole table."""
+"""The contract of the architectures that CI has time for; bench/contract.py checks all of them."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def test_a_model_keeps_its_contract(contract, name):
 
 @pytest.mark.parametrize("training", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_the_narrow_srnet_compiles_once_for_any_size(contract, training):
-    """On Inductor, whole: see the slow test and the table."""
+    """The slow test and the table have the whole models."""
     model, extent = contract.model_to_check("srnet_r50")
     assert extent == "narrow copy"
     contract.compiled(model, training)
@@ -34,8 +34,8 @@ def test_an_architecture_compiles_once_for_any_size(contract, name, training):
     contract.compiled(contract.model_to_check(name)[0], training)
 
 
-def test_a_difference_stops_the_run(contract):
-    with pytest.raises(AssertionError, match="exported differs by 1.00e-03, more than 1e-04"):
+def test_a_difference_is_an_error(contract):
+    with pytest.raises(AssertionError, match="exported .*1.00e-03.* 1e-04"):
         contract.hold("exported", 1e-3)
     with pytest.raises(AssertionError):
         contract.hold("exported", float("nan"))

@@ -1,4 +1,4 @@
-"""What the counting benches hold the zoo to."""
+"""Tests of the counts in Table 3."""
 
 import pytest
 
@@ -8,13 +8,13 @@ def table3(load_bench):
     return load_bench("table3")
 
 
-def test_every_row_agrees_with_the_paper_or_says_why_not(table3):
+def test_every_row_agrees_with_the_paper_or_has_a_reason(table3):
     lines = {line["row"]: line for line in table3.counts()}
     assert [name for name, line in lines.items() if not line["agrees"]] == list(table3.BECAUSE)
     assert len(lines) == 17
 
 
-def test_the_reasons_hold(table3):
+def test_the_reasons_are_true(table3):
     rows = {row.name: table3.count(row) for row in table3.ROWS if row.name in table3.BECAUSE}
     pixels, channels = 96 * 96, 512
     assert rows["+ASPP"]["parameters_m"] * pixels / 1e3 < 148.37 * 0.98

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from srzoo import list_models
@@ -16,14 +18,14 @@ def test_list_pretrained_shows_the_figure(capsys):
     assert all("val mIoU" in line for line in lines)
 
 
-def test_list_says_where_no_weights_ship(capsys):
+def test_list_of_a_model_without_weights(capsys):
     assert main(["list", "srnet_wrn38_a*"]) == 0
-    assert capsys.readouterr().out.split("  ")[-1] == "no published weights\n"
+    assert "no published weights" in capsys.readouterr().out
 
 
 def test_list_without_a_match(capsys):
     assert main(["list", "nothing*"]) == 2
-    assert "no model matches 'nothing*'" in capsys.readouterr().err
+    assert "'nothing*'" in capsys.readouterr().err
 
 
 def test_info_of_a_published_model(capsys):
@@ -51,7 +53,7 @@ def test_info_without_weights(capsys):
 
 def test_info_of_an_unknown_name(capsys):
     assert main(["info", "srnet_r51"]) == 2
-    assert "did you mean 'srnet_r50'" in capsys.readouterr().err
+    assert "'srnet_r50'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["list"], ["list", "--pretrained"]])
@@ -72,11 +74,11 @@ assert "torch" not in sys.modules
 def test_module_runs_as_a_program(run_python):
     result = run_python("-m", "srzoo", "info", "nonsense")
     assert result.returncode == 2
-    assert result.stderr.startswith("srzoo: unknown model 'nonsense'")
+    assert result.stderr.startswith("srzoo: ") and "'nonsense'" in result.stderr
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize(("split", "part"), [("test", "no folder"), ("trainannot", "unknown split")])
+@pytest.mark.parametrize(("split", "part"), [("test", "camvid/test"), ("trainannot", "'trainannot'")])
 def test_eval_without_the_split(split, part, small_camvid, capsys):
     command = ["eval", "--model", "srnet_lite0_camvid", "--data.root", str(small_camvid), "--split", split]
     assert main(command) == 2
@@ -85,7 +87,7 @@ def test_eval_without_the_split(split, part, small_camvid, capsys):
 
 def test_train_with_an_unknown_recipe(capsys):
     assert main(["train", "--recipe", "nope", "--data.root", "x"]) == 2
-    assert "no recipe 'nope'; give a YAML file, a model with its dataset" in capsys.readouterr().err
+    assert re.search("'nope'.*YAML file.*srnet_lite0_camvid.*cityscapes", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
@@ -93,26 +95,26 @@ def test_train_with_an_unknown_recipe(capsys):
     [
         (
             ["train", "--data.root", "x", "--num_classes", "x"],
-            "argument --num_classes: invalid int value: 'x'; `srzoo tr",
+            "--num_classes: .*'x'; `srzoo train --help`",
         ),
-        (["eval", "--scale", "1"], "required: --model, --data.root; `srzoo eval --help` shows the options"),
-        (["data", "check", "x", "--workers", "x"], "invalid int value: 'x'; `srzoo data check --help`"),
-        (["nonsense"], "invalid choice: 'nonsense'"),
-        ([], "required: COMMAND; `srzoo --help`"),
+        (["eval", "--scale", "1"], r"--model, --data\.root; `srzoo eval --help`"),
+        (["data", "check", "x", "--workers", "x"], "--workers: .*'x'; `srzoo data check --help`"),
+        (["nonsense"], "'nonsense'.*; `srzoo --help`"),
+        ([], "COMMAND; `srzoo --help`"),
     ],
 )
-def test_a_wrong_command_is_told_in_one_line(arguments, message, capsys):
+def test_invalid_command_line_is_one_line_of_error(arguments, message, capsys):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("srzoo: ") and message in line
+    assert line.startswith("srzoo: ") and re.search(message, line)
 
 
-def test_no_memory_is_told_in_one_line(monkeypatch, capsys):
+def test_out_of_memory_is_one_line_of_error(monkeypatch, capsys):
     def too_much(options):
         raise MemoryError
 
     monkeypatch.setattr("srzoo.cli.listing.run", too_much)
     assert main(["list"]) == 2
-    assert capsys.readouterr().err == "srzoo: not enough memory; take smaller images, crops, batches or scales\n"
+    assert re.fullmatch(r"srzoo: .*memory.*smaller.*\n", capsys.readouterr().err)

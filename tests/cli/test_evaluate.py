@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import numpy as np
@@ -20,7 +21,7 @@ def figure(receipt, name="mIoU"):
     return receipt["figures"][name]
 
 
-def test_a_receipt_gathers_measurements(small_camvid, tmp_path, capsys):
+def test_receipt_collects_measurements(small_camvid, tmp_path, capsys):
     receipt = tmp_path / "r.json"
     for options in ([], ["--scales", "0.5", "1", "--flip"], []):
         assert main([*MODEL, str(small_camvid), "--receipt", str(receipt), *options]) == 0
@@ -48,7 +49,7 @@ def test_worst_images_are_drawn(small_camvid, tmp_path):
         np.testing.assert_array_equal(np.asarray(picture)[:360, :480], np.asarray(frame.convert("RGB")))
 
 
-def test_export_writes_ids_that_score_as_measured(small_camvid, tmp_path):
+def test_exported_ids_have_the_accuracy_of_the_receipt(small_camvid, tmp_path):
     folder, receipt = tmp_path / "export", tmp_path / "r.json"
     assert main([*MODEL, str(small_camvid), "--export", str(folder), "--receipt", str(receipt)]) == 0
     (path,) = folder.iterdir()
@@ -60,24 +61,24 @@ def test_export_writes_ids_that_score_as_measured(small_camvid, tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["val", "valannot"])
-def test_export_leaves_the_data_set_alone(small_camvid, folder, capsys):
+def test_export_does_not_overwrite_the_dataset(small_camvid, folder, capsys):
     before = (small_camvid / folder / "cyclist.png").read_bytes()
     assert main([*MODEL, str(small_camvid), "--export", str(small_camvid / folder)]) == 2
-    assert f"{folder}/cyclist.png is the dataset's own" in capsys.readouterr().err
+    assert f"{folder}/cyclist.png " in capsys.readouterr().err
     assert (small_camvid / folder / "cyclist.png").read_bytes() == before
 
 
-def test_a_split_without_labels_is_exported_and_not_measured(small_camvid, tmp_path, capsys):
+def test_split_without_labels_is_exported_without_figures(small_camvid, tmp_path, capsys):
     Image.new("L", (480, 360), 11).save(small_camvid / "valannot" / "cyclist.png")
     command = [*MODEL, str(small_camvid), "--export", str(tmp_path / "e"), "--receipt", str(tmp_path / "r.json")]
     assert main(command) == 0
     assert (tmp_path / "e" / "cyclist.png").is_file()
     assert not (tmp_path / "r.json").exists()
-    assert "nothing in val is labelled" in capsys.readouterr().out
+    assert re.search("val .*labelled", capsys.readouterr().out)
 
 
 def test_two_processes_count_every_image_once(small_camvid, tmp_path, run_python):
-    """Three images over two processes, against one process."""
+    """Three images in two processes and in one."""
     for folder in ("", "annot"):
         shutil.copy(small_camvid / f"val{folder}" / "cyclist.png", small_camvid / f"train{folder}")
     command = [*MODEL, str(small_camvid), "--split", "train", "--worst", "3"]
@@ -100,24 +101,24 @@ def test_two_processes_count_every_image_once(small_camvid, tmp_path, run_python
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--window", "512", "--tile", "512"], "exclude each other"),
-        (["--scales", "0"], "scales must be"),
-        (["--tile", "100"], "tile=100 must be at least 64 and a multiple of 16"),
-        (["--split", "test"], "no folder"),
-        (["--split", "trainannot"], "unknown split"),
-        (["--worst", "-1"], "must be 0 or more, got -1"),
-        (["--receipt", "{root}/val/cyclist.png"], "is no list of receipts"),
-        (["--export", "/proc/nowhere"], "choose another with --export"),
+        (["--window", "512", "--tile", "512"], "window=512.*tile=512"),
+        (["--scales", "0"], r"scales .* 16.* \(0\.0,\)"),
+        (["--tile", "100"], "tile=100 .* 64 .* 16"),
+        (["--split", "test"], "camvid/test"),
+        (["--split", "trainannot"], "'trainannot'"),
+        (["--worst", "-1"], "0 or more.* -1"),
+        (["--receipt", "{root}/val/cyclist.png"], r"val/cyclist\.png .*--receipt"),
+        (["--export", "/proc/nowhere"], "/proc/nowhere.*--export"),
     ],
 )
-def test_what_cannot_work_ends_in_one_line(options, message, small_camvid, capsys):
+def test_invalid_options_are_one_line_of_error(options, message, small_camvid, capsys):
     assert main([*MODEL, str(small_camvid), *(option.format(root=small_camvid) for option in options)]) == 2
     error = capsys.readouterr().err.strip()
-    assert message in error and len(error.splitlines()) == 1
+    assert re.search(message, error) and len(error.splitlines()) == 1
 
 
-def test_masks_that_the_map_misreads_are_no_figure(write_pairs, tmp_path, capsys):
-    """Drawn in black and white: with 255 as void a model that says 0 everywhere would score 100 %."""
+def test_black_and_white_masks_need_an_id_map(write_pairs, tmp_path, capsys):
+    """By default 255 is void, so a model that predicts 0 everywhere would score 100 %."""
     root = write_pairs(*[[0] * 20 + [255] * 20] * 2)
     (root / "train.txt").write_text("f0")
     (root / "val.txt").write_text("f1")
@@ -125,13 +126,13 @@ def test_masks_that_the_map_misreads_are_no_figure(write_pairs, tmp_path, capsys
     srzoo.save_model(srzoo.create_model("srnet", backbone="test_efficientnet", num_classes=2), model)
     command = ["eval", "--model", str(model), "--data.root", str(root), "--receipt", str(tmp_path / "r.json")]
     assert main(command) == 2
-    assert "the masks hold 0 and 255 alone" in capsys.readouterr().err
+    assert " 0 and 255 " in capsys.readouterr().err
     assert main([*command, "--data.id_map", "{0: 0, 255: 1}"]) == 0
     (one,) = measurements(tmp_path / "r.json")
     assert one["facts"]["pixels"] == 40 * 11
 
 
-def test_a_split_without_outlines_has_no_boundary_f1(write_pairs, tmp_path, capsys):
+def test_split_without_boundaries_has_no_boundary_f1(write_pairs, tmp_path, capsys):
     root = write_pairs(*[[1] * 40] * 2)
     (root / "train.txt").write_text("f0")
     (root / "val.txt").write_text("f1")
@@ -146,8 +147,8 @@ def test_a_split_without_outlines_has_no_boundary_f1(write_pairs, tmp_path, caps
     assert "nan" not in capsys.readouterr().out
 
 
-@pytest.mark.filterwarnings("default:the data's classes")
-def test_images_of_one_name_do_not_overwrite_each_other(tmp_path, write_image):
+@pytest.mark.filterwarnings("default:the classes of data and model differ")
+def test_images_with_equal_names_do_not_overwrite_each_other(tmp_path, write_image):
     annotations = tmp_path / "data" / "annotations" / "val.json"
     annotations.parent.mkdir(parents=True)
     images = [{"id": i, "file_name": f"{i}/x.jpg", "width": 53, "height": 40} for i in range(2)]

@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 
 import numpy as np
@@ -19,7 +20,7 @@ def files(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_one_image_gives_labels_overlay_and_a_table(examples, out, capsys):
+def test_one_image(examples, out, capsys):
     assert main(["segment", str(examples / "street.png"), "--out", str(out)]) == 0
     assert files(out) == ["street_labels.png", "street_overlay.jpg"]
     with Image.open(out / "street_labels.png") as labels, Image.open(out / "street_overlay.jpg") as overlay:
@@ -32,25 +33,25 @@ def test_one_image_gives_labels_overlay_and_a_table(examples, out, capsys):
     assert "%" in printed
 
 
-def test_folder_glob_and_file_together_each_once(examples, out, capsys):
+def test_folder_glob_and_file_give_each_image_once(examples, out, capsys):
     paths = [str(examples), str(examples / "s*.png"), str(examples / "street.png")]
     assert main(["segment", *paths, "--out", str(out)]) == 0
     assert len(files(out)) == 6
 
 
-def test_own_results_in_the_same_folder_are_left_alone(examples, tmp_path):
+def test_results_in_the_input_folder_are_skipped(examples, tmp_path):
     shutil.copy(examples / "street.png", tmp_path)
     for _ in range(2):
         assert main(["segment", str(tmp_path), "--out", str(tmp_path)]) == 0
     assert files(tmp_path) == ["street.png", "street_labels.png", "street_overlay.jpg"]
 
 
-def test_same_names_do_not_overwrite_each_other():
+def test_equal_names_do_not_overwrite_each_other():
     stems = unique_stems(["a/x.png", "b/x.png", "b/X.jpg", "http://h/x.png?v=1", "a/y.png"])
     assert list(stems.values()) == ["x", "x-2", "X-3", "x-4", "y"]
 
 
-def test_bad_files_in_a_batch_do_not_stop_the_others(examples, tmp_path, out, capsys):
+def test_invalid_files_do_not_stop_the_others(examples, tmp_path, out, capsys):
     folder = tmp_path / "batch"
     folder.mkdir()
     whole = (examples / "street.png").read_bytes()
@@ -63,32 +64,25 @@ def test_bad_files_in_a_batch_do_not_stop_the_others(examples, tmp_path, out, ca
     )
     assert files(out) == ["d_good_labels.png", "d_good_overlay.jpg"]
     lines = [line for line in capsys.readouterr().err.replace("\r", "\n").splitlines() if line.startswith("srzoo:")]
-    for name, reason in {
-        "a_truncated.png": "cannot be read",
-        "b_empty.png": "empty",
-        "c_text.png": "not an image",
-        "gone.png": "no such file",
-        "*.nothing": "matches no file",
-    }.items():
-        (line,) = [line for line in lines if name in line]
-        assert reason in line
-    assert lines[-1] == "srzoo: 5 of 6 inputs failed"
+    for name in ("a_truncated.png", "b_empty.png", "c_text.png", "gone.png", "*.nothing"):
+        assert sum(name in line for line in lines) == 1
+    assert re.search(r"\b5 of 6\b", lines[-1])
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--model", "srnet_lite_camvid"], "unknown model 'srnet_lite_camvid'; did you mean 'srnet_lite0_camvid'"),
-        (["--model", "srnet_r50_camvid"], "no published weights for 'srnet_r50_camvid'"),
-        (["--model", "gone.safetensors"], "no weights file gone.safetensors"),
-        (["--device", "cuda:99"], "device 'cuda:99' is not available here"),
-        (["--tile", "100"], "tile=100 must be at least 64 and a multiple of 16"),
+        (["--model", "srnet_lite_camvid"], "'srnet_lite_camvid'.*'srnet_lite0_camvid'"),
+        (["--model", "srnet_r50_camvid"], "'srnet_r50_camvid'.*srnet_lite0_camvid"),
+        (["--model", "gone.safetensors"], r"gone\.safetensors"),
+        (["--device", "cuda:99"], "'cuda:99'.*'cpu'"),
+        (["--tile", "100"], "tile=100 .* 64 .* 16"),
     ],
 )
-def test_arguments_that_cannot_work_end_in_one_line(arguments, message, examples, out, capsys):
+def test_invalid_arguments_are_one_line_of_error(arguments, message, examples, out, capsys):
     assert main(["segment", str(examples / "street.png"), "--out", str(out), *arguments]) == 2
     error = capsys.readouterr().err.strip()
-    assert message in error
+    assert re.search(message, error)
     assert len(error.splitlines()) == 1
     assert files(out) == []
 
@@ -97,18 +91,18 @@ def test_damaged_weights(examples, out, tmp_path, capsys):
     (tmp_path / "bad.safetensors").write_bytes(os.urandom(100))
     command = ["segment", str(examples / "street.png"), "--out", str(out), "--model", str(tmp_path / "bad.safetensors")]
     assert main(command) == 2
-    assert "not a readable safetensors file" in capsys.readouterr().err
+    assert "bad.safetensors" in capsys.readouterr().err
 
 
 def test_output_that_is_a_file(examples, tmp_path, capsys):
     (tmp_path / "taken").touch()
     assert main(["segment", str(examples / "street.png"), "--out", str(tmp_path / "taken")]) == 2
-    assert "cannot write to the output folder" in capsys.readouterr().err
+    assert re.search("taken'.*--out", capsys.readouterr().err)
     assert main(["segment", str(examples / "street.png"), "--out", "/proc/nowhere"]) == 2
-    assert "cannot write to the output folder" in capsys.readouterr().err
+    assert re.search("'/proc/nowhere'.*--out", capsys.readouterr().err)
 
 
-def test_a_write_that_fails_leaves_nothing_half_written(examples, out, capsys, monkeypatch):
+def test_failed_write_leaves_no_file(examples, out, capsys, monkeypatch):
     def fail(self, path, *args, **kwargs):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
@@ -120,18 +114,18 @@ def test_a_write_that_fails_leaves_nothing_half_written(examples, out, capsys, m
     assert "No space left on device" in error
 
 
-def test_uppercase_suffixes_and_an_empty_folder(tmp_path):
+def test_uppercase_suffix_and_empty_folder(tmp_path):
     (tmp_path / "A.JPG").touch()
     (tmp_path / "notes.txt").touch()
     (tmp_path / "empty").mkdir()
     sources, failures = find_images([str(tmp_path), str(tmp_path / "empty")])
     assert sources == [str(tmp_path / "A.JPG")]
     assert len(failures) == 1
-    assert "no images in this folder" in failures[0]
+    assert "empty: " in failures[0] and ".jpg" in failures[0]
 
 
 def test_tiles(examples, out):
-    """A frame is no larger than the usual input, of which three tiles make the same labels nearly everywhere."""
+    """Tiles of an image no larger than the usual input have nearly the same labels."""
     labels = []
     for options in ([], ["--tile", "256"]):
         assert main(["segment", str(examples / "street.png"), "--out", str(out), *options]) == 0
@@ -142,7 +136,7 @@ def test_tiles(examples, out):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["--tile", "1024"]])
-def test_a_huge_image_in_bounded_memory(options, run_python, tmp_path):
+def test_memory_for_a_huge_image(options, run_python, tmp_path):
     Image.new("L", (12000, 9000), 90).save(tmp_path / "huge.png")
     code = (
         "import resource, sys; from srzoo.cli import main\n"

@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import yaml
 from PIL import Image
@@ -13,7 +15,7 @@ SHORT = ["--start", "random", "--steps", "2", "--batch_size", "2", "--semantic.c
 
 @pytest.fixture
 def root(write_pairs):
-    """Six images of odd size with masks of three classes, which have names."""
+    """Six images of odd size, with masks of three classes that have names."""
     root = write_pairs(*[[0] * 20 + [1] * (11 + i) + [255] + [2] * 9 for i in range(6)], width=53)
     for path in (root / "images").iterdir():
         Image.open(path).resize((53, Image.open(root / "masks" / f"{path.stem}.png").height)).save(path)
@@ -27,11 +29,11 @@ def train(root, out, *options):
     return main(["train", *TINY, *SHORT, "--data.root", str(root), "--out", str(out), "--workers", "0", *options])
 
 
-def test_from_one_s_own_folder_to_named_classes(root, tmp_path, capsys):
+def test_train_segment_and_eval_on_a_folder(root, tmp_path, capsys):
     assert train(root, tmp_path / "run", "--num_classes", "3", "--data.format", "folder", "--lr", "1e-3") == 0
     printed = capsys.readouterr().out
-    assert "model srnet, start random, steps 2, batch_size 2, short_side 64, lr 0.001; all of the recipe" in printed
-    assert "the model is" in printed
+    assert "model srnet, start random, steps 2, batch_size 2, short_side 64, lr 0.001" in printed
+    assert re.search(r"val mIoU [\d.]+%.*model\.safetensors", printed)
     model = tmp_path / "run" / "model.safetensors"
     config = srzoo.load_model(model).config
     assert config.classes == ("soil", "crop", "weed")
@@ -44,7 +46,7 @@ def test_from_one_s_own_folder_to_named_classes(root, tmp_path, capsys):
     assert "mIoU" in capsys.readouterr().out
 
 
-def test_the_recipe_that_is_kept_trains_the_same_model(root, tmp_path):
+def test_saved_recipe_trains_the_same_model(root, tmp_path):
     assert train(root, tmp_path / "first", "--semantic.blur", "0", "--steps", "1") == 0
     recipe = tmp_path / "first" / "recipe.yaml"
     assert yaml.safe_load(recipe.read_text())["semantic"]["blur"] == 0
@@ -55,7 +57,7 @@ def test_the_recipe_that_is_kept_trains_the_same_model(root, tmp_path):
 
 
 @pytest.mark.filterwarnings("default:.*classes instead of")
-def test_published_weights_are_the_start_with_classifiers_anew(root, tmp_path, capsys):
+def test_published_weights_are_the_start_with_new_classifiers(root, tmp_path, capsys):
     options = ["--steps", "1", "--batch_size", "1", "--semantic.crop", "32", "--precision", "no", "--short_side", "32"]
     command = ["train", "--model", "srnet_lite0_camvid", "--data.root", str(root), "--workers", "0", *options]
     assert main([*command, "--lr", "0", "--ema_decay", "0", "--out", str(tmp_path)]) == 0
@@ -70,7 +72,7 @@ def test_published_weights_are_the_start_with_classifiers_anew(root, tmp_path, c
 
 
 @pytest.mark.filterwarnings("default:.*classes instead of")
-def test_a_run_s_model_is_the_start_of_another(root, tmp_path, capsys):
+def test_model_of_a_run_is_the_start_of_another(root, tmp_path, capsys):
     assert train(root, tmp_path / "first") == 0
     first = tmp_path / "first" / "model.safetensors"
     still = ["--lr", "0", "--ema_decay", "0", "--steps", "1", "--batch_size", "1", "--semantic.crop", "64"]
@@ -83,13 +85,15 @@ def test_a_run_s_model_is_the_start_of_another(root, tmp_path, capsys):
 
     (root / "classes.txt").unlink()
     assert main([*command, "--num_classes", "4", "--out", str(tmp_path / "other")]) == 0
-    assert "4 classes instead of 3, so aux_head.classifier.bias" in capsys.readouterr().err
+    assert re.search(r"4 classes instead of 3.*aux_head\.classifier\.bias", capsys.readouterr().err)
     other = srzoo.load_model(tmp_path / "other" / "model.safetensors")
     assert (other.num_classes, other.config.transform) == (4, before.config.transform)
     for name, value in before.named_parameters():
         assert ("classifier" in name) or (other.get_parameter(name) == value).all(), name
 
-    assert main([*command, "--out", str(tmp_path / "named")]) == 0  # as many classes as the file has, and its names
+    assert (
+        main([*command, "--out", str(tmp_path / "named")]) == 0
+    )  # number and names of the classes are those of the file
     assert srzoo.load_model(tmp_path / "named" / "model.safetensors").config.classes == ("soil", "crop", "weed")
     kept = ["train", "--recipe", str(tmp_path / "named" / "recipe.yaml"), "--data.root", str(root), "--workers", "0"]
     assert main([*kept, "--out", str(tmp_path / "kept")]) == 0
@@ -98,33 +102,33 @@ def test_a_run_s_model_is_the_start_of_another(root, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--start", "random"], "is a file of weights, which start='random' leaves out"),
-        (["--pretrained", "false"], "is a file of weights, which start='imagenet' leaves out"),
+        (["--start", "random"], r"tiny\.safetensors.*start='random'.* srnet$"),
+        (["--pretrained", "false"], r"tiny\.safetensors.*start='imagenet'.* srnet$"),
     ],
 )
-def test_a_file_is_its_weights(root, tmp_path, options, message, capsys):
+def test_file_as_model_contradicts_another_start(root, tmp_path, options, message, capsys):
     model = tmp_path / "tiny.safetensors"
     srzoo.save_model(srzoo.create_model("srnet", backbone="test_efficientnet", num_classes=3), model)
     command = ["train", "--model", str(model), "--data.root", str(root), "--out", str(tmp_path / "run")]
     assert main([*command, *options]) == 2
-    assert message in capsys.readouterr().err
+    assert re.search(message, capsys.readouterr().err.splitlines()[-1])
 
 
-def test_a_file_of_another_architecture_is_no_start(root, tmp_path, capsys):
+def test_start_file_must_hold_the_same_architecture(root, tmp_path, capsys):
     model = tmp_path / "tiny.safetensors"
     srzoo.save_model(srzoo.create_model("srnet", backbone="test_efficientnet", num_classes=3), model)
     command = ["train", "--model", "srnet_lite0", "--start", str(model), "--data.root", str(root), "--steps", "1"]
     assert main([*command, "--out", str(tmp_path / "run")]) == 2
-    assert "holds srnet, the recipe trains srnet_lite0" in capsys.readouterr().err
+    assert re.search(r"tiny\.safetensors .*srnet,.* srnet_lite0", capsys.readouterr().err)
 
 
-def test_an_option_that_is_none_of_them_has_a_nearest_one(root, tmp_path, capsys):
+def test_unknown_option_has_a_suggestion(root, tmp_path, capsys):
     with pytest.raises(SystemExit):
         train(root, tmp_path / "run", "--semantic.cropp", "16")
-    assert "unknown option --semantic.cropp; did you mean '--semantic.crop'?" in capsys.readouterr().err
+    assert re.search(r"--semantic\.cropp.*'--semantic\.crop'", capsys.readouterr().err)
 
 
-def test_the_first_names_of_keys_are_told_and_taken(root, tmp_path, capsys):
+def test_old_names_of_keys_still_work(root, tmp_path, capsys):
     old = ["--pretrained_backbone", "false", "--crop", "64", "--scale", "0.5", "1", "--steps", "1"]
     command = ["train", *TINY, *old, "--batch_size", "1", "--short_side", "64", "--data.root", str(root)]
     assert main([*command, "--out", str(tmp_path / "run"), "--workers", "0"]) == 0
@@ -138,42 +142,39 @@ def test_the_first_names_of_keys_are_told_and_taken(root, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--num_classes", "4"], "names 3 classes, but the model has 4"),
-        (["--data.format", "cityscapes"], "has no folders leftImg8bit/train"),
-        (["--lr", "1e-3", "--semantic.scale", "2", "1"], "scale must be 0 < low <= high"),
-        (["--semantic.class_weights", "1", "2"], "the recipe has 2 class_weights, the model 3 classes"),
-        (["--optimizer", "adam"], "optimizer must be one of adamw, sgd"),
-        (["--epochs", "1"], "epochs or steps"),
-        (["--num_classes", "0"], "num_classes=0: expected a whole number from 2 to 254"),
-        (
-            ["--model_options", "{backbone: test_efficientnet, num_classes: x}"],
-            "num_classes='x': expected a whole number",
-        ),
-        (["--model_options", "{backbone: nope}"], "timm has no backbone 'nope'"),
-        (["--workers", "-1"], "workers=-1: expected 0 or more"),
-        (["--batch_size", "3", "--accumulate", "2"], "batch_size=3 cannot be shared evenly"),
-        (["--semantic.crop", "16"], "crop=16 is less than 32"),
-        (["--lr", "nan"], "lr must be 0 or more, got nan"),
-        (["--weight_decay", "-1"], "weight_decay must be 0 or more, got -1.0"),
-        (["--start", "published"], "no published weights for 'srnet'"),
-        (["--start", "nowhere.pth"], "no weights file nowhere.pth"),
+        (["--num_classes", "4"], r"\b3 classes.*\b4\b"),
+        (["--data.format", "cityscapes"], "leftImg8bit/train"),
+        (["--lr", "1e-3", "--semantic.scale", "2", "1"], r"semantic\.scale .*0 < low <= high.* \(2\.0, 1\.0\)"),
+        (["--semantic.class_weights", "1", "2"], "2 class_weights.* 3 classes"),
+        (["--optimizer", "adam"], "optimizer .*adamw, sgd.*'adam'"),
+        (["--epochs", "1"], "epochs=1 .*steps=2"),
+        (["--num_classes", "0"], "num_classes=0.* 2 to 254"),
+        (["--model_options", "{backbone: test_efficientnet, num_classes: x}"], "num_classes='x'"),
+        (["--model_options", "{backbone: nope}"], "timm.*'nope'"),
+        (["--workers", "-1"], "workers=-1.*0 or more"),
+        (["--batch_size", "3", "--accumulate", "2"], r"batch_size=3.* 2\b.*accumulate=2"),
+        (["--semantic.crop", "16"], r"crop=16.*\b32\b"),
+        (["--lr", "nan"], r"lr .*\b0 or more.* nan"),
+        (["--weight_decay", "-1"], r"weight_decay .*\b0 or more.* -1\.0"),
+        (["--start", "published"], "'srnet'"),
+        (["--start", "nowhere.pth"], r"nowhere\.pth"),
     ],
 )
-def test_what_cannot_work_ends_in_one_line_before_anything_is_written(root, tmp_path, options, message, capsys):
+def test_invalid_options_are_one_line_of_error_and_write_nothing(root, tmp_path, options, message, capsys):
     assert train(root, tmp_path / "run", *options) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("srzoo: warning")]
-    assert message in line
+    assert re.search(message, line)
     assert not list(tmp_path.glob("run/*"))
 
 
-def test_an_output_folder_that_is_a_file(root, tmp_path, capsys):
+def test_output_folder_is_a_file(root, tmp_path, capsys):
     (tmp_path / "run").touch()
     assert train(root, tmp_path / "run") == 2
-    assert "(File exists); choose another with --out" in capsys.readouterr().err
+    assert re.search("run'.*File exists.*--out", capsys.readouterr().err)
 
 
-def test_a_recipe_of_the_paper_takes_a_step(write_image, write_mask, tmp_path):
-    """SGD and OHEM over Cityscapes' layout, at a tiny size; the model is the recipe's with a smaller backbone."""
+def test_one_step_by_a_recipe_of_the_paper(write_image, write_mask, tmp_path):
+    """SGD and OHEM in the layout of Cityscapes, at a tiny size and with a smaller backbone."""
     for split, city in (("train", "aachen"), ("val", "lindau")):
         image, mask = (
             tmp_path / folder / split / city / f"{city}_000000_000019_{kind}.png"
@@ -192,30 +193,30 @@ def test_a_recipe_of_the_paper_takes_a_step(write_image, write_mask, tmp_path):
     assert (kept["optimizer"], kept["semantic"]["ohem"], kept["semantic"]["crop"]) == ("sgd", [0.7, 800000], 65)
 
 
-def test_the_check_refuses_in_its_own_words(root, tmp_path, write_mask, capsys):
+def test_error_of_the_data_check(root, tmp_path, write_mask, capsys):
     for path in (root / "masks").iterdir():
         write_mask(path, [0, 255], width=53)
     assert train(root, tmp_path / "run") == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert "they must be of one size, and 6 more; `srzoo data check" in error
+    assert re.search(f"f\\d.* 6 more.*`srzoo data check {root}`", error)
     assert not (tmp_path / "run").exists()
 
 
-def test_classes_that_nobody_counted(root, tmp_path, capsys):
+def test_unknown_number_of_classes(root, tmp_path, capsys):
     (root / "classes.txt").unlink()
     assert train(root, tmp_path / "run") == 2
-    assert "how many classes? pass --num_classes N" in capsys.readouterr().err
+    assert re.search(r"--num_classes N.*classes\.txt", capsys.readouterr().err)
 
 
 def test_neither_model_nor_recipe(root, capsys):
     assert main(["train", "--data.root", str(root)]) == 2
-    assert "give --model NAME to fine-tune on your own data, or --recipe NAME" in capsys.readouterr().err
+    assert re.search("--model NAME.*--recipe NAME", capsys.readouterr().err)
 
 
-def test_every_key_has_its_line_of_help(capsys):
+def test_every_key_is_in_the_help(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     said = capsys.readouterr().out
     for name in full_names(recipe_keys()):
         assert f"--{name} " in said
-    assert "range of the random resize factor" in said and "--crop " not in said
+    assert "--crop " not in said

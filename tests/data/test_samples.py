@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from srzoo.cli.data_options import check_quickly
-from srzoo.data.check import check_splits
+from srzoo.data.check import check_quickly, check_splits
 from srzoo.data.formats import FORMATS, Format
 from srzoo.data.masks import IdMap
 from srzoo.data.opening import open_dataset

@@ -11,14 +11,14 @@ from srzoo.zoo.published import PUBLISHED
 
 NAME = "srnet_lite0_camvid"
 RECEIPTS = [(name, place) for name, weights in PUBLISHED.items() for place in range(len(weights.receipts()))]
-RECEIPTS = [  # the first of each model in every run
+RECEIPTS = [  # the other receipts of a model are slow tests
     pytest.param(name, place, marks=[pytest.mark.slow] if place else []) for name, place in RECEIPTS
 ]
 
 
 @pytest.mark.parametrize(("name", "place"), RECEIPTS)
-def test_the_receipt_s_figures_come_out_again(name, place, camvid, tmp_path):
-    """The shipped weights on the real split, by the code of today and the command in the receipt."""
+def test_receipt_of_published_weights_is_reproduced(name, place, camvid, tmp_path):
+    """Runs the command of the receipt, on the real split."""
     shipped = PUBLISHED[name].receipts()[place]
     command = shipped["command"].replace("PATH", str(camvid)).split()[1:]
     assert main([*command, "--receipt", str(tmp_path / "r.json"), "--device", "cpu"]) == 0
@@ -31,8 +31,8 @@ def test_the_receipt_s_figures_come_out_again(name, place, camvid, tmp_path):
     assert shipped["figures"]["mIoU"] > 0.60
 
 
-def test_evaluation_is_what_the_segmenter_shows(small_camvid):
-    """Same pixels from both, so a figure in a receipt is one that a user sees."""
+def test_evaluation_equals_the_segmenter(small_camvid):
+    """Both have the same labels, so the figures of a receipt are those of what a user sees."""
     segmenter = Segmenter("srnet_lite0_camvid", device="cpu")
     dataset = open_dataset(small_camvid, "train")
     score = evaluate(segmenter.model, dataset)
@@ -45,8 +45,8 @@ def test_evaluation_is_what_the_segmenter_shows(small_camvid):
     assert score.facts["pixels"] == total
 
 
-def test_protocols_that_should_agree_nearly_do(small_camvid):
-    """Tiles, windows and averaging answer the same question: pixel accuracy within a point, and not the same labels."""
+def test_views_nearly_agree(small_camvid):
+    """Tiles, windows and averages change some labels, but pixel accuracy by less than a point."""
     model = Segmenter(NAME, device="cpu").model
     dataset = open_dataset(small_camvid, "val", "camvid")
     plain = evaluate(model, dataset)
@@ -57,7 +57,7 @@ def test_protocols_that_should_agree_nearly_do(small_camvid):
         assert score.figures != plain.figures
 
 
-def test_the_model_goes_on_as_it_was(small_camvid):
+def test_model_returns_to_its_mode(small_camvid):
     model = Segmenter(NAME, device="cpu").model
     for mode in (True, False):
         model.train(mode)
@@ -67,7 +67,7 @@ def test_the_model_goes_on_as_it_was(small_camvid):
     assert prediction.index == 0
 
 
-def test_a_brief_score_is_the_headline_s(small_camvid):
+def test_brief_score_has_the_same_headline_figure(small_camvid):
     model, dataset = Segmenter(NAME, device="cpu").model, open_dataset(small_camvid, "val", "camvid")
     brief, full = evaluate(model, dataset, brief=True), evaluate(model, dataset)
     assert brief.headline == full.headline == "mIoU"

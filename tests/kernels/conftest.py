@@ -10,10 +10,6 @@ import torch
 from srzoo_kernels.launch import interpreted
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: takes more than 20 seconds")
-
-
 @pytest.fixture(autouse=True)
 def _poisoned_memory():
     """Uninitialised floating memory holds NaN, so that reading what no kernel wrote cannot go unseen."""

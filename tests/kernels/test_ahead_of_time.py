@@ -10,7 +10,7 @@ from srzoo_kernels.launch import A100, B200, H100, MI300
 
 pytest.importorskip("triton")
 
-from srzoo_kernels.ahead_of_time._triton import compile_launch
+from srzoo_kernels.ahead_of_time._triton import compile_launch, compile_launches
 from srzoo_kernels.ahead_of_time.cases import all_cases, gram_cases
 from srzoo_kernels.ahead_of_time.roofline import RATES, roofline
 from srzoo_kernels.products.blocks import map_tile
@@ -32,8 +32,7 @@ def meta_map():
     torch.backends.cuda.matmul.allow_tf32 = before
 
 
-def check(case, target, dtype, tf32, channels_last):
-    report = compile_launch(case.launch, target)
+def check(case, report, target, dtype, tf32, channels_last):
     assert report.spills == 0, case.name
     assert report.shared <= SHARED_LIMIT[target.arch], case.name
     fused = dtype == torch.float32 and not tf32 and target.backend == "cuda"  # no float32 tensor core there
@@ -47,18 +46,24 @@ def check(case, target, dtype, tf32, channels_last):
 
 def test_machine_code_for_one_gpu(meta_map):
     x = meta_map((1, 512, 96, 96))
-    for case in all_cases(x, H100):
-        check(case, H100, x.dtype, False, False)
+    cases = all_cases(x, H100)
+    for case, report in zip(cases, compile_launches((case.launch, H100) for case in cases), strict=True):
+        check(case, report, H100, x.dtype, False, False)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
 @pytest.mark.parametrize(("dtype", "tf32"), DTYPES, ids=["float16", "bfloat16", "float32", "tf32"])
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: str(target.arch))
-def test_machine_code(target, dtype, tf32, memory_format, meta_map):
-    for shape in [(1, 512, 96, 96), (1, 128, 32, 64)]:
-        for case in all_cases(meta_map(shape, dtype, tf32, memory_format), target):
-            check(case, target, dtype, tf32, memory_format == torch.channels_last)
+def test_machine_code(target, dtype, tf32, meta_map):
+    cases = [
+        (case, memory_format == torch.channels_last)
+        for memory_format in (torch.contiguous_format, torch.channels_last)
+        for shape in [(1, 512, 96, 96), (1, 128, 32, 64)]
+        for case in all_cases(meta_map(shape, dtype, tf32, memory_format), target)
+    ]
+    reports = compile_launches((case.launch, target) for case, _ in cases)
+    for (case, channels_last), report in zip(cases, reports, strict=True):
+        check(case, report, target, dtype, tf32, channels_last)
 
 
 def test_the_report_sees_spills_narrow_loads_and_missing_tensor_cores(meta_map):

@@ -14,7 +14,10 @@ from srzoo_kernels.launch import interpreted
 plain_only = pytest.mark.skipif(interpreted(), reason="too slow, or not traced, in the interpreter")
 layouts = pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])
 biases = pytest.mark.parametrize("with_bias", [False, True], ids=["no_bias", "bias"])
-SHAPES = [(1, 3, 1, 1), (2, 40, 7, 5), (1, 130, 6, 8), (1, 24, 33, 47), (1, 260, 3, 4)]
+# The interpreter takes milliseconds for a step of a program: fewer pixels there, which still are several tiles.
+ODD = (1, 24, 17, 23) if interpreted() else (1, 24, 33, 47)
+SHAPES = [(1, 3, 1, 1), (2, 40, 7, 5), (1, 130, 6, 8), ODD, (1, 260, 3, 4)]
+MANY_TILES = (2, 40, 9, 13) if interpreted() else (2, 72, 33, 13)
 
 
 def operands_for(x, with_bias, dtype=None):
@@ -149,7 +152,7 @@ def test_an_empty_batch_gives_empty_results(feature_map):
 
 @layouts
 def test_same_input_same_bits(channels_last, feature_map):
-    x = feature_map((2, 72, 33, 13), channels_last=channels_last)
+    x = feature_map(MANY_TILES, channels_last=channels_last)
     operands = operands_for(x, True)
     runs = [with_gradients(channel_affine, x, *operands) for _ in range(2)]
     assert all(torch.equal(first, second) for first, second in zip(*runs, strict=True))
@@ -199,11 +202,11 @@ def test_opcheck(dtype, channels_last, with_bias, feature_map):
 @pytest.mark.parametrize(
     ("x", "matrix", "bias", "message"),
     [
-        ((3, 4, 5), (1, 3, 3), None, "3 dimensions"),
-        ((1, 3, 4, 0), (1, 3, 3), None, "no pixels"),
-        ((2, 3, 4, 5), (2, 4, 4), None, r"matrix of shape \(2, 3, 3\)"),
-        ((2, 3, 4, 5), (1, 3, 3), None, r"matrix of shape \(2, 3, 3\)"),
-        ((2, 3, 4, 5), (2, 3, 3), (2, 4), r"bias of shape \(2, 3\)"),
+        ((3, 4, 5), (1, 3, 3), None, r"x.*\(N, C, H, W\).*\(3, 4, 5\)"),
+        ((1, 3, 4, 0), (1, 3, 3), None, "x.*height 4, width 0"),
+        ((2, 3, 4, 5), (2, 4, 4), None, r"matrix.*\(2, 3, 3\).*\(2, 4, 4\)"),
+        ((2, 3, 4, 5), (1, 3, 3), None, r"matrix.*\(2, 3, 3\).*\(1, 3, 3\)"),
+        ((2, 3, 4, 5), (2, 3, 3), (2, 4), r"bias.*\(2, 3\).*\(2, 4\)"),
     ],
 )
 def test_misfitting_shapes_are_refused(x, matrix, bias, message):
@@ -213,11 +216,11 @@ def test_misfitting_shapes_are_refused(x, matrix, bias, message):
 
 def test_other_devices_and_dtypes_are_refused():
     x, matrix, bias = torch.zeros(1, 3, 2, 2), torch.zeros(1, 3, 3), torch.zeros(1, 3)
-    with pytest.raises(ValueError, match="expected matrix on cpu, got meta"):
+    with pytest.raises(ValueError, match=r"matrix.*cpu.*meta"):
         channel_affine(x, matrix.to("meta"))
-    with pytest.raises(ValueError, match="expected bias on cpu, got meta"):
+    with pytest.raises(ValueError, match=r"bias.*cpu.*meta"):
         channel_affine(x, matrix, bias.to("meta"))
-    with pytest.raises(ValueError, match="floating matrix, got torch.int64"):
+    with pytest.raises(ValueError, match="floating matrix.*int64"):
         channel_affine(x, matrix.long())
 
 
@@ -226,10 +229,10 @@ def test_a_matrix_or_bias_that_is_not_finite_is_refused():
     x, matrix, bias = torch.zeros(2, 3, 2, 2), torch.zeros(2, 3, 3), torch.zeros(2, 3)
     matrix[1, 0, 2] = 1e5
     channel_affine(x, matrix, bias)
-    with pytest.raises(ValueError, match=r"^matrix must be finite: in image 1 1 of 9 .*float16 holds up to 6.6e.04"):
+    with pytest.raises(ValueError, match=r"^matrix .*image 1\b.*\b1 of 9 .*float16.*6.6e.04"):
         channel_affine(x.half(), matrix, bias)
     bias[0] = float("nan")
-    with pytest.raises(ValueError, match="^bias must be finite: in image 0 3 of 3 numbers"):
+    with pytest.raises(ValueError, match=r"^bias .*image 0\b.*\b3 of 3 "):
         channel_affine(x, matrix, bias)
 
 

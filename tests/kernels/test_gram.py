@@ -13,7 +13,10 @@ from srzoo_kernels.launch import interpreted
 
 plain_only = pytest.mark.skipif(interpreted(), reason="too slow, or not traced, in the interpreter")
 layouts = pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])
-SHAPES = [(1, 3, 1, 1), (2, 40, 7, 5), (1, 130, 6, 8), (1, 24, 33, 47), (1, 260, 3, 4)]
+# The interpreter takes milliseconds for a step of a program: fewer pixels there, which still are several tiles.
+ODD = (1, 24, 17, 23) if interpreted() else (1, 24, 33, 47)
+SHAPES = [(1, 3, 1, 1), (2, 40, 7, 5), (1, 130, 6, 8), ODD, (1, 260, 3, 4)]
+MANY_TILES = (2, 40, 9, 13) if interpreted() else (2, 72, 33, 13)
 
 
 def weighted_results(function, x, seed=0):
@@ -114,7 +117,7 @@ def test_an_empty_batch_gives_empty_results(feature_map):
 
 @layouts
 def test_same_input_same_bits(channels_last, feature_map):
-    x = feature_map((2, 72, 33, 13), channels_last=channels_last)
+    x = feature_map(MANY_TILES, channels_last=channels_last)
     for first, second in zip(weighted_results(gram, x), weighted_results(gram, x), strict=True):
         assert torch.equal(first, second)
 
@@ -165,14 +168,14 @@ def test_opcheck(dtype, channels_last, feature_map):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: torch.zeros(3, 4, 5), "3 dimensions"),
-        (lambda: torch.zeros(1, 3, 4, 5, dtype=torch.int64), "x.float()"),
-        (lambda: torch.zeros(1, 3, 0, 5), "no pixels: height 0, width 5"),
-        (lambda: torch.zeros(1, 0, 4, 5), "no channels"),
+        (lambda: torch.zeros(3, 4, 5), r"x.*\(N, C, H, W\).*\(3, 4, 5\)"),
+        (lambda: torch.zeros(1, 3, 4, 5, dtype=torch.int64), r"int64.*x\.float\(\)"),
+        (lambda: torch.zeros(1, 3, 0, 5), "x.*height 0, width 5.*1"),
+        (lambda: torch.zeros(1, 0, 4, 5), r"channels.*\(1, 0, 4, 5\)"),
     ],
 )
 def test_bad_input_is_refused(make, message):
-    with pytest.raises(ValueError, match=message.replace(".", r"\.").replace("(", r"\(").replace(")", r"\)")):
+    with pytest.raises(ValueError, match=message):
         gram(make())
 
 
@@ -180,15 +183,11 @@ def test_bad_input_is_refused(make, message):
 def test_moments_that_are_not_finite_are_refused(feature_map):
     x = feature_map((2, 9, 5, 7), grad=False)
     x[1, 3, 2, 1], x[1, 8, 0, 0] = float("nan"), float("-inf")
-    with pytest.raises(
-        NonFiniteError, match=r"^x must be finite: in image 1 2 of 315 numbers are NaN or infinite \(torch"
-    ):
+    with pytest.raises(NonFiniteError, match=r"^x .*image 1\b.*\b2 of 315 .*float32.*3.4e.38"):
         gram(x)
     x = feature_map((2, 9, 5, 7), grad=False)
     x[0, 4] = 1e20
-    with pytest.raises(
-        NonFiniteError, match="^x is too large: .* of image 0, whose largest number is 1e.20, overflows"
-    ):
+    with pytest.raises(NonFiniteError, match="^x .*image 0,.*1e.20.*float32"):
         gram(x)
     largest = torch.full((1, 4, 40, 50), 65504.0, dtype=torch.float16)
     assert gram(largest)[0].isfinite().all()

@@ -157,26 +157,26 @@ def test_opcheck(name, device):
 
 def test_bad_input_is_refused():
     g, square = torch.zeros(2, 12), torch.zeros(4, 4)
-    with pytest.raises(ValueError, match="adjacency of shape"):
+    with pytest.raises(ValueError, match=r"square.*adjacency.*\(3, 4\)"):
         srzoo_kernels.graph_reason(g, torch.zeros(3, 4), square)
-    with pytest.raises(ValueError, match=r"g of shape \(N, nodes \* 5\)"):
+    with pytest.raises(ValueError, match=r"g .*\(N, nodes \* 5\).*\(2, 12\)"):
         srzoo_kernels.graph_reason(g, square, torch.zeros(5, 5))
-    with pytest.raises(ValueError, match="4 nodes of 4 channels need 16"):
+    with pytest.raises(ValueError, match="g.*12.*4 nodes.*4 channels.*16"):
         srzoo_kernels.graph_reason(g, square, square)
-    with pytest.raises(ValueError, match="of one shape"):
+    with pytest.raises(ValueError, match=r"\(4, 4\).*\(3, 3\)"):
         srzoo_kernels.attention_reason(g, square, square, torch.zeros(3, 3))
-    with pytest.raises(ValueError, match=r"g of shape \(N, nodes \* 4\)"):
+    with pytest.raises(ValueError, match=r"g .*\(N, nodes \* 4\).*\(12,\)"):
         srzoo_kernels.attention_reason(torch.zeros(12), square, square, square)
-    with pytest.raises(ValueError, match="floating g"):
+    with pytest.raises(ValueError, match="floating g.*int64"):
         srzoo_kernels.attention_reason(g.long(), square, square, square)
 
 
 @both
 def test_mixed_dtypes_and_devices_are_refused(name):
     g, *matrices = operands_for(name, 2, 4, 4)
-    with pytest.raises(ValueError, match="one dtype, got torch.float32, .*torch.float16"):
+    with pytest.raises(ValueError, match="one dtype.*float32.*float16"):
         getattr(srzoo_kernels, name)(g, *matrices[:-1], matrices[-1].half())
-    with pytest.raises(ValueError, match="on cpu, got meta"):
+    with pytest.raises(ValueError, match="(weight|value).*cpu.*meta"):
         getattr(srzoo_kernels, name)(g, *matrices[:-1], matrices[-1].to("meta"))
 
 
@@ -212,5 +212,5 @@ def test_compiles_whole(name):
 def test_a_squeezed_vector_that_is_not_finite_is_refused(name):
     g, *matrices = (each.detach() for each in operands_for(name, 3, 4, 6))
     g[1, 5:8] = float("nan")
-    with pytest.raises(ValueError, match="^g must be finite: in image 1 3 of 24 numbers are NaN or infinite"):
+    with pytest.raises(ValueError, match=r"^g .*image 1\b.*\b3 of 24 "):
         getattr(srzoo_kernels, name)(g, *matrices)

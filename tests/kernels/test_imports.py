@@ -1,4 +1,4 @@
-"""What importing and running the operators may need."""
+"""What importing and running the operators may need, and which file imports which."""
 
 import ast
 import subprocess
@@ -8,8 +8,11 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[2] / "kernels" / "srzoo_kernels"
 
 
-def test_runs_on_a_cpu_without_triton():
-    """A CPU build of PyTorch has none: the block must run there, forward and backward."""
+def test_everything_runs_without_triton():
+    """A CPU build of PyTorch has none, nor has one for Windows with a GPU.
+
+    The GPU is a fake one, so what the kernels would call is seen, and not run.
+    """
     program = """
 import sys
 sys.modules["triton"] = None  # importing it now raises ImportError
@@ -19,20 +22,8 @@ second, first = srzoo_kernels.gram(x)
 z = srzoo_kernels.graph_reason(first, torch.eye(4), torch.eye(8))
 srzoo_kernels.channel_affine(x, second * z[:, None]).sum().backward()
 assert x.grad.isfinite().all()
-"""
-    environment = {"PYTHONPATH": str(PACKAGE.parent), "PATH": ""}
-    result = subprocess.run(
-        [sys.executable, "-c", program], check=False, env=environment, capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stderr
+srzoo_kernels.upsample_cross_entropy(x, srzoo_kernels.upsample_argmax(x, (8, 8))).backward()
 
-
-def test_a_gpu_without_triton_runs_plain_pytorch():
-    """As PyTorch for Windows has it; the GPU is a fake one, so what the kernels would call is seen, and not run."""
-    program = """
-import sys
-sys.modules["triton"] = None
-import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from srzoo_kernels.gram import op as gram
 from srzoo_kernels.launch import triton_serves
@@ -66,3 +57,54 @@ def test_triton_is_imported_in_its_own_files_alone():
             if any(name.split(".")[0] == "triton" for name in names):
                 importing.add(path.name)
     assert importing == {"_triton.py"}
+
+
+def module_of(path: Path) -> str:
+    """``srzoo_kernels.gram.op`` for ``gram/op.py``, ``srzoo_kernels.gram`` for ``gram/__init__.py``."""
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(path: Path, modules: set[str]) -> set[str]:
+    """The modules of the package that a file imports, at its top or inside a function."""
+    package = module_of(path).split(".")[: None if path.name == "__init__.py" else -1]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            stem = ".".join([*base, *([node.module] if node.module else [])])
+            names = [f"{stem}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        # `from package import module` names a module, `from module import name` something inside one.
+        found.update(name if name in modules else name.rpartition(".")[0] for name in names)
+    return found & modules - {module_of(path)}
+
+
+def circle_in(graph: dict[str, set[str]]) -> list[str]:
+    """The first circle of imports, as a path, or nothing."""
+    done = set()
+
+    def visit(module: str, path: list[str]) -> list[str]:
+        if module in path:
+            return [*path[path.index(module) :], module]
+        if module not in done:
+            for imported in sorted(graph[module]):
+                if circle := visit(imported, [*path, module]):
+                    return circle
+            done.add(module)
+        return []
+
+    return next((circle for module in sorted(graph) if (circle := visit(module, []))), [])
+
+
+def test_no_two_files_import_each_other():
+    assert circle_in({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
+    paths = list(PACKAGE.rglob("*.py"))
+    modules = {module_of(path) for path in paths}
+    graph = {module_of(path): imports_of(path, modules) for path in paths}
+    argmax = {name.removeprefix("srzoo_kernels."): graph[name] for name in graph if "upsample_argmax" in name}
+    assert "srzoo_kernels.upsample_argmax._triton" in argmax["upsample_argmax.op"]  # inside a function
+    assert "srzoo_kernels.bilinear._triton" in argmax["upsample_argmax._triton"]
+    assert circle_in(graph) == []

@@ -1,28 +1,22 @@
 """The operators' own tests once more, with Triton's interpreter running the real kernels."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("triton")
 HERE = Path(__file__).parent
+FILES = ["test_gram.py", "test_channel_affine.py", "test_graph_reason.py", "test_upsample_kernels.py"]
 
 
-@pytest.mark.parametrize("name", ["test_gram.py", "test_channel_affine.py", "test_graph_reason.py"])
-def test_kernels_pass_the_operators_tests(name):
-    # Triton decides whether to interpret when a kernel is defined, so a process of its own it must be.
-    root = HERE.parents[1]
-    paths = os.pathsep.join([str(root), str(root / "kernels"), os.environ.get("PYTHONPATH", "")])
-    result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(HERE / name)],
-        check=False,
-        env=os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": paths},
-        cwd=root,
-        capture_output=True,
-        text=True,
+def test_kernels_pass_the_operators_tests(run_python):
+    # Triton decides whether to interpret when a kernel is defined, so a process of its own it must be: one for all.
+    files = [str(HERE / name) for name in FILES]
+    done = run_python(
+        *("-m", "pytest", "-p", "no:cacheprovider", *files),
+        env={"TRITON_INTERPRET": "1"},
+        cwd=HERE.parents[1],
+        timeout=900,
     )
-    assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-2000:]
-    assert " passed" in result.stdout
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert " passed" in done.stdout

@@ -95,12 +95,12 @@ def test_numbers_that_are_not_finite_give_some_class():
 @pytest.mark.parametrize(
     ("shape", "size", "message"),
     [
-        ((3, 4, 4), (8, 8), "four|dimensions"),
-        ((1, 3, 0, 4), (8, 8), "no pixels"),
-        ((1, 0, 4, 4), (8, 8), "no classes"),
-        ((1, 3, 4, 4), (0, 8), "at least"),
-        ((1, 3, 4, 4), (8, -1), "at least"),
-        ((1, 3, 4, 4), (8,), "size"),
+        ((3, 4, 4), (8, 8), r"\(N, C, H, W\).*\(3, 4, 4\)"),
+        ((1, 3, 0, 4), (8, 8), "logits.*height 0, width 4"),
+        ((1, 0, 4, 4), (8, 8), r"classes.*\(1, 0, 4, 4\)"),
+        ((1, 3, 4, 4), (0, 8), r"size.*\(1, 1\).*\(0, 8\)"),
+        ((1, 3, 4, 4), (8, -1), r"size.*\(1, 1\).*\(8, -1\)"),
+        ((1, 3, 4, 4), (8,), r"size.*\(H, W\).*\(8,\)"),
     ],
 )
 def test_bad_shapes_are_refused(shape, size, message):
@@ -109,7 +109,7 @@ def test_bad_shapes_are_refused(shape, size, message):
 
 
 def test_integers_are_refused():
-    with pytest.raises(ValueError, match="floating"):
+    with pytest.raises(ValueError, match="floating logits.*int64"):
         upsample_argmax(torch.zeros(1, 3, 4, 4, dtype=torch.int64), (8, 8))
 
 
@@ -129,15 +129,15 @@ def test_any_sizes(shape, size, align_corners, magnitude, seed):
     assert_same_labels(upsample_argmax(logits, size, align_corners), logits, size, align_corners, 1e-9 * magnitude)
 
 
-@pytest.mark.parametrize("source", ["128, :256", "2, :2"])
-def test_memory_stays_far_below_the_full_resolution(source, run_python):
-    # In its own process, whose peak is this call's; the full resolution would take 160 MB.
+def test_memory_stays_far_below_the_full_resolution(run_python):
+    # In its own process, whose peak is these calls'; the full resolution would take 160 MB.
     done = run_python(
         "-c",
         "import resource, torch; from srzoo_kernels import upsample_argmax\n"
         "torch.set_num_threads(1); x = torch.randn(1, 19, 128, 256); upsample_argmax(x[..., :8, :8], (64, 64))\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        f"before = peak(); upsample_argmax(x[..., :{source}], (1024, 2048)); print(peak() - before)",
+        "before = peak(); upsample_argmax(x, (1024, 2048)); upsample_argmax(x[..., :2, :2], (1024, 2048))\n"
+        "print(peak() - before)",
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 24 * 1024  # KiB
@@ -175,13 +175,3 @@ def test_operations_are_counted():
     with FlopCounterMode(display=False) as counter:
         upsample_argmax(torch.randn(2, 3, 4, 4), (8, 10))
     assert counter.get_total_flops() == 4 * 2 * 3 * 8 * 10
-
-
-def test_runs_where_triton_is_missing(run_python):
-    done = run_python(
-        "-c",
-        "import sys; sys.modules['triton'] = None\n"
-        "import torch; from srzoo_kernels import upsample_argmax, upsample_cross_entropy\n"
-        "x = torch.randn(1, 3, 4, 4); upsample_cross_entropy(x, upsample_argmax(x, (8, 8)))",
-    )
-    assert done.returncode == 0, done.stderr

@@ -205,31 +205,31 @@ def test_no_gradient_is_computed_where_none_is_needed():
 def test_wrong_labels_are_named():
     logits, target = sample(1, 3, (3, 3), (6, 6))
     target[0, 0, 0], target[0, 0, 1], target[0, 3, 3] = 7, -2, 7
-    with pytest.raises(ValueError, match=r"0\.\.2 or ignore_index=255, but 3 pixels have: -2, 7"):
+    with pytest.raises(ValueError, match=r"0\.\.2\b.*\b255\b.*\b3 .*-2, 7"):
         upsample_cross_entropy(logits, target)
-    with pytest.raises(ValueError, match="have: 255"):
+    with pytest.raises(ValueError, match=r"0\.\.2\b.*-1\b.*\b36 .*255"):
         upsample_cross_entropy(logits, torch.full((1, 6, 6), 255, dtype=torch.uint8), ignore_index=-1)
-    with pytest.raises(ValueError, match="have: 3"):
+    with pytest.raises(ValueError, match=r"0\.\.2\b.*-100\b.*\b36 .*\b3$"):
         upsample_cross_entropy(logits, torch.full((1, 6, 6), 3), ignore_index=-100)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"logits": torch.zeros(3, 4, 4)}, "dimensions"),
-        ({"logits": torch.zeros(2, 0, 4, 4)}, "no classes"),
-        ({"logits": torch.zeros(2, 3, 4, 4, dtype=torch.int32)}, "floating"),
-        ({"target": torch.zeros(2, 3, 8, 8, dtype=torch.int64)}, r"\(2, H, W\)"),
-        ({"target": torch.zeros(1, 8, 8, dtype=torch.int64)}, r"\(2, H, W\)"),
-        ({"target": torch.zeros(2, 0, 8, dtype=torch.int64)}, "no pixels"),
-        ({"target": torch.zeros(2, 8, 8)}, "int64 or uint8"),
-        ({"target": torch.zeros(2, 8, 8, dtype=torch.int64, device="meta")}, "target on cpu, got meta"),
-        ({"weight": torch.ones(4)}, r"\(3,\)"),
-        ({"weight": torch.ones(3, dtype=torch.int64)}, "floating weight"),
-        ({"weight": torch.ones(3, device="meta")}, "weight on cpu, got meta"),
-        ({"label_smoothing": 1.5}, "label_smoothing"),
-        ({"ohem": (2.0, 1)}, "ohem"),
-        ({"ohem": (0.5, -1)}, "ohem"),
+        ({"logits": torch.zeros(3, 4, 4)}, r"\(N, C, H, W\).*\(3, 4, 4\)"),
+        ({"logits": torch.zeros(2, 0, 4, 4)}, r"classes.*\(2, 0, 4, 4\)"),
+        ({"logits": torch.zeros(2, 3, 4, 4, dtype=torch.int32)}, "floating logits.*int32"),
+        ({"target": torch.zeros(2, 3, 8, 8, dtype=torch.int64)}, r"target.*\(2, H, W\).*\(2, 3, 8, 8\)"),
+        ({"target": torch.zeros(1, 8, 8, dtype=torch.int64)}, r"target.*\(2, H, W\).*\(1, 8, 8\)"),
+        ({"target": torch.zeros(2, 0, 8, dtype=torch.int64)}, r"target.*\(2, 0, 8\)"),
+        ({"target": torch.zeros(2, 8, 8)}, "target.*int64 or uint8.*float32"),
+        ({"target": torch.zeros(2, 8, 8, dtype=torch.int64, device="meta")}, "target.*cpu.*meta"),
+        ({"weight": torch.ones(4)}, r"weight.*\(3,\).*\(4,\)"),
+        ({"weight": torch.ones(3, dtype=torch.int64)}, "floating weight.*int64"),
+        ({"weight": torch.ones(3, device="meta")}, "weight.*cpu.*meta"),
+        ({"label_smoothing": 1.5}, r"label_smoothing.*0\.\.1.*1\.5"),
+        ({"ohem": (2.0, 1)}, r"ohem.*0\.\.1.*\(2\.0, 1\)"),
+        ({"ohem": (0.5, -1)}, r"ohem.*>= 0.*\(0\.5, -1\)"),
     ],
 )
 def test_bad_arguments_are_refused(change, message):

@@ -1,4 +1,4 @@
-"""What the tests of modules with two forms share."""
+"""Shared fixtures for modules with a ``forward_direct``."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 
 @pytest.fixture
 def both_forms():
-    """Results and all gradients of a module's ``forward`` and ``forward_direct``."""
+    """Return the results and all gradients of a module's ``forward`` and ``forward_direct``."""
 
     def run(module: torch.nn.Module, x: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
         seed = torch.randn_like(x)

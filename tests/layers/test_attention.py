@@ -23,9 +23,9 @@ def test_both_forms_agree_in_values_and_gradients(size, value_channels):
 
 @pytest.mark.parametrize("value_channels", [8, 24])
 def test_the_matrix_of_all_pairs_is_never_stored(value_channels):
-    """PyTorch falls back to it, in silence, for layouts and widths that its fused kernels do not take."""
+    """PyTorch stores it without a warning for layouts and widths that its fused kernels do not support."""
     leaves = maps(value_channels, 40, 50, torch.float32)
     with torch.profiler.profile(profile_memory=True) as profile:
         pixel_attention(*leaves).sum().backward()
     largest = max(event.self_cpu_memory_usage for event in profile.events())
-    assert largest < 2000 * 2000  # bytes of one image, a quarter of its matrix
+    assert largest < 2000 * 2000  # bytes, a quarter of the matrix of one image

@@ -28,7 +28,7 @@ def criss_cross(module, x):
 
 @pytest.mark.parametrize("recurrences", [1, 2])
 @pytest.mark.parametrize("size", [(1, 1), (1, 5), (4, 1), (4, 5)])
-def test_is_the_paper_s_equations_in_a_loop(size, recurrences):
+def test_agrees_with_the_paper_s_equations_in_a_loop(size, recurrences):
     module = block(recurrences)
     x = torch.randn(2, 8, *size, dtype=torch.float64)
     expected = x

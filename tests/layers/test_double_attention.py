@@ -6,7 +6,7 @@ from srzoo.layers import DoubleAttention
 
 
 @pytest.mark.parametrize("heads", [1, 3])
-def test_is_gather_and_distribute_in_a_loop(heads):
+def test_agrees_with_gather_and_distribute_in_a_loop(heads):
     torch.manual_seed(0)
     module = DoubleAttention(12, heads=heads).double()
     nn.init.normal_(module.project.weight, std=0.2)

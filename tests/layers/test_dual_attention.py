@@ -12,7 +12,7 @@ def block(channels: int = 8, reduction: int = 4) -> DualAttention:
     return module
 
 
-def test_is_the_paper_s_equations_in_a_loop():
+def test_agrees_with_the_paper_s_equations_in_a_loop():
     module = block()
     x = torch.randn(1, 8, 3, 4, dtype=torch.float64)
     a = x[0].flatten(1)

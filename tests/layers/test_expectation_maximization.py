@@ -4,7 +4,7 @@ from srzoo.layers import ExpectationMaximizationAttention
 
 
 def expectation_maximization(pixels, bases, iterations):
-    """Of one image: ``(P, C)`` pixels and ``(K, C)`` bases, one pixel and one basis at a time."""
+    """The algorithm for one image, one pixel and one basis at a time: pixels are ``(P, C)``, bases ``(K, C)``."""
     for _ in range(iterations):
         responsibilities = []
         for pixel in pixels:
@@ -16,7 +16,7 @@ def expectation_maximization(pixels, bases, iterations):
     return z, bases
 
 
-def test_is_the_algorithm_in_a_loop():
+def test_agrees_with_the_algorithm_in_a_loop():
     torch.manual_seed(0)
     module = ExpectationMaximizationAttention(6, bases=4, iterations=3, momentum=0.75).double()
     x = torch.randn(2, 6, 3, 5, dtype=torch.float64)
@@ -36,7 +36,7 @@ def test_is_the_algorithm_in_a_loop():
 
 
 def test_bases_find_the_clusters():
-    """Two groups of pixels far apart: after some batches each has its own basis."""
+    """With two distant groups of pixels, each has its own basis after some batches."""
     torch.manual_seed(0)
     module = ExpectationMaximizationAttention(8, bases=2, momentum=0.5)
     torch.nn.init.eye_(module.reduce.weight.data.flatten(1))

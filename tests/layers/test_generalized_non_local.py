@@ -20,7 +20,7 @@ def rbf(a, b):
 
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("kernel", [dot, rbf])
-def test_is_every_pair_of_elements_in_a_loop(kernel, groups):
+def test_agrees_with_a_loop_over_all_pairs_of_elements(kernel, groups):
     torch.manual_seed(0)
     module = CompactGeneralizedNonLocal(8, groups=groups, kernel=kernel.__name__, order=2).double()
     nn.init.normal_(module.project.norm.weight)
@@ -35,8 +35,8 @@ def test_is_every_pair_of_elements_in_a_loop(kernel, groups):
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.3, 0.1])
-def test_means_lose_nothing_against_the_authors_sums(scale):
-    """Their ``GroupNorm(W_z K g)`` with sums and PyTorch's eps, whatever the scale of the input."""
+def test_means_agree_with_the_authors_sums(scale):
+    """Expected is their ``GroupNorm(W_z K g)`` with sums and PyTorch's eps, at several scales of the input."""
     torch.manual_seed(0)
     module = CompactGeneralizedNonLocal(64, groups=4)
     nn.init.ones_(module.project.norm.weight)
@@ -49,7 +49,7 @@ def test_means_lose_nothing_against_the_authors_sums(scale):
 
 
 def test_the_series_approaches_the_gaussian_kernel():
-    """Of vectors of length one, which is what its coefficients assume: ``exp(-gamma |a - b|^2)``."""
+    """For vectors of length one, which the coefficients assume, it is ``exp(-gamma |a - b|^2)``."""
     module = CompactGeneralizedNonLocal(8, kernel="rbf", groups=1, order=5)
     a, b = torch.tensor(0.6), torch.tensor(-0.8)
     value = sum(coefficient * (a * b) ** power for power, coefficient in module.series)

@@ -42,7 +42,7 @@ def unet() -> nn.Module:
     ],
 )
 @torch.inference_mode()
-def test_a_new_block_changes_nothing_but_is_there(build, name, options, inside, channels):
+def test_a_new_block_is_called_and_changes_no_output(build, name, options, inside, channels):
     model = build()
     before = copy.deepcopy(model.state_dict())
     x = torch.randn(1, 3, 64, 96)
@@ -62,7 +62,7 @@ def test_a_new_block_changes_nothing_but_is_there(build, name, options, inside, 
 
 @pytest.fixture(scope="module")
 def extended():
-    """A ResNet with a block past its zero start, an input and the logits for it."""
+    """A ResNet with a block whose projection is not zero, an input and its logits."""
     model = srzoo.insert(resnet(num_classes=5), "layer3", nodes=8)
     nn.init.normal_(model.layer3[0].context.project.weight, std=0.1)
     x = torch.randn(2, 3, 49, 71)
@@ -97,13 +97,13 @@ def test_state_dict_round_trip(extended):
     assert torch.equal(other(x), expected)
 
 
-def test_a_checkpoint_from_before_still_fits():
+def test_a_checkpoint_without_the_block_loads():
     plain = resnet()
     result = srzoo.insert(resnet(), "layer4.0").load_state_dict(plain.state_dict(), strict=False)
     assert not result.unexpected_keys and all(".context." in key for key in result.missing_keys)
 
 
-def test_compiles_without_a_break(extended):
+def test_compiles_without_a_graph_break(extended):
     model, x, expected = extended
     compiled = torch.compile(model, fullgraph=True, backend="eager", dynamic=True)
     torch.testing.assert_close(compiled(x), expected)
@@ -138,7 +138,7 @@ def test_the_block_trains_in_place():
     }
 
 
-def test_the_search_for_channels_leaves_the_model_alone():
+def test_finding_the_channels_does_not_change_the_model():
     model = resnet().train()
     model.layer1.eval()
     modes = {name: module.training for name, module in model.named_modules()}
@@ -153,7 +153,7 @@ def test_the_search_for_channels_leaves_the_model_alone():
 
 
 @pytest.mark.parametrize(("dtype", "device"), [("bfloat16", "cpu"), ("float64", "cpu"), ("float32", "meta")])
-def test_the_block_goes_where_the_model_is(dtype, device):
+def test_the_block_gets_the_dtype_and_device_of_the_model(dtype, device):
     dtype = getattr(torch, dtype)
     model = srzoo.insert(resnet().to(device, dtype), "layer2", nodes=8)
     assert {(p.dtype, p.device.type) for p in model.parameters()} == {(dtype, device)}
@@ -182,27 +182,31 @@ class Unused(nn.Module):
         return self.used(x)
 
 
-def test_a_name_is_no_model():
-    with pytest.raises(ValueError, match="expected a model, an nn.Module, got 'resnet18'"):
+def test_a_name_instead_of_a_model():
+    with pytest.raises(ValueError, match="nn.Module, got 'resnet18'"):
         srzoo.insert("resnet18", "layer4")
 
 
 @pytest.mark.parametrize(
     ("build", "name", "message"),
     [
-        (resnet, "layer4.5", "ResNet has no module 'layer4.5'; did you mean 'layer4.0'"),
-        (resnet, "layer4.0.relu", "calls 'layer4.0.relu' 2 times; choose a module that it calls once"),
-        (resnet, "fc", r"'fc' gives \(1, 1000\); the block takes \(N, C, H, W\)"),
-        (resnet, "conv1", r"behind 'conv1' there is \(1, 64, 112, 112\): .*not divisible by nodes=48"),
-        (Unused, "spare", "calls 'spare' never"),
-        (lambda: torchvision.models.swin_t(), "features.7", r"'features.7.1' gives \(1, 7, 7, 768\), channels last"),
-        (lambda: torchvision.models.vit_b_16(), "encoder.ln", r"'encoder.ln' gives \(1, 197, 768\)"),
-        (lambda: torchvision.models.densenet121(), "features.denseblock2", "a container that would run the block"),
-        (lambda: nn.LSTM(224, 8), "", "LSTM does not run on an input of .*; pass example="),
-        (lambda: nn.Conv2d(1, 8, 3), "", "Conv2d does not run on an input of .*; pass example="),
+        (resnet, "layer4.5", "ResNet .*'layer4.5'.*'layer4.0'"),
+        (resnet, "layer4.0.relu", "'layer4.0.relu' 2 .*once"),
+        (resnet, "fc", r"'fc' .*\(1, 1000\).*\(N, C, H, W\)"),
+        (resnet, "conv1", r"'conv1'.* \(1, 64, 112, 112\): .*nodes=48"),
+        (Unused, "spare", "'spare' never"),
+        (
+            lambda: torchvision.models.swin_t(),
+            "features.7",
+            r"'features.7.1' .*\(1, 7, 7, 768\), channels last.*\(N, C, H, W\)",
+        ),
+        (lambda: torchvision.models.vit_b_16(), "encoder.ln", r"'encoder.ln' .*\(1, 197, 768\);.*\(N, C, H, W\)"),
+        (lambda: torchvision.models.densenet121(), "features.denseblock2", "'features.denseblock2' .*container"),
+        (lambda: nn.LSTM(224, 8), "", r"LSTM .*\(1, 3, 224, 224\).*example="),
+        (lambda: nn.Conv2d(1, 8, 3), "", r"Conv2d .*\(1, 3, 224, 224\).*example="),
     ],
 )
-def test_what_is_refused(build, name, message):
+def test_invalid_modules(build, name, message):
     with torch.device("meta"):
         model = build()
     before = {key: type(module) for key, module in model.named_modules()}
@@ -212,10 +216,10 @@ def test_what_is_refused(build, name, message):
 
 
 @pytest.mark.parametrize("size", [(224, 224), (224, 256), (250, 190)])
-def test_channels_last_is_told_at_any_proportions(size):
+def test_channels_last_is_detected_at_any_proportions(size):
     with torch.device("meta"):
         model = torchvision.models.swin_t()
-    with pytest.raises(ValueError, match=r"gives \(1, \d+, \d+, 768\), channels last"):
+    with pytest.raises(ValueError, match=r"\(1, \d+, \d+, 768\), channels last"):
         srzoo.insert(model, "features.7", example=torch.empty(1, 3, *size))
     srzoo.insert(model, "features.0.0", nodes=8, example=torch.empty(1, 3, *size))
     assert model.features[0][0].context.channels == 96
@@ -227,16 +231,16 @@ def test_channels_last_is_told_at_any_proportions(size):
         (
             SqueezeReasoning(512),
             {},
-            "block must be a name, a class or a function of the channels, got SqueezeReasoning",
+            "block .*class.* SqueezeReasoning$",
         ),
-        (3, {}, "block must be a name, a class or a function of the channels, got int"),
-        (lambda channels: channels, {}, "the block must be an nn.Module, got int"),
-        (lambda channels: nn.Conv2d(channels, 7, 1), {}, r"the block gives \(1, 7, 7, 7\); it must"),
-        ("psp", {"out_channels": 8}, r"the block gives \(1, 8, 7, 7\); it must keep the shape"),
-        (SqueezeReasoning, {"nodes": 3.5}, "nodes must be a whole number of at least 1, got 3.5"),
+        (3, {}, "block .*class.* int$"),
+        (lambda channels: channels, {}, "block .*nn.Module, got int"),
+        (lambda channels: nn.Conv2d(channels, 7, 1), {}, r"\(1, 512, 7, 7\): .*block .*\(1, 7, 7, 7\)"),
+        ("psp", {"out_channels": 8}, r"\(1, 512, 7, 7\): .*block .*\(1, 8, 7, 7\)"),
+        (SqueezeReasoning, {"nodes": 3.5}, r"nodes .*1, got 3\.5"),
     ],
 )
-def test_blocks_that_do_not_fit(block, options, message):
+def test_invalid_blocks(block, options, message):
     model = resnet()
     before = set(model.state_dict())
     with pytest.raises(ValueError, match=message):
@@ -244,13 +248,13 @@ def test_blocks_that_do_not_fit(block, options, message):
     assert set(model.state_dict()) == before
 
 
-def test_scripted_and_compiled_models_are_refused():
+def test_scripted_and_compiled_models_are_an_error():
     for model in (torch.jit.script(nn.Sequential(nn.Conv2d(3, 64, 1))), torch.compile(resnet(), backend="eager")):
-        with pytest.raises(ValueError, match="scripted or compiled already; insert the block before that"):
+        with pytest.raises(ValueError, match="scripted or compiled.*before"):
             srzoo.insert(model, "0")
 
 
-def test_a_module_of_two_names():
+def test_a_module_with_two_names():
     class Tied(nn.Module):
         def __init__(self):
             super().__init__()
@@ -264,15 +268,15 @@ def test_a_module_of_two_names():
     assert isinstance(model.first.context, SqueezeReasoning)
 
 
-def test_a_sequential_that_ends_in_a_module_it_had_before():
-    """The block belongs behind the last activation; behind the convolution before it would be another network."""
+def test_a_sequential_that_ends_in_a_shared_module():
+    """The block would have to follow the last activation, but the model calls that twice."""
     activation = nn.ReLU()
     model = nn.Sequential(nn.Conv2d(3, 64, 1), activation, nn.Conv2d(64, 64, 1), activation)
-    with pytest.raises(ValueError, match="calls '3' 2 times"):
+    with pytest.raises(ValueError, match="'3' 2 "):
         srzoo.insert(model, "")
 
 
-def test_a_model_of_several_inputs():
+def test_a_model_with_several_inputs():
     class Fused(nn.Module):
         def __init__(self):
             super().__init__()
@@ -283,22 +287,20 @@ def test_a_model_of_several_inputs():
 
     example = (torch.empty(1, 3, 20, 30), torch.empty(1, 1, 20, 30))
     assert srzoo.insert(Fused(), "conv", example=example).conv.context.channels == 64
-    with pytest.raises(
-        ValueError, match=r"does not run on an input of \(1, 3, 224, 224\) on the meta device .*'depth'"
-    ):
+    with pytest.raises(ValueError, match=r"\(1, 3, 224, 224\) on the meta device .*'depth'.*example="):
         srzoo.insert(Fused(), "conv")
 
 
-def test_twice_behind_the_same_module():
+def test_two_blocks_after_one_module():
     model = srzoo.insert(resnet(), "layer4")
-    with pytest.raises(ValueError, match="'layer4.0' already has a child named context"):
+    with pytest.raises(ValueError, match="'layer4.0' .*context"):
         srzoo.insert(model, "layer4.0")
-    srzoo.insert(model, "layer3")  # behind another one it may
+    srzoo.insert(model, "layer3")  # after another module it is valid
     srzoo.insert(model, "layer4.0.context")
     assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 1000)
 
 
-def test_a_module_that_gives_more_than_a_tensor():
+def test_a_module_that_returns_a_tuple():
     class Pair(nn.Module):
         def forward(self, x):
             return x, x
@@ -311,12 +313,12 @@ def test_a_module_that_gives_more_than_a_tensor():
         def forward(self, x):
             return self.pair(x)[0]
 
-    with pytest.raises(ValueError, match="'pair' gives a tuple; choose a module that gives a tensor"):
+    with pytest.raises(ValueError, match="'pair' .*tuple;.*tensor"):
         srzoo.insert(Net(), "pair")
 
 
 def test_a_detector_whose_later_code_depends_on_values():
-    """The paper's Mask R-CNN: on the meta device it ends in its proposals, long after the module."""
+    """On the meta device the paper's Mask R-CNN fails in its proposals, long after the module."""
     from torchvision.models.detection import maskrcnn_resnet50_fpn
 
     with torch.device("meta"):
@@ -325,12 +327,12 @@ def test_a_detector_whose_later_code_depends_on_values():
     assert model.backbone.body.layer4[-1].context.channels == 2048
 
 
-def test_a_block_by_its_name():
+def test_a_block_given_by_name():
     model = srzoo.insert(resnet(), "layer4", "nl", reduction=4)
     assert isinstance(model.layer4[-1].context, srzoo.layers.NonLocal)
-    with pytest.raises(ValueError, match="behind 'layer3.0' .*: unknown context module 'nonlocal'; choose one of"):
+    with pytest.raises(ValueError, match="'layer3.0'.*'nonlocal'.* nl, "):
         srzoo.insert(model, "layer3", "nonlocal")
-    with pytest.raises(ValueError, match="behind 'layer3.0' there is .*'nodez'"):
+    with pytest.raises(ValueError, match="'layer3.0'.*'nodez'"):
         srzoo.insert(model, "layer3", nodez=3)
-    with pytest.raises(ValueError, match=r"example must be a tensor such as .*, or a tuple of them, got \['int'"):
+    with pytest.raises(ValueError, match=r"example .*tensor.*\['int'"):
         srzoo.insert(model, "layer3", example=(1, 3, 64, 64))

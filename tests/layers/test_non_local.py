@@ -14,17 +14,17 @@ def block(channels: int, reduction: int = 2) -> NonLocal:
     return module
 
 
-def test_timm_s_block_agrees():
+def test_agrees_with_timm_s_block():
     module, theirs = block(32), NonLocalAttn(32, use_scale=False, rd_ratio=0.5).double()
     theirs.norm = nn.Identity()
     for ours, other in ((module.query, theirs.t), (module.key, theirs.p), (module.value, theirs.g)):
-        other.load_state_dict(ours.state_dict(), strict=False)  # their key has a bias too, which the softmax cancels
+        other.load_state_dict(ours.state_dict(), strict=False)  # their key has a bias, which the softmax cancels
     theirs.z.weight.data, theirs.z.bias.data = module.project.weight[..., None], module.project.bias
     x = torch.randn(2, 32, 7, 5, dtype=torch.float64)
     torch.testing.assert_close(module(x), theirs(x))
 
 
-def test_is_the_paper_s_equations_in_a_loop():
+def test_agrees_with_the_paper_s_equations_in_a_loop():
     module = block(6, reduction=3)
     x = torch.randn(1, 6, 3, 4, dtype=torch.float64)
     pixels = x[0].flatten(1).T

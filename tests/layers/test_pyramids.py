@@ -20,7 +20,7 @@ def randomise(module: nn.Module) -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("size", [(7, 5), (33, 47)])
-def test_torchvision_s_aspp_agrees(size, training):
+def test_aspp_agrees_with_torchvision_s(size, training):
     torch.manual_seed(0)
     module, theirs = ASPP(12, 10, rates=(2, 5)).double(), deeplabv3.ASPP(12, [2, 5], 10).double()
     randomise(module)
@@ -31,8 +31,8 @@ def test_torchvision_s_aspp_agrees(size, training):
     torch.testing.assert_close(module.train(training)(x), theirs.train(training)(x))
 
 
-def test_branches_of_segmentation_models_pytorch_agree():
-    """Its pooling and convolutions; it has no norm over one bin, and resizes with ``align_corners=True``."""
+def test_pyramid_pooling_agrees_with_segmentation_models_pytorch_s():
+    """In its pooling and convolutions. Theirs has no norm after one bin, and resizes with ``align_corners=True``."""
     torch.manual_seed(0)
     module = PyramidPooling(16, 10).double().eval()
     randomise(module)
@@ -47,7 +47,7 @@ def test_branches_of_segmentation_models_pytorch_agree():
     torch.testing.assert_close(module(x), module.fuse(torch.cat([x, *pooled], 1)))
 
 
-def test_batch_norm_of_one_value_uses_the_running_statistics():
+def test_batch_norm_of_one_value_uses_running_statistics():
     norm = LenientBatchNorm2d(4)
     randomise(norm)
     x = torch.randn(1, 4, 1, 1)
@@ -57,7 +57,7 @@ def test_batch_norm_of_one_value_uses_the_running_statistics():
     torch.testing.assert_close(dict(norm.state_dict()), before, rtol=0, atol=0)
 
 
-def test_batch_norm_of_more_is_torch_s():
+def test_batch_norm_of_more_values_is_pytorch_s():
     norm, plain = LenientBatchNorm2d(4).train(), nn.BatchNorm2d(4).train()
     x = torch.randn(1, 4, 1, 2)
     torch.testing.assert_close(norm(x), plain(x), rtol=0, atol=0)

@@ -13,7 +13,7 @@ def model(request):
 
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (96, 129)])
 @pytest.mark.parametrize("training", [True, False])
-def test_logits_have_the_input_s_size_at_batch_1(model, training, size):
+def test_logits_have_the_size_of_the_input_at_batch_size_1(model, training, size):
     model.train(training)
     logits, aux = model(torch.randn(1, 3, *size), return_aux=True)
     assert logits.shape == aux.shape == (1, 5, *size)
@@ -24,13 +24,13 @@ def test_logits_have_the_input_s_size_at_batch_1(model, training, size):
 def test_every_parameter_gets_a_gradient(model):
     model.train()
     if model.config.options["context"] == "sr":
-        nn.init.normal_(model.head.context.project.weight, std=0.1)  # past the zero start, which stops W_t's
+        nn.init.normal_(model.head.context.project.weight, std=0.1)  # at zero it would stop the gradient of W_t
     logits, aux = model(torch.randn(2, 3, 64, 64), return_aux=True)
     (logits.square().mean() + aux.square().mean()).backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
 
 
-def test_decoder_ends_at_the_finest_level():
+def test_logits_have_the_stride_of_the_finest_level():
     for name, stride in (("dfseg_v1", 16), ("dfseg_v2", 8)):
         with torch.device("meta"):
             model = create_model(name, num_classes=5).eval()
@@ -44,7 +44,7 @@ def test_any_context_module(context):
         assert model(torch.empty(1, 3, 65, 97)).shape == (1, 5, 65, 97)
 
 
-def test_any_timm_backbone_and_own_levels():
+def test_any_timm_backbone_and_levels():
     with torch.device("meta"):
         model = create_model("dfseg_v2", num_classes=5, backbone="resnet18", levels=(2, 3, 4)).eval()
         assert model.backbone.channels == [128, 256, 512]
@@ -55,7 +55,7 @@ def test_any_timm_backbone_and_own_levels():
     ("name", "millions"),
     [("dfseg_v1", 9.37), ("dfseg_v2", 18.83), ("srnet_dfv2", 18.87)],  # Table 6
 )
-def test_parameters_are_the_paper_s(name, millions):
+def test_parameter_counts_are_the_paper_s(name, millions):
     with torch.device("meta"):
         model = create_model(f"{name}_cityscapes")
     counted = sum(p.numel() for p in model.parameters()) / 1e6

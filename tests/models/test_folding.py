@@ -14,7 +14,7 @@ from srzoo.models.folding import FoldedBlock, fuse
 
 
 def randomised(model: nn.Module) -> nn.Module:
-    """Statistics and scales that a fold could get wrong, and a block past its zero start."""
+    """The model with random statistics and scales, and with a block whose projection is not zero."""
     torch.manual_seed(0)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -47,7 +47,7 @@ def logits_of(model, x):
         ("fcn_lite0", {"num_classes": 5}),
     ],
 )
-def test_folded_model_is_equal(name, options):
+def test_a_fused_model_is_equal(name, options):
     model = srzoo.create_model(name, **options)
     model = model.eval() if options.get("pretrained") else randomised(model)
     before = copy.deepcopy(model.state_dict())
@@ -68,13 +68,13 @@ def test_an_inserted_block_is_kept(place):
     torch.testing.assert_close(logits_of(fuse(model), x), logits_of(model, x), rtol=1e-4, atol=1e-4)
 
 
-def test_another_model_is_refused():
-    with pytest.raises(ValueError, match="fuse .* got Conv2d"):
+def test_another_module_is_an_error():
+    with pytest.raises(ValueError, match="fuse .*create_model.* got Conv2d"):
         fuse(nn.Conv2d(3, 8, 1))
 
 
 class TwoBackbones(ZooModel):
-    """Whose parts have other names than those of the networks that ship, and lie deeper."""
+    """A model whose parts have other names than those of srzoo's networks, and are nested deeper."""
 
     def __init__(self):
         super().__init__()
@@ -94,7 +94,7 @@ class TwoBackbones(ZooModel):
         return self.outputs["a"](y) + self.outputs["b"](y)
 
 
-def test_parts_are_found_wherever_they_are():
+def test_parts_are_found_by_type_at_any_depth():
     model = randomised(TwoBackbones())
     folded = fuse(model)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
@@ -106,7 +106,7 @@ def test_parts_are_found_wherever_they_are():
 
 
 class Branching(nn.Module):
-    """One that torch.fx cannot trace, as what it does depends on values."""
+    """A module that torch.fx cannot trace, because it branches on values."""
 
     def __init__(self):
         super().__init__()
@@ -116,7 +116,7 @@ class Branching(nn.Module):
         return [self.bn(self.conv(x if x.mean() > 0 else -x))]
 
 
-def test_a_backbone_that_cannot_be_traced_is_told(caplog):
+def test_a_backbone_that_torch_fx_cannot_trace_gives_a_warning(caplog):
     model = randomised(TwoBackbones())
     model.streams[0].body = Branching()
     folded = fuse(model)
@@ -125,12 +125,13 @@ def test_a_backbone_that_cannot_be_traced_is_told(caplog):
     assert isinstance(folded.streams[0].body.bn, nn.BatchNorm2d)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.streams[1].modules())
     caplog.clear()
-    fuse(srzoo.create_model("srnet", backbone="convnext_atto", num_classes=5, channels=32, nodes=4))  # without norms
+    without_norms = srzoo.create_model("srnet", backbone="convnext_atto", num_classes=5, channels=32, nodes=4)
+    fuse(without_norms)
     assert not caplog.records
 
 
 class Twice(nn.Module):
-    """A convolution that is called for two inputs, each with a norm of its own."""
+    """A convolution that is called twice, each time before another norm."""
 
     def __init__(self):
         super().__init__()
@@ -140,7 +141,7 @@ class Twice(nn.Module):
         return [self.norms[0](self.conv(x)) + self.norms[1](self.conv(x.flip(1)))]
 
 
-def test_a_convolution_before_two_norms_stays():
+def test_a_convolution_with_two_norms_is_not_folded():
     model = randomised(TwoBackbones())
     model.streams[0].body = randomised(Twice())
     x = torch.randn(1, 3, 9, 9)
@@ -149,7 +150,7 @@ def test_a_convolution_before_two_norms_stays():
 
 
 @pytest.mark.parametrize("name", ["srnet_lite0_camvid", "srnet_r50_camvid", "dfseg_v1_camvid", "fcn_lite0_camvid"])
-def test_every_batch_norm_is_gone(name):
+def test_every_batch_norm_is_folded(name):
     folded = fuse(srzoo.create_model(name))
     norms = [key for key, module in folded.named_modules() if isinstance(module, nn.BatchNorm2d)]
     assert [key for key in norms if not key.startswith("aux_head")] == []
@@ -157,7 +158,7 @@ def test_every_batch_norm_is_gone(name):
 
 @pytest.mark.parametrize("squeeze", ["hadamard", "average"])
 @pytest.mark.parametrize("size", [(5, 4), (40, 33)])
-def test_block_folds_above_the_break_even(squeeze, size):
+def test_the_block_is_folded_above_the_break_even(squeeze, size):
     torch.manual_seed(0)
     block = SqueezeReasoning(32, nodes=4, squeeze=squeeze).double()
     nn.init.normal_(block.project.weight, std=0.2)

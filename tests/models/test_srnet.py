@@ -22,7 +22,7 @@ def lite0():
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (65, 129), (96, 32)])
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("name", ["small", "lite0"])
-def test_logits_have_the_input_s_size_at_batch_1(name, training, size, request):
+def test_logits_have_the_size_of_the_input_at_batch_size_1(name, training, size, request):
     model = request.getfixturevalue(name).train(training)
     logits, aux = model(torch.randn(1, 3, *size), return_aux=True)
     assert logits.shape == aux.shape == (1, model.num_classes, *size)
@@ -31,7 +31,7 @@ def test_logits_have_the_input_s_size_at_batch_1(name, training, size, request):
 
 
 @pytest.mark.parametrize("backbone", ["vgg11", "hrnet_w18_small", "resnet18"])
-def test_stride_32_trains_on_the_smallest_image_at_batch_1(backbone):
+def test_stride_32_trains_on_the_smallest_image_at_batch_size_1(backbone):
     model = create_model("srnet", backbone=backbone, num_classes=3, output_stride=32, channels=64, nodes=8).train()
     logits = model(torch.randn(1, 3, 33, 47))
     assert logits.shape == (1, 3, 33, 47)
@@ -40,25 +40,26 @@ def test_stride_32_trains_on_the_smallest_image_at_batch_1(backbone):
 
 def test_every_parameter_gets_a_gradient(lite0):
     lite0.train()
-    torch.nn.init.normal_(lite0.head.context.project.weight, std=0.1)  # past the zero start, which stops W_t's
+    torch.nn.init.normal_(lite0.head.context.project.weight, std=0.1)  # at zero it would stop the gradient of W_t
     logits, aux = lite0(torch.randn(2, 3, 64, 64), return_aux=True)
     (logits.square().mean() + aux.square().mean()).backward()
     assert [name for name, p in lite0.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
 
 
-def test_low_resolution_logits_are_the_ones_that_get_resized(lite0):
+def test_resized_low_resolution_logits_are_the_full_logits(lite0):
     lite0.eval()
     x = torch.randn(1, 3, 61, 83)
     low, full = lite0(x, upsample=False), lite0(x)
     assert low.shape == (1, 11, 16, 24)  # stride 4 of 64x96
     torch.testing.assert_close(torch.nn.functional.interpolate(low, (61, 83), mode="bilinear"), full)
+    torch.testing.assert_close(lite0.resize(low, (61, 83)), full, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
     ("backbone", "divisor", "size"), [("hrnet_w18_small", 32, (64, 96)), ("resnet18", 8, (56, 72))]
 )
 def test_an_image_is_enlarged_to_a_multiple_and_the_logits_cover_it(backbone, divisor, size):
-    """So whoever resizes the low-resolution logits, as `Segmenter` does, gets what the model itself gives."""
+    """So a caller that resizes the low-resolution logits, as `Segmenter` does, gets the logits of the model."""
     model = create_model("srnet", backbone=backbone, num_classes=3, channels=32, nodes=4).eval()
     assert model.size_divisor == divisor
     x = torch.randn(1, 3, 50, 70)
@@ -69,13 +70,17 @@ def test_an_image_is_enlarged_to_a_multiple_and_the_logits_cover_it(backbone, di
     torch.testing.assert_close(full, torch.nn.functional.interpolate(low, (50, 70), mode="bilinear"))
 
 
-def test_aligned_corners_leave_the_image_as_it_is():
-    """As in the released models, which saw crops of 769 pixels."""
-    assert create_model("srnet", **SMALL, align_corners=True).size_divisor == 1
+def test_with_aligned_corners_the_image_is_not_enlarged():
+    """As in the released models, which were trained on crops of 769 pixels."""
+    model = create_model("srnet", **SMALL, align_corners=True).eval()
+    assert model.size_divisor == 1 and model.align_corners
+    low = torch.randn(1, 5, 4, 6)
+    expected = torch.nn.functional.interpolate(low, (9, 11), mode="bilinear", align_corners=True)
+    torch.testing.assert_close(model.resize(low, (9, 11)), expected, rtol=0, atol=0)
 
 
 def test_any_height_and_width_where_the_backbone_needs_a_multiple_of_32():
-    """One graph: whether a size needs enlarging is no question that it is compiled for."""
+    """One graph serves sizes that are enlarged and sizes that are not."""
     model = create_model("srnet", backbone="dla34", num_classes=3, channels=32, nodes=4).eval()
     assert model.size_divisor == 32
     counter = CompileCounterWithBackend("eager")
@@ -91,24 +96,24 @@ def test_any_height_and_width_where_the_backbone_needs_a_multiple_of_32():
     assert counter.frame_count == 1
 
 
-def test_context_none_has_no_block():
+def test_context_none_builds_no_block():
     model = create_model("srnet", backbone="resnet18", num_classes=5, context="none")
     assert isinstance(model.head.context, torch.nn.Identity)
 
 
-def test_unknown_context_lists_the_known():
-    with pytest.raises(ValueError, match="unknown context module 'nonlocal'; choose one of sr, sr_released, nl, "):
+def test_an_unknown_context_module():
+    with pytest.raises(ValueError, match="context.* 'nonlocal'.* sr, sr_released, nl, "):
         create_model("srnet", backbone="resnet18", num_classes=5, context="nonlocal")
 
 
 @pytest.mark.parametrize("shape", [(3, 64, 64), (1, 1, 64, 64), (1, 3, 31, 64)])
 def test_input_errors(small, shape):
-    with pytest.raises(ValueError, match=r"\(N, 3, H, W\)|at least 32"):
+    with pytest.raises(ValueError, match=r"\(N, 3, H, W\), got \((3|1, 1), 64, 64\)|32, got \(31, 64\)"):
         small(torch.zeros(shape))
 
 
-def test_bytes_are_to_be_normalised_first(small):
-    with pytest.raises(ValueError, match=r"floating point, got torch.uint8; model.config.transform.normalize"):
+def test_images_in_bytes_are_an_error(small):
+    with pytest.raises(ValueError, match=r"got torch.uint8;.*model.config.transform.normalize"):
         small(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
 
 
@@ -133,7 +138,7 @@ def test_resnets_without_the_block_cost_what_the_paper_counts(name, parameters, 
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_compiles_without_a_break(small, training):
+def test_compiles_without_a_graph_break(small, training):
     small.train(training)
     for module in small.modules():
         if isinstance(module, torch.nn.Dropout):

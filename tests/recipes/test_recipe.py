@@ -10,25 +10,25 @@ from srzoo.recipes.recipe import Recipe, default_recipe, list_recipes, load_reci
 from srzoo.zoo.published import PUBLISHED
 from srzoo.zoo.registry import names
 
-PROTOCOLS = {"cityscapes", "cityscapes_final", "cityscapes_realtime", "ade20k", "camvid", "pascal_context"}
+DATASETS = {"cityscapes", "cityscapes_final", "cityscapes_realtime", "ade20k", "camvid", "pascal_context"}
 
 
 @pytest.mark.parametrize("name", list_recipes())
 def test_recipes_in_the_package(name):
-    """They say so where nobody here has run them."""
+    """The first line says whether the recipe has been run."""
     assert recipe_file(name).read_text().startswith("# Not yet run by us.") == (name not in PUBLISHED)
-    recipe = load_recipe(name, **({"model": "srnet_r50_ade20k"} if name in PROTOCOLS else {}))
+    recipe = load_recipe(name, **({"model": "srnet_r50_ade20k"} if name in DATASETS else {}))
     assert recipe.model in names()
-    assert name in {recipe.model, f"{recipe.model}_final"} | PROTOCOLS
+    assert name in {recipe.model, f"{recipe.model}_final"} | DATASETS
     assert not (recipe.optimizer == "sgd" and recipe.model in PUBLISHED)
 
 
-def test_an_entry_without_a_recipe_of_its_own_has_its_dataset_s_protocol():
+def test_model_without_its_own_recipe_has_that_of_its_dataset():
     assert load_recipe("fcn_r101_ade20k") == load_recipe("ade20k", model="fcn_r101_ade20k")
     assert load_recipe("dfseg_v1_cityscapes") == load_recipe("cityscapes_realtime", model="dfseg_v1_cityscapes")
     assert load_recipe("dfseg_v1_ade20k").options.crop == 512
     assert load_recipe("fcn_lite0_camvid").epochs == load_recipe("srnet_lite0_camvid").epochs
-    with pytest.raises(ValueError, match="recipe cityscapes has no model: write it into the file, or pass --model"):
+    with pytest.raises(ValueError, match="^recipe cityscapes .* model.*--model VALUE"):
         load_recipe("cityscapes")
 
 
@@ -43,7 +43,7 @@ def test_an_entry_without_a_recipe_of_its_own_has_its_dataset_s_protocol():
         ("srnet_r101_camvid", (100, None), 640, 16),
     ],
 )
-def test_the_paper_s_protocols(name, length, crop, batch_size):
+def test_settings_of_the_paper(name, length, crop, batch_size):
     recipe = load_recipe(name)
     assert (recipe.epochs, recipe.steps) == length
     assert (recipe.options.crop, recipe.batch_size) == (crop, batch_size)
@@ -54,7 +54,7 @@ def test_the_paper_s_protocols(name, length, crop, batch_size):
     assert (options.ohem is not None) == (length[1] in (60000, 120000))
 
 
-def test_a_recipe_based_on_another_holds_what_differs(tmp_path):
+def test_recipe_with_a_base(tmp_path):
     mine = tmp_path / "mine.yaml"
     mine.write_text("base: srnet_lite0_camvid\nsteps: 10\nmodel_options: {num_classes: 3}\n")
     mine_too = tmp_path / "mine_too.yaml"
@@ -63,10 +63,10 @@ def test_a_recipe_based_on_another_holds_what_differs(tmp_path):
     assert load_recipe(mine_too) == wanted
     assert wanted.epochs is None
     mine.write_text(f"base: {mine_too}\n")
-    with pytest.raises(ValueError, match=r"mine_too.yaml is its own base; a recipe's bases must end with one"):
+    with pytest.raises(ValueError, match=r"mine_too\.yaml .*own base"):
         load_recipe(mine_too)
     mine.write_text("base: nope\n")
-    with pytest.raises(ValueError, match="no recipe 'nope'"):
+    with pytest.raises(ValueError, match="'nope'"):
         load_recipe(mine_too)
 
 
@@ -78,59 +78,59 @@ BRIEF = f"{MODEL}\nepochs: 1\nbatch_size: 1\ncrop: 8\nscale: [1, 2]\nlr: 0.1"
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (f"{MODEL}\nepoch: 3", r"unknown key 'epoch'; did you mean 'epochs'"),
+        (f"{MODEL}\nepoch: 3", "'epoch'.*'epochs'"),
         (
             "model: srnet_lite0_camvid\ncrop: 8\nscale: [1, 2]",
-            "has no batch_size: write it into the file, or pass --batch_size VALUE",
+            "no batch_size.*--batch_size VALUE",
         ),
         (
             "model: srnet_lite0_camvid\nepochs: 0\nbatch_size: 1\ncrop: 8\nscale: [1, 2]\nlr: 0.1",
-            "epochs must be 1 or more, got 0",
+            "epochs .*1 or more.* 0$",
         ),
         (
             "model: srnet_lite0_camvid\nepochs: 1\nbatch_size: 1\ncrop: 8\nscale: [2, 1]\nlr: 0.1",
-            r"0 < low <= high, got \(2.0, 1.0\)",
+            r"semantic\.scale .*0 < low <= high.* \(2\.0, 1\.0\)",
         ),
         (
             "model: srnet_lite0_camvid\nepochs: 1\nbatch_size: 1\ncrop: 8\nscale: [1, 2]\nlr: fast",
-            "lr must be a number, got 'fast'",
+            "lr .*number.*'fast'",
         ),
         (
             "model: srnet_lite0_camvid\nepochs: 1\nsteps: 2\nbatch_size: 1\ncrop: 8\nscale: [1, 2]\nlr: 1",
-            "one of the two; got 1 and 2",
+            "epochs=1 .*steps=2",
         ),
         (
             f"{MODEL}\nepochs: 1\noptimizer: adam\nbatch_size: 1\ncrop: 8\nscale: [1, 2]\nlr: 1e-3",
-            "optimizer must be one of adamw, sgd, got 'adam'",
+            "optimizer .*adamw, sgd.*'adam'",
         ),
-        (f"{BRIEF}\njitter: 1.5", "jitter must be from 0 to 1, got 1.5"),
-        (f"{BRIEF}\npower: -1", "power must be 0 or more, got -1"),
-        (f"{BRIEF}\nweight_decay: .nan", "weight_decay must be 0 or more, got nan"),
-        (f"{BRIEF}\nlovasz: .inf", "lovasz must be 0 or more, got inf"),
-        (f"{BRIEF}\nscale: 0.5", "scale must be two numbers, got 0.5"),
-        (f"{BRIEF}\nscale: [0.5, 1, 2]", r"scale must be two numbers, got \[0.5, 1, 2\]"),
-        (f"{BRIEF}\nohem: [0.7, many]", "ohem must be a whole number, got 'many'"),
-        (f"{BRIEF}\nohem: none", "ohem must be two numbers or null, got 'none'"),
-        (f"{BRIEF}\nbatch_size: 2.5", "batch_size must be a whole number, got 2.5"),
-        (f"{BRIEF}\nseed: true", "seed must be a whole number, got True"),
-        (f"{BRIEF}\ncompile: maybe", "compile must be true or false, got 'maybe'"),
-        (f"{BRIEF}\nclass_weights: 1", "class_weights must be true, false or a number for each class, got 1"),
-        (f"{BRIEF}\nmodel_options: nodes", "model_options must be keys and values, .*, got 'nodes'"),
-        (f"{BRIEF}\nmodel: 3", "model must be a text, got 3"),
-        ("- a list", "not a recipe"),
-        (f"{BRIEF}\n1: a", "unknown key 1; the keys are model"),
-        (f"{BRIEF}\nbase: 3", "base must be the name or the file of a recipe, got 3"),
-        (f"{BRIEF}\nscale: [0.5, .inf]", r"scale must be finite, got \(0.5, inf\)"),
-        (f"{BRIEF}\nclass_weights: [-1, 1]", r"class_weights must be 0 or more, got \(-1.0, 1.0\)"),
-        (f"{BRIEF}\nclass_weights: [.nan, 1]", "class_weights must be 0 or more"),
-        (f"{BRIEF}\nclass_weights: [0, 0]", "not all 0, got"),
-        (f"{BRIEF}\nohem: [7, 10]", "ohem must be a probability, from 0 to 1, and a number of pixels, got"),
-        (f"{BRIEF}\nseed: -1", "seed must be from 0 to 4294967295, got -1"),
-        (f"{BRIEF}\npretrained_backbone: 3", "pretrained_backbone must be true, false or a file, got 3"),
-        ("a: [", "not YAML"),
+        (f"{BRIEF}\njitter: 1.5", r"jitter .* 0 to 1.* 1\.5"),
+        (f"{BRIEF}\npower: -1", r"power .*\b0 or more.* -1"),
+        (f"{BRIEF}\nweight_decay: .nan", r"weight_decay .*\b0 or more.* nan"),
+        (f"{BRIEF}\nlovasz: .inf", r"lovasz .*\b0 or more.* inf"),
+        (f"{BRIEF}\nscale: 0.5", r"scale .*two numbers.* 0\.5"),
+        (f"{BRIEF}\nscale: [0.5, 1, 2]", r"scale .*two numbers.* \[0\.5, 1, 2\]"),
+        (f"{BRIEF}\nohem: [0.7, many]", "ohem .*whole number.*'many'"),
+        (f"{BRIEF}\nohem: none", "ohem .*two numbers or null.*'none'"),
+        (f"{BRIEF}\nbatch_size: 2.5", r"batch_size .*whole number.* 2\.5"),
+        (f"{BRIEF}\nseed: true", "seed .*whole number.* True"),
+        (f"{BRIEF}\ncompile: maybe", "compile .*true or false.*'maybe'"),
+        (f"{BRIEF}\nclass_weights: 1", "class_weights .*true, false or .*number.* 1$"),
+        (f"{BRIEF}\nmodel_options: nodes", "model_options .*'nodes'"),
+        (f"{BRIEF}\nmodel: 3", "model .* 3$"),
+        ("- a list", r"r\.yaml .*recipe"),
+        (f"{BRIEF}\n1: a", " 1; .* model, start,"),
+        (f"{BRIEF}\nbase: 3", "base .* 3$"),
+        (f"{BRIEF}\nscale: [0.5, .inf]", r"scale .*finite.* \(0\.5, inf\)"),
+        (f"{BRIEF}\nclass_weights: [-1, 1]", r"class_weights .*\b0 or more.* \(-1\.0, 1\.0\)"),
+        (f"{BRIEF}\nclass_weights: [.nan, 1]", r"class_weights .*\b0 or more.* \(nan, 1\.0\)"),
+        (f"{BRIEF}\nclass_weights: [0, 0]", r"class_weights .* not all 0.* \(0\.0, 0\.0\)"),
+        (f"{BRIEF}\nohem: [7, 10]", r"ohem .* 0 to 1 .* \(7\.0, 10\)"),
+        (f"{BRIEF}\nseed: -1", "seed .* 0 to 4294967295.* -1"),
+        (f"{BRIEF}\npretrained_backbone: 3", "pretrained_backbone .*true, false.* 3$"),
+        ("a: [", r"r\.yaml .*YAML"),
     ],
 )
-def test_errors_name_the_key(text, message, tmp_path):
+def test_error_has_key_limit_and_value(text, message, tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
@@ -138,7 +138,7 @@ def test_errors_name_the_key(text, message, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_values_are_read_as_people_write_them(tmp_path):
+def test_values_are_converted_to_their_types(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text(f"{BRIEF}\nohem: [0.7, 1e5]\nprecision: no\nlr: 1e-3\nbatch_size: 8.0")
     recipe = load_recipe(path)
@@ -149,44 +149,43 @@ def test_values_are_read_as_people_write_them(tmp_path):
 
 
 @pytest.mark.parametrize(("key", "value"), [("model_options", "nodes"), ("epochs", 2.5), ("batch_size", "four")])
-def test_the_default_recipe_names_a_bad_override_too(key, value):
-    with pytest.raises(ValueError, match=f"^recipe: {key} must be "):
+def test_error_in_an_override_of_the_default_recipe(key, value):
+    with pytest.raises(ValueError, match=f"^recipe: {key} .*{value}"):
         default_recipe("srnet_lite0_camvid", 10, **{key: value})
 
 
 @pytest.mark.parametrize(
     ("name", "meant"),
-    [("nope", ""), ("srnet_r50", ""), ("srnet_r50_ade", "; did you mean 'srnet_r50_ade20k'?"), ("cityscape", "")],
+    [("nope", ""), ("srnet_r50", ""), ("srnet_r50_ade", "'srnet_r50_ade20k'"), ("cityscape", "'cityscapes")],
 )
 def test_unknown_recipe(name, meant):
-    with pytest.raises(ValueError, match=f"^no recipe '{name}'.*{re.escape(meant)}; give a YAML file, a model with"):
+    with pytest.raises(ValueError, match=f"'{name}'.*{meant}.*YAML file"):
         load_recipe(name)
 
 
-def test_defaults_are_the_paper_s_where_it_has_them():
+def test_defaults():
     recipe = Recipe(model="srnet_lite0_camvid", batch_size=1, lr=0.1, epochs=1)
     assert recipe.power == 0.9
     assert recipe.seed == 0
 
 
-def test_the_first_recipes_still_load_with_one_line_that_says_the_new_names(tmp_path):
+def test_old_names_of_keys_load_with_one_warning(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text(f"{BRIEF}\nlovasz: 0")
     with pytest.warns(FutureWarning) as said:
         old = load_recipe(path)
-    assert str(said.pop().message) == (
-        f"recipe {path}: crop is now semantic.crop, scale is now semantic.scale, lovasz is now semantic.lovasz; "
-        "the old spelling still works"
-    )
+    (text,) = [str(warning.message) for warning in said]
+    assert text.startswith(f"recipe {path}: ") and "\n" not in text
+    assert all(re.search(rf"\b{name} .*semantic\.{name}\b", text) for name in ("crop", "scale", "lovasz"))
     path.write_text(old.to_yaml())
     assert load_recipe(path) == old
     assert yaml.safe_load(old.to_yaml())["semantic"]["crop"] == 8
-    with pytest.warns(FutureWarning, match="^recipe: crop is now semantic.crop;"):
+    with pytest.warns(FutureWarning, match=r"^recipe: crop .*semantic\.crop\b"):
         assert load_recipe(path, crop=16) == load_recipe(path, **{"semantic.crop": 16})
     assert load_recipe(path, semantic={"crop": 16}).options.crop == 16
 
 
-def test_a_base_s_block_and_one_s_own_are_joined(tmp_path):
+def test_blocks_of_a_base_and_of_the_recipe_are_joined(tmp_path):
     mine, mine_too = tmp_path / "mine.yaml", tmp_path / "mine_too.yaml"
     mine.write_text("base: srnet_lite0_camvid\nsemantic: {crop: 64, ohem: [0.7, 100]}")
     mine_too.write_text(f"base: {mine}\nsemantic: {{ohem: null}}")
@@ -205,14 +204,14 @@ def test_a_base_s_block_and_one_s_own_are_joined(tmp_path):
         ("pretrained_backbone: some.pth", "some.pth"),
     ],
 )
-def test_where_the_weights_of_the_first_recipes_start(old, start, tmp_path):
+def test_old_keys_of_the_start_weights(old, start, tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text(f"base: srnet_lite0_camvid\n{old}")
-    with pytest.warns(FutureWarning, match=f"is now start, here '{start}'"):
+    with pytest.warns(FutureWarning, match=f"pretrained.* start.*'{start}'"):
         assert load_recipe(path).start == start
 
 
-def test_a_file_to_start_from_says_which_model(tmp_path):
+def test_file_to_start_from_names_the_model(tmp_path):
     file = tmp_path / "own.safetensors"
     srzoo.save_model(srzoo.create_model("srnet_lite0", num_classes=3), file)
     recipe = default_recipe(str(file), 10)
@@ -221,7 +220,7 @@ def test_a_file_to_start_from_says_which_model(tmp_path):
     assert default_recipe("srnet_r50_camvid", 10).start == "imagenet"
 
 
-def test_a_recipe_survives_its_dict_and_json():
+def test_recipe_round_trip_by_dict_and_json():
     recipe = load_recipe("srnet_r50_cityscapes", seed=3)
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
     assert recipe.flat()["semantic.ohem"] == (0.7, 800_000)

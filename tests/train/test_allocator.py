@@ -5,7 +5,7 @@ import pytest
 _FAULTS = """
 import ctypes, resource, torch
 from srzoo.train.allocator import keep_freed_memory
-ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: faults are of 4 KiB, whatever the machine is set to
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: pages of 4 KiB, whatever the machine's setting
 print(keep_freed_memory())
 torch.ones(1 << 25)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -14,9 +14,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's")
-def test_freed_memory_serves_the_next_request(run_python):
-    """64 MiB are 16,384 pages, which the kernel need not bring again; unless the user chose how it should be."""
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs glibc")
+def test_freed_memory_is_reused(run_python):
+    """64 MiB are 16,384 pages, which fault again only if the user has configured the allocator."""
     for env, done in (({}, "True"), ({"MALLOC_ARENA_MAX": "2"}, "False")):
         result = run_python("-c", _FAULTS, env=env)
         assert result.returncode == 0, result.stderr

@@ -6,7 +6,7 @@ from srzoo import create_model
 from srzoo.train.depthwise import DepthwiseConv2d, replace_depthwise
 
 
-def test_model_computes_the_same_under_the_same_names():
+def test_output_gradients_and_names_stay_the_same():
     torch.manual_seed(0)
     model = create_model("srnet_lite0_camvid").eval()
     fast = replace_depthwise(copy.deepcopy(model))
@@ -24,7 +24,7 @@ def test_model_computes_the_same_under_the_same_names():
             )
 
 
-def test_autocast_runs_it_in_bfloat16():
+def test_autocast_to_bfloat16():
     model = replace_depthwise(create_model("srnet_lite0_camvid")).eval()
     with torch.autocast("cpu", torch.bfloat16):
         assert model.backbone(torch.randn(1, 3, 64, 64))[2].dtype == torch.bfloat16

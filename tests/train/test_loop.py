@@ -41,7 +41,7 @@ KEYS = {
 
 
 def recipe_of(**changes) -> Recipe:
-    """`KEYS` with changes; names of the semantic block are given without its name."""
+    """`KEYS` with changes; keys of the semantic block are given without ``semantic.``."""
     block = {field.name for field in dataclasses.fields(SemanticOptions)}
     changes = {f"semantic.{key}" if key in block else key: value for key, value in changes.items()}
     return Recipe.from_dict({**KEYS, **changes})
@@ -60,7 +60,7 @@ def same_weights(*folders: Path) -> bool:
     return all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_training_learns_and_writes_a_model_that_loads(small_camvid, tmp_path):
+def test_loss_falls_and_the_saved_model_loads(small_camvid, tmp_path):
     recipe = recipe_of(epochs=30, lr=5e-3, scale=(0.3, 0.3), evaluate_every=15)
     run(small_camvid, tmp_path / "run", recipe)
     with (tmp_path / "run" / "log.csv").open() as file:
@@ -76,8 +76,8 @@ def test_training_learns_and_writes_a_model_that_loads(small_camvid, tmp_path):
 
 
 @pytest.mark.parametrize("stopped_at", [1, 2, 5])
-def test_a_run_stopped_at_any_step_ends_with_the_same_bits(small_camvid, tmp_path, monkeypatch, stopped_at):
-    """Two images and a batch of 1: an epoch has two steps, and a checkpoint follows each step."""
+def test_resumed_run_ends_with_the_same_bits(small_camvid, tmp_path, monkeypatch, stopped_at):
+    """With two images and batch size 1 an epoch has two steps; a checkpoint is written after each step."""
     recipe = recipe_of(batch_size=1)
     run(small_camvid, tmp_path / "whole", recipe)
     save = torch.save
@@ -106,8 +106,8 @@ def untimed_rows(path: Path) -> list[dict]:
 
 
 @pytest.mark.slow
-def test_two_processes_share_the_batch_and_agree(small_camvid, tmp_path):
-    """Each takes one image of a batch of two; the first loss is the mean of what one process would see."""
+def test_two_processes_share_the_batch(small_camvid, tmp_path):
+    """Each takes one image of a batch of two; the mean of their first losses is the loss of one process."""
     recipe = recipe_of(model_options={**OPTIONS, "dropout": 0})
     script = tmp_path / "go.py"
     script.write_text(
@@ -121,7 +121,7 @@ def test_two_processes_share_the_batch_and_agree(small_camvid, tmp_path):
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
     done = subprocess.run([*launch, script, "both"], env=environment, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("epoch 3 of 3") == 1  # one process speaks
+    assert done.stdout.count("epoch 3 of 3") == 1  # only one process prints
     assert srzoo.load_model(tmp_path / "both" / "model.safetensors")
     run(small_camvid, tmp_path / "one", dataclasses.replace(recipe, accumulate=2))
     both, one = (list(csv.DictReader((tmp_path / name / "log.csv").open())) for name in ("both", "one"))
@@ -129,7 +129,7 @@ def test_two_processes_share_the_batch_and_agree(small_camvid, tmp_path):
 
 
 @pytest.mark.slow
-def test_kill_minus_9(small_camvid, tmp_path):
+def test_run_killed_three_times_ends_with_the_same_bits(small_camvid, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(
         "model: srnet_lite0_camvid\nepochs: 40\nbatch_size: 2\nlr: 2e-3\nprecision: 'no'\n"
@@ -158,7 +158,7 @@ def test_kill_minus_9(small_camvid, tmp_path):
     for _ in range(3):
         process = start("killed")
         size = 0
-        for _ in range(3):  # three checkpoints later
+        for _ in range(3):  # wait for three checkpoints
             while (now := _modified(tmp_path / "killed" / "checkpoint.pt")) == size and process.poll() is None:
                 time.sleep(0.05)
             size = now
@@ -172,7 +172,7 @@ def _modified(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
-def test_a_finished_run_is_left_as_it_is(small_camvid, tmp_path):
+def test_finished_run_is_not_changed(small_camvid, tmp_path):
     recipe = recipe_of(epochs=1)
     first = run(small_camvid, tmp_path / "run", recipe)
     content = (tmp_path / "run" / "model.safetensors").read_bytes()
@@ -180,26 +180,26 @@ def test_a_finished_run_is_left_as_it_is(small_camvid, tmp_path):
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == content
 
 
-def test_a_checkpoint_of_another_recipe_is_refused(small_camvid, tmp_path):
+def test_checkpoint_of_another_recipe_is_refused(small_camvid, tmp_path):
     run(small_camvid, tmp_path / "run", recipe_of(epochs=1))
     with pytest.raises(ValueError, match=r"lr=0.002.* 0.1"):
         run(small_camvid, tmp_path / "run", recipe_of(epochs=1, lr=0.1))
 
 
-def test_a_damaged_checkpoint_is_named(small_camvid, tmp_path):
+def test_damaged_checkpoint_is_refused(small_camvid, tmp_path):
     (tmp_path / "checkpoint.pt").write_bytes(b"no such thing")
-    with pytest.raises(ValueError, match=r"checkpoint.pt is no checkpoint of a run; give another output folder"):
+    with pytest.raises(ValueError, match=r"checkpoint\.pt.*another output folder"):
         run(small_camvid, tmp_path)
 
 
-def test_a_loss_that_blows_up_stops_with_the_facts(small_camvid, tmp_path):
+def test_non_finite_loss_stops_the_run(small_camvid, tmp_path):
     recipe = recipe_of(lr=1e30, epochs=5, warmup_epochs=0)
-    with pytest.raises(FloatingPointError, match=r"loss (nan|inf) in step 2 of 5, on \w+.png, \w+.png, at learning"):
+    with pytest.raises(FloatingPointError, match=r"(nan|inf) in step 2 of 5.* \w+\.png, \w+\.png.* \d\.\d\de\+"):
         run(small_camvid, tmp_path / "run", recipe, checkpoint_seconds=1e9)
 
 
-def test_weights_that_are_not_finite_are_never_kept(small_camvid, tmp_path, monkeypatch):
-    """The update of the second of two epochs, each of one step, breaks them."""
+def test_non_finite_weights_are_not_saved(small_camvid, tmp_path, monkeypatch):
+    """Each of the two epochs has one step, and the update of the second breaks the weights."""
     update, updates = torch.optim.AdamW.step, []
 
     def broken_at_last(self, *arguments, **options):
@@ -208,7 +208,7 @@ def test_weights_that_are_not_finite_are_never_kept(small_camvid, tmp_path, monk
             self.param_groups[0]["params"][0].data[0] = float("nan")
 
     monkeypatch.setattr(torch.optim.AdamW, "step", broken_at_last)
-    with pytest.raises(FloatingPointError, match=r"is not finite after step 2, .*checkpoint.pt is from before it; try"):
+    with pytest.raises(FloatingPointError, match=r"not finite after step 2.* \d\.\d\de[+-].*checkpoint\.pt"):
         run(small_camvid, tmp_path / "run", recipe_of(epochs=2, evaluate_every=1, ema_decay=0))
     state = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)
     assert state["step"] == 1
@@ -216,7 +216,7 @@ def test_weights_that_are_not_finite_are_never_kept(small_camvid, tmp_path, monk
     assert all(torch.equal(value, state["model"][name]) for name, value in kept.items())
 
 
-def test_the_model_of_highest_miou_is_kept_too(small_camvid, tmp_path, monkeypatch):
+def test_best_model_is_saved_too(small_camvid, tmp_path, monkeypatch):
     measured = iter([0.2, 0.4, 0.3])
     monkeypatch.setattr(loop, "evaluate", lambda *_, **__: Score("mIoU", {"mIoU": next(measured)}))
     states = []
@@ -226,20 +226,20 @@ def test_the_model_of_highest_miou_is_kept_too(small_camvid, tmp_path, monkeypat
     assert states == ["model.safetensors", "best.safetensors"] * 2 + ["model.safetensors"]
 
 
-def test_a_checkpoint_of_other_data_is_refused(small_camvid, tmp_path):
+def test_checkpoint_of_other_data_is_refused(small_camvid, tmp_path):
     run(small_camvid, tmp_path / "run")
     for folder in ("train", "trainannot"):
         (small_camvid / folder / "street.png").rename(small_camvid / folder / "other.png")
-    with pytest.raises(ValueError, match="made with other data, its images' names differ; give another output folder"):
+    with pytest.raises(ValueError, match=r"other data.* names.*another output folder"):
         run(small_camvid, tmp_path / "run")
 
 
-def test_a_checkpoint_of_another_id_map_is_refused(small_camvid, tmp_path):
-    """But not one from before checkpoints said so."""
+def test_checkpoint_of_another_id_map_is_refused(small_camvid, tmp_path):
+    """A checkpoint without an id map, of an older version, is accepted."""
     run(small_camvid, tmp_path / "run", recipe_of(epochs=1))
     swapped = {**{i: i for i in range(2, 11)}, 0: 1, 1: 0, 11: 255}
     splits = [open_dataset(small_camvid, split, id_map=swapped) for split in ("train", "val")]
-    with pytest.raises(ValueError, match="other data, the ids of its masks"):
+    with pytest.raises(ValueError, match=r"other data.* ids of"):
         train(recipe_of(epochs=1), *splits, tmp_path / "run", 0)
     checkpoint = tmp_path / "run" / "checkpoint.pt"
     state = torch.load(checkpoint, weights_only=True)
@@ -248,24 +248,23 @@ def test_a_checkpoint_of_another_id_map_is_refused(small_camvid, tmp_path):
     run(small_camvid, tmp_path / "run", recipe_of(epochs=1))
 
 
-def test_a_model_that_overflows_on_val_stops_with_the_facts(small_camvid, tmp_path, monkeypatch):
+def test_overflow_on_val_stops_the_run(small_camvid, tmp_path, monkeypatch):
     def overflow(*_, **__):
         raise loop.NonFiniteError("x must be finite")
 
     monkeypatch.setattr(loop, "evaluate", overflow)
-    message = r"the model overflows on val after step 1, at learning rate .*; try a lower rate"
-    with pytest.raises(FloatingPointError, match=message):
+    with pytest.raises(FloatingPointError, match=r" val after step 1.* \d\.\d\de[+-]\d\d"):
         run(small_camvid, tmp_path / "run", recipe_of(epochs=1))
 
 
-def test_a_worker_s_error_is_told_as_it_was(small_camvid, tmp_path):
+def test_worker_error_is_reraised(small_camvid, tmp_path):
     broken = small_camvid / "train" / "street.png"
     broken.write_bytes(broken.read_bytes()[:20_000])
-    with pytest.raises(ValueError, match=rf"^{re.escape(str(broken))}: cannot be read"):
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(broken))}: "):
         run(small_camvid, tmp_path / "run", workers=1)
 
 
-def test_the_average_is_not_needed_to_evaluate_in_full_precision(small_camvid, tmp_path, monkeypatch):
+def test_evaluation_is_in_float32_without_an_average_too(small_camvid, tmp_path, monkeypatch):
     dtypes = []
 
     def note(model, data, **_):
@@ -278,22 +277,22 @@ def test_the_average_is_not_needed_to_evaluate_in_full_precision(small_camvid, t
     assert dtypes == [torch.float32]
 
 
-def test_labels_beyond_the_classes(small_camvid, tmp_path):
+def test_id_outside_the_id_map_is_an_error(small_camvid, tmp_path):
     mask = small_camvid / "trainannot" / "street.png"
     Image.fromarray(np.full((360, 480), 12, np.uint8)).save(mask)
-    with pytest.raises(ValueError, match=r"street.png: id 12 is not in the id map"):
+    with pytest.raises(ValueError, match=r"street\.png.* 12 "):
         run(small_camvid, tmp_path / "run")
 
 
-def test_classes_that_contradict_the_recipe(small_camvid, tmp_path):
+def test_number_of_classes_that_contradicts_the_recipe(small_camvid, tmp_path):
     options = {**OPTIONS, "num_classes": 4}
-    with pytest.raises(ValueError, match="the recipe has num_classes=4, the data 11 classes"):
+    with pytest.raises(ValueError, match=r"num_classes=4.* 11 classes"):
         run(small_camvid, tmp_path, recipe_of(model_options=options))
-    with pytest.raises(ValueError, match="the recipe has 2 class_weights, the model 11 classes"):
+    with pytest.raises(ValueError, match=r"2 class_weights.* 11 classes"):
         run(small_camvid, tmp_path, recipe_of(class_weights=(1, 2)))
 
 
-def test_the_data_s_classes_and_the_recipe_s_size_go_into_the_model(small_camvid, tmp_path):
+def test_saved_model_has_the_classes_of_the_data_and_the_size_of_the_recipe(small_camvid, tmp_path):
     options = {key: value for key, value in OPTIONS.items() if key != "num_classes"}
     run(small_camvid, tmp_path, recipe_of(steps=1, epochs=None, short_side=96, model_options=options))
     config = srzoo.load_model(tmp_path / "model.safetensors").config
@@ -302,7 +301,7 @@ def test_the_data_s_classes_and_the_recipe_s_size_go_into_the_model(small_camvid
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_what_trained_a_published_model_starts_by_its_recipe_alone(name):
+def test_recipe_of_a_published_model_names_its_start(name):
     recipe = load_recipe(name)
     model = starting_model(recipe, None, is_new=True)
     assert model.config.name == name
@@ -312,8 +311,8 @@ def test_what_trained_a_published_model_starts_by_its_recipe_alone(name):
     assert any(moved) and bool(running) == (recipe.start == "imagenet")
 
 
-def test_a_class_that_never_appears(write_pairs, tmp_path):
-    """Of four classes the masks hold two; with no name for any."""
+def test_absent_classes(write_pairs, tmp_path):
+    """The masks hold two of four classes, which have no names."""
     root = write_pairs([0] * 20 + [2] * 21, [2] * 20 + [0] * 21)
     (root / "train.txt").write_text("f0")
     (root / "val.txt").write_text("f1")
@@ -337,14 +336,14 @@ def test_a_class_that_never_appears(write_pairs, tmp_path):
     ],
     ids=lambda options: "-".join(options),
 )
-def test_choices_of_a_recipe(small_camvid, tmp_path, options):
+def test_options_of_a_recipe(small_camvid, tmp_path, options):
     recipe = recipe_of(**{"epochs": 1, **options})
     assert 0 <= run(small_camvid, tmp_path, recipe) <= 1
     assert srzoo.load_model(tmp_path / "model.safetensors")
 
 
-def test_a_batch_in_parts_has_the_loss_of_the_whole(small_camvid, tmp_path):
-    """Roughly, as BatchNorm's statistics and the shares of the classes are each part's own."""
+def test_accumulated_batch_has_the_same_loss(small_camvid, tmp_path):
+    """Roughly the same, since each part has its own BatchNorm statistics and its own shares of the classes."""
     losses = []
     for accumulate in (1, 2):
         options = {**OPTIONS, "dropout": 0}
@@ -355,8 +354,8 @@ def test_a_batch_in_parts_has_the_loss_of_the_whole(small_camvid, tmp_path):
     assert losses[1] == pytest.approx(losses[0], rel=0.15)
 
 
-def test_hard_pixels_are_counted_over_the_whole_step(small_camvid):
-    """Two processes that take their images in two parts each keep a quarter at least."""
+def test_ohem_counts_pixels_over_the_whole_step(small_camvid):
+    """Two processes with two parts each: a part keeps at least a quarter of the pixels."""
     model = srzoo.create_model("srnet", **OPTIONS)
     recipe = recipe_of(ohem=(0.7, 100))
     context = StepContext(torch.device("cpu"), parts=4, autocast=nullcontext)
@@ -364,8 +363,8 @@ def test_hard_pixels_are_counted_over_the_whole_step(small_camvid):
     assert objective.loss.ohem == (0.7, 25)
 
 
-def test_half_precision_needs_a_gpu(small_camvid, tmp_path):
+def test_fp16_needs_a_gpu(small_camvid, tmp_path):
     if torch.cuda.is_available():
-        pytest.skip("there is one")
-    with pytest.raises(ValueError, match="precision='fp16' needs a GPU; use 'auto'"):
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ValueError, match=r"precision='fp16'.* GPU.*'auto'"):
         run(small_camvid, tmp_path, recipe_of(precision="fp16"))

@@ -15,20 +15,20 @@ from srzoo.train.precision import fast_precision
         ({}, "no"),
     ],
 )
-def test_on_a_cpu_by_its_units(monkeypatch, capabilities, precision):
+def test_cpu_precision_follows_its_bf16_units(monkeypatch, capabilities, precision):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     assert fast_precision() == precision
 
 
-def test_before_pytorch_says_what_a_cpu_has(monkeypatch):
+def test_cpu_precision_without_get_capabilities(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert fast_precision() == "no"
 
 
 @pytest.mark.parametrize(("supported", "precision"), [(True, "bf16"), (False, "fp16")])
-def test_on_a_gpu_by_its_age(monkeypatch, supported, precision):
+def test_gpu_precision_follows_its_bf16_support(monkeypatch, supported, precision):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
     assert fast_precision() == precision

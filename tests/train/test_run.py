@@ -12,7 +12,7 @@ def run(scaler: torch.amp.GradScaler | None = None) -> Run:
     return Run(model, None, optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0), scaler)
 
 
-def test_a_run_goes_on_where_it_needs_a_scaler_of_its_own():
+def test_state_without_a_scaler_loads_into_a_run_with_one():
     before, after = run(), run(torch.amp.GradScaler("cpu"))
     before.step = 7
     after.load(before.state())
@@ -20,19 +20,19 @@ def test_a_run_goes_on_where_it_needs_a_scaler_of_its_own():
     assert torch.equal(after.model.weight, before.model.weight)
 
 
-def test_a_checkpoint_from_before_a_key_was_there(small_camvid, tmp_path):
+def test_checkpoint_older_than_a_recipe_key(small_camvid, tmp_path):
     recipe, data = load_recipe("srnet_lite0_camvid"), open_dataset(small_camvid, "train")
     write_checkpoint(run(), recipe, data, tmp_path)
     content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     del content["recipe"]["semantic"]["max_class_share"]
     torch.save(content, tmp_path / "checkpoint.pt")
     assert read_checkpoint(tmp_path, recipe, data)["step"] == 0
-    with pytest.raises(ValueError, match=r"semantic.max_class_share=0.75, .* 1.0;"):
+    with pytest.raises(ValueError, match=r"semantic\.max_class_share=0\.75.* 1\.0"):
         read_checkpoint(tmp_path, load_recipe("srnet_lite0_camvid", **{"semantic.max_class_share": 1}), data)
 
 
-def test_a_checkpoint_of_the_first_version(small_camvid, tmp_path):
-    """Its recipe is flat, and its history speaks of mIoU."""
+def test_checkpoint_of_the_first_version(small_camvid, tmp_path):
+    """Its recipe has no blocks, and its history has the key "miou"."""
     recipe, data = load_recipe("srnet_dfv2_camvid"), open_dataset(small_camvid, "train")
     state = run()
     state.history = [{"step": 1, "mIoU": 0.5}]
@@ -51,7 +51,7 @@ def test_a_checkpoint_of_the_first_version(small_camvid, tmp_path):
     assert after.interval.losses == {}
 
 
-def test_a_full_disk_is_told_and_keeps_the_checkpoint(small_camvid, tmp_path, monkeypatch):
+def test_full_disk_is_one_error_and_keeps_the_checkpoint(small_camvid, tmp_path, monkeypatch):
     (tmp_path / "checkpoint.pt").write_bytes(b"old")
 
     def full(content, path):
@@ -59,7 +59,7 @@ def test_a_full_disk_is_told_and_keeps_the_checkpoint(small_camvid, tmp_path, mo
         raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598\nmore")
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match=r"^cannot write .*checkpoint.pt, [\d,]+ bytes are free .*resumes from the last"):
+    with pytest.raises(OSError, match=r"checkpoint\.pt.* [\d,]+ bytes.*unexpected pos 704"):
         write_checkpoint(run(), load_recipe("srnet_lite0_camvid"), open_dataset(small_camvid, "train"), tmp_path)
     assert [path.name for path in tmp_path.glob("*.p*")] == ["checkpoint.pt"]
     assert (tmp_path / "checkpoint.pt").read_bytes() == b"old"

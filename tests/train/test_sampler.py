@@ -7,7 +7,7 @@ def positions(batches):
     return [position for batch in batches for position in batch]
 
 
-def test_every_epoch_sees_every_image_once_in_an_order_of_its_own():
+def test_every_epoch_has_every_image_once_in_another_order():
     stream = positions(StepBatches(length=7, batch_size=3, parts=1, steps=range(7), seed=0))
     epochs = [stream[7 * i : 7 * (i + 1)] for i in range(3)]
     for number, epoch in enumerate(epochs):
@@ -16,7 +16,7 @@ def test_every_epoch_sees_every_image_once_in_an_order_of_its_own():
     assert stream != positions(StepBatches(7, 3, 1, range(7), seed=1))
 
 
-def test_a_stopped_run_goes_on_in_the_middle_of_an_epoch():
+def test_stopped_run_resumes_within_an_epoch():
     whole = list(StepBatches(7, 3, 1, range(10), seed=0))
     assert list(StepBatches(7, 3, 1, range(4, 10), seed=0)) == whole[4:]
 
@@ -37,6 +37,6 @@ def test_fewer_images_than_the_batch():
     assert {position % 2 for position in batch} == {0, 1}
 
 
-def test_a_batch_that_cannot_be_shared():
-    with pytest.raises(ValueError, match="batch_size=6 cannot be shared evenly by 4 .* take a multiple of 4"):
+def test_batch_size_must_be_divisible_by_the_parts():
+    with pytest.raises(ValueError, match=r"batch_size=6.* 4 processes.*accumulate=1.* multiple of 4"):
         StepBatches(10, 6, 1, range(1), 0, 0, 4)

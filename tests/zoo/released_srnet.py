@@ -1,4 +1,4 @@
-"""The authors' network in plain PyTorch, under their names: what a converted model is compared with."""
+"""The authors' network in plain PyTorch, with their names. Converted models are compared with it."""
 
 import torch
 from torch import nn
@@ -42,7 +42,7 @@ def depths(layers: int) -> tuple[int, int, int, int]:
 
 
 class DeepStemResNet(nn.Module):
-    """The ImageNet classifier that they start from, at stride 32."""
+    """The ImageNet classifier that they start from, with stride 32."""
 
     def __init__(self, layers: int):
         super().__init__()
@@ -92,7 +92,7 @@ class Head(nn.Module):
 
 
 class ReleasedSRNet(nn.Module):
-    """Stride 8 by dilations of 2 and 4, in every block of the last two stages."""
+    """SRNet with stride 8: dilation 2 and 4 in all blocks of the last two stages."""
 
     def __init__(self, layers: int, classes: int):
         super().__init__()
@@ -104,18 +104,18 @@ class ReleasedSRNet(nn.Module):
         self.aux_layer = nn.ModuleDict({"aux": classifying(1024, 256, classes)})
 
     def forward(self, x):
-        """The logits and the auxiliary ones, both at the size of ``x``."""
+        """The logits and the auxiliary logits, both of the size of ``x``."""
         third = self.layer3(self.layer2(self.layer1(self.layer0(x))))
         both = self.head(self.layer4(third)), self.aux_layer["aux"](third)
         return [F.interpolate(y, x.shape[-2:], mode="bilinear", align_corners=True) for y in both]
 
 
 def trained(build: type[nn.Module], *arguments: int) -> nn.Module:
-    """As after training: no statistic, scale or bias at the value that it starts from."""
+    """A network with random statistics, scales and biases, as after training."""
     torch.manual_seed(0)
     with torch.device("meta"):
         model = build(*arguments)
-    model.to_empty(device="cpu")  # which saves the time of PyTorch's own initialisation
+    model.to_empty(device="cpu")  # without PyTorch's slow initialization
     for module in model.modules():
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm)):
             nn.init.uniform_(module.weight, 0.5, 1.5)

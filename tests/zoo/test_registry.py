@@ -10,7 +10,7 @@ from srzoo.zoo.published import PUBLISHED
 from srzoo.zoo.registry import Architecture, Backbone
 
 
-def test_names_split_back_and_are_unique():
+def test_names_are_unique_and_split_into_their_parts():
     names = registry.names()
     assert len(names) == len(set(names))
     for name in names:
@@ -27,12 +27,12 @@ def test_names_split_back_and_are_unique():
     ],
 )
 def test_unknown_name_suggests_the_nearest(name, nearest):
-    with pytest.raises(ValueError, match=f"unknown model '{name}'; did you mean '{nearest}"):
+    with pytest.raises(ValueError, match=f"'{name}'.*'{nearest}.*srzoo list"):
         registry.split_name(name)
 
 
-def test_a_name_far_from_all_suggests_none():
-    with pytest.raises(ValueError, match="unknown model 'zzz'; `srzoo list` shows all"):
+def test_a_name_unlike_all_others_gets_no_suggestion():
+    with pytest.raises(ValueError, match="'zzz'; .srzoo list"):
         registry.split_name("zzz")
 
 
@@ -44,16 +44,16 @@ def test_patterns_and_pretrained():
     assert list_models(pretrained=True) == sorted(PUBLISHED)
 
 
-def test_a_taken_name_is_refused():
+def test_a_registered_name_is_an_error():
     entry = registry.ARCHITECTURES["srnet_r50"]
     before = registry.names()
     for name in ("srnet_r50", "srnet_r50_camvid", "srnet"):
-        with pytest.raises(ValueError, match=f"'{name}' is registered already; choose another name"):
+        with pytest.raises(ValueError, match=f"'{name}' .*another name"):
             registry.register(name, entry)
     assert registry.names() == before
 
 
-def test_an_architecture_of_one_s_own(monkeypatch):
+def test_registering_an_architecture(monkeypatch):
     monkeypatch.setattr(registry, "ARCHITECTURES", dict(registry.ARCHITECTURES))
     resnet = Backbone("ResNet-18", {"backbone": "resnet18"})
     registry.register("mine", Architecture("Mine", "semantic", "srnet", resnet))
@@ -71,11 +71,11 @@ def test_an_entry_needs_a_dataset_with_labels_for_its_task(monkeypatch):
     assert "srnet_r50_counted" in registry.names()
     info = model_info("boxes_counted")
     assert (info.task, len(info.classes)) == ("instance", 80)
-    with pytest.raises(ValueError, match="unknown model 'boxes_camvid'; did you mean 'boxes_counted'"):
+    with pytest.raises(ValueError, match="'boxes_camvid'.*'boxes_counted'"):
         registry.split_name("boxes_camvid")
 
 
-def test_an_architecture_names_its_recipe_for_a_dataset():
+def test_an_architecture_may_have_another_recipe_for_a_dataset():
     assert registry.recipe_of("srnet_r50", "cityscapes") == "cityscapes"
     for name in ("srnet_dfv2", "dfseg_v1", "dfseg_v2"):
         assert registry.recipe_of(name, "cityscapes") == "cityscapes_realtime"
@@ -83,7 +83,7 @@ def test_an_architecture_names_its_recipe_for_a_dataset():
 
 
 @pytest.mark.parametrize("name", registry.names())
-def test_every_entry_s_facts(name):
+def test_facts_of_every_entry(name):
     info = model_info(name)
     architecture, dataset = registry.split_name(name)
     assert (info.architecture, info.dataset) == (architecture, dataset)
@@ -95,13 +95,13 @@ def test_every_entry_s_facts(name):
 
 
 def test_every_entry_has_a_recipe():
-    """Of its own, or its dataset's protocol."""
+    """A recipe of its own name, or that of its dataset."""
     for name in registry.names():
         if registry.split_name(name)[1]:
             assert load_recipe(name).model == name
 
 
-def test_real_time_entries_see_a_cityscapes_frame_whole():
+def test_real_time_entries_take_cityscapes_frames_at_full_size():
     for name in ("srnet_dfv2_cityscapes", "dfseg_v1_cityscapes", "dfseg_v2_cityscapes"):
         assert model_info(name).input_size == (1024, 2048)
 
@@ -114,14 +114,14 @@ def test_label_sets(dataset):
     assert all(name == name.strip() != "" for name in labels.classes)
     assert all(type(channel) is int and 0 <= channel <= 255 for colour in labels.palette for channel in colour)
     assert all(len(colour) == 3 for colour in labels.palette)
-    # ADE20K itself draws road and skyscraper alike, which PASCAL Context inherits.
+    # ADE20K has one colour for two classes, road and skyscraper, and PASCAL Context takes its colours.
     shared = 1 if dataset in ("ade20k", "pascal_context") else 0
     assert len(set(labels.palette)) == classes - shared
     assert DATASETS[dataset].licence.startswith(DATASETS[dataset].title)
 
 
-def test_a_colour_too_few_is_refused():
-    with pytest.raises(ValueError, match="2 classes but 1 colours"):
+def test_too_few_colours_or_things():
+    with pytest.raises(ValueError, match="2 classes.* 1 colours"):
         LabelSet(("a", "b"), ((0, 0, 0),))
     with pytest.raises(ValueError, match="2 classes, .* 1 "):
         LabelSet(("a", "b"), ((0, 0, 0), (1, 1, 1)), (True,))

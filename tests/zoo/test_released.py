@@ -27,7 +27,7 @@ def theirs():
 
 @pytest.fixture(scope="module")
 def checkpoint(theirs, tmp_path_factory):
-    """As their training writes it: a snapshot of a data-parallel model with its best score as a numpy number."""
+    """A snapshot as their training writes it: of a data-parallel model, with the best score as a numpy number."""
     path = tmp_path_factory.mktemp("released") / "r50.pth"
     state = {f"module.{key}": value for key, value in theirs.state_dict().items()}
     optimizer = {"state": {}, "param_groups": [{"lr": 0.01, "params": [0]}]}
@@ -43,7 +43,7 @@ def converted(checkpoint):
 
 
 @pytest.mark.parametrize("layers", [50, 101])
-def test_the_reference_has_the_released_names_and_shapes(layers):
+def test_the_plain_network_has_the_released_names_and_shapes(layers):
     with torch.device("meta"):
         state = ReleasedSRNet(layers, 19).state_dict()
     assert {key: list(value.shape) for key, value in state.items()} == SHAPES[f"SRNet_r{layers}"]
@@ -51,7 +51,7 @@ def test_the_reference_has_the_released_names_and_shapes(layers):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
 @torch.inference_mode()
-def test_a_converted_model_computes_what_theirs_does(dtype, tolerance, theirs, converted):
+def test_a_converted_model_agrees_with_theirs(dtype, tolerance, theirs, converted):
     x = torch.randn(2, 3, 49, 71, dtype=dtype)
     expected = theirs.to(dtype)(x)
     model = srzoo.load_model(converted).eval().to(dtype)
@@ -63,7 +63,7 @@ def test_a_converted_model_computes_what_theirs_does(dtype, tolerance, theirs, c
 
 
 @torch.inference_mode()
-def test_segmenter_takes_it(theirs, converted, examples):
+def test_segmenter_with_a_converted_model(theirs, converted, examples):
     from PIL import Image
 
     segmenter = srzoo.Segmenter(converted)
@@ -71,7 +71,7 @@ def test_segmenter_takes_it(theirs, converted, examples):
     assert segmenter.config.palette == CITYSCAPES.palette
     assert segmenter.config.name == "srnet_r50_cityscapes"
     image = Image.open(examples / "street.png").convert("RGB").resize((70, 50))
-    segmenter.model.reconfigure(transform=Transform(96))  # a size that a test can afford
+    segmenter.model.reconfigure(transform=Transform(96))  # small, for a fast test
     segmenter.config = segmenter.model.config
     result = segmenter(image)
     low = segmenter.model(segmenter.config.transform(image), upsample=False)
@@ -81,7 +81,7 @@ def test_segmenter_takes_it(theirs, converted, examples):
 
 
 @torch.inference_mode()
-def test_r101_with_other_classes_and_another_wrapper(tmp_path):
+def test_r101_with_other_classes_under_another_key(tmp_path):
     theirs = trained(ReleasedSRNet, 101, 11)
     torch.save({"model": theirs.state_dict()}, tmp_path / "in.pth")
     target = tmp_path / "out.safetensors"
@@ -93,8 +93,8 @@ def test_r101_with_other_classes_and_another_wrapper(tmp_path):
     assert (model(x) - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
-def test_safetensors_without_counters_and_with_unknown_classes(theirs, tmp_path):
-    """As a file of PyTorch 0.4.0 would have it."""
+def test_safetensors_without_counters_for_classes_of_no_dataset(theirs, tmp_path):
+    """As in a file of PyTorch 0.4.0."""
     state = {key: value for key, value in theirs.state_dict().items() if not key.endswith("num_batches_tracked")}
     state["head.final.4.weight"] = state["head.final.4.weight"][:7].half()
     state["head.final.4.bias"] = state["head.final.4.bias"][:7]
@@ -106,12 +106,12 @@ def test_safetensors_without_counters_and_with_unknown_classes(theirs, tmp_path)
     model = srzoo.load_model(target)
     assert model.config.name == "srnet_r50" and model.config.classes[6] == "class 6"
     assert {value.dtype for value in load_file(target).values()} == {torch.float32, torch.int64}
-    with pytest.raises(ValueError, match="it has 7 classes, camvid has 11"):
+    with pytest.raises(ValueError, match="7 classes.*camvid .*11"):
         convert(tmp_path / "in.safetensors", target, "camvid")
 
 
 def flat_stem(state: dict) -> dict:
-    """The same ResNet as another code base names it."""
+    """The same ResNet with the names of another code base."""
     names = {"conv1.0": "conv1", "conv1.1": "bn1", "conv1.3": "conv2", "conv1.4": "bn2", "conv1.6": "conv3"}
     names = {**names, "bn1": "bn3"}
 
@@ -143,7 +143,7 @@ def test_an_imagenet_network_becomes_a_backbone(layout, tmp_path):
         timm.create_model("resnet50s").load_state_dict(load_file(target))
 
 
-def test_their_block_alone(tmp_path):
+def test_the_block_alone(tmp_path):
     tensors = load_file(MODULE)
     state = {key: value for key, value in tensors.items() if key.startswith("module.")}
     torch.save(state, tmp_path / "in.pth")
@@ -156,8 +156,8 @@ def test_their_block_alone(tmp_path):
         torch.testing.assert_close(module(tensors["input"]), tensors["output"], rtol=2e-4, atol=2e-4)
 
 
-def test_the_content_decides_how_a_file_is_read(tmp_path):
-    """Whatever its name; and in the other wrappers that training loops put around a state dict."""
+def test_the_content_of_a_file_decides_how_it_is_read(tmp_path):
+    """At any suffix, and under the other keys and prefixes that training loops use for a state dict."""
     tensors = load_file(MODULE)
     state = {key.removeprefix("module."): value for key, value in tensors.items() if key.startswith("module.")}
     save_file(state, tmp_path / "a.pth")
@@ -178,7 +178,7 @@ def torch_file(content, **options):
 
 
 def changed(**entries):
-    """Their state dict on no memory, with entries replaced, or removed where None."""
+    """Their state dict without memory, with some shapes replaced, or removed if None."""
     shapes = {**SHAPES["SRNet_r50"], **entries}
     return {key: torch.zeros(()).expand(shape) for key, shape in shapes.items() if shape is not None}
 
@@ -186,48 +186,51 @@ def changed(**entries):
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (torch_file({"state_dict": Unsafe()}), r"it holds \w+\.mkdir, which could run code when read"),
-        (torch_file([Unsafe()], _use_new_zipfile_serialization=False), r"it holds \w+\.mkdir, which could run code"),
-        (lambda path: path.write_bytes(pickle.dumps(Unsafe())), "not a readable file of tensors"),
-        (torch_file(torch.nn.Linear(2, 2)), r"it holds torch\.nn\.modules\.linear\.Linear"),
-        (lambda path: path.write_bytes(b""), "not a readable file of tensors"),
-        (lambda path: path.write_bytes(b"PK\3\4 no archive"), "not a readable file of tensors"),
-        (lambda path: path.write_text("hello"), "not a readable file of tensors"),
-        (lambda path: path.mkdir(), r"no weights file .*in\.pth: it is a folder"),
-        (lambda path: None, r"no weights file .*in\.pth$"),
-        (torch_file(torch.zeros(3)), "holds no state dict of tensors"),
-        (torch_file({}), "holds no state dict of tensors"),
-        (torch_file({0: torch.zeros(3)}), "holds no state dict of tensors"),
-        (torch_file({"optimizer": {}, "epoch": 3}), "holds no state dict of tensors"),
+        (torch_file({"state_dict": Unsafe()}), r"in\.pth .*\w+\.mkdir.*state dict"),
+        (torch_file([Unsafe()], _use_new_zipfile_serialization=False), r"in\.pth .*\w+\.mkdir.*state dict"),
+        (lambda path: path.write_bytes(pickle.dumps(Unsafe())), r"in\.pth .*(mkdir|damaged)"),
+        (torch_file(torch.nn.Linear(2, 2)), r"torch\.nn\.modules\.linear\.Linear.*state dict"),
+        (lambda path: path.write_bytes(b""), r"in\.pth .*file of tensors"),
+        (lambda path: path.write_bytes(b"PK\3\4 no archive"), r"in\.pth .*file of tensors"),
+        (lambda path: path.write_text("hello"), r"in\.pth .*file of tensors"),
+        (lambda path: path.mkdir(), r"in\.pth.*folder"),
+        (lambda path: None, r"file .*in\.pth$"),
+        (torch_file(torch.zeros(3)), r"in\.pth .*state dict"),
+        (torch_file({}), r"in\.pth .*state dict"),
+        (torch_file({0: torch.zeros(3)}), r"in\.pth .*state dict"),
+        (torch_file({"optimizer": {}, "epoch": 3}), r"in\.pth .*state dict"),
         (
             torch_file(changed(**{"head.in_module.bias": None, "head.in_module.weight": None})),
-            "as a released SRNet R50 it lacks head.in_module.weight, and 1 more",
+            "SRNet R50 .*lacks head.in_module.weight.* 1 more",
         ),
         (
             torch_file(changed() | {"head.module.gn.weight": torch.zeros(512, dtype=torch.int8)}),
-            "head.module.gn.weight is a torch.strided tensor of torch.int8; expected dense floating point",
+            "head.module.gn.weight .*torch.strided .*torch.int8; .*dense floating",
         ),
         (
             torch_file(changed() | {"head.module.gn.weight": torch.zeros(512, device="meta")}),
-            "head.module.gn.weight is a meta tensor, of a shape alone",
+            "head.module.gn.weight .*meta",
         ),
         (
             torch_file(changed() | {"head.module.gn.weight": torch.full([512], float("nan"))}),
-            "head.module.gn.weight has values that are not finite",
+            "head.module.gn.weight .*finite",
         ),
-        (torch_file(changed(extra=[2])), "as a released SRNet R50 it has an unexpected extra$"),
+        (torch_file(changed(extra=[2])), "SRNet R50 .*unexpected extra$"),
         (
             torch_file(changed(**{"head.module.conv_adj.weight": [16, 16, 1]})),
-            r"it has head.module.conv_adj.weight of shape \(16, 16, 1\) instead of \(32, 32, 1\)",
+            r"head.module.conv_adj.weight .*\(16, 16, 1\) .*\(32, 32, 1\)",
         ),
-        (torch_file(changed(**{"head.final.4.weight": []})), r"has head.final.4.weight of shape \(\) instead of"),
-        (torch_file({"layer0.0.0.weight": torch.zeros(1)}), "it lacks layer0.0.1.weight, and 308 more"),
-        (torch_file({"conv1.6.weight": torch.zeros(1)}), "as a ResNet-50 with a deep stem it lacks conv1.0.weight"),
-        (torch_file({"conv_adj.weight": torch.zeros(3)}), "channels/2 = 256 is not divisible by nodes=3"),
-        (torch_file(timm.create_model("resnet18").state_dict()), "neither SRNet .* its first tensor is conv1.weight"),
+        (torch_file(changed(**{"head.final.4.weight": []})), r"head.final.4.weight .*\(\) .*\(1, 512, 1, 1\)"),
+        (torch_file({"layer0.0.0.weight": torch.zeros(1)}), "SRNet R50 .*lacks layer0.0.1.weight.* 308 more"),
+        (torch_file({"conv1.6.weight": torch.zeros(1)}), "ResNet-50 .*lacks conv1.0.weight"),
+        (torch_file({"conv_adj.weight": torch.zeros(3)}), "channels/2 = 256 .*nodes=3"),
+        (
+            torch_file(timm.create_model("resnet18").state_dict()),
+            "layer0.0.0.weight.*conv1.0.weight.*conv_adj.weight.* conv1.weight$",
+        ),
     ],
 )
-def test_what_is_refused(write, message, tmp_path, monkeypatch):
+def test_invalid_sources(write, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     source, target = tmp_path / "in.pth", tmp_path / "out.safetensors"
     write(source)
@@ -244,24 +247,24 @@ def test_a_truncated_file(legacy, tmp_path):
     content = source.read_bytes()
     for share in (0.02, 0.5, 0.98):
         source.write_bytes(content[: int(share * len(content))])
-        with pytest.raises(ValueError, match=r"in.pth is not a readable file of tensors"):
+        with pytest.raises(ValueError, match=r"in\.pth .*file of tensors"):
             convert(source, tmp_path / "out.safetensors")
     save_file({"a": torch.zeros(100)}, tmp_path / "in.safetensors")
     (tmp_path / "in.safetensors").write_bytes((tmp_path / "in.safetensors").read_bytes()[:-5])
-    with pytest.raises(ValueError, match=r"in.safetensors is not a readable file of tensors"):
+    with pytest.raises(ValueError, match=r"in\.safetensors .*file of tensors"):
         convert(tmp_path / "in.safetensors", tmp_path / "out.safetensors")
 
 
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("out.pth", r"must be a .safetensors file; name it .*out.safetensors"),
-        ("", r"must be a .safetensors file; name it .*\.safetensors"),
-        ("gone/out.safetensors", "no folder .*gone for the output; make it first"),
-        ("in.safetensors", "is the input; give it another name"),
+        ("out.pth", r"out\.pth .*out\.safetensors"),
+        ("", r"\.safetensors file; .*\.safetensors"),
+        ("gone/out.safetensors", "folder .*gone "),
+        ("in.safetensors", r"in\.safetensors .*input;.*name"),
     ],
 )
-def test_targets_that_are_refused_before_the_source_is_read(target, message, tmp_path):
+def test_invalid_targets_are_an_error_before_the_source_is_read(target, message, tmp_path):
     source = tmp_path / "in.safetensors"
     source.write_bytes(b"unread")
     with pytest.raises((ValueError, FileNotFoundError), match=message):
@@ -269,18 +272,18 @@ def test_targets_that_are_refused_before_the_source_is_read(target, message, tmp
     assert source.read_bytes() == b"unread"
 
 
-def test_a_target_that_cannot_be_written(tmp_path):
+def test_a_target_that_is_a_folder(tmp_path):
     torch.save({key: value for key, value in load_file(MODULE).items() if "." in key}, tmp_path / "in.pth")
     (tmp_path / "out.safetensors").mkdir()
-    with pytest.raises(IsADirectoryError, match=r"the output .*out\.safetensors is a folder; name a file in it"):
+    with pytest.raises(IsADirectoryError, match=r"out\.safetensors .*folder; .*file"):
         convert(tmp_path / "in.pth", tmp_path / "out.safetensors")
     assert not list(tmp_path.glob(".*"))
 
 
-def test_data_sets_that_do_not_fit(tmp_path):
+def test_datasets_that_do_not_fit(tmp_path):
     torch.save(changed(), tmp_path / "in.pth")
-    with pytest.raises(ValueError, match="unknown dataset 'cityscape'; did you mean 'cityscapes'"):
+    with pytest.raises(ValueError, match="'cityscape'.*'cityscapes'.* camvid, "):
         convert(tmp_path / "in.pth", tmp_path / "out.safetensors", "cityscape")
     torch.save({"conv_adj.weight": torch.zeros(2, 2, 1)}, tmp_path / "in.pth")
-    with pytest.raises(ValueError, match="no SRNet, whose classes dataset='camvid' would name"):
+    with pytest.raises(ValueError, match="SRNet.*dataset='camvid'"):
         convert(tmp_path / "in.pth", tmp_path / "out.safetensors", "camvid")

@@ -1,9 +1,10 @@
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -12,7 +13,7 @@ from srzoo.zoo.transform import Transform
 TRANSFORM = Transform(540)
 
 
-def test_camvid_frame_is_enlarged_and_cityscapes_kept():
+def test_camvid_is_enlarged_and_cityscapes_keeps_its_size():
     assert TRANSFORM.input_size(360, 480) == (540, 720)
     assert Transform(1024).input_size(1024, 2048) == (1024, 2048)
 
@@ -27,6 +28,54 @@ def test_sides_are_multiples(height, width, multiple):
         assert side == 32 or 0 <= before - side < multiple
 
 
+# The transform of Faster and Mask R-CNN.
+DETECTOR = Transform(800, long_side=1333, multiple=32, fit="pad")
+
+
+def test_sizes_for_a_detector():
+    assert (DETECTOR.content_size(480, 640), DETECTOR.input_size(480, 640)) == ((800, 1067), (800, 1088))
+    assert (DETECTOR.content_size(1024, 2048), DETECTOR.input_size(1024, 2048)) == ((666, 1333), (672, 1344))
+    assert DETECTOR.scaled(0.5).input_size(480, 640) == (416, 544)
+    assert DETECTOR.without_reduction(2000, 3000).content_size(2000, 3000) == (2000, 3000)
+    stretched = dataclasses.replace(DETECTOR, fit="stretch")
+    assert stretched.content_size(480, 640) == stretched.input_size(480, 640) == (800, 1056)
+
+
+@given(height=st.integers(100, 3000), width=st.integers(100, 3000), multiple=st.sampled_from([1, 32, 64]))
+def test_padding_keeps_the_proportions(height, width, multiple):
+    assume(max(height, width) <= 8 * min(height, width))
+    transform = dataclasses.replace(DETECTOR, multiple=multiple)
+    content = transform.content_size(height, width)
+    scale = min(800 / min(height, width), 1333 / max(height, width))
+    for side, own, whole in zip((height, width), content, transform.input_size(height, width)):
+        assert abs(own - side * scale) <= 0.5
+        assert whole % multiple == 0 <= whole - own < multiple
+
+
+def test_padding_is_the_mean_colour():
+    transform = Transform(40, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), multiple=32, fit="pad")
+    x = transform(Image.new("RGB", (50, 40), (255, 255, 255)))
+    assert x.shape == (1, 3, 64, 64)
+    assert (x[..., :40, :50] == 1).all()
+    assert x.sum() == 3 * 40 * 50
+    assert transform.resize(Image.new("RGB", (50, 40))).shape == (1, 3, 40, 50)
+
+
+def test_an_unknown_fit():
+    with pytest.raises(ValueError, match="'stretch' or 'pad', got 'crop'"):
+        Transform(800, fit="crop")
+
+
+def test_through_json():
+    for transform in (TRANSFORM, DETECTOR):
+        values = json.loads(json.dumps(dataclasses.asdict(transform)))
+        assert Transform.from_dict(values) == transform
+    older = {"short_side": 540, "max_pixels": 2 << 20, "mean": [0.5] * 3, "std": [0.5] * 3}
+    assert Transform.from_dict(older) == Transform(540, mean=(0.5,) * 3, std=(0.5,) * 3)
+    with pytest.raises(TypeError, match="crop"):
+        Transform.from_dict({**older, "crop": 3})
+
+
 def test_scaled_and_without_reduction():
     assert TRANSFORM.scaled(1.0) == TRANSFORM
     assert TRANSFORM.scaled(0.5).input_size(360, 480) == (270, 360)
@@ -36,7 +85,7 @@ def test_scaled_and_without_reduction():
 
 
 @given(height=st.integers(1, 40_000), width=st.integers(1, 40_000))
-def test_every_size_gives_an_input_that_is_bounded(height, width):
+def test_the_input_is_bounded_for_every_size(height, width):
     h, w = TRANSFORM.input_size(height, width)
     assert min(h, w) >= 32
     assert h * w <= 1.1 * TRANSFORM.max_pixels
@@ -44,7 +93,7 @@ def test_every_size_gives_an_input_that_is_bounded(height, width):
         assert (h / w) / (height / width) == pytest.approx(1, abs=0.02)
 
 
-def test_output_is_normalised():
+def test_output_is_normalized():
     x = Transform(32, mean=(0.5, 0.25, 0.0), std=(0.5, 0.5, 2.0))(Image.new("RGB", (64, 48), (255, 0, 51)))
     assert x.shape == (1, 3, 32, 43)
     assert x[0, :, 0, 0].tolist() == pytest.approx([1.0, -0.5, 0.1])

@@ -40,22 +40,23 @@ class TestPublished:
 
     def test_receipt_is_complete(self, name):
         assert PUBLISHED[name].receipt()["command"].startswith(f"srzoo eval --model {name} ")
-        assert PUBLISHED[name].receipt()["scales"] == [1.0]
+        assert PUBLISHED[name].receipt()["view"]["scales"] == [1.0]
         for receipt in PUBLISHED[name].receipts():
             self.check_receipt(name, receipt)
 
     def check_receipt(self, name, receipt):
         assert receipt["weights_sha256"] == PUBLISHED[name].sha256
-        for mean, classes in {"miou": "iou", "boundary_f1": "boundary_f1_by_class"}.items():
-            assert list(receipt[classes]) == list(srzoo.model_info(name).classes)
-            expected = sum(receipt[classes].values()) / len(receipt[classes])
-            assert receipt[mean] == pytest.approx(expected, abs=1e-9)
+        assert receipt["headline"] == "mIoU"
+        for mean, figure in {"mIoU": "IoU", "boundary F1": "boundary F1"}.items():
+            values = receipt["by_class"][figure]
+            assert list(values) == list(srzoo.model_info(name).classes)
+            assert receipt["figures"][mean] == pytest.approx(sum(values.values()) / len(values), abs=1e-9)
         assert {"split", "protocol", "command", "commit", "versions", "seed", "recipe"} <= set(receipt)
 
     def test_licence_is_the_whole_chain(self, name):
         licence, recipe = PUBLISHED[name].licence, load_recipe(PUBLISHED[name].recipe)
         code, *rest = licence_chain(*registry.split_name(name))
-        taught = [f"taught by {recipe.teacher}, and so under its terms too"] if recipe.teacher else []
+        taught = [f"taught by {recipe.options.teacher}, and so under its terms too"] if recipe.options.teacher else []
         assert licence == (code, *taught, *rest)
 
     def test_recipe_exists_and_is_of_this_model(self, name):
@@ -65,7 +66,7 @@ class TestPublished:
 def test_round_trip_in_half_precision(tmp_path):
     torch.manual_seed(0)
     model = srzoo.create_model("srnet", backbone="resnet18", num_classes=3, channels=32, nodes=4).eval()
-    next(model.buffers())[:3] = torch.tensor([7e4, 1e6, 1.0])  # beyond float16 a tensor stays what it is
+    next(model.buffers())[:3] = torch.tensor([7e4, 1e6, 1.0])  # a tensor that overflows float16 keeps its dtype
     srzoo.save_model(model, tmp_path / "m.safetensors", dtype=torch.float16)
     again = srzoo.load_model(tmp_path / "m.safetensors").eval()
     assert again.config == model.config
@@ -75,18 +76,18 @@ def test_round_trip_in_half_precision(tmp_path):
     assert list(tmp_path.iterdir()) == [tmp_path / "m.safetensors"]
 
 
-def test_what_save_model_takes(tmp_path):
+def test_save_model_takes_compiled_models_but_no_others(tmp_path):
     model = srzoo.create_model("srnet_lite0", num_classes=3)
     srzoo.save_model(torch.compile(model, backend="eager"), tmp_path / "m.safetensors")
     loaded = srzoo.load_model(tmp_path / "m.safetensors")
     assert torch.equal(loaded.classifier.weight, model.classifier.weight)
     for other in (torch.nn.Conv2d(3, 8, 1), torch.nn.DataParallel(model)):
-        with pytest.raises(ValueError, match=f"save_model .* got {type(other).__name__};"):
+        with pytest.raises(ValueError, match=f"save_model .*create_model.* got {type(other).__name__};"):
             srzoo.save_model(other, tmp_path / "other.safetensors")
     assert not (tmp_path / "other.safetensors").exists()
 
 
-def test_repeats_are_the_same_protocol_from_other_seeds(tmp_path, monkeypatch):
+def test_repeats_have_the_same_protocol_and_other_seeds(tmp_path, monkeypatch):
     monkeypatch.setattr(published, "DATA", tmp_path)
     own = {"weights_sha256": "own", "dataset": "camvid", "split": "val", "protocol": "single", "seed": 0}
     others = [{**own, "weights_sha256": "b", "seed": 2}, {**own, "weights_sha256": "c", "seed": 1}]
@@ -102,22 +103,20 @@ def test_repeats_are_the_same_protocol_from_other_seeds(tmp_path, monkeypatch):
     assert entry.repeats(own) == [others[1], others[0]]
 
 
-def test_a_model_that_load_model_could_not_read_back_is_not_written(tmp_path):
+def test_a_model_that_load_model_could_not_load_is_not_written(tmp_path):
     model = srzoo.create_model("srnet", backbone="resnet18", num_classes=3, channels=32, nodes=4)
     with_block = srzoo.insert(copy.deepcopy(model), "backbone.body.layer3.1", nodes=4)
     other_head = copy.deepcopy(model)
     other_head.classifier = torch.nn.Conv2d(32, 5, 1)
     state = torch.get_rng_state()
     for changed in (srzoo.fuse(model), with_block, other_head):
-        with pytest.raises(
-            ValueError, match=r"load_model could not read this srnet back, as it .*; save the model from"
-        ):
+        with pytest.raises(ValueError, match="srnet: it .*; save the model before fuse, insert"):
             srzoo.save_model(changed, tmp_path / "m.safetensors")
     assert not list(tmp_path.iterdir())
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     model = srzoo.create_model("srnet", backbone="resnet18", num_classes=3, channels=32, nodes=4)
     path = tmp_path / "m.safetensors"
     path.write_bytes(b"old")
@@ -141,24 +140,24 @@ def test_damaged_published_file(tmp_path, monkeypatch):
     content[-1] ^= 1
     damaged.write_bytes(content)
     monkeypatch.setattr(published, "DATA", tmp_path)
-    with pytest.raises(ValueError, match=r"has sha256 .*, expected .*: the file is damaged; reinstall srzoo"):
+    with pytest.raises(ValueError, match=r"sha256 \w{12}\.\.\., expected 3f2ccc2c18ed.*; reinstall"):
         srzoo.create_model("srnet_lite0_camvid", pretrained=True)
     damaged.unlink()
-    with pytest.raises(ValueError, match="is missing; reinstall srzoo"):
+    with pytest.raises(ValueError, match=r"srnet_lite0_camvid\.safetensors .*missing; reinstall"):
         srzoo.create_model("srnet_lite0_camvid", pretrained=True)
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\xff" * 64])
-def test_files_that_are_no_safetensors(tmp_path, content):
+def test_files_that_are_not_safetensors(tmp_path, content):
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"x\.safetensors is not a readable safetensors file"):
+    with pytest.raises(ValueError, match=r"x\.safetensors .*safetensors file"):
         srzoo.load_model(path)
 
 
-def test_safetensors_of_somebody_else(tmp_path):
+def test_safetensors_of_another_program(tmp_path):
     save_file({"a": torch.zeros(1)}, tmp_path / "x.safetensors")
-    with pytest.raises(ValueError, match="carries no srzoo configuration"):
+    with pytest.raises(ValueError, match=r"x\.safetensors .*srzoo configuration.*save_model"):
         srzoo.load_model(tmp_path / "x.safetensors")
 
 
@@ -186,14 +185,14 @@ HEADER = {
         (json.dumps({**HEADER, "transform": {}}), "short_side"),
     ],
 )
-def test_headers_that_are_no_configuration(tmp_path, header, reason):
+def test_invalid_headers(tmp_path, header, reason):
     save_file({"a": torch.zeros(1)}, tmp_path / "x.safetensors", {"srzoo": header})
-    with pytest.raises(ValueError, match=f"not a configuration of srzoo: .*{reason}") as raised:
+    with pytest.raises(ValueError, match=f"configuration of srzoo: .*{reason}") as raised:
         srzoo.load_model(tmp_path / "x.safetensors")
     assert "\n" not in str(raised.value)
 
 
-def test_missing_and_surplus_tensors_are_named(tmp_path):
+def test_the_error_names_missing_and_unexpected_tensors(tmp_path):
     model = srzoo.create_model("srnet", backbone="resnet18", num_classes=3, channels=32, nodes=4)
     state = model.state_dict()
     state["extra"] = torch.zeros(1)
@@ -214,7 +213,7 @@ def test_configuration_round_trip():
 
 @pytest.mark.parametrize(("name", "family"), [("srnet_lite0_camvid", None), ("dfseg_v1_camvid", "dfseg")])
 def test_headers_of_older_files(name, family):
-    """With a family, at first not even that, and with classes and palette beside it."""
+    """They have classes and palette instead of labels, and family instead of network; the oldest have neither."""
     config = srzoo.create_model(name).config
     values = {
         "name": name,
@@ -228,13 +227,13 @@ def test_headers_of_older_files(name, family):
     assert ModelConfig.from_json(json.dumps(values)) == config
 
 
-def test_the_shipped_files_have_the_older_header():
+def test_the_published_files_have_older_headers():
     for name in NAMES:
         with safe_open(PUBLISHED[name].path, "numpy") as file:
             assert "labels" not in json.loads(file.metadata()["srzoo"])
 
 
-def test_another_network_comes_back(tmp_path):
+def test_round_trip_of_another_network(tmp_path):
     torch.manual_seed(0)
     model = srzoo.create_model("dfseg_v1_pascal_context").eval()
     srzoo.save_model(model, tmp_path / "m.safetensors")
@@ -252,7 +251,7 @@ def test_another_network_comes_back(tmp_path):
         ({"task": "instance"}, "'srnet' .* 'instance'.* 'semantic'"),
     ],
 )
-def test_a_model_of_a_later_version(changes, message, tmp_path):
+def test_a_configuration_of_a_later_version(changes, message, tmp_path):
     model = srzoo.create_model("srnet", backbone="resnet18", num_classes=3, channels=32, nodes=4)
     config = dataclasses.replace(model.config, **changes)
     weights.write_model_file(config, model.state_dict(), tmp_path / "m.safetensors")
@@ -261,7 +260,7 @@ def test_a_model_of_a_later_version(changes, message, tmp_path):
 
 
 def test_missing_file():
-    with pytest.raises(FileNotFoundError, match="no weights file gone.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"file gone\.safetensors"):
         read_model_file("gone.safetensors")
 
 

@@ -1,8 +1,11 @@
 """Compile a planned launch for a target with no device present, and read the machine code."""
 
+import os
 import re
 import subprocess
 import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -71,6 +74,12 @@ def compile_launch(launch: Launch, target: Target) -> Report:
             aligned += [index] if value % 16 == 0 else []
     frozen = (tuple(signature.items()), tuple(constants.items()), tuple(aligned))
     return _compile(launch.kernel, *frozen, launch.warps, launch.stages, target)
+
+
+def compile_launches(launches: Iterable[tuple[Launch, Target]]) -> list[Report]:
+    """`compile_launch` of each, on every core: the compiler and its tools run outside Python's lock."""
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return list(pool.map(lambda each: compile_launch(*each), launches))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Joint augmentation of an image and its mask, by torchvision's v2 transforms."""
+"""Joint augmentation of an image and its mask, with torchvision's v2 transforms."""
 
 import math
 from dataclasses import dataclass
@@ -23,11 +23,12 @@ class Augment:
     """Random scale, crop, flip, colour jitter and blur.
 
     Attributes:
-        crop: side of the square crop in pixels; a smaller image is padded with black and 255.
-        scale: range of the resize factor, drawn log-uniformly.
-        short_side: the image's short side in pixels at factor 1; None for the image's own.
-        max_class_share: a crop in which one class holds more than this share is drawn again, up to ten times.
-        jitter: strength of brightness, contrast and saturation; the hue's is a sixth of it.
+        crop: side of the square crop in pixels; a smaller image is padded, with black, and 255 in the mask.
+        scale: range of the resize factor, which is drawn log-uniformly.
+        short_side: short side of the image in pixels at factor 1; None for the size of the image.
+        max_class_share: a crop in which one class covers more than this fraction of the labelled pixels is drawn again,
+            up to ten times.
+        jitter: strength of the changes of brightness, contrast and saturation; the hue changes by a sixth of it.
         blur: probability of a Gaussian blur.
     """
 
@@ -50,14 +51,25 @@ class Augment:
         )
 
     def __call__(self, image: np.ndarray, mask: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """``(H, W, 3)`` and ``(H, W)`` uint8 to ``(3, crop, crop)`` and ``(crop, crop)`` uint8 tensors."""
+        """Augment one pair, with random numbers of PyTorch's default generator.
+
+        Args:
+            image: ``(H, W, 3)`` uint8 RGB.
+            mask: ``(H, W)`` uint8 class ids, 255 for unlabelled pixels.
+
+        Returns:
+            ``(3, crop, crop)`` and ``(crop, crop)`` uint8 tensors.
+        """
         pair = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1)), tv_tensors.Mask(torch.from_numpy(mask))
         image, mask = self._transform(*pair)
         return image.as_subclass(torch.Tensor), mask.as_subclass(torch.Tensor)
 
 
 class RandomScaledCrop(v2.Transform):
-    """A crop of the resized image, by resizing no more than the pixels under the crop.
+    """A random crop of the resized image. Only the pixels under the crop are resized.
+
+    Example: at factor 2 an image of 100x200 pixels would be resized to 200x400. With ``crop=50`` the crop has ``size``
+    50x50 there, which is a ``window`` of 25x25 pixels in the image: it is cut out and resized to 50x50.
 
     Args:
         crop, scale, short_side, max_class_share: as in `Augment`.
@@ -86,12 +98,12 @@ class RandomScaledCrop(v2.Transform):
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         is_mask = isinstance(inpt, tv_tensors.Mask)
-        # Plain NEAREST is off by half a pixel against the image.
+        # NEAREST samples at pixel corners, and would shift the mask by half a pixel against the image.
         mode = v2.InterpolationMode.NEAREST_EXACT if is_mask else v2.InterpolationMode.BILINEAR
         inpt = F.resize(F.crop(inpt, *params["box"]), params["size"], interpolation=mode, antialias=True)
         return F.pad(inpt, params["padding"], fill=IGNORE if is_mask else 0)
 
 
 def _randint(high: int) -> int:
-    """From 0 to ``high``, both included."""
+    """A random integer from 0 to ``high``, both included."""
     return int(torch.randint(high + 1, ()))

@@ -1,4 +1,4 @@
-"""Boundary F1: how well outlines are met, which IoU hardly sees."""
+"""Boundary F1: how well the outlines of classes are found, which has little effect on IoU."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ import math
 import torch
 from torch.nn import functional as F
 
-TOLERANCE = 0.0075
-_VOID = -1
-_BLOCK = 1 << 22  # comparisons at a time: bounds the memory of a large image
+TOLERANCE = 0.0075  # of the image's diagonal
+_VOID = -1  # label of pixels that are unlabelled, or not on a boundary
+_BLOCK = 1 << 22  # pixels compared at a time, which bounds the memory for a large image
 
 
 class BoundaryF1:
     """Boundary F1 of Csurka et al. (2013), "What is a good evaluation measure for semantic segmentation?".
 
-    The boundary of a class is its pixels with one of another class above, below, left or right of them. Precision is
-    the share of the predicted boundary that lies closer than ``tolerance`` to the annotated one of the same class,
-    recall the share of the annotated boundary that lies as close to the predicted one, F1 their harmonic mean. A
-    class's figure is the mean over the images in which either boundary exists, the split's the mean over classes.
+    The boundary of a class is the set of its pixels that have a pixel of another class above, below, left or right.
+    Precision is the fraction of the predicted boundary that is closer than ``tolerance`` to the annotated boundary of
+    the same class. Recall is the fraction of the annotated boundary that is that close to the predicted one. F1 is
+    their harmonic mean. The figure of a class is its mean over the images in which either boundary exists; the figure
+    of the split is the mean over classes.
 
-    Unlabelled pixels belong to no class in the prediction either, and what borders on them is no boundary.
+    Unlabelled pixels are ignored in the prediction, too. A pixel is not on a boundary because of an unlabelled
+    neighbour.
 
     Args:
         num_classes: number of classes.
-        tolerance: fraction of the image's diagonal; the paper's is 0.75 %.
+        tolerance: a distance as a fraction of the diagonal of the image; 0.75 % in the paper of Csurka et al.
     """
 
     def __init__(self, num_classes: int, tolerance: float = TOLERANCE):
@@ -33,7 +35,15 @@ class BoundaryF1:
         self.images = torch.zeros(num_classes, dtype=torch.int64)
 
     def update(self, prediction: torch.Tensor, target: torch.Tensor) -> None:
-        """Add one image: ``(H, W)`` labels, below 0 in ``target`` where there are none."""
+        """Add one image.
+
+        Args:
+            prediction: ``(H, W)`` class ids of any dtype.
+            target: ``(H, W)`` class ids, negative for unlabelled pixels.
+
+        Raises:
+            ValueError: the two are not 2-D, or differ in shape.
+        """
         if prediction.dim() != 2 or prediction.shape != target.shape:
             raise ValueError(f"expected two (H, W) maps, got {tuple(prediction.shape)} and {tuple(target.shape)}")
         height, width = target.shape
@@ -46,20 +56,20 @@ class BoundaryF1:
         self.images += exists
 
     def merge(self, other: BoundaryF1) -> None:
-        """Add the images that another one has counted."""
+        """Add the images of another instance."""
         self.total += other.total
         self.images += other.images
 
     def per_class(self) -> torch.Tensor:
-        """F1 of each class, float64; NaN for one without a boundary."""
+        """``(num_classes,)`` float64: F1 of each class; NaN for a class without a boundary."""
         return self.total / self.images
 
     def mean(self) -> float:
-        """Mean over the classes that have a boundary."""
+        """F1 over the classes that have a boundary; NaN if none has."""
         return self.per_class().nanmean().item()
 
     def _count(self, boundary: torch.Tensor, other: torch.Tensor, reach: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Per class: points of ``boundary`` that have one of ``other`` closer than ``reach``, and all its points."""
+        """For each class: the points of ``boundary`` that are closer than ``reach`` to ``other``, and all points."""
         classes = boundary[boundary != _VOID]
         near = classes[_is_near(boundary, other, reach)]
         hits, points = (ids.bincount(minlength=self.num_classes).double().cpu() for ids in (near, classes))
@@ -67,7 +77,7 @@ class BoundaryF1:
 
 
 def _boundary(labels: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-    """The labels where they are boundary, void elsewhere."""
+    """The labels on boundaries, `_VOID` elsewhere: the row ``0 0 0 1 1 2`` becomes ``- - 0 1 1 2``."""
     labels = labels.where(valid, _VOID)
     is_boundary = torch.zeros_like(valid)
     for axis in (0, 1):
@@ -80,16 +90,19 @@ def _boundary(labels: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
 
 
 def _is_near(boundary: torch.Tensor, other: torch.Tensor, reach: float) -> torch.Tensor:
-    """For each point of ``boundary`` whether ``other`` has its class closer than ``reach``.
+    """For each point of ``boundary``, in row-major order: is ``other`` of the same class closer than ``reach``?
 
-    Boundaries are few pixels, so every pixel of the disk around each of them is looked at.
+    Boundaries have few pixels, so each compares its class with all pixels of ``other`` in a disk around it. Maps are
+    flattened: in a padded map of width ``w``, pixel ``(y, x)`` is ``y * w + x``, and ``disk`` holds ``dy * w + dx`` for
+    each offset in the disk. For 300x400 pixels the reach is 3.75, the radius 3, and the disk has 45 pixels.
     """
     radius = math.ceil(reach) - 1
     side = torch.arange(-radius, radius + 1, device=other.device)
     other = F.pad(other, (radius,) * 4, value=_VOID)
     disk = (side[:, None] * other.shape[1] + side)[side[:, None] ** 2 + side**2 < reach**2]
     rows, columns = (boundary != _VOID).nonzero(as_tuple=True)
-    centres = (rows + radius) * other.shape[1] + columns + radius
+    centres = (rows + radius) * other.shape[1] + columns + radius  # (points,)
     other, ids = other.flatten(), boundary[rows, columns]
     parts = zip(*(values.split(max(1, _BLOCK // len(disk))) for values in (centres, ids)))
+    # (points, 1) + (disk,): all pixels around all points of a block.
     return torch.cat([(other[centre[:, None] + disk] == own[:, None]).any(1) for centre, own in parts])

@@ -1,4 +1,4 @@
-"""One image to labels, as a `View` shows it."""
+"""From one image to labels, with the scales, flips, tiles and windows of a `View`."""
 
 from __future__ import annotations
 
@@ -15,31 +15,35 @@ from .result import Segmentation
 from .tiling import ImagePixels, tile_logits, whole_logits, window_logits
 from .view import View
 
-_STRIP = 1 << 22  # elements of averaged probabilities at a time: 16 MB, whatever the image
+_STRIP = 1 << 22  # averaged probabilities at a time: 16 MiB, whatever the size of the image
 
 
 def segment(model: nn.Module, image: Image.Image, view: View, with_probabilities: bool = True) -> Segmentation:
-    """The segmentation of one image, at its own size; other arguments and errors are those of `image_logits`.
+    """Segment one image, at the size of the image; other arguments and errors are those of `image_logits`.
 
-    ``with_probabilities``: keep the logits, of which `Segmentation.probabilities` are made.
+    ``with_probabilities`` keeps the logits, from which `Segmentation.probabilities` are computed.
     """
     passes = image_logits(model, image, view)
     labels = mean_labels(passes, (image.height, image.width), model.align_corners)[0].cpu().numpy()
     config = model.config
-    # On the CPU, so that a list of results holds none of a GPU's memory.
+    # On the CPU, so that a list of results takes no GPU memory.
     kept = [each.cpu() for each in passes] if with_probabilities else []
     return Segmentation(image, labels, config.classes, config.palette, kept, model.align_corners)
 
 
 def image_logits(model: nn.Module, image: Image.Image, view: View) -> list[torch.Tensor]:
-    """Logits ``(1, K, h, w)`` at the network's own resolution, one tensor for each scale and each flip.
+    """Run a model on one image, once for each scale and each flip of the view.
 
     Args:
-        model: made by this package, in evaluation mode; its transform prepares the image.
-        image: RGB.
+        model: one of srzoo's models in evaluation mode; its transform prepares the image.
+        image: an RGB image of any size.
+        view: scales, flip, and tiles or windows.
+
+    Returns:
+        ``(1, K, h, w)`` logits at the network's own resolution for each pass; those of flips are flipped back.
 
     Raises:
-        ValueError: the model cannot do what the view asks.
+        ValueError: the model does not support the view.
     """
     transform = model.config.transform
     if view.tile is not None:
@@ -54,8 +58,8 @@ def image_logits(model: nn.Module, image: Image.Image, view: View) -> list[torch
 
 
 def _pixels(image: Image.Image, transform: Transform, view: View) -> torch.Tensor | ImagePixels:
-    """The pixels that the network sees; where tiles can, without all of them beside the image."""
-    keeps_width = transform.input_size(image.height, image.width)[1] == image.width
+    """The resized image; for tiles, where possible, without all of its pixels in memory at once."""
+    keeps_width = transform.content_size(image.height, image.width)[1] == image.width
     if view.tile is not None and not view.flip and keeps_width:
         return ImagePixels(image, transform)
     return transform.resize(image)
@@ -70,10 +74,18 @@ def _logits(model: nn.Module, pixels: torch.Tensor | ImagePixels, view: View) ->
 
 
 def mean_labels(passes: list[torch.Tensor], size: tuple[int, int], align_corners: bool = False) -> torch.Tensor:
-    """``(1, H, W)`` labels of the mean softmax probability of several passes, each resized to ``size`` first.
+    """The most probable class of each pixel, by the mean of the softmax probabilities of several passes.
 
-    Computed in strips, so that probabilities never exist for the whole image. Of one pass this is
-    `upsample_argmax`, which is quicker.
+    The logits of each pass are resized to ``size`` first. This is done in strips of rows, so that the probabilities of
+    the whole image are never in memory. With one pass it is `upsample_argmax`, which is faster.
+
+    Args:
+        passes: ``(1, K, h, w)`` logits; ``h`` and ``w`` may differ between passes.
+        size: ``(H, W)``.
+        align_corners: as in ``torch.nn.functional.interpolate``, for the resize.
+
+    Returns:
+        ``(1, H, W)`` class ids, uint8 (int64 above 256 classes).
     """
     if len(passes) == 1:
         return upsample_argmax(passes[0], size, align_corners)

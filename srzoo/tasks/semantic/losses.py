@@ -1,4 +1,4 @@
-"""The losses of semantic segmentation that PyTorch does not have."""
+"""The losses of semantic segmentation, as far as PyTorch does not have them."""
 
 import torch
 from torch.nn import functional as F
@@ -9,15 +9,17 @@ from ...labels import IGNORE
 
 
 def lovasz_softmax(logits: torch.Tensor, target: torch.Tensor, ignore_index: int = IGNORE) -> torch.Tensor:
-    """Lovasz-Softmax (Berman et al., 2018, Eq. 11), over the batch's pixels and the classes present in it.
+    """Lovasz-Softmax (Berman et al., 2018, Eq. 11), over all pixels of the batch and the classes present in it.
 
     Args:
-        logits: ``(N, K, H, W)``.
-        target: ``(N, H, W)`` class ids.
+        logits: ``(N, K, H, W)``, any floating dtype.
+        target: ``(N, H, W)`` integer class ids.
+        ignore_index: class id of unlabelled pixels.
 
     Returns:
-        A scalar; zero, with a gradient of zero, where no pixel has a class.
+        A float32 scalar in 0..1; 0, with a gradient of 0, if no pixel is labelled.
     """
+    # P labelled pixels and C present classes: probabilities (K, P), target (P,), and from is_class on (C, P).
     probabilities = logits.float().softmax(1).movedim(1, 0).flatten(1)
     target = target.flatten()
     valid = target != ignore_index
@@ -27,44 +29,55 @@ def lovasz_softmax(logits: torch.Tensor, target: torch.Tensor, ignore_index: int
         return probabilities.sum()
     is_class = (target == present[:, None]).float()
     errors, order = (is_class - probabilities[present]).abs().sort(1, descending=True)
+    # jaccard[c, i] is the Jaccard loss of class c if its i + 1 pixels of largest error are wrong and all others right.
+    # For is_class 1 0 1 in the order of their errors: intersection 1 1 0, union 2 3 3, jaccard 1/2 2/3 1.
     is_class = is_class.gather(1, order)
     total = is_class.sum(1, keepdim=True)
     intersection = total - is_class.cumsum(1)
     union = total + (1 - is_class).cumsum(1)
     jaccard = 1 - intersection / union
-    # The gradient of the Lovasz extension is the discrete derivative of the Jaccard loss.
+    # The weight of each error is the increase of the Jaccard loss (Eq. 9): 1/2 1/6 1/3 in the example.
     jaccard[:, 1:] = jaccard[:, 1:] - jaccard[:, :-1].clone()
     return (errors * jaccard).sum(1).mean()
 
 
 def dice(logits: torch.Tensor, target: torch.Tensor, ignore_index: int = IGNORE) -> torch.Tensor:
-    """Soft Dice (Milletari et al., 2016, with plain sums below), over the batch's pixels and the classes in it.
+    """Soft Dice loss, over all pixels of the batch and the classes present in it.
+
+    As in Milletari et al. (2016), with plain instead of squared sums in the denominator.
 
     Args:
-        logits: ``(N, K, H, W)``.
-        target: ``(N, H, W)`` class ids.
+        logits: ``(N, K, H, W)``, any floating dtype.
+        target: ``(N, H, W)`` int64 class ids.
+        ignore_index: class id of unlabelled pixels.
 
     Returns:
-        A scalar in 0..1; zero, with a gradient of zero, where no pixel has a class.
+        A float32 scalar in 0..1; 0, with a gradient of 0, if no pixel is labelled.
     """
     probabilities = logits.float().softmax(1)
+    # (N, H, W, K): ignored pixels become class K, which is cut off.
     truth = F.one_hot(target.where(target != ignore_index, logits.shape[1]), logits.shape[1] + 1)[..., :-1]
     truth = truth.movedim(-1, 1).float()
-    probabilities = probabilities * truth.sum(1, keepdim=True)  # not where the target is ignored
+    probabilities = probabilities * truth.sum(1, keepdim=True)  # 0 where the target is ignored
     hit, total = (probabilities * truth).sum((0, 2, 3)), (probabilities + truth).sum((0, 2, 3))
     present = truth.sum((0, 2, 3)) > 0
     return ((1 - 2 * hit / total.clamp(min=1e-6)) * present).sum() / present.sum().clamp(min=1)
 
 
 class SegmentationLoss:
-    """Cross-entropy at full resolution, Lovasz-Softmax and Dice at the head's, cross-entropy of the auxiliary head.
+    """Cross-entropy, and optionally the auxiliary head's cross-entropy, Lovasz-Softmax and Dice.
+
+    The cross-entropies are computed at the resolution of the target, Lovasz-Softmax and Dice at that of the logits.
 
     Args:
-        class_weights: ``(K,)`` or None, for the cross-entropies.
-        lovasz, dice, aux: weights of those terms.
-        ohem: ``(threshold, min_kept)`` for the main cross-entropy, or None.
-        label_smoothing: for the cross-entropies.
-        align_corners: how the model resizes its logits.
+        class_weights: ``(K,)`` weights of the classes in the cross-entropies, or None.
+        lovasz: weight of Lovasz-Softmax; 0 to leave it out.
+        dice: weight of the Dice loss; 0 to leave it out.
+        aux: weight of the cross-entropy of the auxiliary head; 0 to leave it out.
+        ohem: ``(threshold, min_kept)`` of online hard example mining in the main cross-entropy, or None; see
+            `srzoo_kernels.upsample_cross_entropy`.
+        label_smoothing: of the cross-entropies.
+        align_corners: as in ``torch.nn.functional.interpolate``, for the resize of the logits in the cross-entropies.
     """
 
     def __init__(
@@ -83,11 +96,12 @@ class SegmentationLoss:
     def __call__(
         self, logits: torch.Tensor, aux_logits: torch.Tensor | None, target: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """The losses with their weights applied, by name.
+        """The terms of the loss by name, scalars with their weights applied.
 
         Args:
-            logits, aux_logits: ``(N, K, h, w)`` at any resolution; the auxiliary head's only where they have a weight.
-            target: ``(N, H, W)`` int64 class ids.
+            logits: ``(N, K, h, w)`` logits of the head, at any resolution.
+            aux_logits: ``(N, K, h', w')`` logits of the auxiliary head; not used if ``aux`` is 0.
+            target: ``(N, H, W)`` int64 class ids, 255 for unlabelled pixels.
         """
         losses = {"cross_entropy": self._cross_entropy(logits, target, self.ohem)}
         if self.aux:
@@ -105,5 +119,5 @@ class SegmentationLoss:
 
 
 def _nearest(target: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """The target at the logits' resolution."""
+    """The target at the resolution of the logits, ``(N, H, W)`` to ``(N, h, w)`` int64."""
     return F.interpolate(target[:, None].float(), size=logits.shape[-2:], mode="nearest-exact")[:, 0].long()

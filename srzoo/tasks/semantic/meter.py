@@ -1,4 +1,4 @@
-"""mIoU, pixel accuracy and boundary F1 over a split."""
+"""The figures of semantic segmentation: mIoU, pixel accuracy and boundary F1."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .result import Segmentation
 
 
 class SemanticMeter:
-    """Counts the pixels of results, see `srzoo.tasks.task.Meter`.
+    """The meter of semantic segmentation, see `srzoo.tasks.task.Meter`.
 
     Args:
-        classes: names in order of id.
-        device: where labels are compared; the counts stay on the CPU.
-        with_boundary: count boundary F1 too, which takes longer than all else.
+        classes: class names in order of id.
+        device: the device to compare labels on. The counts are on the CPU.
+        with_boundary: compute boundary F1 too, which takes longer than everything else.
     """
 
     def __init__(self, classes: tuple[str, ...], device: torch.device, with_boundary: bool = True):
@@ -28,7 +28,12 @@ class SemanticMeter:
         self.boundary = BoundaryF1(len(classes)) if with_boundary else None
 
     def update(self, result: Segmentation, sample: tuple) -> float | None:
-        """Count one image and return its mIoU; of the sample the second entry, ``(H, W)`` ids, is the annotation."""
+        """Add one image, and return its mIoU; None if none of its pixels is labelled.
+
+        Args:
+            result: the prediction.
+            sample: its second entry is the annotation, ``(H, W)`` uint8 class ids with 255 for unlabelled pixels.
+        """
         labels = torch.from_numpy(result.labels).to(self.device)
         target = torch.from_numpy(sample[1]).to(self.device, torch.int64)
         target = torch.where(target == IGNORE, -1, target)

@@ -1,17 +1,32 @@
-"""Segmentation metrics from one confusion matrix over the whole split."""
+"""Segmentation metrics from a confusion matrix over the whole split."""
 
 import torch
 
 
 class ConfusionMatrix:
-    """int64 counts ``[target, prediction]`` of a split; pixels whose target is no class are left out."""
+    """Confusion matrix of a split.
+
+    Args:
+        num_classes: number of classes ``K``.
+
+    Attributes:
+        counts: ``(K, K)`` int64 on the CPU, indexed ``[target, prediction]``.
+    """
 
     def __init__(self, num_classes: int):
         self.num_classes = num_classes
         self.counts = torch.zeros(num_classes, num_classes, dtype=torch.int64)
 
     def update(self, prediction: torch.Tensor, target: torch.Tensor) -> None:
-        """Count labels of equal shape and any integer dtype."""
+        """Add the pixels of an image or a batch.
+
+        Args:
+            prediction: class ids of any shape, dtype and device.
+            target: class ids of the same shape. Pixels whose id is not in ``0..K - 1`` are ignored.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
         if prediction.shape != target.shape:
             raise ValueError(f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape")
         target = target.flatten().long()
@@ -24,13 +39,14 @@ class ConfusionMatrix:
         self.counts += other.counts
 
     def iou(self) -> torch.Tensor:
-        """Intersection over union of each class, float64; NaN for one that is in neither."""
+        """``(K,)`` float64: intersection over union of each class; NaN for a class that does not occur."""
         hit = self.counts.diag().double()
         return hit / (self.counts.sum(0) + self.counts.sum(1) - hit)
 
     def mean_iou(self) -> float:
-        """Mean over the classes that occur."""
+        """Mean IoU over the classes that occur in targets or predictions; NaN without any."""
         return self.iou().nanmean().item()
 
     def pixel_accuracy(self) -> float:
+        """Fraction of the labelled pixels whose prediction is right; 0 without any."""
         return self.counts.diag().sum().item() / max(1, self.counts.sum().item())

@@ -1,4 +1,4 @@
-"""The losses of a semantic training run."""
+"""The losses of a training run in semantic segmentation."""
 
 from __future__ import annotations
 
@@ -17,23 +17,25 @@ from .options import SemanticOptions
 
 
 class SemanticObjective:
-    """`SegmentationLoss` by the recipe's options, and what a teacher adds to it.
+    """The objective of a recipe: a `SegmentationLoss`, and the distillation loss if there is a teacher.
 
     Args:
-        model: to be trained. Its auxiliary head is frozen where the options give it no weight: several processes would
-            wait for a gradient that never comes.
-        data: to be trained on, for the rarity of its classes.
-        options: the recipe's block.
-        context: of the run.
+        model: the model to train. Its auxiliary head is frozen if its loss has weight 0, since several processes would
+            wait for its gradient.
+        data: the dataset to train on; the shares of its classes can give the class weights.
+        options: the block ``semantic`` of the recipe.
+        context: the device, precision and parts of the run.
 
     Raises:
-        ValueError: class weights or a teacher for other classes, or a crop below the smallest input.
+        ValueError: the crop is smaller than the smallest input, there are class weights for another number of classes,
+            or the teacher has other classes or no weights.
+        FileNotFoundError: there is no such file of a teacher.
     """
 
     def __init__(self, model: nn.Module, data: SemanticData, options: SemanticOptions, context: StepContext):
         if options.crop < Transform.MIN_SIDE:
             raise ValueError(
-                f"crop={options.crop} is less than {Transform.MIN_SIDE}, the smallest side that a model takes"
+                f"crop={options.crop} is less than the smallest input, {Transform.MIN_SIDE} pixels; use a larger crop"
             )
         self.options, self.context = options, context
         self.normalize = model.config.transform.normalize
@@ -42,7 +44,7 @@ class SemanticObjective:
             options.lovasz,
             options.dice,
             options.aux,
-            options.ohem and (options.ohem[0], options.ohem[1] // context.parts),  # each part mines its own pixels
+            options.ohem and (options.ohem[0], options.ohem[1] // context.parts),  # each part selects its own pixels
             options.label_smoothing,
             model.align_corners,
         )
@@ -53,7 +55,13 @@ class SemanticObjective:
     def __call__(
         self, forward: Callable, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """The weighted losses of ``(N, 3, H, W)`` and ``(N, H, W)`` uint8 images and masks, and unused indices."""
+        """The terms of the loss by name, scalars with their weights applied.
+
+        Args:
+            forward: calls the model, see `srzoo.tasks.task.Objective`.
+            batch: ``(N, 3, H, W)`` uint8 RGB images, ``(N, H, W)`` uint8 class ids with 255 for unlabelled pixels, and
+                ``(N,)`` indices, which are not used.
+        """
         images, target, _ = batch
         device = self.context.device
         images, target = images.to(device, non_blocking=True), target.to(device, non_blocking=True).long()
@@ -77,5 +85,5 @@ def _class_weights(
     if weights is True:
         weights = class_weights(label_shares(data, num_classes))
     if len(weights) != num_classes:
-        raise ValueError(f"the recipe has {len(weights)} class_weights, the model {num_classes} classes")
+        raise ValueError(f"the recipe has {len(weights)} class_weights, but the model has {num_classes} classes")
     return torch.as_tensor(weights, dtype=torch.float32, device=device)

@@ -1,4 +1,4 @@
-"""The block ``semantic`` of a recipe. Imports no torch, as the command line reads it."""
+"""The block ``semantic`` of a recipe. Imports no torch, since every command line of ``srzoo train`` reads it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from ...options import check, documented, option
 @documented
 @dataclass(kw_only=True)
 class SemanticOptions:
-    """Keys of semantic segmentation: the crops, and the terms of the loss.
+    """Keys of semantic segmentation: the augmentation, and the terms of the loss.
 
-    Sizes are pixels, shares are fractions.
+    Sizes are in pixels, shares are fractions.
     """
 
-    crop: int = option("side of the square crop, pixels", low=1)
+    crop: int = option("side of the square crop, in pixels", low=1)
     scale: tuple[float, float] = option("range of the random resize factor before the crop, drawn log-uniformly")
     max_class_share: float = option(
-        "a crop in which one class holds more than this is drawn again, up to ten times; 1 for never",
+        "a crop in which one class covers more than this share is drawn again, up to ten times; 1 to accept every crop",
         0.75,
         low=0,
         high=1,
@@ -26,29 +26,30 @@ class SemanticOptions:
     jitter: float = option("strength of the colour jitter", 0.3, low=0, high=1)
     blur: float = option("probability of a Gaussian blur", 0.0, low=0, high=1)
     class_weights: bool | tuple[float, ...] = option(
-        "weight the cross-entropies by the rarity of the classes, or by these numbers, one for each class",
+        "weights of the classes in the cross-entropies: true for higher weights of rare classes, false for none, or a "
+        "number for each class",
         True,
         low=0,
         wanted="true, false or a number for each class",
     )
     ohem: tuple[float, int] | None = option(
-        "threshold and min_kept of the main cross-entropy, see `srzoo_kernels.upsample_cross_entropy`; the pixels kept "
-        "are counted over all images of a step",
+        "online hard example mining in the main cross-entropy: probability threshold and least number of pixels kept "
+        "over all images of a step, see `srzoo_kernels.upsample_cross_entropy`",
         None,
         low=0,
     )
-    label_smoothing: float = option("of the cross-entropies", 0.0, low=0, high=1)
+    label_smoothing: float = option("label smoothing of the cross-entropies", 0.0, low=0, high=1)
     lovasz: float = option("weight of Lovasz-Softmax", 0.5, low=0)
-    dice: float = option("weight of Dice", 0.0, low=0)
+    dice: float = option("weight of the Dice loss", 0.0, low=0)
     aux: float = option("weight of the auxiliary head's cross-entropy", 0.4, low=0)
-    teacher: str | None = option("a trained model to learn from too, by its name or its file", None)
-    distill: float = option("weight of the loss against the teacher", 1.0, low=0)
+    teacher: str | None = option("a trained model for distillation, by its name or file", None)
+    distill: float = option("weight of the distillation loss", 1.0, low=0)
 
     def __post_init__(self):
         check(self)
         if not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale must be 0 < low <= high, got {self.scale}")
+            raise ValueError(f"scale must be two numbers 0 < low <= high, got {self.scale}")
         if isinstance(self.class_weights, tuple) and not any(self.class_weights):
-            raise ValueError(f"class_weights must be 0 or more and not all 0, got {self.class_weights}")
+            raise ValueError(f"class_weights must be 0 or more, and not all 0, got {self.class_weights}")
         if self.ohem and self.ohem[0] > 1:
-            raise ValueError(f"ohem must be a probability, from 0 to 1, and a number of pixels, got {self.ohem}")
+            raise ValueError(f"ohem must be a probability from 0 to 1 and a number of pixels, got {self.ohem}")

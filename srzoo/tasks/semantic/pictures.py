@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-_STRIP_ROWS = 512  # bounds the extra memory of an overlay, however large the image
+_STRIP_ROWS = 512  # rows at a time, which bounds the extra memory of an overlay
 
 
 def label_image(labels: np.ndarray, palette: tuple[tuple[int, int, int], ...]) -> Image.Image:
-    """A palette image whose pixel values are the class ids; 16-bit gray for more than 256 classes.
+    """An image whose pixel values are the class ids: a palette image, or 16-bit gray for more than 256 classes.
 
     Args:
-        labels: ``(H, W)``, uint8 or int64.
-        palette: an RGB colour (0..255) per class.
+        labels: ``(H, W)`` class ids, uint8 or, above 256 classes, int64.
+        palette: an RGB colour (0..255) for each class.
     """
     if labels.dtype != np.uint8:
         return Image.fromarray(labels.astype(np.uint16))
@@ -25,7 +25,17 @@ def label_image(labels: np.ndarray, palette: tuple[tuple[int, int, int], ...]) -
 def overlay(
     image: Image.Image, labels: np.ndarray, palette: tuple[tuple[int, int, int], ...], alpha: float = 0.5
 ) -> Image.Image:
-    """The classes' colours laid over the RGB ``image`` of the labels' size; ``alpha`` 0 shows the image alone."""
+    """Draw the colours of the classes over an image.
+
+    Args:
+        image: RGB.
+        labels: ``(H, W)`` class ids, of the size of the image.
+        palette: an RGB colour (0..255) for each class.
+        alpha: opacity of the colours, from 0 (the image alone) to 1 (the colours alone).
+
+    Raises:
+        ValueError: ``alpha`` is not in 0..1.
+    """
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must be between 0 and 1, got {alpha}")
     result = Image.new("RGB", image.size)
@@ -41,12 +51,19 @@ def overlay(
 def comparison(
     image: Image.Image, target: np.ndarray, labels: np.ndarray, palette: tuple[tuple[int, int, int], ...]
 ) -> Image.Image:
-    """The RGB ``image`` above its annotation; beside them what is wrong, in the colours predicted, and the prediction.
+    """Four pictures in a square: the image and the wrong pixels above the annotation and the prediction.
+
+    Wrong pixels have the colour of the predicted class, all others are the dimmed image.
 
     Args:
-        target, labels: ``(H, W)`` ids, of the image's size; ids of the target beyond the palette are black, and no
+        image: RGB.
+        target: ``(H, W)`` class ids of the annotation. Ids beyond the palette are unlabelled: they are black, and no
             prediction is wrong there.
-        palette: an RGB colour (0..255) per class.
+        labels: ``(H, W)`` predicted class ids.
+        palette: an RGB colour (0..255) for each class.
+
+    Returns:
+        An RGB image of twice the width and height.
     """
     table = np.zeros((max(256, len(palette) + 1), 3), dtype=np.uint8)
     table[: len(palette)] = palette

@@ -1,4 +1,4 @@
-"""Predictions as the files that a benchmark's server takes."""
+"""Predictions in the format that the server of a benchmark expects."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from .result import Segmentation
 
 
 def official_ids(classes: tuple[str, ...]) -> np.ndarray:
-    """``(K,)`` uint8: the id in a dataset's own files of each class of the model.
+    """The ids that the files of a dataset use for the classes of a model.
 
-    For Cityscapes' 19 classes the label ids that its server asks for (7 is road); any other classes keep their
-    order.
+    Returns:
+        ``(K,)`` uint8. For the 19 classes of Cityscapes these are the label ids that its server expects, such as 7 for
+        road; for any other classes they are ``0..K - 1``.
     """
     if classes != CITYSCAPES.classes:
         return np.arange(len(classes), dtype=np.uint8)
@@ -28,11 +29,11 @@ def official_ids(classes: tuple[str, ...]) -> np.ndarray:
 
 
 class LabelFiles:
-    """Writes the labels of each image as a PNG of `official_ids`; see `srzoo.tasks.task.Export`.
+    """Writes the labels of each image to a PNG file of `official_ids`; see `srzoo.tasks.task.Export`.
 
     Args:
-        folder: exists.
-        classes: the model's.
+        folder: the output folder, which exists.
+        classes: names of the classes of the model.
     """
 
     def __init__(self, folder: Path, classes: tuple[str, ...]):
@@ -45,13 +46,22 @@ class LabelFiles:
         write_submission(result.labels, self.ids, *self.paths([name]))
 
     def merge(self, other: LabelFiles) -> None:
-        """Nothing: every file was written when it was added."""
+        """Does nothing: `add` has written every file."""
 
     def finish(self) -> None:
-        """Nothing, too."""
+        """Does nothing, like `merge`."""
 
 
 def write_submission(labels: np.ndarray, ids: np.ndarray, path: Path) -> None:
-    """Write ``(H, W)`` labels as an 8-bit gray PNG of ``ids``, whole or not at all."""
+    """Write labels to an 8-bit gray PNG file, completely or not at all.
+
+    Args:
+        labels: ``(H, W)`` class ids.
+        ids: ``(K,)`` uint8, the value to write for each class.
+        path: the file.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     with replacing(path) as temporary:
         Image.fromarray(ids[labels]).save(temporary, "PNG")

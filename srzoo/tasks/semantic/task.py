@@ -1,4 +1,4 @@
-"""Semantic segmentation as a `Task`. What needs torch is imported when it is asked for."""
+"""Semantic segmentation as a `Task`. Its methods import what needs torch when they are called."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import nn
 
+    from ...data.check import Report
     from ...data.samples import SemanticData
     from ...data.seeded import AugmentedDataset
     from ...zoo.config import ModelConfig
@@ -23,11 +24,9 @@ if TYPE_CHECKING:
     from .result import Segmentation
     from .submission import LabelFiles
 
-_CHECKED = 32  # pairs of each split that are read before a long run
-
 
 class SemanticTask:
-    """A class for every pixel; see `srzoo.tasks.task.Task`."""
+    """Semantic segmentation, one class for every pixel; see `srzoo.tasks.task.Task`."""
 
     name: ClassVar[str] = "semantic"
     headline: ClassVar[str] = "mIoU"
@@ -38,17 +37,22 @@ class SemanticTask:
         return {"crop": 512, "scale": (0.5, 2.0), "blur": 0.1}
 
     def check(self, splits: Mapping[str, SemanticData], num_classes: int | None, root: str, training: bool) -> None:
-        from ...data.check import check_splits
-        from ...labels import IGNORE
-        from ...messages import and_more
+        from ...data.check import check_quickly
 
         if not training and not all(data.id_map.is_assumed for data in splits.values()):
-            return  # only masks under a map that no one chose give a figure, and a wrong one, all the same
+            return  # when evaluating, only the default id map can give a wrong figure without an error
         num_classes = num_classes or max(next(iter(splits.values())).id_map.classes) + 1
-        report = check_splits(splits, num_classes, limit=_CHECKED)
-        is_void = all(value == IGNORE for facts in report.splits.values() for value in facts.pixels)
-        if report.errors and (training or not is_void):
-            raise ValueError(f"{and_more(report.errors)}; `srzoo data check {root}` lists all, and what to do")
+        check_quickly(splits, num_classes, root, may_be_void=not training)
+
+    def describe(self, report: Report) -> list[str]:
+        from .report import class_table
+
+        return class_table(report)
+
+    def proposed_options(self, report: Report) -> list[str]:
+        from .report import proposed_options
+
+        return proposed_options(report)
 
     def samples(
         self, data: SemanticData, options: SemanticOptions, short_side: int | None, seed: int

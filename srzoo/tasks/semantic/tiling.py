@@ -1,4 +1,4 @@
-"""A network over an image part by part: tiles that share the whole image's context, and sliding windows."""
+"""Segmentation of an image in parts: tiles that share the context of the whole image, and sliding windows."""
 
 from __future__ import annotations
 
@@ -23,9 +23,14 @@ from .view import View
 
 
 class Span(NamedTuple):
-    """Pixels ``start:stop`` of one side, which the network sees, and ``first:last`` of them, whose logits are kept.
+    """One side of a part of an image: the network sees pixels ``start:stop``, the logits of ``first:last`` are kept.
 
-    All are multiples of what the network's inputs have to be multiples of, its output stride or more.
+    ::
+
+        start    first        last    stop
+          |-halo---|----core----|-halo---|
+
+    All four are multiples of the ``multiple`` of the model's transform, and so of the model's strides.
     """
 
     start: int
@@ -34,30 +39,34 @@ class Span(NamedTuple):
     last: int
 
     def cells(self, stride: int) -> tuple[slice, slice]:
-        """The kept cells of a map of this stride: in the part's own map, and in the whole image's."""
+        """The kept cells of a map of this stride, as slices of the map of the part and of the map of the whole image.
+
+        With stride 16, pixels 192:448 seen and 256:384 kept are cells 4:12 of the part and 16:24 of the image.
+        """
         start, first, last = self.start // stride, self.first // stride, self.last // stride
         return slice(first - start, last - start), slice(first, last)
 
 
 class Part(NamedTuple):
-    """A rectangle of an image."""
+    """A rectangle of an image, with its halo."""
 
     rows: Span
     columns: Span
 
     def of(self, pixels: torch.Tensor | ImagePixels) -> torch.Tensor:
+        """The pixels of an image ``(..., H, W)`` that the network sees, halo included."""
         return pixels[..., self.rows.start : self.rows.stop, self.columns.start : self.columns.stop]
 
 
 class ImagePixels:
-    """What ``transform.resize`` gives of an image that keeps its width, made a column of parts at a time.
+    """The result of ``transform.resize`` for an image that keeps its width, computed one column of parts at a time.
 
-    Beside an image of 100 million pixels the whole would take another 300 MB. It has the tensor's ``shape``, and is
-    indexed like it by ``[..., rows, columns]``; parts are best asked for column after column.
+    For an image of 100 million pixels the whole tensor would take another 300 MB. Has the tensor's ``shape`` and
+    supports ``[..., rows, columns]`` with slices; ask for parts column by column.
     """
 
     def __init__(self, image: Image.Image, transform: Transform):
-        self.shape = torch.Size([1, 3, *transform.input_size(image.height, image.width)])
+        self.shape = torch.Size([1, 3, *transform.content_size(image.height, image.width)])
         self._image, self._transform = image, transform
         self._columns: tuple[int, int] | None = None
         self._strip: torch.Tensor | None = None
@@ -66,27 +75,37 @@ class ImagePixels:
         _, rows, columns = index
         start, stop, _ = columns.indices(self.shape[3])
         if self._columns != (start, stop):
-            self._strip = None  # before the next is made
+            self._strip = None  # freed before the next one is made
             self._strip, self._columns = self._transform.resize_columns(self._image, start, stop), (start, stop)
         return self._strip[..., rows, :]
 
 
 def tile_spans(length: int, tile: int, halo: int, multiple: int) -> list[Span]:
-    """Cores of at most ``tile`` pixels, nearly equal, side by side, each seen with ``halo`` pixels around it."""
+    """Spans whose cores are side by side, nearly equal and at most ``tile`` pixels long.
+
+    Each is seen with up to ``halo`` pixels on both sides. For ``length=640, tile=256, halo=64, multiple=16`` the cores
+    are 0:208, 208:416 and 416:640, and the second span is seen at 144:480.
+
+    Args:
+        length: side of the image in pixels, a multiple of ``multiple``, as are ``tile`` and ``halo``.
+    """
     units, count = length // multiple, -(-length // tile)
     edges = [multiple * (i * units // count) for i in range(count + 1)]
     return [Span(max(0, a - halo), min(length, b + halo), a, b) for a, b in pairwise(edges)]
 
 
 def window_spans(length: int, window: int, multiple: int) -> list[Span]:
-    """Windows two thirds of their length apart, PSPNet's choice; the last ends with the image. All is kept."""
-    step = multiple * -(-2 * window // (3 * multiple))
+    """Windows that start two thirds of their length apart, as in PSPNet; the last ends with the image.
+
+    Everything that a window sees is kept. For ``length=640, window=384, multiple=16`` they are 0:384 and 256:640.
+    """
+    step = multiple * -(-2 * window // (3 * multiple))  # two thirds of the window, rounded up to the multiple
     starts = [*range(0, length - window, step), max(0, length - window)]
     return [Span(start, stop := min(start + window, length), start, stop) for start in starts]
 
 
 def whole_logits(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
-    """Logits ``(1, K, h, w)`` at the model's ``logits_stride`` of ``(1, 3, H, W)`` uint8 pixels, in one go."""
+    """``(1, K, h, w)`` logits at the model's ``logits_stride`` of ``(1, 3, H, W)`` uint8 pixels, without parts."""
     return model(_prepare(model, pixels), upsample=False)
 
 
@@ -94,15 +113,16 @@ def window_logits(model: nn.Module, pixels: torch.Tensor, window: int) -> torch.
     """Logits of one image by a sliding window, averaged where windows overlap.
 
     Args:
-        model: made by this package.
-        pixels: ``(1, 3, H, W)`` uint8, at the size that the network sees.
-        window: side in pixels, a multiple of that of the model's transform, usually its output stride.
+        model: one of srzoo's models.
+        pixels: ``(1, 3, H, W)`` uint8, at the size of the network's input.
+        window: side of the window in pixels, at least 64. It and the sides of the image are multiples of the
+            ``multiple`` of the model's transform, which is its output stride or a multiple of it.
 
     Returns:
         ``(1, K, h, w)`` float32 logits at the model's ``logits_stride``, on its device.
 
     Raises:
-        ValueError: the window or the image is no such multiple.
+        ValueError: the window or the image is not such a multiple, or the window is too small.
     """
     multiple = model.config.transform.multiple
     _check_side("window", window, multiple)
@@ -117,27 +137,30 @@ def window_logits(model: nn.Module, pixels: torch.Tensor, window: int) -> torch.
 
 
 def tile_logits(model: nn.Module, pixels: torch.Tensor | ImagePixels, tile: int, halo: int = View.halo) -> torch.Tensor:
-    """Logits of one image in tiles, whose Squeeze Reasoning is that of the whole image.
+    """Logits of one image in tiles that share the Squeeze Reasoning of the whole image.
 
-    The squeeze is additive over pixels: a first pass sums the moments of the tiles' cores, a second runs the model
-    on every tile with those sums in place of the tile's own. What remains of the tiling is that the convolutions
-    see no further than the halo. Backbones with global layers of their own (attention, squeeze-and-excitation) see
-    their tile only.
+    The squeeze (Eq. 4 of the paper) is a sum over pixels. So a first pass over the tiles adds up the moments of their
+    cores, and a second pass runs the model on each tile with the moments of the whole image. The result differs from
+    that of the untiled image only because convolutions see no further than the halo. Global layers in the backbone
+    (attention, squeeze-and-excitation) see only their tile.
 
-    An image no larger than a tile is run whole.
+    An image that is no larger than a tile is not cut.
 
     Args:
-        model: in evaluation mode; folded or not. Its context is "sr", "sr_released" or "none".
-        pixels: ``(1, 3, H, W)`` uint8, at the size that the network sees; only tiles of it become floats.
-        tile: greatest side of a tile's core, in pixels.
-        halo: pixels of real image around a core that the network sees too. Both are multiples of that of the model's
-            transform, usually its output stride.
+        model: one of srzoo's models in evaluation mode, fused or not, with the context "sr", "sr_released" or "none".
+        pixels: ``(1, 3, H, W)`` uint8, at the size of the network's input, or an `ImagePixels`. Only one tile at a
+            time is converted to float.
+        tile: greatest side of the core of a tile in pixels, at least 64.
+        halo: width in pixels of the border around the core that the network sees, too. It, ``tile`` and the sides of
+            the image are multiples of the ``multiple`` of the model's transform, which is its output stride or a
+            multiple of it.
 
     Returns:
         ``(1, K, h, w)`` float32 logits at the model's ``logits_stride``, on its device.
 
     Raises:
-        ValueError: the tile, the halo or the image is no such multiple, or the model's context is not additive.
+        ValueError: the tile, the halo or the image is not such a multiple, the tile is too small, or the context of the
+            model cannot be added up over tiles.
     """
     check_tiles(model, tile, halo)
     multiple = model.config.transform.multiple
@@ -152,23 +175,23 @@ def tile_logits(model: nn.Module, pixels: torch.Tensor | ImagePixels, tile: int,
 
 
 def check_tiles(model: nn.Module, tile: int, halo: int = View.halo) -> None:
-    """Refuse what `tile_logits` cannot do.
+    """Check that a model can run in tiles; arguments as for `tile_logits`.
 
     Raises:
-        ValueError: the tile or the halo does not fit the model, or its context is not additive.
+        ValueError: the tile or the halo is invalid for the model, or its context cannot be added up over tiles.
     """
     multiple = model.config.transform.multiple
     _check_side("tile", tile, multiple)
     if halo < 0 or halo % multiple:
-        raise ValueError(f"halo={halo} must be 0 or a multiple of {multiple}, as the model's inputs are")
+        raise ValueError(f"halo={halo} must be 0 or a multiple of {multiple}, like the model's inputs")
     _squeeze_block(model)
 
 
 def check_window(model: nn.Module, window: int) -> None:
-    """Refuse a window that `window_logits` cannot slide.
+    """Check that a model can run in sliding windows of this side.
 
     Raises:
-        ValueError: it is no multiple of what the model's inputs are.
+        ValueError: the side is too small, or not a multiple of the ``multiple`` of the model's transform.
     """
     _check_side("window", window, model.config.transform.multiple)
 
@@ -176,20 +199,21 @@ def check_window(model: nn.Module, window: int) -> None:
 def _whole_moments(
     model: nn.Module, block: MomentBlock, pixels: torch.Tensor | ImagePixels, parts: list[Part]
 ) -> Moments:
+    """The moments of the whole image at the input of the block: the sum over the cores of all parts."""
     moments = {}
-    for part in _returning_memory(parts):
+    for part in _releasing_memory(parts):
         own = [span.cells(model.output_stride)[0] for span in part]
         moments[part] = block.moments(model.context_input(_prepare(model, part.of(pixels)))[(..., *own)])
-    # From the top left on: the sum, to its last bit, depends on the order.
+    # Always row by row, since the last bits of the sum depend on the order.
     return reduce(operator.add, (moments[part] for part in sorted(parts)))
 
 
 def _stitch(model: nn.Module, pixels: torch.Tensor | ImagePixels, parts: list[Part]) -> torch.Tensor:
-    """The kept logits of every part in their place, summed where several keep the same cell."""
+    """Put the kept logits of every part in their place, summed where parts overlap."""
     stride = model.logits_stride
     size = [length // stride for length in pixels.shape[2:]]
     total = None
-    for part in _returning_memory(parts):
+    for part in _releasing_memory(parts):
         logits = whole_logits(model, part.of(pixels)).float()
         if total is None:
             total = logits.new_zeros(1, logits.shape[1], *size)
@@ -202,11 +226,11 @@ def _stitch(model: nn.Module, pixels: torch.Tensor | ImagePixels, parts: list[Pa
 _malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
 
 
-def _returning_memory(parts: list[Part]) -> Iterator[Part]:
-    """The parts; after each million pixels what they needed goes back to the system, where the C library is glibc.
+def _releasing_memory(parts: list[Part]) -> Iterator[Part]:
+    """Iterate over parts; after every million pixels, return freed memory to the system, where there is glibc.
 
-    Until its version 2.38 an aligned block, as each of torch's is, does not fit where one of its size was freed: over
-    a hundred parts the heap would grow to several times what one needs.
+    Before glibc 2.38 an aligned block, as every tensor is, cannot reuse the place of a freed one of the same size, so
+    the heap would grow with the number of parts to several times of what one part needs.
     """
     pixels = 0
     for part in parts:
@@ -218,33 +242,34 @@ def _returning_memory(parts: list[Part]) -> Iterator[Part]:
 
 
 def _prepare(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
+    """Model input of ``(1, 3, H, W)`` uint8 pixels, on the device of the model."""
     pixels = pixels.to(next(model.parameters()).device).contiguous(memory_format=torch.channels_last)
     return model.config.transform.normalize(pixels)
 
 
 def _squeeze_block(model: nn.Module) -> MomentBlock | None:
-    """The block that tiles share; None for a model without context.
+    """The block whose moments the tiles share; None for a model without context.
 
     Raises:
-        ValueError: the model's context is of another kind.
+        ValueError: the model has a context of another kind.
     """
-    for module in model.head.modules():  # one that `insert` put into the backbone sees its tile
+    for module in model.head.modules():  # not the backbone: a block inserted there sees only its tile
         if isinstance(module, MomentBlock):
             return module
     if isinstance(getattr(model.head, "context", model.head), nn.Identity):
         return None
     raise ValueError(
-        f"{model.config.name} has no Squeeze Reasoning, whose context adds up over tiles; run it on whole images, "
-        "or take a model with context='sr', 'sr_released' or 'none'"
+        f"{model.config.name} has no Squeeze Reasoning, so tiles cannot share the context of the whole image; run it "
+        "without tiles, or use a model with context='sr', 'sr_released' or 'none'"
     )
 
 
 def _check_side(name: str, side: int, multiple: int) -> None:
-    if side < 64 or side % multiple:  # half a tile still has the 32 pixels that a model needs
-        raise ValueError(f"{name}={side} must be at least 64 and a multiple of {multiple}, as the model's inputs are")
+    if side < 64 or side % multiple:  # a core may be half a tile, and a model needs 32 pixels
+        raise ValueError(f"{name}={side} must be at least 64 and a multiple of {multiple}, like the model's inputs")
 
 
 def _check_pixels(pixels: torch.Tensor, multiple: int) -> None:
     height, width = pixels.shape[2:]
     if height % multiple or width % multiple:
-        raise ValueError(f"both sides of an image of {width}x{height} pixels must be multiples of {multiple}")
+        raise ValueError(f"the sides of an image of {width}x{height} pixels must be multiples of {multiple}; resize it")

@@ -1,4 +1,4 @@
-"""How an image is shown to a semantic model. Imports no torch, as the command line reads it."""
+"""How an image is passed to a semantic model. Imports no torch, since every command line of ``srzoo eval`` reads it."""
 
 from __future__ import annotations
 
@@ -14,38 +14,39 @@ if TYPE_CHECKING:
 @documented
 @dataclass(frozen=True)
 class View:
-    """One pass over the whole image, or several of which the softmax probabilities are averaged.
+    """One pass over the whole image, or several passes whose results are averaged.
 
-    As in MMSegmentation, probabilities are averaged over scales and flips at the annotation's size, logits where
-    sliding windows overlap.
+    As in MMSegmentation, softmax probabilities are averaged over scales and flips, at the size of the annotation, and
+    logits are averaged where sliding windows overlap.
 
     Raises:
-        ValueError: no scale, a scale that is out of range, or both a window and tiles.
+        ValueError: there is no scale, a scale is out of range, or both a window and tiles are given.
     """
 
-    MAX_SCALE: ClassVar[float] = 16  # 256 times the model's usual pixels
+    MAX_SCALE: ClassVar[float] = 16  # 256 times the usual number of pixels
 
-    scales: tuple[float, ...] = option("average over these scales of the input, relative to the model's own", (1.0,))
-    flip: bool = option("average with the mirrored image, too", False)
+    scales: tuple[float, ...] = option("average over these scales, relative to the model's usual input size", (1.0,))
+    flip: bool = option("also average over the mirrored image", False)
     window: int | None = option(
-        "slide a window of this side in pixels over the input, two thirds of it apart; default the whole image", None
-    )
-    tile: int | None = option(
-        "see large images at full detail, in tiles of at most this side in pixels that share the whole image's "
-        "context; at scale 1 an image is then never shown smaller than it is; 1024 is a good size",
+        "side in pixels of a sliding window, moved by two thirds of its side; by default the whole image is one input",
         None,
     )
-    halo: int = option("pixels of real image around a tile", 128)
+    tile: int | None = option(
+        "segment large images at full detail, in tiles of at most this side in pixels that share the context of the "
+        "whole image; at scale 1 the image is not reduced; 1024 is a good size",
+        None,
+    )
+    halo: int = option("width in pixels of the image border that a tile sees around it", 128)
 
     def __post_init__(self):
         check(self)
         if not self.scales or not all(0 < scale <= self.MAX_SCALE for scale in self.scales):
-            raise ValueError(f"scales must be one or more positive numbers up to {self.MAX_SCALE}, got {self.scales}")
+            raise ValueError(f"scales must be one or more numbers above 0, up to {self.MAX_SCALE}, got {self.scales}")
         if self.window is not None and self.tile is not None:
             raise ValueError(f"window={self.window} and tile={self.tile} exclude each other; leave one out")
 
     def sentence(self, transform: Transform) -> str:
-        """The view in words, with a model's transform."""
+        """The view in words, for the protocol of a receipt; ``transform`` is the one of the model."""
         is_plain = self.scales == (1.0,)
         or_larger = "" if self.tile is None else " or the image's own where that is larger"
         parts = [

@@ -15,7 +15,7 @@ from srzoo.tasks.semantic.augment import Augment
 
 @settings(max_examples=30, deadline=None)
 @given(height=st.integers(1, 90), width=st.integers(1, 90), crop=st.integers(8, 64))
-def test_any_image_gives_a_crop_of_the_asked_size(height, width, crop):
+def test_crop_has_its_size_for_every_image(height, width, crop):
     image = np.full((height, width, 3), 90, np.uint8)
     x, y = Augment(crop)(image, np.zeros((height, width), np.uint8))
     assert x.shape == (3, crop, crop)
@@ -26,7 +26,7 @@ def test_any_image_gives_a_crop_of_the_asked_size(height, width, crop):
 
 
 def test_image_and_mask_move_together():
-    """The mask is the image's red channel, so it has to be so afterwards too."""
+    """The red channel of the image is the mask times 20, before and after the augmentation."""
     torch.manual_seed(0)
     ids = np.kron(np.arange(12).reshape(3, 4), np.ones((20, 20))).astype(np.uint8)
     image = np.repeat(ids[..., None] * 20, 3, 2)
@@ -38,8 +38,8 @@ def test_image_and_mask_move_together():
         assert (x[0][~inside] == 0).all()
 
 
-def test_image_and_mask_are_resized_about_the_same_point():
-    """Both hold their own column; a mask that lags by half a pixel would show here."""
+def test_image_and_mask_are_aligned_after_the_resize():
+    """Both hold the number of their column, so a shift of the mask by half a pixel shows."""
     torch.manual_seed(0)
     columns = np.tile(np.arange(90, dtype=np.uint8), (60, 1))
     image = np.repeat(columns[..., None], 3, 2)
@@ -49,7 +49,7 @@ def test_image_and_mask_are_resized_about_the_same_point():
         assert (x[0].float() - y)[inside].mean().abs() < 0.15
 
 
-def test_factor_1_is_the_size_that_the_model_sees():
+def test_factor_1_is_the_input_size_of_the_model():
     image, ids = np.zeros((80, 120, 3), np.uint8), np.zeros((80, 120), np.uint8)
     _, y = Augment(64, (1, 1), short_side=40)(image, ids)
     assert (y != IGNORE).sum() == 40 * 60
@@ -57,7 +57,7 @@ def test_factor_1_is_the_size_that_the_model_sees():
     assert (y != IGNORE).sum() == 20 * 30
 
 
-def test_colour_jitter_leaves_gray_gray_and_none_leaves_all():
+def test_colour_jitter_keeps_gray_and_strength_0_keeps_the_image():
     torch.manual_seed(0)
     noise = tv_tensors.Image(torch.randint(0, 256, (3, 20, 31), dtype=torch.uint8))
     assert (RandomColour(0, 0)(noise).int() - noise.int()).abs().max() <= 1
@@ -65,15 +65,15 @@ def test_colour_jitter_leaves_gray_gray_and_none_leaves_all():
     for _ in range(5):
         gray = RandomColour(0.3, 0.05)(tv_tensors.Image(torch.full((3, 4, 5), 100, dtype=torch.uint8)))
         assert gray.max() - gray.min() <= 1
-        assert 69 <= gray.min() <= 130  # of the brightness alone: a flat image has no contrast
+        assert 69 <= gray.min() <= 130  # by the brightness alone: a flat image has no contrast
 
 
-def test_a_third_of_the_hue_s_circle_turns_red_to_green():
+def test_hue_rotation_by_a_third_turns_red_to_green():
     turned = _hue_rotation(torch.tensor(2 * math.pi / 3)) @ torch.tensor([1.0, 0.0, 0.0])
     torch.testing.assert_close(turned, torch.tensor([0.0, 1.0, 0.0]), atol=1e-6, rtol=0)
 
 
-def test_blur_smooths_the_image_and_leaves_the_mask():
+def test_blur_changes_the_image_only():
     rng = np.random.default_rng(0)
     image, ids = rng.integers(0, 256, (40, 50, 3), np.uint8), rng.integers(0, 3, (40, 50), np.uint8)
     sharp, blurred = (Augment(40, (1, 1), jitter=0, blur=blur)(image, ids) for blur in (0.0, 1.0))
@@ -90,7 +90,7 @@ def test_crops_of_one_class_are_drawn_again():
     assert sum(both[:20]) > sum(both[20:])
 
 
-def test_a_sample_depends_on_seed_and_position_alone(small_camvid):
+def test_sample_depends_only_on_seed_and_position(small_camvid):
     def sample(seed, position):
         return AugmentedDataset(open_dataset(small_camvid, "train"), Augment(64), seed)[position]
 

@@ -11,7 +11,7 @@ from srzoo.tasks.semantic.boundary import BoundaryF1
 
 
 def brute_force(prediction, target, classes, tolerance):
-    """F1 of each class by the definition: every distance between every two boundary pixels."""
+    """F1 of each class by its definition, from the distances between all pairs of boundary pixels."""
     prediction = np.where(target < 0, -1, prediction)
     reach = tolerance * math.hypot(*target.shape)
 
@@ -40,8 +40,8 @@ def brute_force(prediction, target, classes, tolerance):
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10_000), tolerance=st.sampled_from([0.001, 0.0411, 0.1031, 0.2017]))  # no distance is equal
-def test_it_is_the_definition(seed, tolerance):
+@given(seed=st.integers(0, 10_000), tolerance=st.sampled_from([0.001, 0.0411, 0.1031, 0.2017]))  # equal to no distance
+def test_equals_the_definition(seed, tolerance):
     generator = np.random.default_rng(seed)
     height, width, classes = *generator.integers(1, 20, 2), generator.integers(1, 5)
     coarse = generator.integers(0, classes, (2, 5, 5))
@@ -60,8 +60,8 @@ def square(top: int, side: int = 40) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("shift", "expected"), [(0, 1.0), (3, 1.0), (4, 84 / 156)])
-def test_the_tolerance_of_the_paper(shift, expected):
-    """0.75 % of this diagonal are 3.75 pixels: a square may be 3 off and no more."""
+def test_tolerance_of_the_paper(shift, expected):
+    """0.75 % of this diagonal are 3.75 pixels, so a shift by 3 pixels is a hit and one by 4 is not."""
     metric = BoundaryF1(2)
     metric.update(square(100 + shift), square(100))
     assert metric.per_class()[1].item() == pytest.approx(expected, abs=1e-9)
@@ -72,7 +72,7 @@ def test_mean_over_images_and_classes(monkeypatch):
     metric = BoundaryF1(3)
     metric.update(square(100), square(100))
     metric.update(square(150), square(100))
-    metric.update(torch.zeros(30, 40), torch.zeros(30, 40))  # has no boundary, so does not count
+    metric.update(torch.zeros(30, 40), torch.zeros(30, 40))  # has no boundary, so it does not count
     assert metric.images.tolist() == [2, 2, 0]
     first = metric.per_class()
     assert 0.5 <= first[1] < 0.7
@@ -80,6 +80,6 @@ def test_mean_over_images_and_classes(monkeypatch):
     assert metric.mean() == pytest.approx(first[:2].mean().item())
 
 
-def test_shapes_that_differ():
-    with pytest.raises(ValueError, match="expected two"):
+def test_shapes_must_be_equal():
+    with pytest.raises(ValueError, match=r"\(1, 3, 4\).*\(3, 4\)"):
         BoundaryF1(2).update(torch.zeros(1, 3, 4), torch.zeros(3, 4))

@@ -14,7 +14,7 @@ MODEL = {"backbone": "test_efficientnet", "num_classes": 11, "channels": 32, "ou
 
 @pytest.fixture
 def teacher(tmp_path):
-    """The path of a tiny model's file, for so many classes."""
+    """Writes a tiny model with a number of classes, and returns its path."""
 
     def write(num_classes: int = 11) -> str:
         torch.manual_seed(1)
@@ -36,7 +36,7 @@ def run(root, out, recipe, **options):
     return train(recipe, *splits, out, workers=0, **options)
 
 
-def test_the_divergence_by_its_formula():
+def test_divergence_equals_its_formula():
     torch.manual_seed(0)
     student, wanted = torch.randn(2, 2, 5, 7, 3, dtype=torch.float32).unbind(0)
     p, q = wanted.softmax(1), student.softmax(1)
@@ -45,7 +45,7 @@ def test_the_divergence_by_its_formula():
     assert distillation(student, student) == pytest.approx(0, abs=1e-6)
 
 
-def test_a_coarser_teacher_is_resized():
+def test_coarser_teacher_is_resized():
     wanted = torch.randn(1, 4, 1, 1)
     fine = wanted.expand(1, 4, 6, 5).clone()
     assert distillation(fine, wanted) == pytest.approx(0, abs=1e-6)
@@ -64,22 +64,22 @@ def test_only_the_student_learns(teacher):
     assert torch.equal(source(images), wanted)  # in evaluation mode: no dropout, no statistics of the batch
 
 
-def test_a_teacher_that_cannot_teach_ends_before_training(small_camvid, teacher, tmp_path):
-    with pytest.raises(ValueError, match=r"^unknown model 'nobody'"):
+def test_invalid_teacher_ends_before_training(small_camvid, teacher, tmp_path):
+    with pytest.raises(ValueError, match="'nobody'"):
         run(small_camvid, tmp_path / "run", recipe("nobody"))
-    with pytest.raises(ValueError, match=r"^no published weights for 'srnet_r50_camvid'; there are some for: "):
+    with pytest.raises(ValueError, match="'srnet_r50_camvid'.*srnet_lite0_camvid"):
         run(small_camvid, tmp_path / "run", recipe("srnet_r50_camvid"))
-    with pytest.raises(FileNotFoundError, match=r"^no weights file gone.safetensors$"):
+    with pytest.raises(FileNotFoundError, match=r"gone\.safetensors"):
         run(small_camvid, tmp_path / "run", recipe("gone.safetensors"))
-    with pytest.raises(ValueError, match=r"^the teacher .*teacher.safetensors has 4 classes, the model 11$"):
+    with pytest.raises(ValueError, match=r"teacher\.safetensors.* 4 .* 11$"):
         run(small_camvid, tmp_path / "run", recipe(teacher(4)))
     other = ("road", *srzoo.model_info("srnet_lite0_camvid").classes[1:])
-    with pytest.raises(ValueError, match=r"^the teacher srnet_lite0_camvid has 'sky' as class 0, the model 'road'$"):
+    with pytest.raises(ValueError, match=r"class 0\b.*'sky'.*srnet_lite0_camvid.*'road'"):
         Teacher("srnet_lite0_camvid", other, torch.device("cpu"))
     assert not (tmp_path / "run").exists()
 
 
-def test_a_stopped_run_with_a_teacher_ends_with_the_same_bits(small_camvid, teacher, tmp_path, monkeypatch):
+def test_resumed_run_with_a_teacher_ends_with_the_same_bits(small_camvid, teacher, tmp_path, monkeypatch):
     taught = recipe(teacher())
     run(small_camvid, tmp_path / "whole", taught)
     save = torch.save

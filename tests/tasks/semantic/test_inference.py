@@ -22,7 +22,7 @@ def image(examples):
 @pytest.mark.parametrize("align_corners", [False, True])
 @pytest.mark.parametrize("strip", [1, 5000, 1 << 22])
 def test_labels_of_the_mean_probability(strip, align_corners, monkeypatch):
-    """Against the whole maps of probabilities, which the strips never make."""
+    """Compared with the probabilities of the whole image, which the strips do not compute."""
     monkeypatch.setattr(inference, "_STRIP", strip)
     generator = torch.Generator().manual_seed(3)
     passes = [torch.randn(1, 7, *size, generator=generator) for size in ((9, 13), (12, 17), (5, 5))]
@@ -36,7 +36,7 @@ def test_labels_of_the_mean_probability(strip, align_corners, monkeypatch):
 
 
 @torch.inference_mode()
-def test_every_scale_and_flip_is_shown(model, image):
+def test_one_pass_for_every_scale_and_flip(model, image):
     seen = []
     handle = model.register_forward_pre_hook(lambda module, inputs: seen.append(tuple(inputs[0].shape[2:])))
     passes = image_logits(model, image, View(scales=(0.5, 1.25), flip=True))
@@ -46,7 +46,7 @@ def test_every_scale_and_flip_is_shown(model, image):
 
 
 @torch.inference_mode()
-def test_with_flip_a_mirrored_image_gives_mirrored_labels(model, image):
+def test_flip_makes_labels_of_a_mirrored_image_mirrored(model, image):
     view, size = View(scales=(0.5,), flip=True), (180, 240)
     labels = mean_labels(image_logits(model, image, view), size)
     mirrored = mean_labels(image_logits(model, ImageOps.mirror(image), view), size)
@@ -57,7 +57,7 @@ def test_with_flip_a_mirrored_image_gives_mirrored_labels(model, image):
 
 
 @torch.inference_mode()
-def test_tiles_show_an_image_at_no_less_than_its_own_size(model, image):
+def test_tiles_do_not_reduce_the_image(model, image):
     (logits,) = image_logits(model, image.resize((1000, 900)), View(tile=1024))
     assert tuple(logits.shape[2:]) == (896 // 4, 992 // 4)
     (logits,) = image_logits(model, image, View(tile=1024))
@@ -65,6 +65,6 @@ def test_tiles_show_an_image_at_no_less_than_its_own_size(model, image):
 
 
 @torch.inference_mode()
-def test_a_window_as_large_as_the_input_is_the_whole_image(model, image):
+def test_window_as_large_as_the_input_is_the_whole_image(model, image):
     (whole,), (window,) = (image_logits(model, image, view) for view in (View(), View(window=720)))
     assert torch.equal(window, whole)

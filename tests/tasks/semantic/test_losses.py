@@ -10,7 +10,7 @@ def total(losses):
 
 
 def jaccard_by_definition(probabilities, target, classes):
-    """Berman et al., Eq. 8 and 9: the Lovasz extension as a sum over the sorted errors, one class at a time."""
+    """Berman et al., Eq. 8 and 9: for each class the Lovasz extension, as a sum over the sorted errors."""
     losses = []
     for c in classes:
         truth = (target == c).double()
@@ -27,7 +27,7 @@ def jaccard_by_definition(probabilities, target, classes):
     return torch.stack(losses).mean()
 
 
-def test_lovasz_is_its_definition():
+def test_lovasz_equals_its_definition():
     torch.manual_seed(0)
     logits = torch.randn(1, 4, 3, 4)
     target = torch.tensor([[[0, 1, 1, 2], [255, 2, 2, 0], [0, 0, 255, 1]]])
@@ -37,7 +37,7 @@ def test_lovasz_is_its_definition():
     torch.testing.assert_close(lovasz_softmax(logits, target).double(), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_lovasz_of_a_perfect_prediction_is_zero_and_of_nothing_too():
+def test_lovasz_is_zero_for_a_perfect_prediction_or_no_labels():
     target = torch.tensor([[[0, 1], [1, 0]]])
     logits = F.one_hot(target, 2).movedim(-1, 1).float() * 50
     assert lovasz_softmax(logits, target) < 1e-6
@@ -47,7 +47,7 @@ def test_lovasz_of_a_perfect_prediction_is_zero_and_of_nothing_too():
 
 
 @pytest.mark.parametrize("align_corners", [False, True])
-def test_loss_is_the_library_s_cross_entropy_when_alone(align_corners):
+def test_main_term_equals_pytorch_cross_entropy(align_corners):
     torch.manual_seed(0)
     logits, target = torch.randn(2, 5, 6, 7), torch.randint(0, 5, (2, 12, 14))
     target[:, :3] = 255
@@ -59,7 +59,7 @@ def test_loss_is_the_library_s_cross_entropy_when_alone(align_corners):
 
 
 @pytest.mark.parametrize("terms", [{}, {"lovasz": 0.5}, {"dice": 0.5}, {"ohem": (0.7, 5)}])
-def test_an_unlabelled_batch_gives_zero_and_finite_gradients(terms):
+def test_unlabelled_batch_has_zero_loss_and_finite_gradients(terms):
     logits = torch.randn(1, 3, 4, 4, requires_grad=True)
     loss = total(SegmentationLoss(torch.ones(3), aux=0.4, **terms)(logits, logits, torch.full((1, 8, 8), 255)))
     loss.backward()
@@ -67,7 +67,7 @@ def test_an_unlabelled_batch_gives_zero_and_finite_gradients(terms):
     assert logits.grad.isfinite().all()
 
 
-def test_dice_is_its_definition_over_the_classes_present():
+def test_dice_equals_its_definition_over_present_classes():
     torch.manual_seed(0)
     logits = torch.randn(2, 4, 3, 5)
     target = torch.randint(0, 3, (2, 3, 5))  # class 3 is absent
@@ -81,7 +81,7 @@ def test_dice_is_its_definition_over_the_classes_present():
     torch.testing.assert_close(dice(logits, target), torch.stack(terms).mean())
 
 
-def test_the_terms_are_added_with_their_weights():
+def test_terms_have_their_weights():
     torch.manual_seed(0)
     logits, aux, target = torch.randn(2, 5, 6, 6), torch.randn(2, 5, 3, 3), torch.randint(0, 5, (2, 12, 12))
     near = F.interpolate(target[:, None].float(), (6, 6), mode="nearest-exact")[:, 0].long()
@@ -98,7 +98,7 @@ def test_the_terms_are_added_with_their_weights():
     torch.testing.assert_close(total(whole), expected)
 
 
-def test_ohem_keeps_the_hard_pixels_only():
+def test_ohem_keeps_only_hard_pixels():
     logits = torch.tensor([[[[9.0, 0.0]], [[0.0, 9.0]]]])  # sure of class 0 on the left, of 1 on the right
     target = torch.tensor([[[0, 0]]])
     loss = total(SegmentationLoss(ohem=(0.7, 0))(logits, None, target))

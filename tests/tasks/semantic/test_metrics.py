@@ -10,7 +10,7 @@ from srzoo.tasks.semantic.metrics import ConfusionMatrix
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), classes=st.integers(1, 12), images=st.integers(1, 4))
-def test_counts_are_torchmetrics_s(seed, classes, images):
+def test_counts_equal_those_of_torchmetrics(seed, classes, images):
     generator = torch.Generator().manual_seed(seed)
     matrix = ConfusionMatrix(classes)
     predictions, targets = (torch.randint(0, classes, (images, 9, 7), generator=generator) for _ in range(2))
@@ -25,7 +25,7 @@ def test_counts_are_torchmetrics_s(seed, classes, images):
     torch.testing.assert_close(matrix.iou(), hit / union, equal_nan=True)
 
 
-def test_a_class_that_never_occurs_is_left_out_of_the_mean():
+def test_mean_is_over_the_classes_that_occur():
     matrix = ConfusionMatrix(3)
     matrix.update(torch.tensor([[0, 0, 1, 1]]), torch.tensor([[0, 1, 1, 255]]))
     assert matrix.iou()[:2].tolist() == [0.5, 0.5]

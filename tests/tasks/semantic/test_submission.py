@@ -5,8 +5,8 @@ from srzoo.labels.street import CAMVID, CITYSCAPES
 from srzoo.tasks.semantic.submission import official_ids, write_submission
 
 
-def test_cityscapes_ids_of_the_server(tmp_path):
-    """The nineteen label ids of cityscapesScripts' labels.py, in order of train id."""
+def test_cityscapes_server_ids(tmp_path):
+    """The 19 label ids in labels.py of cityscapesScripts, in order of train id."""
     ids = official_ids(CITYSCAPES.classes)
     assert ids.tolist() == [7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33]
     labels = np.array([[0, 18, 13]], dtype=np.uint8)

@@ -26,7 +26,7 @@ CONTEXTS = {
 
 
 class Patches(nn.Module):
-    """Features of patches that do not overlap, then a block that matters: without a halo only its squeeze can err."""
+    """Features of patches that do not overlap, and a block: without a halo only its squeeze depends on the tiles."""
 
     output_stride = logits_stride = 4
 
@@ -55,7 +55,7 @@ def pixels():
 
 
 def naive(model, pixels, tile):
-    """Tiles that squeeze for themselves, without a halo."""
+    """Tiles without a halo, each with its own squeeze."""
     spans = [tile_spans(length, tile, 0, model.output_stride) for length in pixels.shape[2:]]
     rows = [[whole_logits(model, pixels[:, :, r.start : r.stop, c.start : c.stop]) for c in spans[1]] for r in spans[0]]
     return torch.cat([torch.cat(row, 3) for row in rows], 2)
@@ -63,7 +63,7 @@ def naive(model, pixels, tile):
 
 @pytest.mark.parametrize("context", CONTEXTS)
 @torch.inference_mode()
-def test_the_squeeze_of_tiles_is_the_whole_image_s(context, pixels):
+def test_tiles_have_the_squeeze_of_the_whole_image(context, pixels):
     torch.manual_seed(1)
     model = Patches(CONTEXTS[context]()).eval()
     whole = whole_logits(model, pixels)
@@ -72,7 +72,7 @@ def test_the_squeeze_of_tiles_is_the_whole_image_s(context, pixels):
     assert (naive(model, pixels, 64) - whole).abs().max() > 1e-2 * whole.abs().max()
 
 
-def test_the_model_itself_runs_and_is_left_alone(pixels):
+def test_tiles_run_the_model_itself_and_do_not_change_it(pixels):
     torch.manual_seed(1)
     model = Patches(CONTEXTS["hadamard"]()).eval()
     before = whole_logits(model, pixels)
@@ -83,7 +83,7 @@ def test_the_model_itself_runs_and_is_left_alone(pixels):
     assert torch.equal(whole_logits(model, pixels), before)
 
 
-def test_a_tile_that_fails_leaves_the_model_as_it_was(pixels):
+def test_failing_tile_does_not_change_the_model(pixels):
     torch.manual_seed(1)
     model = Patches(CONTEXTS["hadamard"]()).eval()
     before = whole_logits(model, pixels)
@@ -91,7 +91,7 @@ def test_a_tile_that_fails_leaves_the_model_as_it_was(pixels):
     def stop(module, inputs, output):
         raise MemoryError
 
-    handle = model.classifier.register_forward_hook(stop)  # in the second pass, with the moments of the first
+    handle = model.classifier.register_forward_hook(stop)  # in the second pass, which uses the moments of the first
     with pytest.raises(MemoryError):
         tile_logits(model, pixels, 64, halo=0)
     handle.remove()
@@ -99,8 +99,8 @@ def test_a_tile_that_fails_leaves_the_model_as_it_was(pixels):
 
 
 @torch.inference_mode()
-def test_shipped_weights_in_tiles(examples):
-    """Equal to the untiled result but for the halo, and nearer to it than tiles that squeeze for themselves."""
+def test_published_weights_in_tiles(examples):
+    """Only the halo makes a difference to the untiled result, a smaller one than a separate squeeze of each tile."""
     picture = Image.open(examples / "crossing.png").resize((960, 720), Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.array(picture.convert("RGB").crop((0, 272, 960, 464)))).permute(2, 0, 1)[None]
     model = Segmenter(device="cpu").model
@@ -120,7 +120,7 @@ def test_shipped_weights_in_tiles(examples):
 
 
 @torch.inference_mode()
-def test_the_network_never_sees_more_than_a_tile_and_its_halo(pixels):
+def test_network_sees_at_most_a_tile_and_its_halo(pixels):
     model = Patches(CONTEXTS["hadamard"]()).eval()
     seen = []
     model.embed.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape[2:]))
@@ -131,8 +131,8 @@ def test_the_network_never_sees_more_than_a_tile_and_its_halo(pixels):
 
 @pytest.mark.parametrize("model", ["srnet_lite0 sr", "dfseg_v1 sr_released"])
 @torch.inference_mode()
-def test_with_a_halo_as_large_as_the_image_tiles_are_exact(model, pixels):
-    """Then every part sees everything, and only its core may count. Folded or not, in either network."""
+def test_tiles_with_a_halo_as_large_as_the_image_are_exact(model, pixels):
+    """Every part then sees the whole image, and only its core is kept; for both networks, fused or not."""
     name, context = model.split()
     torch.manual_seed(2)
     model = srzoo.create_model(name, num_classes=3, context=context).eval()
@@ -147,7 +147,7 @@ def test_with_a_halo_as_large_as_the_image_tiles_are_exact(model, pixels):
 
 
 @given(cells=st.integers(1, 200), tile=st.integers(4, 20), halo=st.integers(0, 30))
-def test_cores_lie_side_by_side(cells, tile, halo):
+def test_cores_are_side_by_side(cells, tile, halo):
     length, tile, halo = 16 * cells, 16 * tile, 16 * halo
     spans = tile_spans(length, tile, halo, 16)
     assert spans[0].first == 0 and spans[-1].last == length
@@ -169,8 +169,8 @@ def test_windows_cover_the_image_and_overlap_by_a_third(cells, window):
 
 
 @torch.inference_mode()
-def test_windows_average_where_they_overlap(pixels):
-    """Patches without context say the same in every window; with context, the mean of what each window says."""
+def test_windows_are_averaged_where_they_overlap(pixels):
+    """Patches without context have the same logits in every window; with context they are averaged."""
     torch.manual_seed(1)
     plain = Patches(nn.Identity()).eval()
     torch.testing.assert_close(window_logits(plain, pixels, 64), whole_logits(plain, pixels))
@@ -184,15 +184,15 @@ def test_windows_average_where_they_overlap(pixels):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda model, x: tile_logits(model, x, 66), "tile=66 must be at least 64 and a multiple of 4"),
-        (lambda model, x: tile_logits(model, x, 32), "tile=32 must be at least 64"),
-        (lambda model, x: tile_logits(model, x, 64, halo=6), "halo=6 must be 0 or a multiple"),
-        (lambda model, x: window_logits(model, x, 90), "window=90 must be"),
-        (lambda model, x: tile_logits(model, x[..., 1:], 64, 0), "211x140 pixels must be multiples of 4"),
-        (lambda model, x: tile_logits(Patches(nn.ReLU()), x, 64, 0), "patches has no Squeeze Reasoning"),
+        (lambda model, x: tile_logits(model, x, 66), "tile=66.* 64 .* multiple of 4"),
+        (lambda model, x: tile_logits(model, x, 32), "tile=32.* 64 "),
+        (lambda model, x: tile_logits(model, x, 64, halo=6), "halo=6.* multiple of 4"),
+        (lambda model, x: window_logits(model, x, 90), "window=90.* multiple of 4"),
+        (lambda model, x: tile_logits(model, x[..., 1:], 64, 0), "211x140.* multiples of 4"),
+        (lambda model, x: tile_logits(Patches(nn.ReLU()), x, 64, 0), "patches.*'sr', 'sr_released'.*'none'"),
     ],
 )
-def test_what_cannot_work(call, message, pixels):
+def test_invalid_tiles_and_windows(call, message, pixels):
     with pytest.raises(ValueError, match=message):
         call(Patches(CONTEXTS["hadamard"]()).eval(), pixels)
 

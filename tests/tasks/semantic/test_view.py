@@ -8,19 +8,19 @@ from srzoo.zoo.transform import Transform
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"scales": ()}, "one or more positive numbers"),
-        ({"scales": (1.0, 0.0)}, "up to 16, got \\(1.0, 0.0\\)"),
-        ({"scales": (float("nan"),)}, "nan"),
-        ({"scales": (1e6,)}, "up to 16"),
-        ({"window": 512, "tile": 512}, "window=512 and tile=512 exclude each other"),
+        ({"scales": ()}, r"scales.* 16.*\(\)"),
+        ({"scales": (1.0, 0.0)}, r" 16.*\(1\.0, 0\.0\)"),
+        ({"scales": (float("nan"),)}, "scales.*nan"),
+        ({"scales": (1e6,)}, r"scales.* 16.* \(1000000\.0,\)"),
+        ({"window": 512, "tile": 512}, "window=512.*tile=512"),
     ],
 )
-def test_refused(options, message):
+def test_invalid_views(options, message):
     with pytest.raises(ValueError, match=message):
         View(**options)
 
 
-def test_the_command_line_and_the_sentence_say_all_that_differs():
+def test_arguments_and_sentence_have_all_that_differs_from_the_defaults():
     transform = Transform(540, multiple=16)
     assert repeated(View()) == []
     assert View().sentence(transform).startswith("single scale, no flip, short side 540 into the network")
