@@ -135,8 +135,8 @@ def test_tiles(examples, out):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [[], ["--tile", "1024"]])
-def test_memory_for_a_huge_image(options, run_python, tmp_path):
+@pytest.mark.parametrize(("options", "limit"), [([], 2600), (["--tile", "1024"], 2000)], ids=["whole", "tiles"])
+def test_memory_for_a_huge_image(options, limit, run_python, tmp_path):
     Image.new("L", (12000, 9000), 90).save(tmp_path / "huge.png")
     code = (
         "import resource, sys; from srzoo.cli import main\n"
@@ -146,6 +146,7 @@ def test_memory_for_a_huge_image(options, run_python, tmp_path):
     )
     result = run_python("-c", code, timeout=900)
     assert result.returncode == 0, result.stderr
-    assert int(result.stdout.split()[-1]) < 2600  # MiB; the decoded image, its overlay and the labels take 1000
+    # MiB; torch takes 770, the decoded image and its overlay 412 each (Pillow has 4 bytes for a pixel), the labels 103.
+    assert int(result.stdout.split()[-1]) < limit
     with Image.open(tmp_path / "out" / "huge_labels.png") as labels:
         assert labels.size == (12000, 9000)
