@@ -45,19 +45,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..recipes.recipe import default_recipe, load_recipe
+    from ..recipes.recipe import default_recipe, load_recipe, read_overrides
     from ..tasks.task import get_task
 
-    overrides = overridden_keys(options)
-    model = overrides.pop("model", None)
+    keys = overridden_keys(options)
+    overrides = read_overrides(keys)
     if options.recipe:
-        recipe = load_recipe(options.recipe, **overrides, **({"model": model} if model else {}))
+        recipe = load_recipe(options.recipe, **overrides)
         splits = open_splits(options, recipe.model, recipe.start, recipe.model_options.get("num_classes"))
-    elif model:
-        # The number of steps depends on the number of images, which is known once the dataset is opened for the model.
-        draft = default_recipe(model, 1, **overrides)
-        splits = open_splits(options, draft.model, draft.start, draft.model_options.get("num_classes"))
-        recipe = default_recipe(model, len(splits["train"]), **overrides)
+    elif "model" in overrides:
+        num_classes = overrides.get("model_options", {}).get("num_classes")
+        splits = open_splits(options, overrides["model"], overrides.get("start", ""), num_classes)
+        # The number of steps depends on the number of images.
+        recipe = default_recipe(images=len(splits["train"]), **overrides)
     else:
         raise ValueError("pass --model NAME to fine-tune a model on your own data, or --recipe NAME")
     get_task(recipe.task).check(splits, None, options.root, training=True)
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"training needs the package {error.name!r}: pip install 'srzoo[train]'") from error
     if not cuda.is_available():
         keep_freed_memory()
-    out = options.out or Path("runs") / Path(options.recipe or model).stem
+    out = options.out or Path("runs") / Path(options.recipe or keys["model"]).stem
     prepare_folder(out)
     _say(f"{summary(recipe)}; all of the recipe is in {out / 'recipe.yaml'}")
     workers = default_workers() if options.workers is None else options.workers

@@ -19,7 +19,7 @@ from ..tasks.task import TASKS, get_task
 from ..zoo import registry
 from ..zoo.info import task_of
 from ..zoo.published import PUBLISHED
-from ..zoo.weights import is_model_file, read_config
+from ..zoo.weights import holds_model, is_model_file, read_config
 
 RUN_FILES = ("model.safetensors", "best.safetensors")  # the weights of a run after its last and its best epoch
 STARTS = ("published", "imagenet", "random")
@@ -183,8 +183,22 @@ def load_recipe(source: str | Path, **overrides) -> Recipe:
     Raises:
         ValueError: there is no such file or name, a key is unknown or missing, or its value is invalid.
     """
-    given = _given(overrides, "recipe")
-    return _recipe(_overridden(_read(source), given), f"recipe {source}")
+    return _recipe(_overridden(_read(source), read_overrides(overrides)), f"recipe {source}")
+
+
+def read_overrides(values: Mapping) -> dict[str, Any]:
+    """The keys of a recipe in ``values`` by their full names, as their types.
+
+    Its result can be passed to `load_recipe` and `default_recipe` in place of ``values``, for those who need a key
+    before they have the recipe.
+
+    Args:
+        values: the ``overrides`` of those two. A file as ``model`` becomes its model's name, and ``start``.
+
+    Raises:
+        ValueError: a key is unknown, or its value is invalid.
+    """
+    return _given(values, "recipe")
 
 
 def default_recipe(model: str, images: int, **overrides) -> Recipe:
@@ -198,10 +212,10 @@ def default_recipe(model: str, images: int, **overrides) -> Recipe:
     Raises:
         ValueError: there is no such model, or an override is invalid.
     """
-    given = _given({**overrides, "model": model}, "recipe")
+    given = read_overrides({**overrides, "model": model})
     name = given["model"]
-    if is_model_file(model):
-        short_side = read_config(model).transform.short_side
+    if holds_model(given.get("start", "")):
+        short_side = read_config(given["start"]).transform.short_side
     else:
         short_side = registry.default_transform(*registry.split_name(name)).short_side
     steps_per_epoch = max(1, images // given.get("batch_size", _BATCH_SIZE))

@@ -5,7 +5,6 @@ from timm.layers import Conv2dSame
 from torch import nn
 
 from srzoo_kernels import depthwise_conv2d
-from srzoo_kernels.autocast import autocast_dtype
 
 from ..backbones.same_padding import pad_same
 
@@ -32,10 +31,7 @@ class DepthwiseConv2d(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.same:
             x = pad_same(x, self.weight.shape[-2:], [self.stride] * 2, [self.dilation] * 2)
-        weight = self.weight
-        if (dtype := autocast_dtype(x.device.type)) is not None:
-            x, weight = x.to(dtype), weight.to(dtype)
-        return depthwise_conv2d(x, weight, self.stride, self.padding, self.dilation)
+        return depthwise_conv2d(x, self.weight, self.stride, self.padding, self.dilation)
 
 
 def replace_depthwise(model: nn.Module) -> nn.Module:
