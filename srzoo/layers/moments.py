@@ -71,11 +71,13 @@ class MomentBlock(nn.Module):
         finally:
             _GIVEN.reset(token)
 
-    def _moments_for(self, x: torch.Tensor, moments: Moments | None) -> Moments:
-        """The argument of ``forward``, else the moments that `given` has set, else those of ``x``."""
+    def _given_or(self, moments: Moments | None) -> Moments | None:
+        """The argument of ``forward``, else the moments that `given` has set, else None."""
         if moments is not None:
             return moments
-        for block, own in reversed(_GIVEN.get()):
-            if block is self:
-                return own
-        return self.moments(x)
+        return next((own for block, own in reversed(_GIVEN.get()) if block is self), None)
+
+    def _moments_for(self, x: torch.Tensor, moments: Moments | None) -> Moments:
+        """The argument of ``forward``, else the moments that `given` has set, else those of ``x``."""
+        moments = self._given_or(moments)
+        return self.moments(x) if moments is None else moments

@@ -2,16 +2,19 @@
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from srzoo_kernels import channel_affine, gram
 from srzoo_kernels.autocast import no_autocast
-from srzoo_kernels.checks import check_feature_map
+from srzoo_kernels.checks import check_feature_map, check_finite
 
 from .checks import check_choice, check_whole
 from .moments import MomentBlock, Moments
 from .reasoning import REASONING
 
 SQUEEZE = ("hadamard", "average")
+# Pixels per channel below which the reduced maps are cheaper than the C x C matrices; see bench/dispatch.py.
+_FEW = 4
 
 
 class SqueezeReasoning(MomentBlock):
@@ -23,8 +26,10 @@ class SqueezeReasoning(MomentBlock):
     Eq. 6, Table 2).
 
     ``forward`` never stores ``T``, ``B`` or ``z * T``. The squeeze is a function of ``X X^T`` and ``X 1``, and the
-    reconstruction is one ``C x C`` matrix per image (see ``kernels/README.md``). ``forward_direct`` follows the
-    equations step by step; both give the same values and gradients. Table 1: computation ``O(C HW + C)``, affinity
+    reconstruction is one ``C x C`` matrix per image (see ``kernels/README.md``). This pays where there are many pixels
+    for the channels; for a map of fewer than ``4 C`` pixels, as in the last stage of a detector, ``forward`` computes
+    ``T`` and ``B``, which are small there. ``forward_direct`` follows the equations step by step at any size. All give
+    the same values and gradients. Table 1: computation ``O(C HW + C)``, affinity
     memory ``O(K^2 + M^2)`` for ``K`` nodes of ``M`` features each.
 
     ``W_R`` starts at zero, so a new block is the identity and can be added to a trained network.
@@ -108,8 +113,30 @@ class SqueezeReasoning(MomentBlock):
         """
         check_feature_map(x, channels=self.channels)
         with no_autocast(x.device.type):
+            moments = self._given_or(moments)
+            if moments is None and self.has_few_pixels(x):
+                return self._forward_few(x)
             matrix = self.affine(self.reasoning(self.squeeze_vector(x, moments)))
             return channel_affine(x, matrix)
+
+    def has_few_pixels(self, x: torch.Tensor) -> bool:
+        """Whether the reduced maps of ``x`` ``(N, C, H, W)`` are cheaper than the ``C x C`` matrices."""
+        return x.shape[2] * x.shape[3] < _FEW * self.channels
+
+    def _forward_few(self, x: torch.Tensor) -> torch.Tensor:
+        """`forward_direct` with statistics in float32, in the dtype of ``x``, and refusing what is not finite."""
+        t, g = self.squeeze_few(x)
+        z = self.reasoning(g)
+        if not torch.compiler.is_compiling():
+            check_finite(g=g, z=z)
+        return x + F.conv2d(t * z[:, :, None, None].to(x.dtype), self.project.weight.to(x.dtype))
+
+    def squeeze_few(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """``T`` ``(N, R, H, W)`` and the squeezed vector ``(N, R)`` of ``x`` ``(N, C, H, W)``, from the reduced maps."""
+        wide = torch.promote_types(x.dtype, torch.float32)
+        t = F.conv2d(x, self.transform.weight.to(x.dtype))
+        product = t.to(wide) if self.pair is None else t.to(wide) * F.conv2d(x, self.pair.weight.to(x.dtype)).to(wide)
+        return t, product.mean((2, 3)).to(self.transform.weight.dtype)
 
     def forward_direct(self, x: torch.Tensor) -> torch.Tensor:
         """The paper's equations step by step, at full resolution. Tests, benchmarks and Table 3 compare with it."""

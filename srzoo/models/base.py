@@ -88,3 +88,19 @@ def check_zoo_model(model: object, caller: str, configured: bool = True) -> None
     raise ValueError(
         f"{caller} takes a model from create_model or load_model, got {found}; pass such a model without a wrapper"
     )
+
+
+def check_image_batch(x: torch.Tensor) -> None:
+    """Check the input of a network.
+
+    Raises:
+        ValueError: ``x`` is not ``(N, 3, H, W)``, not floating, or has a side below 32 pixels.
+    """
+    if x.dim() != 4 or x.shape[1] != 3:
+        raise ValueError(f"expected a batch of images of shape (N, 3, H, W), got {tuple(x.shape)}")
+    if not x.is_floating_point():
+        raise ValueError(
+            f"expected images in floating point, got {x.dtype}; convert them with model.config.transform.normalize(x)"
+        )
+    if min(x.shape[-2:]) < 32:
+        raise ValueError(f"expected height and width of at least 32, got {tuple(x.shape[-2:])}; resize the image first")

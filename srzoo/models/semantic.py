@@ -12,7 +12,7 @@ from ..backbones import FeatureBackbone
 from ..layers.checks import check_flag, check_whole
 from ..layers.context_head import ContextHead
 from ..layers.conv import conv_bn_relu
-from .base import ZooModel
+from .base import ZooModel, check_image_batch
 
 
 class SegmentationNet(ZooModel):
@@ -95,7 +95,7 @@ class SegmentationNet(ZooModel):
         Raises:
             ValueError: ``x`` is not ``(N, 3, H, W)``, not floating, or has a side below 32 pixels.
         """
-        _check_image_batch(x)
+        check_image_batch(x)
         size = x.shape[-2:]
         x = self._fit(x)
         features = self.backbone(x)
@@ -111,7 +111,7 @@ class SegmentationNet(ZooModel):
 
     def context_input(self, x: torch.Tensor) -> torch.Tensor:
         """The map ``(N, C, h, w)`` at `output_stride` that the context module receives; ``x`` as in `forward`."""
-        _check_image_batch(x)
+        check_image_batch(x)
         return self.head.reduce(self.backbone(self._fit(x))[-1])
 
     def resize(self, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -156,14 +156,3 @@ def auxiliary_head(
     parts["dropout"] = nn.Dropout(dropout)
     parts["classifier"] = nn.Conv2d(channels if width is None else width, num_classes, 1)
     return nn.Sequential(parts)
-
-
-def _check_image_batch(x: torch.Tensor) -> None:
-    if x.dim() != 4 or x.shape[1] != 3:
-        raise ValueError(f"expected a batch of images of shape (N, 3, H, W), got {tuple(x.shape)}")
-    if not x.is_floating_point():
-        raise ValueError(
-            f"expected images in floating point, got {x.dtype}; convert them with model.config.transform.normalize(x)"
-        )
-    if min(x.shape[-2:]) < 32:
-        raise ValueError(f"expected height and width of at least 32, got {tuple(x.shape[-2:])}; resize the image first")

@@ -26,19 +26,19 @@ def starting_model(recipe: Recipe, labels: LabelSet | None, is_new: bool) -> Zoo
         RuntimeError: the ImageNet weights cannot be downloaded.
     """
     options = dict(recipe.model_options)
-    if labels and options.setdefault("num_classes", len(labels.classes)) != len(labels.classes):
+    if labels and options.get("num_classes", len(labels.classes)) != len(labels.classes):
         raise ValueError(
             f"the recipe has num_classes={options['num_classes']}, but the data has {len(labels.classes)} classes; "
             "leave num_classes out"
         )
     if recipe.start == "published":
-        model = trained_model(recipe.model, **options)
+        model = trained_model(recipe.model, labels=labels, **options)
     elif recipe.start not in STARTS and holds_model(recipe.start):
         _check_architecture(recipe)
-        model = trained_model(recipe.start, **options)
+        model = trained_model(recipe.start, labels=labels, **options)
     else:
         backbone = {"imagenet": True, "random": False}.get(recipe.start, recipe.start)
-        model = create_model(recipe.model, pretrained_backbone=is_new and backbone, **options)
+        model = create_model(recipe.model, pretrained_backbone=is_new and backbone, labels=labels, **options)
     transform = model.config.transform
     if recipe.short_side:
         transform = dataclasses.replace(transform, short_side=recipe.short_side)

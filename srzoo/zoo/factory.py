@@ -33,6 +33,7 @@ def create_model(
     num_classes: int | None = None,
     context: str | None = None,
     pretrained_backbone: bool | str | Path = False,
+    labels: LabelSet | None = None,
     **options,
 ) -> ZooModel:
     """Build a model by its name.
@@ -47,6 +48,8 @@ def create_model(
             of the architecture: "sr" for SRNet, "psp" for DFSeg. FCN has no context module.
         pretrained_backbone: load ImageNet weights into the backbone: True for the published ones, or the path of a file
             with timm's names. Cannot be combined with ``pretrained``, which includes the backbone.
+        labels: names and colours of the classes, and which are things, instead of ``num_classes``. A panoptic model of
+            other classes than its dataset's needs them.
         **options: of the network's class in `srzoo.models`, e.g. ``output_stride=16`` or ``nodes=32``.
 
     Returns:
@@ -60,12 +63,13 @@ def create_model(
     """
     architecture, dataset = registry.split_name(name)
     _check_start(num_classes, pretrained, pretrained_backbone)
+    _check_count(num_classes, labels)
     if context is not None:
         options["context"] = context
     if pretrained:
-        return _create_pretrained(name, num_classes, options)
+        return _create_pretrained(name, num_classes, labels, options)
     entry = registry.ARCHITECTURES[architecture]
-    labels = _labels_for(name, entry, dataset, num_classes)
+    labels = labels or _labels_for(name, entry, dataset, num_classes)
     options = _options_for(name, entry, options)
     transform = _transform_for(architecture, dataset, options["backbone"])
     model = _build(ModelConfig(name, entry.network, entry.task, options, labels, transform))
@@ -84,6 +88,14 @@ def _check_start(num_classes: int | None, pretrained: bool, pretrained_backbone:
         raise ValueError(f"pretrained_backbone must be True or a file's path, got {pretrained_backbone!r}")
     if pretrained and pretrained_backbone:
         raise ValueError("pretrained=True includes the weights of the backbone; leave pretrained_backbone out")
+
+
+def _check_count(num_classes: int | None, labels: LabelSet | None) -> None:
+    """Check that labels and a number of classes that are both given agree."""
+    if labels is not None and num_classes not in (None, len(labels.classes)):
+        raise ValueError(
+            f"num_classes={num_classes}, but the labels have {len(labels.classes)} classes; leave num_classes out"
+        )
 
 
 def _labels_for(name: str, entry: registry.Architecture, dataset: str | None, num_classes: int | None) -> LabelSet:
@@ -178,56 +190,65 @@ def _narrowed(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return narrow if torch.equal(narrow.isfinite(), value.isfinite()) else value
 
 
-def trained_model(source: str | Path, num_classes: int | None = None, **options) -> ZooModel:
+def trained_model(
+    source: str | Path, num_classes: int | None = None, labels: LabelSet | None = None, **options
+) -> ZooModel:
     """Load a trained model, given as on the command line and in a recipe: by the name of published weights, or by file.
 
     Args:
         source: a path, or a string: the path of a file if it ends in ``.safetensors``, else a name.
-        num_classes: as in `create_model`.
-        **options: as in `create_model`.
+        num_classes, labels, **options: as in `create_model`.
 
     Raises:
         FileNotFoundError, ValueError: as `create_model` and `load_model`.
     """
+    _check_count(num_classes, labels)
     if isinstance(source, Path) or is_model_file(source):
-        return _with_weights(*read_model_file(source), str(source), num_classes, options)
+        return _with_weights(*read_model_file(source), str(source), num_classes, labels, options)
     if Path(source).exists() and source not in registry.names():
         raise ValueError(
             f"{source} is not a .safetensors file; the model of a run is the model.safetensors in its folder, and "
             "`srzoo convert` converts the authors' checkpoints"
         )
-    return create_model(source, pretrained=True, num_classes=num_classes, **options)
+    return create_model(source, pretrained=True, num_classes=num_classes, labels=labels, **options)
 
 
-def _create_pretrained(name: str, num_classes: int | None, options: dict) -> ZooModel:
+def _create_pretrained(name: str, num_classes: int | None, labels: LabelSet | None, options: dict) -> ZooModel:
     if name not in PUBLISHED:
         raise ValueError(
             f"no published weights for {name!r}, only for {', '.join(sorted(PUBLISHED))}; "
             f"train it with srzoo train --model {name} --data.root PATH"
         )
-    return _with_weights(*read_published(PUBLISHED[name]), name, num_classes, options)
+    return _with_weights(*read_published(PUBLISHED[name]), name, num_classes, labels, options)
 
 
 def _with_weights(
-    config: ModelConfig, state: dict, origin: str, num_classes: int | None = None, options: dict | None = None
+    config: ModelConfig,
+    state: dict,
+    origin: str,
+    num_classes: int | None = None,
+    labels: LabelSet | None = None,
+    options: dict | None = None,
 ) -> ZooModel:
     """The model of a file.
 
     Args:
         config, state: the content of the file.
         origin: its name, for messages.
-        num_classes: for another number than the file's, tensors that depend on it are initialized randomly.
+        num_classes, labels: for other classes than the file's, tensors that depend on their number are initialized
+            randomly.
         options: replace those of the file.
     """
     own = len(config.classes)
     config = dataclasses.replace(config, options={**config.options, **(options or {})})
-    if num_classes in (None, own):
-        model = _build(config)
-    else:
-        model = _build(dataclasses.replace(config, labels=numbered_labels(num_classes)))
+    if labels is None:
+        labels = config.labels if num_classes in (None, own) else numbered_labels(num_classes)
+    model = _build(dataclasses.replace(config, labels=labels))
+    if len(labels.classes) != own or labels.things != config.labels.things:
         fresh = _of_another_shape(model.state_dict(), config)
-        said = f"{origin}: {num_classes} classes instead of {own}, so these start from random values: "
-        warnings.warn(said + ", ".join(sorted(fresh)), stacklevel=4)
+        said = f"{origin}: {len(labels.classes)} classes instead of {own}, so these start from random values: "
+        if fresh:
+            warnings.warn(said + ", ".join(sorted(fresh)), stacklevel=4)
         state = {**state, **{key: value for key, value in fresh.items() if key in state}}
     _load(model, state, origin)
     return model
@@ -256,8 +277,11 @@ def _build(config: ModelConfig) -> ZooModel:
             f"has {network.task!r}"
         )
     _refuse_unknown_options(config)
+    of_labels = {"num_classes": len(config.classes)}
+    if "things" in _parameters(network):
+        of_labels["things"] = config.labels.things
     try:
-        model = network(num_classes=len(config.classes), **config.options)
+        model = network(**of_labels, **config.options)
     except TypeError as error:
         raise ValueError(f"{config.name!r} does not take these options: {error}") from error
     model.configure(config)
@@ -270,7 +294,7 @@ def _refuse_unknown_options(config: ModelConfig) -> None:
     Raises:
         ValueError: an unknown option.
     """
-    parameters = inspect.signature(NETWORKS[config.network]).parameters
+    parameters = _parameters(NETWORKS[config.network])
     if "context" in parameters:
         context = config.options.get("context", parameters["context"].default)
         module = CONTEXT_MODULES.get(context) if isinstance(context, str) else None
@@ -288,8 +312,22 @@ def _refuse_unknown_options(config: ModelConfig) -> None:
         raise ValueError(f"{config.name!r} has no option {unknown[0]!r}; it takes {', '.join(known)}")
 
 
-# Parameters that are not options: one is set from the labels, one by the head.
-_GIVEN_ELSEWHERE = {"num_classes", "out_channels"}
+def _parameters(network: type[ZooModel]) -> dict[str, inspect.Parameter]:
+    """The parameters of a network's class, and of its base classes as far as it passes keyword arguments on."""
+    found: dict[str, inspect.Parameter] = {}
+    for each in network.__mro__:
+        if each is ZooModel:
+            break
+        if "__init__" in vars(each):
+            own = inspect.signature(each).parameters
+            found = {**own, **found}
+            if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in own.values()):
+                break
+    return found
+
+
+# Parameters that are not options: two are set from the labels, one by the head.
+_GIVEN_ELSEWHERE = {"num_classes", "things", "out_channels"}
 
 
 def _load(model: nn.Module, state: dict, origin: str) -> None:

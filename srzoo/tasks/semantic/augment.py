@@ -1,6 +1,5 @@
 """Joint augmentation of an image and its mask, with torchvision's v2 transforms."""
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,6 +11,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from ...data.colour import RandomColour
+from ...data.scaled_crop import ScaledCrop, randint
 from ...labels import IGNORE
 from ...zoo.transform import Transform
 
@@ -65,45 +65,35 @@ class Augment:
         return image.as_subclass(torch.Tensor), mask.as_subclass(torch.Tensor)
 
 
-class RandomScaledCrop(v2.Transform):
-    """A random crop of the resized image. Only the pixels under the crop are resized.
-
-    Example: at factor 2 an image of 100x200 pixels would be resized to 200x400. With ``crop=50`` the crop has ``size``
-    50x50 there, which is a ``window`` of 25x25 pixels in the image: it is cut out and resized to 50x50.
+class RandomScaledCrop(ScaledCrop):
+    """`ScaledCrop` in which no class takes too much; a smaller image is padded to the crop.
 
     Args:
         crop, scale, short_side, max_class_share: as in `Augment`.
     """
 
     def __init__(self, crop: int, scale: tuple[float, float], short_side: int | None, max_class_share: float):
-        super().__init__()
-        self.crop, self.scale, self.short_side, self.max_class_share = crop, scale, short_side, max_class_share
+        super().__init__(crop, scale, short_side)
+        self.max_class_share = max_class_share
 
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+    def base_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        return size if self.short_side is None else Transform(self.short_side).input_size(*size)
+
+    def corner(self, flat_inputs: list[Any], own: tuple[int, int], window: list[int]) -> list[int]:
         mask = next(item for item in flat_inputs if isinstance(item, tv_tensors.Mask))
-        own = tuple(mask.shape[-2:])
-        base = own if self.short_side is None else Transform(self.short_side).input_size(*own)
-        factor = torch.empty(()).uniform_(*map(math.log, self.scale)).exp().item()
-        resized = [max(1, round(side * factor)) for side in base]
-        size = [min(self.crop, side) for side in resized]
-        window = [max(1, round(side * part / whole)) for side, part, whole in zip(own, size, resized)]
         for _ in range(_CROP_TRIES):
-            corner = [_randint(side - part) for side, part in zip(own, window)]
+            corner = super().corner(flat_inputs, own, window)
             counts = torch.bincount(F.crop(mask, *corner, *window).flatten(), minlength=256)[:IGNORE]
             if counts.max() <= self.max_class_share * counts.sum() and counts.sum() > 0:
                 break
-        before = [_randint(self.crop - side) for side in size]
-        after = [self.crop - side - pad for side, pad in zip(size, before)]
-        return {"box": (*corner, *window), "size": size, "padding": [before[1], before[0], after[1], after[0]]}
+        return corner
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        params = super().make_params(flat_inputs)
+        before = [randint(self.crop - side) for side in params["size"]]
+        after = [self.crop - side - pad for side, pad in zip(params["size"], before)]
+        return {**params, "padding": [before[1], before[0], after[1], after[0]]}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        is_mask = isinstance(inpt, tv_tensors.Mask)
-        # NEAREST samples at pixel corners, and would shift the mask by half a pixel against the image.
-        mode = v2.InterpolationMode.NEAREST_EXACT if is_mask else v2.InterpolationMode.BILINEAR
-        inpt = F.resize(F.crop(inpt, *params["box"]), params["size"], interpolation=mode, antialias=True)
-        return F.pad(inpt, params["padding"], fill=IGNORE if is_mask else 0)
-
-
-def _randint(high: int) -> int:
-    """A random integer from 0 to ``high``, both included."""
-    return int(torch.randint(high + 1, ()))
+        fill = IGNORE if isinstance(inpt, tv_tensors.Mask) else 0
+        return F.pad(super().transform(inpt, params), params["padding"], fill=fill)

@@ -1,0 +1,133 @@
+"""A backbone with a feature pyramid, for detectors."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+from torch import nn
+from torchvision.ops import FeaturePyramidNetwork
+from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+from ..layers.checks import check_whole
+from ..layers.insertion import insert
+from .features import FeatureBackbone
+
+_FINEST = 4  # stride of the finest level
+_REDUCED = 128  # channels of the block in a bottleneck
+
+
+class PyramidBackbone(FeatureBackbone):
+    """A backbone with a feature pyramid (Lin et al., 2017): 1x1 laterals, nearest upsampling, 3x3 outputs.
+
+    The tensors have torchvision's names: ``body.*``, ``fpn.inner_blocks.*`` and ``fpn.layer_blocks.*``.
+
+    Args:
+        name, options: of timm's backbone, as for `FeatureBackbone`. It must not be dilated.
+        channels: of every level.
+        context: a context module to insert into the backbone, a key of `srzoo.layers.CONTEXT_MODULES`; "none" for none.
+        places: names of the modules of timm's backbone that it is inserted after; default `default_places`.
+        context_options: of the context module.
+
+    Attributes:
+        level_strides: of the levels, fine to coarse, with that of the extra level "pool", a subsampling of the last.
+
+    Shape:
+        ``(N, 3, H, W)`` normalized floats to ``{"0": (N, channels, H/4, W/4), "1": ..., "pool": ...}``.
+
+    Raises:
+        ValueError: as for `FeatureBackbone`; or the backbone has no feature of stride 4 or more; or the context module
+            does not fit.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        options: dict,
+        channels: int = 256,
+        context: str = "none",
+        places: tuple[str, ...] | None = None,
+        context_options: dict | None = None,
+    ):
+        check_whole(channels=channels)
+        super().__init__(name, options)
+        last_of_stride = {stride: i for i, stride in enumerate(self.strides) if stride >= _FINEST}
+        self.levels = [last_of_stride[stride] for stride in sorted(last_of_stride)]
+        if not self.levels:
+            raise ValueError(f"{name!r} has no feature of stride {_FINEST} or more; choose another backbone")
+        self.level_strides = [self.strides[i] for i in self.levels]
+        self.level_strides.append(2 * self.level_strides[-1])
+        if context == "none" and context_options:
+            raise ValueError(f"context='none' takes no options, got {', '.join(context_options)}")
+        if context != "none":
+            chosen, own = default_places(self, context) if places is None else (places, {})
+            for place in chosen:
+                insert(self.body, place, context, **{**own, **(context_options or {})})
+        self.fpn = FeaturePyramidNetwork([self.channels[i] for i in self.levels], channels, LastLevelMaxPool())
+
+    @property
+    def level_names(self) -> list[str]:
+        """The keys of the levels, fine to coarse, without "pool", which regions are not read from."""
+        return [str(i) for i in range(len(self.levels))]
+
+    @property
+    def last_module(self) -> str:
+        """Name of the module in ``body`` whose output only the last lateral of the pyramid reads."""
+        return _module_name(self.body, self.levels[-1])
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The levels of the pyramid of ``x`` ``(N, 3, H, W)``, fine to coarse, with "pool" as the last."""
+        features = super().forward(x)
+        return self.fpn(OrderedDict((str(i), features[level]) for i, level in enumerate(self.levels)))
+
+
+def default_places(backbone: FeatureBackbone, context: str) -> tuple[tuple[str, ...], dict]:
+    """Where Table 5 of arXiv 2011.03308 is read to have the context module, "on the outputs of bottleneck in layer4".
+
+    In each of the last stage's bottlenecks of a ResNet: "sr" behind the 3x3 convolution, with a reduction to 128
+    channels, which is what the table's 0.56 G of ResNet-50 amount to; other modules behind the output. In any other
+    backbone behind the last stage.
+
+    Returns:
+        The names of the modules of the backbone that it follows, and options of the context module.
+    """
+    blocks = getattr(backbone.body, "layer4", None)
+    if blocks is None:
+        return (_module_name(backbone.body, -1),), {}
+    if context == "sr" and all(hasattr(block, "act2") for block in blocks):
+        width = blocks[0].conv2.out_channels
+        options = {"reduction": width // _REDUCED} if width % _REDUCED == 0 else {}
+        return tuple(f"layer4.{i}.act2" for i in range(len(blocks))), options
+    return tuple(f"layer4.{i}" for i in range(len(blocks))), {}
+
+
+def _module_name(body: nn.Module, index: int) -> str:
+    """Name of the module that a feature comes from; timm flattens some names, such as ``stages.0`` to ``stages_0``."""
+    name = body.feature_info.module_name(index)
+    return name if name in dict(body.named_modules()) else name.replace(".", "_")
+
+
+def stem_and_stages(backbone: PyramidBackbone, count: int) -> list[nn.Parameter]:
+    """The parameters of the stem and of the first ``count`` stages: all that the level of this number depends on.
+
+    Args:
+        backbone: the backbone.
+        count: number of stages, from 0 for none to the number of levels.
+
+    Raises:
+        ValueError: there are fewer stages.
+    """
+    if not 0 <= count <= len(backbone.levels):
+        raise ValueError(f"frozen_stages={count}: the backbone has {len(backbone.levels)} stages")
+    if not count:
+        return []
+    parameters = [p for p in backbone.body.parameters() if p.requires_grad]
+    like = parameters[0]
+    was_training = backbone.training
+    backbone.eval()
+    try:
+        feature = FeatureBackbone.forward(backbone, like.new_zeros(1, 3, 64, 64))[backbone.levels[count - 1]]
+        grads = torch.autograd.grad(feature.sum(), parameters, allow_unused=True)
+    finally:
+        backbone.train(was_training)
+    return [p for p, grad in zip(parameters, grads) if grad is not None]

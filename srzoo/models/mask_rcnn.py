@@ -1,0 +1,220 @@
+"""Mask R-CNN with a feature pyramid (He et al., 2017), and the block in its backbone (arXiv 2011.03308, Table 5)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torchvision.models.detection.image_list import ImageList
+
+from ..backbones.pyramid import PyramidBackbone, stem_and_stages
+from ..layers.checks import check_flag, check_whole, check_wholes
+from ..layers.insertion import on_meta
+from .base import ZooModel, check_image_batch
+from .cost import multiply_adds
+from .proposals import proposal_network
+from .region_heads import Detections, RegionHeads, Sizes
+from .targets import check_targets
+
+_COUNTED_REGIONS, _COUNTED_MASKS = 1000, 100  # as mmdetection counts a detector's cost
+
+
+class MaskRCNN(ZooModel):
+    """Mask R-CNN with a feature pyramid.
+
+    The tensors have torchvision's names. The defaults compute what torchvision's ``maskrcnn_resnet50_fpn`` does; the
+    conventions of other libraries, which their checkpoints need, are arguments.
+
+    Args:
+        backbone: any timm backbone with ``features_only``.
+        num_classes: number of classes, without the background.
+        context: a context module in the backbone, a key of `srzoo.layers.CONTEXT_MODULES`; "none" for none.
+        context_places: names of the modules of the backbone that it is inserted after; default those of
+            `srzoo.backbones.pyramid.default_places`.
+        channels: of the pyramid's levels and of the mask head's last two layers.
+        box_channels: width of the two layers of the box head.
+        mask_layers: output channels of the mask head's 3x3 convolutions.
+        sampling: samples per cell and axis of RoIAlign; 0 for as many as fit, as in detectron2 and mmdetection 2.
+        aligned: half-pixel offset in RoIAlign and in the pasted masks, as in detectron2 and mmdetection 2.
+        rounded_anchors: whole pixels for anchors, as in torchvision.
+        anchor_scale: side of an anchor in strides of its level.
+        box_beta: where the box loss turns from squared to linear: 1/9 in torchvision, 1 in mmdetection 1.
+        stride_in_1x1: a ResNet's blocks reduce in their first 1x1 convolution, as in detectron2's MSRA weights.
+        backbone_options: for ``timm.create_model``.
+        size_divisor: height and width are padded to multiples of this, and of the coarsest level's stride.
+        **context_options: of the context module, e.g. ``nodes`` and ``reduction`` for "sr".
+
+    Attributes:
+        num_classes: number of classes.
+        frozen_statistics: whether BatchNorms of the backbone use their running statistics in training too; set by
+            `freeze_statistics`.
+
+    Shape:
+        ``(N, 3, H, W)`` normalized floats, ``H, W >= 32``.
+
+    Raises:
+        ValueError: an argument is out of range, timm has no such backbone, or an invalid option of the context module.
+        TypeError: an option that the context module does not have.
+    """
+
+    task = "instance"
+    heads: type[RegionHeads] = RegionHeads
+
+    def __init__(
+        self,
+        backbone: str,
+        num_classes: int,
+        context: str = "none",
+        context_places: tuple[str, ...] | None = None,
+        channels: int = 256,
+        box_channels: int = 1024,
+        mask_layers: tuple[int, ...] = (256, 256, 256, 256),
+        sampling: int = 2,
+        aligned: bool = False,
+        rounded_anchors: bool = True,
+        anchor_scale: float = 8,
+        box_beta: float = 1 / 9,
+        stride_in_1x1: bool = False,
+        backbone_options: dict | None = None,
+        size_divisor: int = 1,
+        **context_options,
+    ):
+        check_whole(num_classes=num_classes, box_channels=box_channels, size_divisor=size_divisor)
+        check_wholes(mask_layers=mask_layers)
+        check_flag(aligned=aligned, rounded_anchors=rounded_anchors, stride_in_1x1=stride_in_1x1)
+        super().__init__()
+        places = context_places, context_options
+        self.backbone = PyramidBackbone(backbone, backbone_options or {}, channels, context, *places)
+        if stride_in_1x1:
+            _move_strides(self.backbone.body, backbone)
+        strides = self.backbone.level_strides
+        self.rpn = proposal_network(strides, channels, anchor_scale, rounded_anchors)
+        self.roi_heads = self._heads(
+            strides[:-1],
+            channels,
+            num_classes,
+            box_channels=box_channels,
+            mask_layers=tuple(mask_layers),
+            sampling=sampling,
+            aligned=aligned,
+            box_beta=box_beta,
+        )
+        self.num_classes, self.aligned = num_classes, aligned
+        self.size_divisor = size_divisor
+        self.frozen_statistics = False
+
+    def _heads(self, strides: list[int], channels: int, num_classes: int, **options) -> RegionHeads:
+        return RegionHeads(strides, channels, num_classes, **options)
+
+    @property
+    def input_multiple(self) -> int:
+        """Height and width of the input should be multiples of this number of pixels."""
+        return math.lcm(self.backbone.level_strides[-2], self.size_divisor)
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        image_sizes: Sizes | None = None,
+        targets: list[dict] | None = None,
+        score: float | None = None,
+    ) -> list[Detections] | dict[str, torch.Tensor]:
+        """The losses by name in training, else the detections of each image.
+
+        Args:
+            x: ``(N, 3, H, W)`` normalized floats. Images of different size are padded at the right and at the bottom.
+            image_sizes: ``(H, W)`` of each image without its padding, in pixels; default that of ``x``.
+            targets: for training, see `srzoo.models.targets.check_targets`.
+            score: least score of a detection, default 0.05. The mask head runs on these alone.
+
+        Returns:
+            In training ``{"objectness", "rpn box", "class", "box", "mask"}``, scalars in float32. In evaluation a dict
+            for each image: ``boxes`` ``(n, 4)`` x0, y0, x1, y1 in pixels of ``x``, ``scores`` ``(n,)``, ``labels``
+            ``(n,)`` class ids from 0 on, and ``masks`` ``(n, 28, 28)``, probabilities within the boxes, all float32 but
+            the labels; the highest score first.
+
+        Raises:
+            ValueError: ``x`` is not ``(N, 3, H, W)``, not floating, or has a side below 32 pixels; or the targets do not
+                fit.
+        """
+        x, image_sizes, targets = self._checked(x, image_sizes, targets)
+        levels = self.backbone(x)
+        return self._regions(x, levels, image_sizes, targets, score)
+
+    def _checked(self, x: torch.Tensor, image_sizes: Sizes | None, targets: list[dict] | None):
+        check_image_batch(x)
+        image_sizes = [tuple(x.shape[-2:])] * len(x) if image_sizes is None else image_sizes
+        if self.training:
+            check_targets(targets, image_sizes, self.num_classes)
+            # Inside the network, 0 is the background.
+            targets = [{**each, "boxes": each["boxes"].float(), "labels": each["labels"] + 1} for each in targets]
+        multiple = self.input_multiple
+        height, width = (-side % multiple for side in x.shape[-2:])
+        return (F.pad(x, (0, width, 0, height)) if height or width else x), image_sizes, targets
+
+    def _regions(
+        self,
+        x: torch.Tensor,
+        levels: dict[str, torch.Tensor],
+        image_sizes: Sizes,
+        targets: list[dict] | None,
+        score: float | None,
+    ) -> list[Detections] | dict[str, torch.Tensor]:
+        proposals, losses = self.rpn(ImageList(x, image_sizes), levels, targets)
+        features = [levels[name] for name in self.backbone.level_names]
+        found = self.roi_heads(features, proposals, image_sizes, targets, score)
+        if self.training:
+            return {"objectness": losses["loss_objectness"], "rpn box": losses["loss_rpn_box_reg"], **found}
+        return [{**each, "labels": each["labels"] - 1} for each in found]
+
+    def freeze_statistics(self, frozen: bool = True) -> None:
+        """Use the running statistics of the backbone's BatchNorms in training too, as with few images per step."""
+        self.frozen_statistics = frozen
+        self.train(self.training)
+
+    def freeze_stages(self, count: int) -> None:
+        """Fix the parameters of the backbone's stem and first ``count`` stages; 0 for none."""
+        for parameter in stem_and_stages(self.backbone, count):
+            parameter.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> MaskRCNN:
+        super().train(mode)
+        if mode and self.frozen_statistics:
+            for part in self.backbone.body.modules():
+                if isinstance(part, nn.modules.batchnorm._BatchNorm):
+                    part.eval()
+        return self
+
+    def cost(self, input_size: tuple[int, int]) -> int:
+        """Multiply-adds for one image, with 1000 regions in the box head and 100 in the mask head.
+
+        Args:
+            input_size: ``(H, W)`` of the image in pixels.
+        """
+        twin = on_meta(self).eval()
+        with torch.device("meta"):
+            image = torch.empty(1, 3, *input_size, dtype=next(twin.parameters()).dtype)
+            return multiply_adds(lambda: twin.fixed_work(image))
+
+    def fixed_work(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Run every part once, on as many regions as mmdetection counts; returns the levels."""
+        levels = self.backbone(x)
+        self.rpn.head(list(levels.values()))
+        self.roi_heads.fixed_work(
+            [levels[name] for name in self.backbone.level_names], _COUNTED_REGIONS, _COUNTED_MASKS
+        )
+        return levels
+
+
+def _move_strides(body: nn.Module, name: str) -> None:
+    """Let the first 1x1 convolution of a ResNet's blocks reduce, instead of the 3x3 convolution after it.
+
+    Raises:
+        ValueError: the backbone is not a ResNet of bottlenecks.
+    """
+    stages = [getattr(body, f"layer{i}", None) for i in range(1, 5)]
+    if any(stage is None or not hasattr(stage[0], "conv3") for stage in stages):
+        raise ValueError(f"stride_in_1x1 needs a ResNet of bottlenecks, and {name!r} is none; leave it out")
+    for block in (block for stage in stages for block in stage):
+        block.conv1.stride, block.conv2.stride = block.conv2.stride, (1, 1)

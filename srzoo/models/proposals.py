@@ -1,0 +1,73 @@
+"""The region proposal network of detectors: torchvision's, with anchors and outputs in float32."""
+
+from __future__ import annotations
+
+import torch
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
+
+_RATIOS = (0.5, 1.0, 2.0)  # height / width
+
+
+class PyramidAnchors(AnchorGenerator):
+    """Anchors of one size and three ratios for each level of a pyramid, in float32.
+
+    Args:
+        strides: of the levels, fine to coarse.
+        scale: side of an anchor in strides of its level.
+        rounded: round the anchors to whole pixels, as torchvision does; detectron2 and mmdetection 2 do not.
+    """
+
+    def __init__(self, strides: list[int], scale: float = 8, rounded: bool = True):
+        self.strides, self.rounded = strides, rounded
+        super().__init__(tuple((round(scale * stride),) for stride in strides), (_RATIOS,) * len(strides))
+
+    def generate_anchors(self, scales, aspect_ratios, dtype=torch.float32, device=torch.device("cpu")):  # noqa: B008
+        if self.rounded:
+            return super().generate_anchors(scales, aspect_ratios, dtype, device)
+        heights = torch.as_tensor(aspect_ratios, dtype=dtype, device=device).sqrt()[:, None]
+        sides = torch.as_tensor(scales, dtype=dtype, device=device)[None]
+        height, width = (heights * sides).flatten(), (sides / heights).flatten()
+        return torch.stack([-width, -height, width, height], 1) / 2
+
+    def forward(self, image_list: ImageList, feature_maps: list[torch.Tensor]) -> list[torch.Tensor]:
+        """``(A, 4)`` anchors for each image, x0, y0, x1, y1 in pixels: level by level, row by row."""
+        device = feature_maps[0].device
+        self.set_cell_anchors(torch.float32, device)
+        grids = [feature.shape[-2:] for feature in feature_maps]
+        anchors = torch.cat(self.grid_anchors(grids, [(stride, stride) for stride in self.strides]))
+        return [anchors] * len(image_list.image_sizes)
+
+
+class ProposalHead(RPNHead):
+    """torchvision's ``RPNHead`` with outputs in float32: boxes decoded from half precision are off by pixels."""
+
+    def forward(self, x: list[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        logits, deltas = super().forward(x)
+        return [each.float() for each in logits], [each.float() for each in deltas]
+
+
+def proposal_network(
+    strides: list[int], channels: int, anchor_scale: float, rounded: bool, proposals: tuple[int, int] = (2000, 1000)
+) -> RegionProposalNetwork:
+    """torchvision's region proposal network with Table 5's settings.
+
+    Args:
+        strides: of the levels, fine to coarse.
+        channels: of the levels.
+        anchor_scale, rounded: as for `PyramidAnchors`.
+        proposals: how many to keep in training and in evaluation, for each level before and over all after suppression.
+    """
+    counts = dict(zip(("training", "testing"), proposals, strict=True))
+    return RegionProposalNetwork(
+        PyramidAnchors(strides, anchor_scale, rounded),
+        ProposalHead(channels, len(_RATIOS)),
+        fg_iou_thresh=0.7,
+        bg_iou_thresh=0.3,
+        batch_size_per_image=256,
+        positive_fraction=0.5,
+        pre_nms_top_n=counts,
+        post_nms_top_n=counts,
+        nms_thresh=0.7,
+    )

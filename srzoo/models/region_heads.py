@@ -1,0 +1,239 @@
+"""The heads of Mask R-CNN on regions: classes, boxes and masks."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
+
+from ..layers.roi_align import PyramidRoIAlign
+from .mask_targets import mask_targets
+
+Detections = dict[str, torch.Tensor]
+Sizes = list[tuple[int, int]]
+
+BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
+BOX_CELLS, MASK_CELLS = 7, 14
+
+
+class RegionHeads(RoIHeads):
+    """torchvision's ``RoIHeads``, with what it lacks; the tensors have its names.
+
+    Classes, boxes and scores are float32 in any precision. The mask head runs on the detections that are kept only, and
+    its masks are not pasted. Targets hold the masks as `srzoo.data.mask_windows.MaskWindows`.
+
+    Args:
+        strides: of the pyramid's levels, without "pool".
+        channels: of the levels.
+        num_classes: without the background, which has index 0 inside the heads.
+        box_channels: width of the two layers of the box head.
+        mask_layers: output channels of the mask head's 3x3 convolutions.
+        sampling, aligned: of RoIAlign, see `PyramidRoIAlign`.
+        box_beta: where the box loss turns from squared to linear; 1/9 in torchvision, 1 in mmdetection 1.
+
+    Attributes:
+        mask_stages: number of mask heads.
+    """
+
+    mask_stages = 1
+
+    def __init__(
+        self,
+        strides: list[int],
+        channels: int,
+        num_classes: int,
+        box_channels: int = 1024,
+        mask_layers: tuple[int, ...] = (256, 256, 256, 256),
+        sampling: int = 2,
+        aligned: bool = False,
+        box_beta: float = 1 / 9,
+    ):
+        outputs = num_classes + 1
+        super().__init__(
+            box_roi_pool=PyramidRoIAlign(strides, BOX_CELLS, sampling, aligned),
+            box_head=self._box_head(channels * BOX_CELLS**2, box_channels),
+            box_predictor=self._box_predictor(box_channels, outputs),
+            fg_iou_thresh=0.5,
+            bg_iou_thresh=0.5,
+            batch_size_per_image=512,
+            positive_fraction=0.25,
+            bbox_reg_weights=BOX_WEIGHTS,
+            score_thresh=0.05,
+            nms_thresh=0.5,
+            detections_per_img=100,
+            mask_roi_pool=PyramidRoIAlign(strides, MASK_CELLS, sampling, aligned),
+            mask_head=self._mask_head(channels, mask_layers),
+            mask_predictor=self._mask_predictor(mask_layers[-1] if mask_layers else channels, outputs),
+        )
+        self.box_beta = box_beta
+
+    def _box_head(self, channels: int, width: int) -> nn.Module:
+        return TwoMLPHead(channels, width)
+
+    def _box_predictor(self, width: int, outputs: int) -> nn.Module:
+        return FastRCNNPredictor(width, outputs)
+
+    def _mask_head(self, channels: int, layers: tuple[int, ...]) -> nn.Module:
+        return MaskRCNNHeads(channels, layers, 1)
+
+    def _mask_predictor(self, channels: int, outputs: int) -> nn.Module:
+        return MaskRCNNPredictor(channels, channels, outputs)
+
+    def forward(
+        self,
+        features: list[torch.Tensor],
+        proposals: list[torch.Tensor],
+        image_sizes: Sizes,
+        targets: list[dict] | None = None,
+        score: float | None = None,
+    ) -> list[Detections] | dict[str, torch.Tensor]:
+        """The losses by name in training, else the detections of each image.
+
+        Args:
+            features: the levels of the pyramid, without "pool".
+            proposals: ``(R_i, 4)`` boxes of each image.
+            image_sizes: ``(H, W)`` of each image without its padding, in pixels.
+            targets: for training, of each image ``boxes``, ``labels`` from 1 on, and ``masks``.
+            score: least score of a detection; default ``score_thresh``.
+
+        Returns:
+            In evaluation ``boxes`` ``(n, 4)``, ``scores`` ``(n,)``, ``labels`` ``(n,)`` from 1 on and ``masks``
+            ``(n, 28, 28)``, probabilities within the boxes; the highest score first.
+        """
+        if self.training:
+            return self.losses(features, proposals, targets, image_sizes)
+        detections = self.detect(features, proposals, image_sizes)
+        for i, found in enumerate(detections):
+            if score is not None:
+                detections[i] = {key: value[found["scores"] >= score] for key, value in found.items()}
+        self.add_masks(features, detections)
+        return detections
+
+    def losses(
+        self, features: list[torch.Tensor], proposals: list[torch.Tensor], targets: list[dict], image_sizes: Sizes
+    ) -> dict[str, torch.Tensor]:
+        """The losses by name; arguments are those of ``forward``."""
+        proposals, matched, labels, wanted = self.select_training_samples(proposals, targets)
+        logits, deltas = self.classify(features, proposals)
+        losses = box_losses(logits, deltas, torch.cat(labels), torch.cat(wanted), self.box_beta)
+        losses["mask"] = self.mask_loss(features, proposals, matched, labels, targets)
+        return losses
+
+    def mask_loss(
+        self,
+        features: list[torch.Tensor],
+        boxes: list[torch.Tensor],
+        matched: list[torch.Tensor],
+        labels: list[torch.Tensor],
+        targets: list[dict],
+        number: int = 0,
+    ) -> torch.Tensor:
+        """The loss of a mask head on the positive regions of a training step."""
+        positive = [torch.where(each > 0)[0] for each in labels]
+        boxes = [each[chosen] for each, chosen in zip(boxes, positive)]
+        matched = [each[chosen] for each, chosen in zip(matched, positive)]
+        logits = self.mask_logits(self.mask_roi_pool(features, boxes), number)
+        return mask_loss(logits, boxes, matched, targets, self.mask_roi_pool.aligned)
+
+    def classify(
+        self, features: list[torch.Tensor], proposals: list[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits ``(R, outputs)`` and box deltas ``(R, 4 outputs)`` of regions, in float32."""
+        logits, deltas = self.box_predictor(self.box_head(self.box_roi_pool(features, proposals)))
+        return logits.float(), deltas.float()
+
+    def detect(
+        self, features: list[torch.Tensor], proposals: list[torch.Tensor], image_sizes: Sizes
+    ) -> list[Detections]:
+        """Detections without masks."""
+        logits, deltas = self.classify(features, proposals)
+        boxes = self.box_coder.decode(deltas, proposals)
+        counts = [len(each) for each in proposals]
+        parts = zip(logits.softmax(1).split(counts), boxes.split(counts), image_sizes)
+        return [self.select(scores, boxes, size) for scores, boxes, size in parts]
+
+    def select(self, scores: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int]) -> Detections:
+        """The detections in one image: above the score threshold, without duplicates, the best of them.
+
+        Args:
+            scores: ``(R, outputs)`` probabilities.
+            boxes: ``(R, outputs, 4)``, or ``(R, 1, 4)`` for boxes that are the same for every class.
+            size: ``(H, W)`` of the image in pixels.
+        """
+        scores = scores[:, 1:]
+        region, label = torch.where(scores > self.score_thresh)
+        scores = scores[region, label]
+        label = label + 1
+        boxes = clip_boxes_to_image(boxes[region, label if boxes.shape[1] > 1 else 0], size)
+        kept = remove_small_boxes(boxes, 1e-2)
+        boxes, scores, label = boxes[kept], scores[kept], label[kept]
+        kept = batched_nms(boxes, scores, label, self.nms_thresh)[: self.detections_per_img]
+        return {"boxes": boxes[kept], "scores": scores[kept], "labels": label[kept]}
+
+    def mask_logits(self, pooled: torch.Tensor, number: int) -> torch.Tensor:
+        """``(R, outputs, 28, 28)`` logits of a mask head for pooled features ``(R, channels, 14, 14)``."""
+        return self.mask_predictor(self.mask_head(pooled))
+
+    def add_masks(self, features: list[torch.Tensor], detections: list[Detections]) -> None:
+        """Add ``masks`` to detections, in place: the mean probabilities of the mask heads."""
+        labels = torch.cat([found["labels"] for found in detections])
+        if len(labels):
+            pooled = self.mask_roi_pool(features, [found["boxes"] for found in detections])
+            own = torch.arange(len(labels), device=labels.device), labels
+            heads = [self.mask_logits(pooled, number)[own].float().sigmoid() for number in range(self.mask_stages)]
+            masks = sum(heads) / len(heads)
+        else:
+            masks = features[0].new_zeros((0, 2 * MASK_CELLS, 2 * MASK_CELLS), dtype=torch.float32)
+        for found, part in zip(detections, masks.split([len(found["labels"]) for found in detections])):
+            found["masks"] = part
+
+    def fixed_work(self, features: list[torch.Tensor], regions: int, masks: int) -> None:
+        """Run the heads on this many regions, for counting their multiply-adds."""
+        like, channels = features[0], features[0].shape[1]
+        self.box_predictor(self.box_head(like.new_empty(regions, channels, BOX_CELLS, BOX_CELLS)))
+        self.mask_logits(like.new_empty(masks, channels, MASK_CELLS, MASK_CELLS), 0)
+
+
+def box_losses(
+    logits: torch.Tensor, deltas: torch.Tensor, labels: torch.Tensor, wanted: torch.Tensor, beta: float
+) -> dict[str, torch.Tensor]:
+    """Cross-entropy of the classes, and smooth L1 of the boxes of positive regions over the number of all regions.
+
+    Args:
+        logits: ``(R, outputs)``.
+        deltas: ``(R, 4 outputs)``, or ``(R, 4)`` for boxes that are the same for every class.
+        labels: ``(R,)`` int64, 0 for background.
+        wanted: ``(R, 4)`` deltas.
+        beta: of the smooth L1 loss.
+    """
+    positive = torch.where(labels > 0)[0]
+    deltas = deltas.unflatten(1, (-1, 4))
+    chosen = deltas[positive, labels[positive] if deltas.shape[1] > 1 else 0]
+    box = F.smooth_l1_loss(chosen, wanted[positive], beta=beta, reduction="sum") / max(1, len(labels))
+    # The mean over no region is NaN.
+    return {"class": F.cross_entropy(logits, labels) if len(labels) else logits.sum(), "box": box}
+
+
+def mask_loss(
+    logits: torch.Tensor, boxes: list[torch.Tensor], matched: list[torch.Tensor], targets: list[dict], aligned: bool
+) -> torch.Tensor:
+    """Binary cross-entropy of the mask of each region's own class.
+
+    Args:
+        logits: ``(R, outputs, M, M)``.
+        boxes: the regions of each image, ``(R_i, 4)``.
+        matched: index of the annotated object of each region, ``(R_i,)``.
+        targets: ``labels`` from 1 on and ``masks`` of each image.
+        aligned: as for RoIAlign.
+    """
+    labels = torch.cat([target["labels"][own] for target, own in zip(targets, matched)])
+    if not len(labels):
+        return logits.sum() * 0  # keeps the mask head in the graph, for processes that share gradients
+    parts = zip(targets, boxes, matched)
+    wanted = [mask_targets(each["masks"], own, index, logits.shape[-1], aligned) for each, own, index in parts]
+    chosen = logits[torch.arange(len(labels), device=labels.device), labels].float()
+    return F.binary_cross_entropy_with_logits(chosen, torch.cat(wanted))

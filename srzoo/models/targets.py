@@ -1,0 +1,82 @@
+"""Checks of what detectors are trained on. torchvision accepts most of these errors and trains nothing, or NaN."""
+
+from __future__ import annotations
+
+import torch
+
+from ..data.mask_windows import MaskWindows
+
+_FIX = "run `srzoo data check` on the dataset"
+
+
+def check_targets(targets: list[dict] | None, image_sizes: list[tuple[int, int]], num_classes: int) -> None:
+    """Check the targets of a batch.
+
+    Args:
+        targets: of each image ``boxes`` ``(n, 4)`` float (x0, y0, x1, y1 in pixels of the input), ``labels`` ``(n,)``
+            int64 from 0 on, and ``masks``, a `MaskWindows` of ``n`` masks. Without objects, ``n`` is 0.
+        image_sizes: ``(H, W)`` of each image without its padding, in pixels.
+        num_classes: number of classes.
+
+    Raises:
+        ValueError: something does not fit; the message names the image of the batch, the object, the value and the fix.
+    """
+    if targets is None or len(targets) != len(image_sizes):
+        found = "none" if targets is None else len(targets)
+        raise ValueError(f"training needs targets for each of the {len(image_sizes)} images, got {found}")
+    for i, (target, size) in enumerate(zip(targets, image_sizes)):
+        where = f"targets[{i}]"
+        missing = [key for key in ("boxes", "labels", "masks") if key not in target]
+        if missing:
+            raise ValueError(f"{where} has no {missing[0]!r}; it needs boxes, labels and masks")
+        boxes, labels, masks = target["boxes"], target["labels"], target["masks"]
+        if labels.dtype != torch.int64 or not boxes.is_floating_point():
+            raise ValueError(
+                f"{where} has boxes of {boxes.dtype} and labels of {labels.dtype}, expected floating point and int64"
+            )
+        if not isinstance(masks, MaskWindows):
+            raise ValueError(f"{where} has masks of type {type(masks).__name__}; make them with MaskWindows.of(masks)")
+        shape = (len(labels), 4)
+        if tuple(boxes.shape) != shape or labels.dim() != 1 or len(masks) != len(labels):
+            raise ValueError(
+                f"{where} has boxes of {tuple(boxes.shape)}, labels of {tuple(labels.shape)} and {len(masks)} masks; "
+                "expected (n, 4), (n,) and n of them"
+            )
+        if len(labels):
+            _check_objects(where, boxes, labels, masks, size, num_classes)
+
+
+def _check_objects(
+    where: str, boxes: torch.Tensor, labels: torch.Tensor, masks: MaskWindows, size: tuple[int, int], num_classes: int
+) -> None:
+    wrong = (labels < 0) | (labels >= num_classes)
+    if wrong.any():
+        at = int(wrong.nonzero()[0])
+        raise ValueError(
+            f"{where}: object {at} has label {int(labels[at])}, expected 0 to {num_classes - 1}; labels are class ids "
+            "that count from 0, without the background"
+        )
+    height, width = size
+    if tuple(masks.size) != (height, width):
+        found = f"{masks.size[1]}x{masks.size[0]}"
+        raise ValueError(f"{where}: its masks are {found}, the image {width}x{height}; {_FIX}")
+    broken = ~boxes.isfinite().all(1)
+    thin = (boxes[:, 2:] <= boxes[:, :2]).any(1)
+    outside = (boxes < 0).any(1) | (boxes[:, 2] > width) | (boxes[:, 3] > height)
+    for problem, said in (
+        (broken, "is not finite"),
+        (thin, "has no width or height: expected x0 < x1 and y0 < y1"),
+        (outside, f"reaches out of the image of {width}x{height}; clip it"),
+    ):
+        if problem.any():
+            at = int(problem.nonzero()[0])
+            raise ValueError(f"{where}: the box of object {at}, {_shown(boxes[at])}, {said}; {_FIX}")
+    if float(boxes.max()) <= 1 and min(size) > 8:
+        raise ValueError(
+            f"{where}: all boxes lie within 0 to 1, as {_shown(boxes[0])}; expected pixels, so multiply them by the "
+            "image's width and height"
+        )
+
+
+def _shown(box: torch.Tensor) -> str:
+    return "[" + ", ".join(f"{value:g}" for value in box.tolist()) + "]"

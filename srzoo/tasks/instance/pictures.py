@@ -1,0 +1,122 @@
+"""Objects drawn over an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ...files import replacing
+
+if TYPE_CHECKING:
+    from ...data.objects import Objects
+    from .result import Instances
+
+_JPEG_MAX_SIDE = 65500  # pixels, the limit of libjpeg
+_SHADES = (0.0, 0.3, -0.2, 0.15, -0.35, 0.45)  # objects of a class next to each other differ: to white, or to black
+_TEXT = 0.022  # height of a name, as a share of the image's shorter side
+_LEAST_TEXT = 11  # pixels
+
+
+def draw_instances(image: Image.Image, found: Instances, alpha: float = 0.5) -> Image.Image:
+    """Fill and outline masks, lower scores below, and write the names of those with room for them.
+
+    Args:
+        image: RGB.
+        found: its objects.
+        alpha: opacity of the fill, from 0 to 1.
+
+    Raises:
+        ValueError: ``alpha`` is not in 0..1.
+    """
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha must be between 0 and 1, got {alpha}")
+    canvas = np.array(image)
+    width = max(1, round(min(image.size) / 400))
+    for i in reversed(range(len(found))):
+        x0, y0, x1, y1 = found.masks.windows[i]
+        if x1 > x0 and y1 > y0:
+            shade = shaded(found.palette[found.labels[i]], i)
+            fill(canvas[y0:y1, x0:x1], found.masks.within(i), shade, alpha, width)
+    picture = Image.fromarray(canvas)
+    named = [(found.masks.windows[i], found.names[i], found.palette[found.labels[i]]) for i in range(len(found))]
+    write_names(picture, named)
+    return picture
+
+
+def shaded(colour: tuple[int, int, int], number: int) -> tuple[int, int, int]:
+    """A colour of a class, a little lighter or darker from object to object."""
+    shade = _SHADES[number % len(_SHADES)]
+    goal = 255 if shade > 0 else 0
+    return tuple(round(channel + abs(shade) * (goal - channel)) for channel in colour)
+
+
+def fill(pixels: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], alpha: float, width: int) -> None:
+    """Blend a colour into the pixels ``(h, w, 3)`` under a mask ``(h, w)``, and draw its outline, in place.
+
+    The outline lies inside the mask, ``width`` pixels wide, in the lighter of colour and white or the darker of colour
+    and black, whichever stands out against the colour.
+    """
+    inner = mask
+    for _ in range(width):
+        inner = _eroded(inner)
+    edge = mask & ~inner
+    rgb = np.array(colour, np.float32)
+    pixels[inner] = ((1 - alpha) * pixels[inner] + alpha * rgb).astype(np.uint8)
+    bright = rgb @ (0.299, 0.587, 0.114) > 110
+    pixels[edge] = (rgb if bright else 0.4 * rgb + 0.6 * 255).astype(np.uint8)
+
+
+def _eroded(mask: np.ndarray) -> np.ndarray:
+    """The pixels whose four neighbours are inside too; beyond the border is outside."""
+    padded = np.pad(mask, 1)
+    return mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+
+
+def write_names(picture: Image.Image, named: list[tuple]) -> None:
+    """Write names into windows that are large enough and where no earlier name is, in place.
+
+    Args:
+        picture: RGB.
+        named: window, name and colour of each object, the most important first.
+    """
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(max(_LEAST_TEXT, round(_TEXT * min(picture.size))))
+    taken: list[tuple[float, float, float, float]] = []
+    for (x0, y0, x1, y1), name, colour in named:
+        left, top, right, bottom = draw.textbbox((x0 + 3, y0 + 2), name, font=font)
+        box = (left - 2, top - 1, right + 2, bottom + 1)
+        has_room = box[2] <= max(x1, x0 + 1) and box[3] <= y1
+        if has_room and not any(_overlap(box, other) for other in taken):
+            taken.append(box)
+            draw.rectangle(box, fill=tuple(channel // 3 for channel in colour))
+            draw.text((x0 + 3, y0 + 2), name, fill=(255, 255, 255), font=font)
+
+
+def _overlap(one: tuple, other: tuple) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def save_overlay(picture: Image.Image, base: Path) -> Path:
+    """Write an overlay to ``<base>_overlay.jpg``, or ``.png`` if a side is longer than 65,500 pixels.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    as_jpeg = max(picture.size) <= _JPEG_MAX_SIDE
+    path = base.with_name(f"{base.name}_overlay.{'jpg' if as_jpeg else 'png'}")
+    with replacing(path) as temporary:
+        picture.save(temporary, **({"format": "JPEG", "quality": 92} if as_jpeg else {"format": "PNG"}))
+    return path
+
+
+def comparison(image: Image.Image, objects: Objects, found: Instances) -> Image.Image:
+    """The annotation beside the prediction, an RGB image of twice the width."""
+    annotated = np.array(image)
+    width = max(1, round(min(image.size) / 400))
+    for i, label in enumerate(objects.classes):
+        mask = objects.decode([i])[0].astype(bool)
+        fill(annotated, mask, shaded(found.palette[label], i), 0.5, width)
+    return Image.fromarray(np.concatenate([annotated, np.asarray(found.overlay())], axis=1))

@@ -1,0 +1,127 @@
+"""The result of instance segmentation."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ...files import replacing
+from ..task import Found
+from .masks import PackedMasks
+from .pictures import draw_instances, save_overlay
+
+
+@dataclass
+class Instances:
+    """The objects found in one image, at the size of the image; the highest score first.
+
+    Attributes:
+        image: the input as upright RGB.
+        boxes: ``(N, 4)`` float32 x0, y0, x1, y1 in pixels.
+        scores: ``(N,)`` float32 from 0 to 1.
+        labels: ``(N,)`` int64 class ids.
+        masks: ``masks[i]`` is ``(H, W)`` bool.
+        classes: class names in order of id.
+        palette: an RGB colour (0..255) for each class.
+    """
+
+    image: Image.Image
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    masks: PackedMasks
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def names(self) -> list[str]:
+        """The class name of each object."""
+        return [self.classes[label] for label in self.labels]
+
+    def overlay(self, alpha: float = 0.5) -> Image.Image:
+        """The objects drawn over the image: filled and outlined masks, and the names of those with room for them.
+
+        Args:
+            alpha: opacity of the fill, from 0 (outlines alone) to 1.
+
+        Raises:
+            ValueError: ``alpha`` is not in 0..1.
+        """
+        return draw_instances(self.image, self, alpha)
+
+    def found(self) -> list[Found]:
+        """The number of objects of each class, the most frequent first, with the best score."""
+        counts = Counter(self.labels.tolist())
+        best = {label: float(self.scores[self.labels == label].max()) for label in counts}
+        order = sorted(counts, key=lambda label: (-counts[label], label))
+        return [Found(self.classes[i], f"{counts[i]} (best {best[i]:.0%})", self.palette[i]) for i in order]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Width and height in pixels, and class, score and box of each object, as values that JSON can hold."""
+        objects = [
+            {"class": name, "score": round(float(score), 4), "box": [round(float(side), 2) for side in box]}
+            for name, score, box in zip(self.names, self.scores, self.boxes)
+        ]
+        return {"width": self.image.width, "height": self.image.height, "objects": objects}
+
+    def to_coco(self, image_id: Any = 0, category_ids: Sequence[int] | None = None) -> list[dict[str, Any]]:
+        """The objects as entries of COCO's results JSON, with masks as compressed run lengths.
+
+        Args:
+            image_id: the dataset's id of the image.
+            category_ids: the dataset's id of each class; default 1, 2, ...
+
+        Raises:
+            RuntimeError: pycocotools is not installed.
+        """
+        from ...data.rle import encode
+
+        ids = range(1, 1 + len(self.classes)) if category_ids is None else category_ids
+        entries = []
+        for i, (label, score, box) in enumerate(zip(self.labels.tolist(), self.scores.tolist(), self.boxes.tolist())):
+            rle = encode(self.masks[i])
+            x0, y0, x1, y1 = box
+            entries.append(
+                {
+                    "image_id": image_id,
+                    "category_id": ids[label],
+                    "bbox": [round(side, 3) for side in (x0, y0, x1 - x0, y1 - y0)],
+                    "score": round(score, 6),
+                    "segmentation": {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode()},
+                }
+            )
+        return entries
+
+    def save(self, base: Path) -> list[Path]:
+        """Write `to_dict` to ``<base>.json`` with run lengths of the masks, and the overlay to ``<base>_overlay.jpg``.
+
+        Returns:
+            The paths of both files.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        path = base.with_name(f"{base.name}_objects.json")
+        content = self.to_dict()
+        for entry, coco in zip(content["objects"], self.to_coco()):
+            entry["segmentation"] = coco["segmentation"]
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(content))
+        return [path, save_overlay(self.overlay(), base)]
+
+    def _repr_png_(self) -> bytes:
+        """The overlay as a PNG file, which a notebook shows."""
+        buffer = io.BytesIO()
+        self.overlay().save(buffer, "PNG")
+        return buffer.getvalue()

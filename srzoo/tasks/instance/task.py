@@ -1,0 +1,93 @@
+"""Instance segmentation as a `Task`. Its methods import what needs torch when they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..task import StepContext
+from .options import InstanceOptions
+from .view import View
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+    from ...data.check import Report
+    from ...data.objects import InstanceSample
+    from ...data.samples import InstanceData
+    from ...data.seeded import AugmentedDataset
+    from ...models.mask_rcnn import MaskRCNN
+    from ...zoo.config import ModelConfig
+    from .meter import InstanceMeter
+    from .objective import DetectionObjective
+    from .result import Instances
+    from .results_file import ResultsFile
+
+
+class InstanceTask:
+    """Instance segmentation, a box, class and mask for each object; see `srzoo.tasks.task.Task`."""
+
+    name: ClassVar[str] = "instance"
+    headline: ClassVar[str] = "mask AP"
+    Options: ClassVar[type] = InstanceOptions
+    View: ClassVar[type] = View
+
+    def fine_tuning(self) -> Mapping[str, Any]:
+        return {"crop": 640, "scale": (0.6, 1.6), "jitter": 0.2}
+
+    def check(self, splits: Mapping[str, InstanceData], num_classes: int | None, root: str, training: bool) -> None:
+        from ...data.check import check_quickly
+
+        check_quickly(splits, num_classes, root)
+
+    def describe(self, report: Report) -> list[str]:
+        from ...data.object_check import object_table
+
+        return object_table(report)
+
+    def proposed_options(self, report: Report) -> list[str]:
+        return []
+
+    def samples(
+        self, data: InstanceData, options: InstanceOptions, short_side: int | None, seed: int
+    ) -> AugmentedDataset:
+        from ...data.seeded import AugmentedDataset
+        from .augment import Augment, collate
+
+        long_side = None if short_side is None else round(short_side * 5 / 3)
+        augment = Augment(options.crop, options.scale, short_side, long_side, options.min_share, options.jitter)
+        return AugmentedDataset(data, augment, seed, collate)
+
+    def objective(
+        self, model: MaskRCNN, data: InstanceData, options: InstanceOptions, context: StepContext
+    ) -> DetectionObjective:
+        from .objective import DetectionObjective
+
+        return DetectionObjective(
+            model, options.weights(), options.frozen_stages, options.frozen_statistics, context
+        )
+
+    def check_view(self, model: MaskRCNN, view: View) -> None:
+        """Every detector supports every view."""
+
+    def predict(self, model: MaskRCNN, image: Image.Image, view: View, brief: bool = False) -> Instances:
+        from .inference import instances
+
+        return instances(model, image, view)
+
+    def meter(self, config: ModelConfig, device: torch.device, brief: bool = False) -> InstanceMeter:
+        from .meter import InstanceMeter
+
+        return InstanceMeter(config.classes, brief)
+
+    def comparison(self, result: Instances, sample: InstanceSample, config: ModelConfig) -> Image.Image:
+        from .pictures import comparison
+
+        return comparison(result.image, sample.objects, result)
+
+    def export(self, path: Path, config: ModelConfig, data: InstanceData) -> ResultsFile:
+        from .results_file import ResultsFile
+
+        return ResultsFile(path, data)

@@ -1,0 +1,1 @@
+"""Panoptic segmentation: every pixel belongs to an object or to a kind of surface."""
