@@ -160,7 +160,7 @@ def check(
     """
     if workers < 0:
         raise ValueError(f"workers={workers}: expected 0 or more")
-    format = detect_format(root) if format is None else format
+    format = detect_format(root, task) if format is None else format
     splits, missing = {}, {}
     for split in SPLIT_NAMES:
         try:
@@ -280,7 +280,7 @@ def _inspect_mask(pair: PairFacts, data: SemanticData, index: int, image: np.nda
     if mask is None:
         return
     if image is not None and image.shape[:2] != mask.shape[:2]:
-        pair.problems.append(data.size_mismatch(index, image, mask))
+        pair.problems.append(data.size_mismatch(index, image, mask.shape))
     pair.is_colour = mask.ndim == 3
     stored = data.storage(index)
     if stored.encoding in _LOSSY:

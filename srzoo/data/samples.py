@@ -14,6 +14,7 @@ from PIL import Image
 from ..images import has_hidden_rotation, read_image
 from ..labels import LabelSet
 from .masks import IdMap, Storage, read_mask, storage_of
+from .objects import Examined, InstanceSample, Objects, PanopticSample, Segment, examined
 
 
 @dataclass
@@ -71,6 +72,15 @@ class ImageData(ABC):
     def has_hidden_rotation(self, index: int) -> bool:
         """`srzoo.images.has_hidden_rotation` of an image that can be read."""
         return False
+
+    def size_mismatch(self, index: int, image: np.ndarray, size: tuple[int, ...], what: str = "mask") -> str:
+        """The error message for an image ``(H, W, 3)`` whose annotation is for another ``(H, W, ...)``."""
+        sizes = [f"{shape[1]}x{shape[0]}" for shape in (image.shape, size)]
+        if image.shape[:2] == tuple(size[1::-1]):
+            advice = "one of them is rotated: see the image's EXIF orientation"
+        else:
+            advice = "they must be of one size"
+        return f"{self.image_name(index)} is {sizes[0]}, its {what} {self.target_name(index)} {sizes[1]}; {advice}"
 
     def image_names(self) -> list[str]:
         """`image_name` of every image, in order."""
@@ -186,17 +196,8 @@ class SemanticData(ImageData):
     def __getitem__(self, index: int) -> SemanticSample:
         image, ids = self.image(index), self.ids(index)
         if image.shape[:2] != ids.shape:
-            raise ValueError(self.size_mismatch(index, image, ids))
+            raise ValueError(self.size_mismatch(index, image, ids.shape))
         return SemanticSample(image, ids)
-
-    def size_mismatch(self, index: int, image: np.ndarray, mask: np.ndarray) -> str:
-        """The error message for an image ``(H, W, 3)`` and a mask ``(H, W, ...)`` of different size."""
-        sizes = [f"{shape[1]}x{shape[0]}" for shape in (image.shape, mask.shape)]
-        if image.shape[:2] == mask.shape[1::-1]:
-            advice = "one of them is rotated: see the image's EXIF orientation"
-        else:
-            advice = "they must be of one size"
-        return f"{self.image_name(index)} is {sizes[0]}, its mask {self.target_name(index)} {sizes[1]}; {advice}"
 
     def identity(self) -> dict[str, object]:
         """That of `ImageData`, and the id map."""
@@ -244,3 +245,74 @@ class FilePairs(ImageFiles, SemanticData):
 
     def files(self) -> list[Path]:
         return [path for pair in self.pairs for path in pair]
+
+
+@dataclass
+class _Categorized(ImageData):
+    """A split whose annotations refer to classes and images by ids of their own.
+
+    Attributes:
+        category_ids: the dataset's own id of each class, in order of class id: results files have these.
+        image_ids: the dataset's own id of each image.
+        doubts: a line for what is wrong with the annotations as a whole, although they can be read.
+    """
+
+    category_ids: tuple[int, ...]
+    image_ids: list
+    doubts: list[str] = field(default_factory=list, kw_only=True)
+
+    def identity(self) -> dict[str, object]:
+        """That of `ImageData`, and the categories' ids."""
+        return {**super().identity(), "category_ids": list(self.category_ids)}
+
+
+@dataclass
+class InstanceData(_Categorized):
+    """A split of images with objects: item ``i`` is an `InstanceSample`.
+
+    A subclass has `objects`; one that can tell more about a bad annotation than its first mistake has `examine`, too.
+    """
+
+    @abstractmethod
+    def objects(self, index: int) -> Objects:
+        """The objects of an image, without those that have no pixel.
+
+        Raises:
+            ValueError: the annotation cannot be read.
+        """
+
+    def examine(self, index: int) -> Examined:
+        """What an annotation contains, and all that is wrong with it."""
+        return examined(self.objects, index)
+
+    def __getitem__(self, index: int) -> InstanceSample:
+        image, objects = self.image(index), self.objects(index)
+        if image.shape[:2] != objects.size:
+            raise ValueError(self.size_mismatch(index, image, objects.size, "annotation"))
+        return InstanceSample(image, objects)
+
+
+@dataclass
+class PanopticData(_Categorized):
+    """A split of images that are divided into segments: item ``i`` is a `PanopticSample`.
+
+    Its labels have `LabelSet.things`. A subclass has `segments`, and maybe `examine`, as one of `InstanceData`.
+    """
+
+    @abstractmethod
+    def segments(self, index: int) -> tuple[np.ndarray, list[Segment]]:
+        """``(H, W)`` int32 ids of segments, 0 for void, and the segments that have a pixel.
+
+        Raises:
+            ValueError: the annotation cannot be read.
+        """
+
+    def examine(self, index: int) -> Examined:
+        """What an annotation contains, and all that is wrong with it."""
+        return examined(self.segments, index)
+
+    def __getitem__(self, index: int) -> PanopticSample:
+        image, (ids, segments) = self.image(index), self.segments(index)
+        if image.shape[:2] != ids.shape:
+            raise ValueError(self.size_mismatch(index, image, ids.shape, "annotation"))
+        return PanopticSample(image, ids, segments)
