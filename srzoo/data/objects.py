@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -71,6 +71,30 @@ class FoundObject(NamedTuple):
     crowd: bool
     area: float
     id: Any
+
+
+def found_in(ids: np.ndarray, kinds: Mapping[int, tuple[int, bool]]) -> list[FoundObject]:
+    """The objects in a map of ids.
+
+    Args:
+        ids: ``(H, W)`` integers.
+        kinds: the class id of each id that is an object, and whether it is a crowd. All of them occur.
+    """
+    height, width = ids.shape
+    columns = ids.T.ravel()  # run lengths are of the columns
+    starts = np.concatenate([[0], np.flatnonzero(columns[1:] != columns[:-1]) + 1])
+    values, ends = columns[starts], np.append(starts[1:], columns.size)
+    found = []
+    for id, (class_id, is_crowd) in kinds.items():
+        runs = values == id
+        edges = np.stack([starts[runs], ends[runs]], 1).ravel()
+        counts = np.diff(edges, prepend=0, append=columns.size).tolist()
+        counts = counts if counts[-1] else counts[:-1]
+        mask = coder().frPyObjects({"size": [height, width], "counts": counts}, height, width)
+        x, y, w, h = coder().toBbox(mask).tolist()
+        area = float((ends - starts)[runs].sum())
+        found.append(FoundObject((x, y, x + w, y + h), class_id, mask, is_crowd, area, id))
+    return found
 
 
 class InstanceSample(NamedTuple):

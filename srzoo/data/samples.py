@@ -146,6 +146,32 @@ class ImageFiles(ImageData):
         return [self.image_file(index) for index in range(len(self))]
 
 
+@dataclass
+class PairedFiles(ImageFiles):
+    """A split whose images and annotations are files.
+
+    Attributes:
+        pairs: the paths of an image and of its annotation.
+    """
+
+    pairs: list[tuple[Path, Path]]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def image_file(self, index: int) -> Path:
+        return self.pairs[index][0]
+
+    def target_name(self, index: int) -> str:
+        return str(self.pairs[index][1])
+
+    def target_bytes(self, index: int) -> bytes:
+        return self.pairs[index][1].read_bytes()
+
+    def files(self) -> list[Path]:
+        return [path for pair in self.pairs for path in pair]
+
+
 class SemanticSample(NamedTuple):
     """An image and its class ids.
 
@@ -215,36 +241,15 @@ class SemanticData(ImageData):
 
 
 @dataclass
-class FilePairs(ImageFiles, SemanticData):
-    """A split of image files and mask files.
-
-    Attributes:
-        pairs: the paths of an image and of its mask.
-    """
-
-    pairs: list[tuple[Path, Path]]
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def image_file(self, index: int) -> Path:
-        return self.pairs[index][0]
+class FilePairs(PairedFiles, SemanticData):
+    """A split of image files and mask files."""
 
     def mask(self, index: int) -> np.ndarray:
         return read_mask(self.pairs[index][1], as_colours=self.id_map is not None and self.id_map.has_colours)
 
-    def target_name(self, index: int) -> str:
-        return str(self.pairs[index][1])
-
     def storage(self, index: int) -> Storage:
         with Image.open(self.pairs[index][1]) as image:
             return storage_of(image)
-
-    def target_bytes(self, index: int) -> bytes:
-        return self.pairs[index][1].read_bytes()
-
-    def files(self) -> list[Path]:
-        return [path for pair in self.pairs for path in pair]
 
 
 @dataclass

@@ -17,6 +17,7 @@ import numpy as np
 from ...images import ImageError, opened
 from ...messages import and_more
 from ..files import NoSplit
+from ..masks import LOSSY
 from ..objects import Examined, Segment
 from ..samples import ImageFiles, PanopticData
 from .coco_files import find_annotations
@@ -132,8 +133,8 @@ def read_ids(path: Path) -> np.ndarray:
         ImageError: it cannot be read, or is no RGB image, or compressed with losses.
     """
     with opened(path) as image:
-        if image.format in ("JPEG", "MPO"):
-            raise ImageError(f"{path}: ids as JPEG, which changes them; they must be PNG")
+        if image.format in LOSSY:
+            raise ImageError(f"{path}: ids as {image.format}, which changes them; they must be PNG")
         if image.mode not in ("RGB", "RGBA", "P"):
             raise ImageError(f"{path}: an image of mode {image.mode}, expected RGB with ids R + 256 G + 65536 B")
         red, green, blue = np.moveaxis(np.array(image.convert("RGB"), np.int32), 2, 0)
@@ -219,7 +220,7 @@ def _things(categories: list[Category], file: Path) -> tuple[bool, ...]:
         if not isinstance(is_thing, int) or is_thing not in (0, 1):
             found = "no 'isthing'" if is_thing is None else f"isthing {is_thing!r}"
             raise ValueError(
-                f"{file}: category {category.id!r}, {category.name!r}, has {found}; add 'isthing': 1 to each category of "
-                "countable objects, and 'isthing': 0 to each kind of surface"
+                f"{file}: category {category.id!r}, {category.name!r}, has {found}; add 'isthing': 1 to each category "
+                "of countable objects, and 'isthing': 0 to each kind of surface"
             )
     return tuple(bool(category.other["isthing"]) for category in categories)
