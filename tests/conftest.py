@@ -52,6 +52,15 @@ def camvid() -> Path:
 
 
 @pytest.fixture
+def facade() -> Path:
+    """Photographs of buildings with instances and panoptic segments, which are not in the repository."""
+    root = os.environ.get("SRZOO_FACADE")
+    if not root:
+        pytest.skip("set SRZOO_FACADE to the building facades, with COCO's instances and panoptic files")
+    return Path(root)
+
+
+@pytest.fixture
 def small_camvid(tmp_path) -> Path:
     """The three example frames in CamVid's layout."""
     root = tmp_path / "camvid"

@@ -5,16 +5,23 @@ from .checks import NonFiniteError
 from .depthwise_conv2d.op import depthwise_conv2d
 from .gram.op import gram
 from .graph_reason.op import attention_reason, graph_reason
+from .panoptic_merge.op import panoptic_merge
+from .paste_masks.frames import aligned_frames, torchvision_frames
+from .paste_masks.op import paste_masks
 from .upsample_argmax.op import upsample_argmax
 from .upsample_cross_entropy.op import upsample_cross_entropy
 
 __all__ = [
     "NonFiniteError",
+    "aligned_frames",
     "attention_reason",
     "channel_affine",
     "depthwise_conv2d",
     "gram",
     "graph_reason",
+    "panoptic_merge",
+    "paste_masks",
+    "torchvision_frames",
     "upsample_argmax",
     "upsample_cross_entropy",
 ]

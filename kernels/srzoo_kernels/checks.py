@@ -75,6 +75,23 @@ def check_size(size: tuple[int, int]) -> None:
         raise ValueError(f"size must be (H, W) of at least (1, 1), got {tuple(size)}")
 
 
+def check_boxes(boxes: torch.Tensor, count: int | None = None) -> None:
+    """Refuse anything but a floating ``(N, 4)``, with ``count`` boxes, or any number with None."""
+    if boxes.dim() != 2 or boxes.shape[1] != 4 or (count is not None and boxes.shape[0] != count):
+        raise ValueError(f"expected boxes of shape ({'N' if count is None else count}, 4), got {tuple(boxes.shape)}")
+    if not boxes.is_floating_point():
+        raise ValueError(f"expected floating boxes, got {boxes.dtype}; convert them first, e.g. boxes.float()")
+
+
+def check_windows(windows: torch.Tensor, count: int | None = None) -> None:
+    """Refuse anything but ``(N, 4)`` int64 on the CPU, with ``count`` windows, or any number with None."""
+    if windows.dim() != 2 or windows.shape[1] != 4 or (count is not None and windows.shape[0] != count):
+        expected = f"({'N' if count is None else count}, 4)"
+        raise ValueError(f"expected windows of shape {expected}, got {tuple(windows.shape)}")
+    if windows.dtype != torch.int64 or windows.device.type != "cpu":
+        raise ValueError(f"expected windows of int64 on the CPU, got {windows.dtype} on {windows.device}")
+
+
 def check_same_device(x: torch.Tensor, **others: torch.Tensor | None) -> None:
     """Refuse operands on several devices; the message names the first that differs."""
     for name, other in others.items():
@@ -93,15 +110,20 @@ class NonFiniteError(ValueError):
     """An operand holds NaN or infinities, or what is computed from it would."""
 
 
-def check_finite(**operands: torch.Tensor | None) -> None:
-    """Refuse NaN and infinities in operands of ``(N, ...)``; on a GPU they pass, as looking would wait for it."""
+def check_finite(each: str = "image", /, **operands: torch.Tensor | None) -> None:
+    """Refuse NaN and infinities in operands of ``(N, ...)``; on a GPU they pass, as looking would wait for it.
+
+    Args:
+        each: what there are ``N`` of, for the message.
+        operands: by name.
+    """
     for name, operand in operands.items():
         if operand is None or operand.device.type != "cpu" or operand.isfinite().all():
             continue
         bad = operand.isfinite().logical_not_().flatten(1).sum(1)
-        image = int(bad.nonzero()[0])
+        index = int(bad.nonzero()[0])
         raise NonFiniteError(
-            f"{name} must be finite: in image {image} {bad[image]} of {operand[image].numel()} numbers are NaN or "
+            f"{name} must be finite: in {each} {index} {bad[index]} of {operand[index].numel()} numbers are NaN or "
             f"infinite ({operand.dtype} holds up to {torch.finfo(operand.dtype).max:.2g}); "
             "check the input and the weights, or take a wider dtype"
         )

@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     task = get_task(task_of(options.model))
     given = {name: value for view in views() for name, value in given_options(options, view).items()}
     view = make_view(task, given)
-    format = options.format or detect_format(options.root)
+    format = options.format or detect_format(options.root, task.name)
     with heavy_imports():
         from ..evaluate.receipt import read_receipts
         from ..evaluate.worst import WorstImages

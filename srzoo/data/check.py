@@ -15,14 +15,13 @@ from ..labels import IGNORE, LabelSet
 from ..messages import and_more
 from .diagnosis import MAX_VALUES, Diagnosis, diagnose
 from .files import SPLIT_NAMES, NoSplit
-from .masks import IdMap, pack
+from .masks import LOSSY, IdMap, pack
 from .opening import detect_format, read_split
 from .samples import ImageData, SemanticData
 
 _CHECKED = 32  # pairs of each split that are read before a long run
 _TRAINED_WITH = ("train", "val")
 _BLACK = IdMap({(0, 0, 0): 0})
-_LOSSY = ("JPEG", "MPO")
 
 
 @dataclass
@@ -160,7 +159,7 @@ def check(
     """
     if workers < 0:
         raise ValueError(f"workers={workers}: expected 0 or more")
-    format = detect_format(root) if format is None else format
+    format = detect_format(root, task) if format is None else format
     splits, missing = {}, {}
     for split in SPLIT_NAMES:
         try:
@@ -280,10 +279,10 @@ def _inspect_mask(pair: PairFacts, data: SemanticData, index: int, image: np.nda
     if mask is None:
         return
     if image is not None and image.shape[:2] != mask.shape[:2]:
-        pair.problems.append(data.size_mismatch(index, image, mask))
+        pair.problems.append(data.size_mismatch(index, image, mask.shape))
     pair.is_colour = mask.ndim == 3
     stored = data.storage(index)
-    if stored.encoding in _LOSSY:
+    if stored.encoding in LOSSY:
         pair.problems.append(f"{data.target_name(index)}: a mask as JPEG, which changes ids; masks must be PNG")
         return
     if not pair.is_colour:

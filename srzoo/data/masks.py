@@ -13,6 +13,7 @@ from ..images import ImageError, opened
 from ..labels import IGNORE
 from ..labels.own import MAX_CLASSES
 
+LOSSY = ("JPEG", "MPO")  # encodings that change ids
 _UNKNOWN = 254
 
 Key = int | tuple[int, int, int]  # a value, or a colour (R, G, B)
@@ -50,6 +51,23 @@ def mask_array(image: Image.Image, name: str, as_colours: bool = False) -> np.nd
     colours = np.array(image.convert("RGB"))
     is_gray = (colours == colours[..., :1]).all()
     return np.ascontiguousarray(colours[..., 0]) if is_gray else colours
+
+
+def read_object_ids(path: Path) -> np.ndarray:
+    """``(H, W)`` integers of a file that stores the id of each pixel's object, 0 or more.
+
+    Raises:
+        ImageError: it cannot be read, has colours or negative numbers, or is compressed with losses.
+    """
+    with opened(path) as image:
+        if image.format in LOSSY:
+            raise ImageError(f"{path}: ids as {image.format}, which changes them; they must be PNG")
+        ids = mask_array(image, str(path))
+    if ids.ndim == 3:
+        raise ImageError(f"{path}: a picture in colours, expected one number for each pixel, the id of its object")
+    if ids.min(initial=0) < 0:
+        raise ImageError(f"{path}: the id {ids.min()}, expected 0 or more")
+    return ids
 
 
 @dataclass(frozen=True)

@@ -14,24 +14,25 @@ from .masks import IdMap, parse_id_map
 from .samples import ImageData, SemanticData
 
 
-def detect_format(root: str | Path) -> str:
-    """The name of the first format whose layout a folder has.
+def detect_format(root: str | Path, task: str = "semantic") -> str:
+    """The name of the first format whose layout a folder has, and which can read the annotations for a task.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: it has no known layout; the message gives that of a plain folder.
+        ValueError: it has no known layout, or only those of other tasks.
     """
     root = Path(root)
     if not root.is_dir():
         raise FileNotFoundError(f"no folder {root}")
-    found = next((name for name, format in FORMATS.items() if format.matches(root)), None)
-    if found is None:
+    found = [name for name, format in FORMATS.items() if format.matches(root)]
+    if not found:
         inside = ", ".join(sorted(path.name for path in root.iterdir())[:5]) or "nothing"
         raise ValueError(
             f"{root} has no known layout (it holds {inside}); for your own data make {FORMATS['folder'].layout}. "
             f"Formats: {', '.join(FORMATS)}"
         )
-    return found
+    able = [name for name in found if task in FORMATS[name].tasks]
+    return _reader(able[0] if able else found[0], task).name
 
 
 def open_dataset(
@@ -50,7 +51,8 @@ def open_dataset(
         format: a name in `FORMATS`; by default the one that `detect_format` returns.
         num_classes: of the model; if the data does not name its classes, ids from this on are refused.
         id_map: from the values in masks, or colours as "#rrggbb", to class ids; by default the format's.
-        task: which annotations to read; "semantic" returns a `SemanticData`.
+        task: which annotations to read; "semantic" returns a `SemanticData`, "instance" an `InstanceData`, "panoptic" a
+            `PanopticData`.
 
     Raises:
         NoSplit: the dataset has no such split.
@@ -76,10 +78,10 @@ def read_split(
     task: str = "semantic",
 ) -> ImageData:
     """`open_dataset`, but an empty split and files without a partner are no error."""
-    reader = _reader(detect_format(root) if format is None else format, task)
+    reader = _reader(detect_format(root, task) if format is None else format, task)
     if split not in SPLIT_NAMES:
         raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLIT_NAMES)}")
-    _check_count(num_classes)
+    _check_count(num_classes, task)
     data = reader.read(Path(root), split, task)
     named = len(data.labels.classes) if data.labels else None
     if None not in (named, num_classes) and named != num_classes:
@@ -100,13 +102,11 @@ def _reader(format: str, task: str) -> Format:
     return FORMATS[format]
 
 
-def _check_count(num_classes: int | None) -> None:
+def _check_count(num_classes: int | None, task: str) -> None:
+    fewest, advice = (2, "; what surrounds the objects is a class, too") if task == "semantic" else (1, "")
     is_whole = isinstance(num_classes, Integral) and not isinstance(num_classes, bool)
-    if num_classes is not None and not (is_whole and 2 <= num_classes <= MAX_CLASSES):
-        raise ValueError(
-            f"num_classes={num_classes!r}: expected a whole number from 2 to {MAX_CLASSES}; what surrounds the objects "
-            "is a class, too"
-        )
+    if num_classes is not None and not (is_whole and fewest <= num_classes <= MAX_CLASSES):
+        raise ValueError(f"num_classes={num_classes!r}: expected a whole number from {fewest} to {MAX_CLASSES}{advice}")
 
 
 def _set_id_map(data: SemanticData, id_map: Mapping | None, count: int | None) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from ..images import has_hidden_rotation, read_image
 from ..labels import LabelSet
 from .masks import IdMap, Storage, read_mask, storage_of
+from .objects import Examined, InstanceSample, Objects, PanopticSample, Segment, examined
 
 
 @dataclass
@@ -71,6 +72,15 @@ class ImageData(ABC):
     def has_hidden_rotation(self, index: int) -> bool:
         """`srzoo.images.has_hidden_rotation` of an image that can be read."""
         return False
+
+    def size_mismatch(self, index: int, image: np.ndarray, size: tuple[int, ...], what: str = "mask") -> str:
+        """The error message for an image ``(H, W, 3)`` whose annotation is for another ``(H, W, ...)``."""
+        sizes = [f"{shape[1]}x{shape[0]}" for shape in (image.shape, size)]
+        if image.shape[:2] == tuple(size[1::-1]):
+            advice = "one of them is rotated: see the image's EXIF orientation"
+        else:
+            advice = "they must be of one size"
+        return f"{self.image_name(index)} is {sizes[0]}, its {what} {self.target_name(index)} {sizes[1]}; {advice}"
 
     def image_names(self) -> list[str]:
         """`image_name` of every image, in order."""
@@ -136,6 +146,32 @@ class ImageFiles(ImageData):
         return [self.image_file(index) for index in range(len(self))]
 
 
+@dataclass
+class PairedFiles(ImageFiles):
+    """A split whose images and annotations are files.
+
+    Attributes:
+        pairs: the paths of an image and of its annotation.
+    """
+
+    pairs: list[tuple[Path, Path]]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def image_file(self, index: int) -> Path:
+        return self.pairs[index][0]
+
+    def target_name(self, index: int) -> str:
+        return str(self.pairs[index][1])
+
+    def target_bytes(self, index: int) -> bytes:
+        return self.pairs[index][1].read_bytes()
+
+    def files(self) -> list[Path]:
+        return [path for pair in self.pairs for path in pair]
+
+
 class SemanticSample(NamedTuple):
     """An image and its class ids.
 
@@ -186,17 +222,8 @@ class SemanticData(ImageData):
     def __getitem__(self, index: int) -> SemanticSample:
         image, ids = self.image(index), self.ids(index)
         if image.shape[:2] != ids.shape:
-            raise ValueError(self.size_mismatch(index, image, ids))
+            raise ValueError(self.size_mismatch(index, image, ids.shape))
         return SemanticSample(image, ids)
-
-    def size_mismatch(self, index: int, image: np.ndarray, mask: np.ndarray) -> str:
-        """The error message for an image ``(H, W, 3)`` and a mask ``(H, W, ...)`` of different size."""
-        sizes = [f"{shape[1]}x{shape[0]}" for shape in (image.shape, mask.shape)]
-        if image.shape[:2] == mask.shape[1::-1]:
-            advice = "one of them is rotated: see the image's EXIF orientation"
-        else:
-            advice = "they must be of one size"
-        return f"{self.image_name(index)} is {sizes[0]}, its mask {self.target_name(index)} {sizes[1]}; {advice}"
 
     def identity(self) -> dict[str, object]:
         """That of `ImageData`, and the id map."""
@@ -214,33 +241,83 @@ class SemanticData(ImageData):
 
 
 @dataclass
-class FilePairs(ImageFiles, SemanticData):
-    """A split of image files and mask files.
-
-    Attributes:
-        pairs: the paths of an image and of its mask.
-    """
-
-    pairs: list[tuple[Path, Path]]
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def image_file(self, index: int) -> Path:
-        return self.pairs[index][0]
+class FilePairs(PairedFiles, SemanticData):
+    """A split of image files and mask files."""
 
     def mask(self, index: int) -> np.ndarray:
         return read_mask(self.pairs[index][1], as_colours=self.id_map is not None and self.id_map.has_colours)
-
-    def target_name(self, index: int) -> str:
-        return str(self.pairs[index][1])
 
     def storage(self, index: int) -> Storage:
         with Image.open(self.pairs[index][1]) as image:
             return storage_of(image)
 
-    def target_bytes(self, index: int) -> bytes:
-        return self.pairs[index][1].read_bytes()
 
-    def files(self) -> list[Path]:
-        return [path for pair in self.pairs for path in pair]
+@dataclass
+class _Categorized(ImageData):
+    """A split whose annotations refer to classes and images by ids of their own.
+
+    Attributes:
+        category_ids: the dataset's own id of each class, in order of class id: results files have these.
+        image_ids: the dataset's own id of each image.
+        doubts: a line for what is wrong with the annotations as a whole, although they can be read.
+    """
+
+    category_ids: tuple[int, ...]
+    image_ids: list
+    doubts: list[str] = field(default_factory=list, kw_only=True)
+
+    def identity(self) -> dict[str, object]:
+        """That of `ImageData`, and the categories' ids."""
+        return {**super().identity(), "category_ids": list(self.category_ids)}
+
+
+@dataclass
+class InstanceData(_Categorized):
+    """A split of images with objects: item ``i`` is an `InstanceSample`.
+
+    A subclass has `objects`; one that can tell more about a bad annotation than its first mistake has `examine`, too.
+    """
+
+    @abstractmethod
+    def objects(self, index: int) -> Objects:
+        """The objects of an image, without those that have no pixel.
+
+        Raises:
+            ValueError: the annotation cannot be read.
+        """
+
+    def examine(self, index: int) -> Examined:
+        """What an annotation contains, and all that is wrong with it."""
+        return examined(self.objects, index)
+
+    def __getitem__(self, index: int) -> InstanceSample:
+        image, objects = self.image(index), self.objects(index)
+        if image.shape[:2] != objects.size:
+            raise ValueError(self.size_mismatch(index, image, objects.size, "annotation"))
+        return InstanceSample(image, objects)
+
+
+@dataclass
+class PanopticData(_Categorized):
+    """A split of images that are divided into segments: item ``i`` is a `PanopticSample`.
+
+    Its labels have `LabelSet.things`. A subclass has `segments`, and maybe `examine`, as one of `InstanceData`.
+    """
+
+    @abstractmethod
+    def segments(self, index: int) -> tuple[np.ndarray, list[Segment]]:
+        """``(H, W)`` int32 ids of segments, 0 for void, and the segments that have a pixel.
+
+        Raises:
+            ValueError: the annotation cannot be read.
+        """
+
+    def examine(self, index: int) -> Examined:
+        """What an annotation contains, and all that is wrong with it."""
+        return examined(self.segments, index)
+
+    def __getitem__(self, index: int) -> PanopticSample:
+        image, (ids, segments) = self.image(index), self.segments(index)
+        if image.shape[:2] != ids.shape:
+            raise ValueError(self.size_mismatch(index, image, ids.shape, "annotation"))
+        return PanopticSample(image, ids, segments)

@@ -1,6 +1,6 @@
-"""The classes and colours of street scenes, in order of id."""
+"""The classes and colours of street scenes and buildings, in order of id."""
 
-from .label_set import label_set
+from .label_set import LabelSet, label_set
 
 # The eleven classes of the SegNet split of CamVid and that project's colours.
 CAMVID = label_set(
@@ -42,4 +42,35 @@ CITYSCAPES = label_set(
         "motorcycle": (0, 0, 230),
         "bicycle": (119, 11, 32),
     }
+)
+
+# The benchmark's kinds of objects are its last eight classes, from person to bicycle.
+_FIRST_THING = CITYSCAPES.classes.index("person")
+CITYSCAPES_INSTANCE = LabelSet(CITYSCAPES.classes[_FIRST_THING:], CITYSCAPES.palette[_FIRST_THING:])
+CITYSCAPES_PANOPTIC = LabelSet(
+    CITYSCAPES.classes, CITYSCAPES.palette, tuple(i >= _FIRST_THING for i in range(len(CITYSCAPES.classes)))
+)
+# The ids of the nineteen classes in the files, in order of class id; the last eight are those of the objects.
+CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
+
+# The five kinds of objects and five of surfaces of the building facades.
+_FACADE_THINGS = {
+    "car": (0, 0, 142),
+    "window": (70, 130, 180),
+    "balcony-fence": (190, 153, 153),
+    "shop": (220, 20, 60),
+    "traffic-infrastructure": (250, 170, 30),
+}
+_FACADE_STUFF = {
+    "facade": (70, 70, 70),
+    "fence": (102, 102, 156),
+    "non-building-infrastructure": (150, 100, 100),
+    "street": (128, 64, 128),
+    "vegetation": (107, 142, 35),
+}
+FACADE_INSTANCE = label_set(_FACADE_THINGS)
+FACADE_PANOPTIC = LabelSet(
+    (*_FACADE_THINGS, *_FACADE_STUFF),
+    (*_FACADE_THINGS.values(), *_FACADE_STUFF.values()),
+    (True,) * len(_FACADE_THINGS) + (False,) * len(_FACADE_STUFF),
 )

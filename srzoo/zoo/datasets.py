@@ -5,9 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..labels import LabelSet
+from ..labels.coco import COCO_INSTANCE, COCO_PANOPTIC
 from ..labels.own import numbered_labels
 from ..labels.scene import ADE20K, PASCAL_CONTEXT
-from ..labels.street import CAMVID, CITYSCAPES
+from ..labels.street import (
+    CAMVID,
+    CITYSCAPES,
+    CITYSCAPES_INSTANCE,
+    CITYSCAPES_PANOPTIC,
+    FACADE_INSTANCE,
+    FACADE_PANOPTIC,
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,8 @@ class Dataset:
 
 
 # Short sides: CamVid's 360 pixels are enlarged to 540, Cityscapes keeps its size, ADE20K is evaluated at 512. PASCAL
-# Context is evaluated with a long side of 520, which for its usual 4:3 is a short side of 390.
+# Context is evaluated with a long side of 520, which for its usual 4:3 is a short side of 390. Detectors enlarge COCO
+# to a short side of 800; the facades keep their size.
 DATASETS: dict[str, Dataset] = {
     "camvid": Dataset(
         "CamVid", "CamVid (Brostow et al., 2008): research use only", {"semantic": CAMVID}, 540, (360, 480)
@@ -38,7 +47,7 @@ DATASETS: dict[str, Dataset] = {
     "cityscapes": Dataset(
         "Cityscapes",
         "Cityscapes (Cordts et al., 2016): non-commercial use only",
-        {"semantic": CITYSCAPES},
+        {"semantic": CITYSCAPES, "instance": CITYSCAPES_INSTANCE, "panoptic": CITYSCAPES_PANOPTIC},
         1024,
         (1024, 2048),
     ),
@@ -53,6 +62,20 @@ DATASETS: dict[str, Dataset] = {
         {"semantic": PASCAL_CONTEXT},
         390,
         (375, 500),
+    ),
+    "coco": Dataset(
+        "COCO 2017",
+        "COCO 2017 (Lin et al., 2014): annotations CC BY 4.0, photographs under Flickr's terms",
+        {"instance": COCO_INSTANCE, "panoptic": COCO_PANOPTIC},
+        800,
+        (480, 640),
+    ),
+    "facade": Dataset(
+        "Building facades",
+        "Building facades (a-hwang/building-facade-segmentation): CC BY 4.0",
+        {"instance": FACADE_INSTANCE, "panoptic": FACADE_PANOPTIC},
+        640,
+        (640, 640),
     ),
 }
 # For a user's own images, and for entries without a dataset.

@@ -2,6 +2,7 @@ import pytest
 
 from srzoo import list_models, model_info
 from srzoo.labels import LabelSet
+from srzoo.labels.coco import COCO_CATEGORY_IDS, COCO_INSTANCE, COCO_PANOPTIC
 from srzoo.labels.own import numbered_labels
 from srzoo.recipes.recipe import load_recipe
 from srzoo.zoo import registry
@@ -67,11 +68,12 @@ def test_an_entry_needs_a_dataset_with_labels_for_its_task(monkeypatch):
     monkeypatch.setitem(DATASETS, "counted", counted)
     resnet = Backbone("ResNet-18", {"backbone": "resnet18"})
     registry.register("boxes", Architecture("Boxes", "instance", "mask_rcnn", resnet))
-    assert list_models("boxes*") == ["boxes", "boxes_counted"]
+    datasets = ("cityscapes", "coco", "counted", "facade")
+    assert list_models("boxes*") == ["boxes", *(f"boxes_{dataset}" for dataset in datasets)]
     assert "srnet_r50_counted" in registry.names()
     info = model_info("boxes_counted")
     assert (info.task, len(info.classes)) == ("instance", 80)
-    with pytest.raises(ValueError, match="'boxes_camvid'.*'boxes_counted'"):
+    with pytest.raises(ValueError, match="'boxes_camvid'.*'boxes_[^']*'"):
         registry.split_name("boxes_camvid")
 
 
@@ -106,10 +108,27 @@ def test_real_time_entries_take_cityscapes_frames_at_full_size():
         assert model_info(name).input_size == (1024, 2048)
 
 
-@pytest.mark.parametrize("dataset", sorted(DATASETS))
-def test_label_sets(dataset):
-    labels = DATASETS[dataset].labels["semantic"]
-    classes = {"ade20k": 150, "camvid": 11, "cityscapes": 19, "pascal_context": 59}[dataset]
+CLASSES = {
+    ("ade20k", "semantic"): 150,
+    ("camvid", "semantic"): 11,
+    ("cityscapes", "semantic"): 19,
+    ("cityscapes", "instance"): 8,
+    ("cityscapes", "panoptic"): 19,
+    ("pascal_context", "semantic"): 59,
+    ("coco", "instance"): 80,
+    ("coco", "panoptic"): 133,
+    ("facade", "instance"): 5,
+    ("facade", "panoptic"): 10,
+}
+
+
+def test_every_dataset_s_labels_are_counted():
+    assert set(CLASSES) == {(dataset, task) for dataset, data in DATASETS.items() for task in data.labels}
+
+
+@pytest.mark.parametrize(("dataset", "task"), CLASSES)
+def test_label_sets(dataset, task):
+    labels, classes = DATASETS[dataset].labels[task], CLASSES[dataset, task]
     assert len(labels.classes) == len(set(labels.classes)) == len(labels.palette) == classes
     assert all(name == name.strip() != "" for name in labels.classes)
     assert all(type(channel) is int and 0 <= channel <= 255 for colour in labels.palette for channel in colour)
@@ -118,6 +137,32 @@ def test_label_sets(dataset):
     shared = 1 if dataset in ("ade20k", "pascal_context") else 0
     assert len(set(labels.palette)) == classes - shared
     assert DATASETS[dataset].licence.startswith(DATASETS[dataset].title)
+
+
+@pytest.mark.parametrize(("dataset", "things"), [("cityscapes", 8), ("coco", 80), ("facade", 5)])
+def test_panoptic_labels_tell_things(dataset, things):
+    instance, panoptic = (DATASETS[dataset].labels[task] for task in ("instance", "panoptic"))
+    assert instance.things is None
+    assert sum(panoptic.things) == things
+    objects = [(panoptic.classes[i], panoptic.palette[i]) for i, is_thing in enumerate(panoptic.things) if is_thing]
+    assert objects == list(zip(instance.classes, instance.palette))
+
+
+def test_coco_s_ids():
+    assert (len(COCO_CATEGORY_IDS), COCO_CATEGORY_IDS[:80][-1], COCO_CATEGORY_IDS[80], max(COCO_CATEGORY_IDS)) == (
+        133,
+        90,
+        92,
+        200,
+    )
+    ids = dict(zip(COCO_PANOPTIC.classes, COCO_CATEGORY_IDS))
+    assert [ids[name] for name in ("person", "stop sign", "toothbrush", "road", "tree-merged")] == [1, 13, 90, 149, 184]
+    # The ids that COCO does not use (torchvision's 'N/A' but the background)
+    assert set(range(1, 91)) - set(COCO_CATEGORY_IDS) == {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
+    from torchvision.models.detection import MaskRCNN_ResNet50_FPN_Weights
+
+    theirs = MaskRCNN_ResNet50_FPN_Weights.COCO_V1.meta["categories"]
+    assert [theirs[id] for id in COCO_CATEGORY_IDS[:80]] == list(COCO_INSTANCE.classes)
 
 
 def test_too_few_colours_or_things():

@@ -67,11 +67,12 @@ def compile_launch(launch: Launch, target: Target) -> Report:
             aligned.append(index)
         elif isinstance(value, float):
             signature[name] = launch.kernel.params[index].annotation_type or "fp32"
-        elif value == 1:
+        elif value == 1 and not launch.kernel.params[index].do_not_specialize:
             signature[name], constants[name] = "constexpr", 1
         else:
             signature[name] = "i32" if -(2**31) <= value < 2**31 else "i64"
-            aligned += [index] if value % 16 == 0 else []
+            if value % 16 == 0 and not launch.kernel.params[index].do_not_specialize:
+                aligned.append(index)
     frozen = (tuple(signature.items()), tuple(constants.items()), tuple(aligned))
     return _compile(launch.kernel, *frozen, launch.warps, launch.stages, target)
 

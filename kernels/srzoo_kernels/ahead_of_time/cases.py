@@ -14,11 +14,15 @@ from ..gram._triton import plan_gram, plan_gram_backward
 from ..graph_reason import _triton as reason
 from ..launch import Launch, Target
 from ..layout import is_channels_last
+from ..panoptic_merge import _triton as merge_kernels
+from ..paste_masks._triton import plan_paste_masks
 from ..upsample_argmax import _triton as argmax_kernel
 from ..upsample_cross_entropy import _triton as loss_kernels
+from ..windows.flat import read_windows
 
 NODES, REDUCTION = 16, 2  # of the block whose reasoning is compiled
 CLASSES, STRIDE = 19, 8  # of the logits that are resized
+INSTANCES, MASK_SIDE = 8, 28  # of an image in which instances are pasted and merged
 
 
 @dataclass(frozen=True)
@@ -160,11 +164,45 @@ def head_cases(x: torch.Tensor, target: Target) -> list[Case]:
     return [replace(case, tensor_core=False, streams=False) for case in cases]
 
 
+def instance_cases(x: torch.Tensor, target: Target) -> list[Case]:
+    """`paste_masks` and `panoptic_merge` for an image of which the map ``x`` has stride 8.
+
+    The instances have windows of half the image's sides, in a diagonal. Of the merge's launches for the instances the
+    first two are here; the others differ in their grid. Loads are of bytes, as a window's pixels begin anywhere.
+    """
+    height, width = STRIDE * x.shape[2], STRIDE * x.shape[3]
+    steps = [(index * width // (2 * INSTANCES), index * height // (2 * INSTANCES)) for index in range(INSTANCES)]
+    windows = read_windows(
+        torch.tensor([(left, top, left + width // 2, top + height // 2) for left, top in steps]), (height, width)
+    )
+    masks = x.new_empty(INSTANCES, MASK_SIDE, MASK_SIDE)
+    paste, pixels = plan_paste_masks(masks, x.new_empty(INSTANCES, 4), windows, 0.5, 0)
+    labels = x.new_empty((height, width), dtype=torch.int64)
+    is_stuff = x.new_empty(CLASSES, dtype=torch.bool)
+    launches, ids, areas = merge_kernels.plan_panoptic_merge(pixels, windows, labels, is_stuff, 0.5, 4096)
+    count, claim, *_, stuff_count, stuff_area, stuff_write = launches
+    of_window, of_image = windows[0].pixels, labels.numel()
+    counts, stuff_counts = (_size(launch.arguments["counts"]) for launch in (count, stuff_count))
+    constants = stuff_count.constants
+    compared = math.prod(stuff_count.grid) * constants["CHUNK"] * constants["CHUNKS"] * constants["CLASSES"]
+    name, seen = "panoptic_merge", _size(labels, ids)
+    cases = [
+        Case("paste_masks", paste, _size(masks, pixels), 10 * len(pixels), 10 * len(pixels)),
+        Case(f"{name} count", count, 5 * of_window, 2 * of_window, 2 * of_window, counts),
+        Case(f"{name} claim", claim, 9 * of_window, 2 * of_window, 2 * of_window, counts),
+        Case(f"{name} stuff", stuff_count, seen, 2 * compared, of_image, stuff_counts),
+        Case(f"{name} stuff, second stage", stuff_area, _size(areas), stuff_counts // 4, 0, stuff_counts),
+        Case(f"{name} stuff, ids", stuff_write, seen + _size(ids), 2 * of_image, 2 * of_image),
+    ]
+    return [replace(case, tensor_core=False, streams=False) for case in cases]
+
+
 CASES: list[Callable[[torch.Tensor, Target], list[Case]]] = [
     gram_cases,
     channel_affine_cases,
     reason_cases,
     head_cases,
+    instance_cases,
 ]
 
 

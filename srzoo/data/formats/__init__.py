@@ -7,12 +7,13 @@ from .camvid import CamVid
 from .camvid_original import CamVidOriginal
 from .cityscapes import Cityscapes
 from .coco import Coco
+from .coco_panoptic import CocoPanoptic
 from .folder import Folder
 from .format import Format
 from .huggingface import HuggingFace
 from .pascal_context import PascalContext
 
-# The first that matches a folder is the one detected.
+# The first that matches a folder and reads the task is the one detected.
 FORMATS: dict[str, Format] = {
     format.name: format
     for format in (
@@ -22,6 +23,7 @@ FORMATS: dict[str, Format] = {
         Ade20k(),
         PascalContext(),
         Coco(),
+        CocoPanoptic(),
         HuggingFace(),
         Folder(),
     )

@@ -1,29 +1,95 @@
 """Cityscapes (fine annotations) with torchvision's table of its classes, nineteen of which the benchmark counts."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from ...labels import IGNORE
-from ...labels.street import CITYSCAPES
+from ...labels.street import CITYSCAPES, CITYSCAPES_IDS, CITYSCAPES_INSTANCE, CITYSCAPES_PANOPTIC
 from ..files import NoSplit, files_by_stem, pair
-from ..masks import IdMap
-from ..samples import FilePairs
+from ..masks import IdMap, read_object_ids
+from ..objects import Objects, Segment, found_in
+from ..samples import FilePairs, InstanceData, PairedFiles, PanopticData
 from .format import Format
+
+_THING_IDS = CITYSCAPES_IDS[-len(CITYSCAPES_INSTANCE.classes) :]
+_MAX_ID = 33  # of the classes in the files; the licence plate, -1, is not drawn
+_OBJECTS = 1000  # an object is of class id // 1000; of a kind of objects, smaller ids are groups
+
+
+@dataclass
+class CityscapesObjects(PairedFiles, InstanceData):
+    """A split of images with files of object ids."""
+
+    def objects(self, index: int) -> Objects:
+        ids = _read(self.pairs[index][1])
+        kinds = {
+            id: (_THING_IDS.index(_class_of(id)), id < _OBJECTS)
+            for id in np.unique(ids).tolist()
+            if _class_of(id) in _THING_IDS
+        }
+        return Objects.of(ids.shape, found_in(ids, kinds))
+
+
+@dataclass
+class CityscapesSegments(PairedFiles, PanopticData):
+    """A split of images with files of object ids, which are those of the segments, too."""
+
+    def segments(self, index: int) -> tuple[np.ndarray, list[Segment]]:
+        ids = _read(self.pairs[index][1])
+        segments = [
+            Segment(id, CITYSCAPES_IDS.index(_class_of(id)), id in _THING_IDS, area)
+            for id, area in zip(*(each.tolist() for each in np.unique(ids, return_counts=True)))
+            if _class_of(id) in CITYSCAPES_IDS
+        ]
+        is_void = ~np.isin(ids, [segment.id for segment in segments])
+        ids[is_void] = 0
+        return ids, segments
+
+
+def _class_of(id: int) -> int:
+    return id // _OBJECTS if id >= _OBJECTS else id
+
+
+def _read(path: Path) -> np.ndarray:
+    """``(H, W)`` int32 ids of objects, and ids of classes where there are none."""
+    ids = read_object_ids(path).astype(np.int32)
+    unknown = np.where(ids >= _OBJECTS, ids // _OBJECTS, ids) > _MAX_ID
+    if unknown.any():
+        raise ValueError(
+            f"{path}: the id {ids[unknown][0]} is of no class, expected ids of classes up to {_MAX_ID}, or 1000 times "
+            "that and a number"
+        )
+    return ids
 
 
 class Cityscapes(Format):
     name = "cityscapes"
     layout = "leftImg8bit/<split>/<city>/ and gtFine/<split>/<city>/"
-    tasks = ("semantic",)
+    tasks = ("semantic", "instance", "panoptic")
 
     def matches(self, root: Path) -> bool:
         return (root / "leftImg8bit").is_dir() and (root / "gtFine").is_dir()
 
-    def read(self, root: Path, split: str, task: str = "semantic") -> FilePairs:
+    def read(
+        self, root: Path, split: str, task: str = "semantic"
+    ) -> FilePairs | CityscapesObjects | CityscapesSegments:
         folders = root / "leftImg8bit" / split, root / "gtFine" / split
         if not all(folder.is_dir() for folder in folders):
             raise NoSplit(f"{root} has no folders leftImg8bit/{split} and gtFine/{split}")
-        pairs, unpaired = pair(*map(_by_city, folders, ("_leftImg8bit", "_gtFine_labelIds")))
-        return FilePairs(self.name, split, CITYSCAPES, _id_map(), pairs, unpaired=unpaired)
+        ending = "_gtFine_labelIds" if task == "semantic" else "_gtFine_instanceIds"
+        pairs, unpaired = pair(*map(_by_city, folders, ("_leftImg8bit", ending)))
+        if task == "semantic":
+            return FilePairs(self.name, split, CITYSCAPES, _id_map(), pairs, unpaired=unpaired)
+        names = [image.stem.removesuffix("_leftImg8bit") for image, _ in pairs]
+        if task == "instance":
+            labels, ids, data = CITYSCAPES_INSTANCE, _THING_IDS, CityscapesObjects
+        else:
+            labels, ids, data = CITYSCAPES_PANOPTIC, CITYSCAPES_IDS, CityscapesSegments
+        return data(self.name, split, labels, ids, names, pairs, unpaired=unpaired)
 
 
 def _id_map() -> IdMap:

@@ -1,23 +1,23 @@
-"""COCO's JSON annotations: polygons and run lengths drawn as masks, pixels under none of them as "background"."""
+"""COCO's JSON annotations: objects, or for semantic segmentation all of them drawn in one mask over a background."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ...labels.own import own_labels
-from ..files import SPLIT_NAMES, NoSplit
+from ..files import NoSplit, hold_out
 from ..masks import IdMap
+from ..rle import coder
 from ..samples import ImageFiles, SemanticData
-from .coco_records import Category, ImageRecord, read_records
+from .coco_files import find_objects
+from .coco_objects import BACKGROUND, CocoObjects, coco_objects
+from .coco_records import Category, ImageRecord, Records, read_records
 from .format import Format
 
-BACKGROUND = "background"
 _FILES = ("annotations/instances_{}2017.json", "annotations/instances_{}.json", "annotations/{}.json")
-_FOLDERS = ("{}2017", "images/{}2017", "{}", "images/{}", "images")
-_BESIDE = "{}/_annotations.coco.json"
 
 
 @dataclass
@@ -64,23 +64,31 @@ class Coco(Format):
     name = "coco"
     layout = (
         "annotations/instances_<split>2017.json or annotations/<split>.json with <split>2017/, <split>/ or images/, "
-        "or <split>/_annotations.coco.json beside the images"
+        "or <split>/_annotations.coco.json beside the images, or annotations/instances_default.json and images/ "
+        "without splits"
     )
-    tasks = ("semantic",)
+    tasks = ("semantic", "instance")
 
     def matches(self, root: Path) -> bool:
-        return any(_find(root, split) for split in ("train", "val"))
+        return any(find_objects(root, split, _FILES) for split in ("train", "val"))
 
-    def read(self, root: Path, split: str, task: str = "semantic") -> CocoMasks:
-        found = _find(root, split)
+    def read(self, root: Path, split: str, task: str = "semantic") -> CocoMasks | CocoObjects:
+        found = find_objects(root, split, _FILES)
         if found is None:
             raise NoSplit(f"{root} has no annotations of the split {split!r}: expected {self.layout}")
-        file, folder = found
-        records = read_records(file, folder)
-        names, class_of = _classes(records.categories)
-        labels = own_labels(names, str(file))
-        id_map = IdMap({i: i for i in range(len(names))})
-        return CocoMasks(self.name, split, labels, id_map, records.images, class_of, file, unpaired=records.problems)
+        records = read_records(found.file, found.folder)
+        if found.is_whole:
+            images = [records.images[i] for i in hold_out(len(records.images), split, root)]
+            records = replace(records, images=images)
+        make = coco_objects if task == "instance" else _coco_masks
+        return make(split, records, found.file, self.name)
+
+
+def _coco_masks(split: str, records: Records, file: Path, format: str) -> CocoMasks:
+    names, class_of = _classes(records.categories)
+    labels = own_labels(names, str(file))
+    id_map = IdMap({i: i for i in range(len(names))})
+    return CocoMasks(format, split, labels, id_map, records.images, class_of, file, unpaired=records.problems)
 
 
 def _classes(categories: list[Category]) -> tuple[list[str], dict[int, int]]:
@@ -90,19 +98,6 @@ def _classes(categories: list[Category]) -> tuple[list[str], dict[int, int]]:
     return [BACKGROUND, *(category.name for category in objects)], class_of
 
 
-def _find(root: Path, split: str) -> tuple[Path, Path] | None:
-    """The JSON file of a split and the folder of its images."""
-    for name in SPLIT_NAMES[split]:
-        beside = root / _BESIDE.format(name)
-        if beside.is_file():
-            return beside, beside.parent
-        for file in (root / pattern.format(name) for pattern in _FILES):
-            if file.is_file():
-                folders = [folder for pattern in _FOLDERS if (folder := root / pattern.format(name)).is_dir()]
-                return file, (folders or [root])[0]
-    return None
-
-
 def _draw(segmentation: list | dict | None, height: int, width: int) -> np.ndarray:
     """``(H, W)`` bool of polygons ``[[x0, y0, x1, ...], ...]`` in pixels, or of run lengths.
 
@@ -110,10 +105,7 @@ def _draw(segmentation: list | dict | None, height: int, width: int) -> np.ndarr
         ValueError, TypeError, KeyError, IndexError: it is neither.
         RuntimeError: pycocotools is not installed.
     """
-    try:
-        from pycocotools import mask as rle
-    except ModuleNotFoundError as error:
-        raise RuntimeError("COCO's format needs the package 'pycocotools': pip install 'srzoo[data]'") from error
+    rle = coder()
     if segmentation is None:
         raise KeyError("segmentation")
     if isinstance(segmentation, dict) and isinstance(segmentation["counts"], str):

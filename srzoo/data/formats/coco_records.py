@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
+from collections import Counter
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Category(NamedTuple):
-    """A class, under the id that annotations refer to it by."""
+    """A class, under the id that annotations refer to it by.
+
+    Attributes:
+        id: as in the file.
+        name: as in the file.
+        other: all that the file says about it; not checked.
+    """
 
     id: Hashable
     name: str
+    other: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +47,13 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """An image file, its size in pixels and its annotations in the order of the file."""
+    """An image file, its id and size in pixels, and its annotations in the order of the file."""
 
+    id: Hashable
     path: Path
     width: int
     height: int
-    annotations: list[Annotation]
+    annotations: list
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +64,38 @@ class Records:
         categories: in order of id.
         images: in order of file name, without those whose file does not exist.
         problems: a line for each image without a file, and one for annotations without an image.
+        repeated: a line for each of "categories", "images" and "annotations" with ids that are there more than once.
     """
 
     categories: list[Category]
     images: list[ImageRecord]
     problems: list[str]
+    repeated: dict[str, str]
 
 
-def read_records(file: Path, folder: Path) -> Records:
+def read_annotation(record: dict, where: str) -> Annotation:
+    """One record of "annotations"; ``where`` names it in the error.
+
+    Raises:
+        ValueError: the area is no number.
+    """
+    return Annotation(
+        id=record.get("id"),
+        category=record.get("category_id"),
+        segmentation=record.get("segmentation"),
+        bbox=record.get("bbox"),
+        area=_area(record, where),
+        is_crowd=bool(record.get("iscrowd")),
+    )
+
+
+def read_records(file: Path, folder: Path, read: Callable[[dict, str], Any] = read_annotation) -> Records:
     """Parse a JSON file whose images are in ``folder``.
+
+    Args:
+        file: the JSON file.
+        folder: that of the images.
+        read: makes an annotation of its record, given the words that name the record in an error.
 
     Raises:
         ValueError: the file is not COCO's JSON; the message names the record and the key.
@@ -72,7 +104,7 @@ def read_records(file: Path, folder: Path) -> Records:
         content = json.loads(file.read_text(encoding="utf-8-sig"))
         categories = _categories(content)
         by_image = {_id(record, "id", f"images[{i}]"): [] for i, record in enumerate(_section(content, "images"))}
-        lost = _share_out(_section(content, "annotations"), by_image)
+        lost = _share_out(_section(content, "annotations"), by_image, read)
         images, missing = _images(content["images"], folder, by_image)
     except ValueError as error:
         raise ValueError(f"{file} is not COCO's JSON: {error}") from error
@@ -82,34 +114,38 @@ def read_records(file: Path, folder: Path) -> Records:
             f"{len(lost)} annotations of {file} are of images that it does not list, the first of {lost[0]!r}; an "
             "image_id must equal the id of one of its images"
         )
-    return Records(categories, images, problems)
+    return Records(categories, images, problems, _repeated(content, file))
+
+
+def _repeated(content: dict, file: Path) -> dict[str, str]:
+    lines = {}
+    for key in ("categories", "images", "annotations"):
+        ids = [id for record in content[key] if isinstance(id := record.get("id"), Hashable) and id is not None]
+        twice = [id for id, count in Counter(ids).items() if count > 1]
+        if twice:
+            lines[key] = f"{file}: {len(twice)} ids of its {key!r} are there more than once, the first {twice[0]!r}"
+    return lines
 
 
 def _categories(content) -> list[Category]:
     categories = [
-        Category(_id(record, "id", f"categories[{i}]"), _value(record, "name", f"categories[{i}]"))
+        Category(_id(record, "id", f"categories[{i}]"), _value(record, "name", f"categories[{i}]"), record)
         for i, record in enumerate(_section(content, "categories"))
     ]
     try:
         return sorted(categories, key=lambda category: category.id)
     except TypeError:
-        raise ValueError(f"the ids of its categories are of several types: {[id for id, _ in categories]}") from None
+        ids = [category.id for category in categories]
+        raise ValueError(f"the ids of its categories are of several types: {ids}") from None
 
 
-def _share_out(records: list, by_image: dict[Hashable, list[Annotation]]) -> list[Hashable]:
+def _share_out(records: list, by_image: dict[Hashable, list], read: Callable[[dict, str], Any]) -> list[Hashable]:
     """Append each annotation to the list of its image; the ids of images that are not there."""
     lost = []
     for i, record in enumerate(records):
         where = f"annotations[{i}]"
         image = _id(record, "image_id", where)
-        annotation = Annotation(
-            id=record.get("id"),
-            category=record.get("category_id"),
-            segmentation=record.get("segmentation"),
-            bbox=record.get("bbox"),
-            area=_area(record, where),
-            is_crowd=bool(record.get("iscrowd")),
-        )
+        annotation = read(record, where)
         if image in by_image:
             by_image[image].append(annotation)
         else:
@@ -125,7 +161,7 @@ def _images(records: list, folder: Path, by_image: dict) -> tuple[list[ImageReco
         record, where = records[i], f"images[{i}]"
         if (folder / name).is_file():
             width, height = _side(record, "width", where), _side(record, "height", where)
-            images.append(ImageRecord(folder / name, width, height, by_image[record["id"]]))
+            images.append(ImageRecord(record["id"], folder / name, width, height, by_image[record["id"]]))
         else:
             missing.append(folder / name)
     return images, missing

@@ -158,10 +158,10 @@ def test_the_records_keep_each_instance(write_coco):
     crowd = {"category_id": 90, "segmentation": {"size": [7, 11], "counts": [6, 1, 70]}, "iscrowd": 1}
     root = write_coco([small, crowd])
     records = read_records(root / "annotations" / "instances_train2017.json", root / "train2017")
-    assert records.categories == [(7, "crop"), (90, "weed")]
+    assert [(category.id, category.name) for category in records.categories] == [(7, "crop"), (90, "weed")]
     assert records.problems == []
     (image,) = records.images
-    assert (image.path, image.width, image.height) == (root / "train2017" / "a.jpg", 11, 7)
+    assert (image.id, image.path, image.width, image.height) == (3, root / "train2017" / "a.jpg", 11, 7)
     assert image.annotations == [
         Annotation(0, 7, [INSIDE], [3, 2, 2, 2], 4, False),
         Annotation(1, 90, crowd["segmentation"], None, None, True),

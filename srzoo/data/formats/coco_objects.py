@@ -1,0 +1,236 @@
+"""The objects in COCO's JSON annotations: a mask, a box and a class each."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Hashable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ...labels import LabelSet
+from ...labels.own import own_labels
+from ...messages import and_more
+from ..objects import Examined, FoundObject, Objects
+from ..rle import Rle, coder, read_segmentation
+from ..samples import ImageFiles, InstanceData
+from .coco_records import Annotation, Category, ImageRecord, Records
+
+BACKGROUND = "background"
+
+_FITS = 0.5  # intersection over union of a box and the mask's, from which on the box is believed
+_NEAR = 2.0  # pixels that they may differ by, however small they are
+_OUTSIDE = 1.0  # pixels that a box may reach over the border without a word
+
+
+@dataclass
+class CocoObjects(ImageFiles, InstanceData):
+    """A split of images with annotated objects.
+
+    Attributes:
+        images: with their annotations.
+        class_of: class id of each category's; None for one that is no class, see `used_categories`.
+        file: the JSON file.
+    """
+
+    images: list[ImageRecord]
+    class_of: dict[Hashable, int | None]
+    file: Path
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def image_file(self, index: int) -> Path:
+        return self.images[index].path
+
+    def objects(self, index: int) -> Objects:
+        return self.examine(index).checked()
+
+    def examine(self, index: int) -> Examined:
+        record = self.images[index]
+        size = record.height, record.width
+        found, errors, warnings = [], [], []
+        for annotation in record.annotations:
+            where = f"{self.target_name(index)}: annotation {annotation.id}"
+            try:
+                each, notes = read_object(annotation, size, self.class_of)
+            except ValueError as error:
+                errors.append(f"{where} {error}")
+                continue
+            found += [each] if each else []
+            warnings += [f"{where} {note}" for note in notes]
+        return Examined(Objects.of(size, found), errors, warnings)
+
+    def target_name(self, index: int) -> str:
+        return f"{self.file}:{self.images[index].path.name}"
+
+    def target_bytes(self, index: int) -> bytes:
+        return json.dumps([asdict(each) for each in self.images[index].annotations]).encode()
+
+    def files(self) -> list[Path]:
+        return [*super().files(), self.file]
+
+
+def coco_objects(split: str, records: Records, file: Path, format: str) -> CocoObjects:
+    """The objects of a file of annotations.
+
+    Raises:
+        ValueError: categories or images cannot be told apart, or there are too many classes or none.
+    """
+    refuse_repeated(records)
+    categories = used_categories(records.categories, str(file))
+    class_of = dict.fromkeys(category.id for category in records.categories)
+    class_of |= {category.id: i for i, category in enumerate(categories)}
+    return CocoObjects(
+        format,
+        split,
+        named_labels(categories, str(file)),
+        tuple(category.id for category in categories),
+        [record.id for record in records.images],
+        records.images,
+        class_of,
+        file,
+        unpaired=records.problems,
+        doubts=list(records.repeated.values()),
+    )
+
+
+def refuse_repeated(records: Records) -> None:
+    """Raises ValueError if ids of categories or images repeat, so that annotations do not tell which they mean."""
+    for key in ("categories", "images"):
+        if key in records.repeated:
+            raise ValueError(f"{records.repeated[key]}; an annotation that names it could mean either")
+
+
+def used_categories(categories: list[Category], origin: str) -> list[Category]:
+    """Those that are classes: not the background, nor the root that Roboflow puts above all others.
+
+    Raises:
+        ValueError: a name is no text.
+    """
+    for category in categories:
+        if not isinstance(category.name, str):
+            raise ValueError(f"{origin}: category {category.id!r} has the name {category.name!r}, expected text")
+    parents = [(category.name, category.other.get("supercategory")) for category in categories]
+    above = {parent for name, parent in parents if parent != name}
+    roots = {name for name, parent in parents if parent == "none" and name in above}
+    return [category for category in categories if category.name not in {BACKGROUND, *roots}]
+
+
+def named_labels(categories: list[Category], origin: str, things: tuple[bool, ...] | None = None) -> LabelSet:
+    """The labels of categories, in the colours that they have, if all of them do.
+
+    Raises:
+        ValueError: a name occurs twice, or there are too many classes or none.
+    """
+    labels = own_labels([category.name for category in categories], origin, fewest=1)
+    colours = [category.other.get("color") for category in categories]
+    if all(_is_colour(colour) for colour in colours):
+        return LabelSet(labels.classes, tuple(tuple(colour) for colour in colours), things)
+    return LabelSet(labels.classes, labels.palette, things)
+
+
+def _is_colour(colour: Any) -> bool:
+    return (
+        isinstance(colour, list) and len(colour) == 3 and all(type(each) is int and 0 <= each < 256 for each in colour)
+    )
+
+
+def read_object(
+    annotation: Annotation, size: tuple[int, int], class_of: Mapping[Hashable, int | None]
+) -> tuple[FoundObject | None, list[str]]:
+    """The object of an annotation.
+
+    Args:
+        annotation: as in the file.
+        size: ``(H, W)`` of the image.
+        class_of: class id of each category's; None for one that is no class.
+
+    Returns:
+        The object, or None if it is left out; and a line for what is passed over, to be read after the annotation's
+        name.
+
+    Raises:
+        ValueError: the category is unknown, or the mask cannot be read.
+        RuntimeError: pycocotools is not installed.
+    """
+    category = annotation.category
+    if not isinstance(category, Hashable) or category not in class_of:
+        known = and_more([repr(id) for id in class_of], 12)
+        raise ValueError(f"is of category {category!r}, which the file does not list; known: {known}")
+    if class_of[category] is None:
+        return None, [f"is of category {category!r}, the background or the root of all others; it is left out"]
+    mask, notes = read_segmentation(annotation.segmentation, size)
+    if mask is None:
+        where = f"the image of {size[1]}x{size[0]}: {_extent(annotation)}"
+        return None, [*notes, f"has no pixel in {where}; it is left out"]
+    box, note = _box(annotation.bbox, mask, size)
+    counted = float(coder().area(mask))
+    area = annotation.area if annotation.area and 0 < annotation.area < math.inf else counted
+    found = FoundObject(box, class_of[category], mask, annotation.is_crowd, float(area), annotation.id)
+    return found, [*notes, *([note] if note else [])]
+
+
+def _extent(annotation: Annotation) -> str:
+    """Where the annotation is, in its own numbers."""
+    polygons = [each for each in annotation.segmentation if each] if isinstance(annotation.segmentation, list) else []
+    parts = [f"bbox {annotation.bbox}"] if annotation.bbox is not None else []
+    for name, first in (("x", 0), ("y", 1)) if polygons else ():
+        numbers = [number for polygon in polygons for number in polygon[first::2]]
+        parts.append(f"{name} from {min(numbers):g} to {max(numbers):g}")
+    return ", ".join(parts) or "its run lengths are empty"
+
+
+def _box(bbox: Any, mask: Rle, size: tuple[int, int]) -> tuple[list[float], str]:
+    """The box as corners, the annotated one if it can be right, else that of the mask; and what is wrong with it."""
+    drawn = _corners(coder().toBbox(mask).tolist())
+    if bbox is None:
+        return drawn, ""
+    named = f"has the bbox {bbox}"
+    instead = "the mask's box is used instead"
+    if not _is_box(bbox):
+        return drawn, f"{named}, expected four finite numbers x, y, width, height; {instead}"
+    if min(bbox[2:]) <= 0:
+        return drawn, f"{named} of width {bbox[2]:g} and height {bbox[3]:g}, expected more than 0; {instead}"
+    stated = _corners(bbox)
+    limits = [size[1], size[0], size[1], size[0]]
+    box = [min(max(number, 0), limit) for number, limit in zip(stated, limits)]
+    beyond = max(abs(a - b) for a, b in zip(stated, box))
+    if min(box[2] - box[0], box[3] - box[1]) < 1:
+        return drawn, f"{named}, less than one pixel of the image of {size[1]}x{size[0]}; {instead}"
+    if not _fits(box, drawn):
+        corners = "; it is x0, y0, x1, y1, expected x, y, width, height" if _fits(bbox, drawn) else ""
+        return drawn, f"{named}, but its mask is in {_rounded(_sides(drawn))}{corners}; {instead}"
+    if beyond > _OUTSIDE:
+        return box, f"{named}, {beyond:g} pixels outside of the image of {size[1]}x{size[0]}; it is cut at the border"
+    return box, ""
+
+
+def _is_box(bbox: Any) -> bool:
+    return (
+        isinstance(bbox, list)
+        and len(bbox) == 4
+        and all(type(number) in (int, float) and math.isfinite(number) for number in bbox)
+    )
+
+
+def _corners(box: list[float]) -> list[float]:
+    return [box[0], box[1], box[0] + box[2], box[1] + box[3]]
+
+
+def _sides(box: list[float]) -> list[float]:
+    return [box[0], box[1], box[2] - box[0], box[3] - box[1]]
+
+
+def _rounded(box: list[float]) -> list[float]:
+    return [round(number, 2) for number in box]
+
+
+def _fits(box: list[float], drawn: list[float]) -> bool:
+    """Whether two boxes, as corners, are much the same."""
+    if max(abs(a - b) for a, b in zip(box, drawn)) <= _NEAR:
+        return True
+    width, height = (max(0, min(box[i + 2], drawn[i + 2]) - max(box[i], drawn[i])) for i in (0, 1))
+    areas = [(each[2] - each[0]) * (each[3] - each[1]) for each in (box, drawn)]
+    return width * height >= _FITS * (sum(areas) - width * height)
