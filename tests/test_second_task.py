@@ -54,6 +54,8 @@ class ShareOptions:
 class ShareView:
     """The half of an image that is passed to the model."""
 
+    MEASURED = {}
+
     half: str = option("left, right or both", "both")
 
     def __post_init__(self):
@@ -178,7 +180,7 @@ class ShareExport:
     def paths(self, names):
         return [self.path]
 
-    def add(self, result, name):
+    def add(self, result, index, name):
         self.shares[name] = result.share
 
     def merge(self, other):
@@ -237,8 +239,8 @@ class ShareTask:
     def comparison(self, result, sample, config):
         return result.overlay()
 
-    def export(self, folder, config):
-        return ShareExport(folder)
+    def export(self, path, config, data):
+        return ShareExport(path)
 
 
 @pytest.fixture

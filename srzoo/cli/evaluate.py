@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
 
     task = get_task(task_of(options.model))
     given = {name: value for view in views() for name, value in given_options(options, view).items()}
-    view = make_view(task, given)
+    view = make_view(task, given, measured=True)
     format = options.format or detect_format(options.root, task.name)
     with heavy_imports():
         from ..evaluate.receipt import read_receipts
@@ -100,7 +100,7 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
     config, task, view, weights = segmenter.config, segmenter.task, segmenter.view, weights_facts(options.model)
     stems = unique_stems(dataset.image_names())
     names = [stems[name] for name in dataset.image_names()]
-    export = task.export(options.export, config) if options.export else None
+    export = task.export(options.export, config, dataset) if options.export else None
     if export:
         _refuse_to_overwrite(dataset, export.paths(names))
     meter = task.meter(config, segmenter.device)
@@ -109,7 +109,7 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
         if figure is not None:
             worst.update(figure, index, lambda: task.comparison(result, sample, config))  # noqa: B023 (called at once)
         if export:
-            export.add(result, names[index])
+            export.add(result, index, names[index])
     meter, worst, export = merged(meter), merged(worst), export and merged(export)
     if not is_main_process():
         return 0

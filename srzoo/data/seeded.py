@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,10 +23,17 @@ class AugmentedDataset(Dataset):
         augment: takes the elements of an item, the image first, and returns a tuple; it draws from torch's global
             generator, which is seeded before each call and restored after it.
         seed: of the whole run.
+        collate: makes a batch of samples; default that of the data loader.
     """
 
-    def __init__(self, dataset: ImageData, augment: Callable[..., tuple], seed: int):
-        self.dataset, self.augment, self.seed = dataset, augment, seed
+    def __init__(
+        self,
+        dataset: ImageData,
+        augment: Callable[..., tuple],
+        seed: int,
+        collate: Callable[[list], Any] | None = None,
+    ):
+        self.dataset, self.augment, self.seed, self.collate = dataset, augment, seed, collate
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -10,7 +10,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from ..models.base import ZooModel
-from ..tasks.task import Result, Score, get_task
+from ..tasks.task import Result, Score, get_task, make_view
 from .distributed import gather, rank, world
 
 Samples = Sequence[tuple]  # each an 8-bit RGB array (H, W, 3) and its annotation
@@ -48,11 +48,11 @@ def predictions(model: ZooModel, dataset: Samples, view: Any = None, progress: b
     Args:
         model: the model; its transform prepares each image, as in `Segmenter`.
         dataset: the first entry of each item is an 8-bit RGB array ``(H, W, 3)``.
-        view: an instance of the ``View`` of the model's task; None for its defaults.
+        view: an instance of the ``View`` of the model's task; None for the one that figures are measured with.
         progress: show a progress bar.
     """
     task = get_task(model.task)
-    view = task.View() if view is None else view
+    view = make_view(task, {}, measured=True) if view is None else view
     was_training = model.training
     model.eval()
     indices = range(rank(), len(dataset), world())

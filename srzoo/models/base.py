@@ -56,6 +56,10 @@ class ZooModel(nn.Module):
             changes["labels"] = labels
         self.configure(dataclasses.replace(self.config, **changes))
 
+    def pretrained_parameters(self) -> list[nn.Parameter]:
+        """The parameters that a pretrained backbone brings, which are trained at a lower rate."""
+        return list(self.backbone.parameters())
+
     def cost(self, input_size: tuple[int, int]) -> int:
         """Multiply-adds of a forward pass in evaluation mode, counted on the meta device.
 

@@ -11,7 +11,7 @@ from torchvision.models.detection.image_list import ImageList
 
 from ..backbones.pyramid import PyramidBackbone, stem_and_stages
 from ..layers.checks import check_flag, check_whole, check_wholes
-from ..layers.insertion import on_meta
+from ..layers.insertion import block_names, on_meta
 from .base import ZooModel, check_image_batch
 from .cost import multiply_adds
 from .proposals import proposal_network
@@ -167,6 +167,11 @@ class MaskRCNN(ZooModel):
         if self.training:
             return {"objectness": losses["loss_objectness"], "rpn box": losses["loss_rpn_box_reg"], **found}
         return [{**each, "labels": each["labels"] - 1} for each in found]
+
+    def pretrained_parameters(self) -> list[nn.Parameter]:
+        """Those of the backbone, without the pyramid and without context modules in it."""
+        blocks = tuple(f"{name}." for name in block_names(self.backbone.body))
+        return [p for name, p in self.backbone.body.named_parameters() if not name.startswith(blocks or ("\0",))]
 
     def freeze_statistics(self, frozen: bool = True) -> None:
         """Use the running statistics of the backbone's BatchNorms in training too, as with few images per step."""

@@ -37,9 +37,7 @@ class SemanticHead(nn.Module):
     def __init__(self, levels: int, in_channels: int, channels: int, outputs: int):
         super().__init__()
         self.levels = nn.ModuleList(
-            nn.Sequential(
-                *(_conv_gn_relu(in_channels if j == 0 else channels, channels) for j in range(max(level, 1)))
-            )
+            nn.Sequential(*(_conv_gn_relu(in_channels if j == 0 else channels, channels) for j in range(max(level, 1))))
             for level in range(levels)
         )
         self.classifier = nn.Conv2d(channels, outputs, 1)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..zoo.transform import Transform
 
 # Endings of the names of saved results. `srzoo segment` skips such files when it reads a folder of images.
-RESULT_ENDINGS = ("_labels", "_overlay")
+RESULT_ENDINGS = ("_labels", "_overlay", "_panoptic")
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,13 @@ class View(Protocol):
 
     The fields are made by `srzoo.options.option` and have defaults, which are those of `Segmenter`. ``srzoo eval`` has
     an option for each.
+
+    Attributes:
+        MEASURED: fields whose default is another one where figures are measured, such as the least score of a
+            detection.
     """
+
+    MEASURED: ClassVar[Mapping[str, Any]]
 
     def sentence(self, transform: Transform) -> str:
         """The view in words, for the protocol of a receipt; ``transform`` is the one of the model."""
@@ -128,13 +134,16 @@ class Objective(Protocol):
 
 
 class Export(Protocol):
-    """Writes predictions in the format that the server of a benchmark expects. It can be pickled, as a `Meter`."""
+    """Writes predictions in the format that other people's tools, or the server of a benchmark, read.
+
+    It can be pickled, as a `Meter`.
+    """
 
     def paths(self, names: Sequence[str]) -> list[Path]:
         """The files that will be written for images of these names."""
 
-    def add(self, result: Any, name: str) -> None:
-        """Add the result of one image; ``name`` is unique."""
+    def add(self, result: Any, index: int, name: str) -> None:
+        """Add the result of the image with this index in the dataset; ``name`` is unique."""
 
     def merge(self, other: Export) -> None:
         """Add the results of another process."""
@@ -256,25 +265,30 @@ class Task(Protocol):
     def comparison(self, result: Any, sample: Any, config: ModelConfig) -> Image.Image:
         """A picture that shows where a result differs from the annotation of its sample."""
 
-    def export(self, folder: Path, config: ModelConfig) -> Export:
-        """A new export to ``folder``, which exists."""
+    def export(self, path: Path, config: ModelConfig, data: ImageData) -> Export:
+        """A new export of predictions for ``data`` to a folder, or to a file if the format is one file."""
 
 
-def make_view(task: Task, values: Mapping[str, Any]) -> Any:
+def make_view(task: Task, values: Mapping[str, Any], measured: bool = False) -> Any:
     """An instance of the `View` of a task.
 
     Args:
         task: the task.
         values: its fields by name; those not given have their defaults.
+        measured: take the defaults with which figures are measured, see `View`.
 
     Raises:
         ValueError: the view has no such field, or the value is invalid.
     """
-    return build(task.View, read(task.View, values))
+    return build(task.View, read(task.View, {**task.View.MEASURED, **values} if measured else values))
 
 
 # Each task by its name: the task, or the import path of its class.
-TASKS: dict[str, str | Task] = {"semantic": "srzoo.tasks.semantic.task.SemanticTask"}
+TASKS: dict[str, str | Task] = {
+    "semantic": "srzoo.tasks.semantic.task.SemanticTask",
+    "instance": "srzoo.tasks.instance.task.InstanceTask",
+    "panoptic": "srzoo.tasks.panoptic.task.PanopticTask",
+}
 
 
 def get_task(name: str) -> Task:

@@ -31,10 +31,21 @@ def make_schedule(
 
 
 def _parameter_groups(model: torch.nn.Module, recipe: Recipe) -> list[dict]:
-    rest = {name: child for name, child in model.named_children() if name != "backbone" and child is not None}
-    parts = [({"backbone": model.backbone}, recipe.lr * recipe.backbone_lr_scale), (rest, recipe.lr)]
-    return [
-        {**group, "lr": rate}
-        for modules, rate in parts
-        for group in param_groups_weight_decay(torch.nn.ModuleDict(modules), recipe.weight_decay)
-    ]
+    """Groups of a rate and a weight decay each: the backbone's before the rest, without weight decay before with it."""
+    slow = {id(p) for p in model.pretrained_parameters()}
+    groups = []
+    for is_slow, rate in ((True, recipe.lr * recipe.backbone_lr_scale), (False, recipe.lr)):
+        part = {name: p for name, p in model.named_parameters() if (id(p) in slow) == is_slow}
+        for group in param_groups_weight_decay(_Named(part), recipe.weight_decay):
+            groups.append({**group, "lr": rate})
+    return groups
+
+
+class _Named:
+    """Some parameters of a model by name, as timm's function reads them."""
+
+    def __init__(self, parameters: dict[str, torch.nn.Parameter]):
+        self._parameters = parameters
+
+    def named_parameters(self):
+        return self._parameters.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ..messages import nearest
 from .datasets import ANY_DATASET, DATASETS
@@ -39,6 +40,7 @@ class Architecture:
         backbone: the backbone and its options.
         head: keyword arguments of the network's class for everything after the backbone.
         recipes: names of recipes by dataset, for datasets where it is not trained by the recipe of the dataset.
+        fit: how its input gets sides that are multiples of its stride, see `Transform`.
     """
 
     title: str
@@ -47,6 +49,7 @@ class Architecture:
     backbone: Backbone
     head: dict = field(hash=False, default_factory=dict)
     recipes: dict[str, str] = field(hash=False, default_factory=dict)
+    fit: Literal["stretch", "pad"] = "stretch"
 
     @property
     def options(self) -> dict:
@@ -113,7 +116,9 @@ def match_names(pattern: str) -> list[str]:
 
 def recipe_of(architecture: str, dataset: str) -> str:
     """Name of the recipe for an entry that has no recipe of its own name: the architecture's, else the dataset's."""
-    return ARCHITECTURES[architecture].recipes.get(dataset, dataset)
+    entry = ARCHITECTURES[architecture]
+    of_dataset = dataset if entry.task == "semantic" else f"{dataset}_{entry.task}"
+    return entry.recipes.get(dataset, of_dataset)
 
 
 def default_transform(architecture: str, dataset: str | None) -> Transform:
@@ -121,10 +126,16 @@ def default_transform(architecture: str, dataset: str | None) -> Transform:
 
     Its ``multiple`` is 1. The network sets the right one when it is built.
     """
-    backbone = ARCHITECTURES[architecture].backbone
-    return Transform(DATASETS.get(dataset, ANY_DATASET).short_side, mean=backbone.mean, std=backbone.std)
+    entry, data = ARCHITECTURES[architecture], DATASETS.get(dataset, ANY_DATASET)
+    statistics = {"mean": entry.backbone.mean, "std": entry.backbone.std}
+    if entry.fit == "stretch":
+        return Transform(data.short_side, **statistics)
+    # 1333 for 800, as detectors have it, and more for a dataset of longer images.
+    long_side = round(data.short_side * max(_DETECTOR_RATIO, max(data.frame) / min(data.frame)))
+    return Transform(data.short_side, long_side=long_side, fit="pad", **statistics)
 
 
+_DETECTOR_RATIO = 1333 / 800
 _DILATED = {"output_stride": 8, "multi_grid": (1, 2, 4)}
 _GLUON = "ResNet deep stem by GluonCV, converted by timm: Apache-2.0; trained on ImageNet (research use)"
 _ANY = Backbone("any timm backbone", {})
@@ -173,3 +184,41 @@ register("fcn_wrn38", _fcn(_WRN38))
 register("fcn_lite0", _fcn(_LITE0))
 register("dfseg_v1", _dfseg("DFSeg, the real-time baseline", _DFV1, "psp"))
 register("dfseg_v2", _dfseg("DFSeg, the real-time baseline", _DFV2, "psp"))
+
+
+_TIMM = "by timm: Apache-2.0; trained on ImageNet (research use)"
+_PLAIN_R50 = Backbone("a ResNet-50", {"backbone": "resnet50"}, licence=f"ResNet-50 {_TIMM}")
+_PLAIN_R101 = Backbone("a ResNet-101", {"backbone": "resnet101"}, licence=f"ResNet-101 {_TIMM}")
+_X101 = Backbone("a ResNeXt-101 32x4d", {"backbone": "resnext101_32x4d"}, licence=f"ResNeXt-101 {_TIMM}")
+_LIGHT = Backbone("EfficientNet-Lite0", {"backbone": "tf_efficientnet_lite0"}, _LITE0.mean, _LITE0.std, _LITE0.licence)
+# At most 16 MB in float16, and a third of the multiply-adds of the backbone in the heads.
+_LIGHT_HEADS = {"channels": 96, "box_channels": 384, "mask_layers": (96, 96, 96)}
+_ANY_UNDILATED = Backbone("any timm backbone", {"output_stride": 32})
+
+
+def _detectors(name: str, title: str, task: str, backbones: dict[str, Backbone], heads: dict[str, dict]) -> None:
+    """Register a detector without the block, and "srnet_..." with it, for each backbone, and for any timm backbone."""
+    for prefix, context in (("", "none"), ("srnet_", "sr")):
+        what = title if context == "none" else f"{title} with the block"
+        for suffix, backbone in {"": _ANY_UNDILATED, **backbones}.items():
+            head = {"context": context, **heads.get(suffix, {})}
+            entry = Architecture(what, task, name, backbone, head, fit="pad")
+            register(f"{prefix}{name}{suffix}", entry)
+
+
+_RESNETS = {"_r50": _PLAIN_R50, "_r101": _PLAIN_R101}
+_detectors(
+    "mask_rcnn",
+    "Mask R-CNN",
+    "instance",
+    {**_RESNETS, "_x101": _X101, "_lite0": _LIGHT},
+    {"_lite0": _LIGHT_HEADS},
+)
+_detectors("cascade_mask_rcnn", "Cascade Mask R-CNN", "instance", {"_x101": _X101}, {})
+_detectors(
+    "panoptic_fpn",
+    "Panoptic FPN",
+    "panoptic",
+    {**_RESNETS, "_lite0": _LIGHT},
+    {"_lite0": {**_LIGHT_HEADS, "semantic_channels": 64}},
+)

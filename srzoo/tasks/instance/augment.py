@@ -108,6 +108,11 @@ class Augment:
         return MaskWindows.cat(parts, size), np.concatenate([np.zeros(0, np.int64), *kept])
 
 
+def long_side_for(short_side: int | None) -> int | None:
+    """The limit of the long side in pixels of an image at factor 1: 1333 for 800, as detectors have it."""
+    return None if short_side is None else round(short_side * 1333 / 800)
+
+
 def rle_area(objects: Objects, index: int) -> int:
     """Pixels of the mask of an object."""
     from ...data.rle import coder

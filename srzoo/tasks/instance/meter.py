@@ -83,9 +83,7 @@ def _evaluated(
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    annotated = [
-        {**each, "image_id": i} for i, (_, objects, _) in enumerate(images) for each in objects
-    ]
+    annotated = [{**each, "image_id": i} for i, (_, objects, _) in enumerate(images) for each in objects]
     if not any(not each["iscrowd"] for each in annotated):
         return None, None
     truth = {

@@ -20,9 +20,7 @@ class InstanceOptions:
     scale: tuple[float, float] = option(
         "range of the random resize factor before the crop, drawn log-uniformly", (1.0, 1.0)
     )
-    min_share: float = option(
-        "an object of which the crop leaves less than this share is dropped", 0.3, low=0, high=1
-    )
+    min_share: float = option("an object of which the crop leaves less than this share is dropped", 0.3, low=0, high=1)
     jitter: float = option("strength of the colour jitter", 0.0, low=0, high=1)
     frozen_statistics: Literal["auto", "yes", "no"] = option(
         "whether the backbone's BatchNorms keep their running statistics: yes, no, or auto for yes with fewer than 8 "

@@ -54,10 +54,11 @@ class InstanceTask:
         self, data: InstanceData, options: InstanceOptions, short_side: int | None, seed: int
     ) -> AugmentedDataset:
         from ...data.seeded import AugmentedDataset
-        from .augment import Augment, collate
+        from .augment import Augment, collate, long_side_for
 
-        long_side = None if short_side is None else round(short_side * 5 / 3)
-        augment = Augment(options.crop, options.scale, short_side, long_side, options.min_share, options.jitter)
+        augment = Augment(
+            options.crop, options.scale, short_side, long_side_for(short_side), options.min_share, options.jitter
+        )
         return AugmentedDataset(data, augment, seed, collate)
 
     def objective(
@@ -65,9 +66,7 @@ class InstanceTask:
     ) -> DetectionObjective:
         from .objective import DetectionObjective
 
-        return DetectionObjective(
-            model, options.weights(), options.frozen_stages, options.frozen_statistics, context
-        )
+        return DetectionObjective(model, options.weights(), options.frozen_stages, options.frozen_statistics, context)
 
     def check_view(self, model: MaskRCNN, view: View) -> None:
         """Every detector supports every view."""

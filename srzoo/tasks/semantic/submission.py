@@ -42,7 +42,7 @@ class LabelFiles:
     def paths(self, names: Sequence[str]) -> list[Path]:
         return [self.folder / f"{name}.png" for name in names]
 
-    def add(self, result: Segmentation, name: str) -> None:
+    def add(self, result: Segmentation, index: int, name: str) -> None:
         write_submission(result.labels, self.ids, *self.paths([name]))
 
     def merge(self, other: LabelFiles) -> None:

@@ -95,7 +95,7 @@ class SemanticTask:
 
         return comparison(result.image, sample[1], result.labels, config.palette)
 
-    def export(self, folder: Path, config: ModelConfig) -> LabelFiles:
+    def export(self, path: Path, config: ModelConfig, data: SemanticData) -> LabelFiles:
         from .submission import LabelFiles
 
-        return LabelFiles(folder, config.classes)
+        return LabelFiles(path, config.classes)

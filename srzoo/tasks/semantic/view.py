@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...options import check, documented, option
 
@@ -23,6 +24,7 @@ class View:
         ValueError: there is no scale, a scale is out of range, or both a window and tiles are given.
     """
 
+    MEASURED: ClassVar[Mapping[str, Any]] = {}
     MAX_SCALE: ClassVar[float] = 16  # 256 times the usual number of pixels
 
     scales: tuple[float, ...] = option("average over these scales, relative to the model's usual input size", (1.0,))

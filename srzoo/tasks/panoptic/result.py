@@ -1,0 +1,150 @@
+"""The result of panoptic segmentation."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from ...files import replacing
+from ...labels import LabelSet
+from ..instance.pictures import save_overlay
+from ..task import Found
+from .maps import boxes_of
+from .pictures import draw_segments, id_image
+
+
+class FoundSegment(NamedTuple):
+    """One segment of a result.
+
+    Attributes:
+        id: its value in the map of ids, 1 or more.
+        class_id: of the label set.
+        area: in pixels.
+        score: of an object; None for a kind of surface.
+    """
+
+    id: int
+    class_id: int
+    area: int
+    score: float | None
+
+
+@dataclass
+class Panoptic:
+    """The segments of one image, at the size of the image.
+
+    Attributes:
+        image: the input as upright RGB.
+        ids: ``(H, W)`` int32, the segment of each pixel, 0 for void.
+        segments: objects first, the highest score first, then surfaces.
+        labels: the classes, with things.
+    """
+
+    image: Image.Image
+    ids: np.ndarray
+    segments: list[FoundSegment]
+    labels: LabelSet
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in order of id."""
+        return self.labels.classes
+
+    def __len__(self) -> int:
+        return len(self.segments)
+
+    def mask(self, id: int) -> np.ndarray:
+        """``(H, W)`` bool, the pixels of a segment."""
+        return self.ids == id
+
+    def overlay(self, alpha: float = 0.5) -> Image.Image:
+        """The segments drawn over the image: surfaces in the colours of their classes, objects outlined and named.
+
+        Args:
+            alpha: opacity of the colours, from 0 (outlines alone) to 1.
+
+        Raises:
+            ValueError: ``alpha`` is not in 0..1.
+        """
+        return draw_segments(self, alpha)
+
+    def found(self) -> list[Found]:
+        """The classes with their share of the image and, of things, the number of objects; the largest first."""
+        areas = np.zeros(len(self.classes), np.int64)
+        counts = np.zeros(len(self.classes), np.int64)
+        for each in self.segments:
+            areas[each.class_id] += each.area
+            counts[each.class_id] += 1
+        lines = []
+        for i in np.argsort(-areas, kind="stable"):
+            if areas[i]:
+                number = f" ({counts[i]})" if self.labels.things[i] else ""
+                share = f"{areas[i] / self.ids.size:.1%}{number}"
+                lines.append(Found(self.classes[i], share, self.labels.palette[i]))
+        return lines
+
+    def to_dict(self) -> dict[str, Any]:
+        """Width and height in pixels, and id, class, area and score of each segment, as values that JSON can hold."""
+        segments = [
+            {
+                "id": each.id,
+                "class": self.classes[each.class_id],
+                "is_thing": self.labels.things[each.class_id],
+                "area": each.area,
+                "score": None if each.score is None else round(each.score, 4),
+            }
+            for each in self.segments
+        ]
+        return {"width": self.image.width, "height": self.image.height, "segments": segments}
+
+    def to_coco(self, category_ids: Sequence[int] | None = None) -> tuple[Image.Image, list[dict[str, Any]]]:
+        """The segments as COCO's panoptic format has them.
+
+        Args:
+            category_ids: the dataset's id of each class; default 1, 2, ...
+
+        Returns:
+            An RGB image of the ids, ``R + 256 G + 65536 B``, and the entries of ``segments_info``.
+        """
+        categories = range(1, 1 + len(self.classes)) if category_ids is None else category_ids
+        boxes = boxes_of(self.ids, [each.id for each in self.segments])
+        entries = [
+            {
+                "id": each.id,
+                "category_id": categories[each.class_id],
+                "area": each.area,
+                "bbox": [int(x0), int(y0), int(x1 - x0), int(y1 - y0)],
+                "iscrowd": 0,
+            }
+            for each, (x0, y0, x1, y1) in zip(self.segments, boxes)
+        ]
+        return id_image(self.ids), entries
+
+    def save(self, base: Path) -> list[Path]:
+        """Write the ids to ``<base>_panoptic.png``, `to_dict` to ``<base>_panoptic.json`` and the overlay.
+
+        Returns:
+            The paths of the files.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        picture, content = (base.with_name(f"{base.name}_panoptic.{ending}") for ending in ("png", "json"))
+        with replacing(picture) as temporary:
+            id_image(self.ids).save(temporary, "PNG")
+        with replacing(content) as temporary:
+            temporary.write_text(json.dumps(self.to_dict()))
+        return [picture, content, save_overlay(self.overlay(), base)]
+
+    def _repr_png_(self) -> bytes:
+        """The overlay as a PNG file, which a notebook shows."""
+        buffer = io.BytesIO()
+        self.overlay().save(buffer, "PNG")
+        return buffer.getvalue()
