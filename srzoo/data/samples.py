@@ -80,8 +80,8 @@ class ImageData(ABC):
         sizes = [f"{shape[1]}x{shape[0]}" for shape in (image.shape, size)]
         if image.shape[:2] == tuple(size[1::-1]):
             advice = (
-                "one of them is rotated: see the image's EXIF orientation. Images are read as they are shown, so rotate "
-                "the annotation, or store the image as it was annotated, without the tag"
+                "one of them is rotated: see the image's EXIF orientation. Images are read as they are shown, so "
+                "rotate the annotation, or store the image as it was annotated, without the tag"
             )
         else:
             advice = "they must be of one size"
