@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .data_options import add_reading_arguments
 
 if TYPE_CHECKING:
-    from ..data.check import SplitFacts
+    from ..data.report import SplitFacts
 
 _SHOWN = 50  # problems to list at most
 

@@ -26,12 +26,14 @@ class ImageData(ABC):
         split: "train", "val" or "test".
         labels: names and colours of the classes, or None if the dataset does not name them.
         unpaired: a line for each image without an annotation, and the reverse; no item contains such files.
+        doubts: a line for what is wrong with the annotations as a whole, although they can be read.
     """
 
     format: str
     split: str
     labels: LabelSet | None
     unpaired: list[str] = field(default_factory=list, kw_only=True)
+    doubts: list[str] = field(default_factory=list, kw_only=True)
 
     @abstractmethod
     def __len__(self) -> int:
@@ -77,7 +79,10 @@ class ImageData(ABC):
         """The error message for an image ``(H, W, 3)`` whose annotation is for another ``(H, W, ...)``."""
         sizes = [f"{shape[1]}x{shape[0]}" for shape in (image.shape, size)]
         if image.shape[:2] == tuple(size[1::-1]):
-            advice = "one of them is rotated: see the image's EXIF orientation"
+            advice = (
+                "one of them is rotated: see the image's EXIF orientation. Images are read as they are shown, so "
+                "rotate the annotation, or store the image as it was annotated, without the tag"
+            )
         else:
             advice = "they must be of one size"
         return f"{self.image_name(index)} is {sizes[0]}, its {what} {self.target_name(index)} {sizes[1]}; {advice}"
@@ -259,12 +264,10 @@ class _Categorized(ImageData):
     Attributes:
         category_ids: the dataset's own id of each class, in order of class id: results files have these.
         image_ids: the dataset's own id of each image.
-        doubts: a line for what is wrong with the annotations as a whole, although they can be read.
     """
 
     category_ids: tuple[int, ...]
     image_ids: list
-    doubts: list[str] = field(default_factory=list, kw_only=True)
 
     def identity(self) -> dict[str, object]:
         """That of `ImageData`, and the categories' ids."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.utils.data import Dataset
 
-    from ..data.check import Report
+    from ..data.report import Report
     from ..data.samples import ImageData
     from ..zoo.config import ModelConfig
     from ..zoo.transform import Transform

@@ -11,7 +11,7 @@ from ...labels import IGNORE
 from ...labels.street import CITYSCAPES, CITYSCAPES_IDS, CITYSCAPES_INSTANCE, CITYSCAPES_PANOPTIC
 from ..files import NoSplit, files_by_stem, pair
 from ..masks import IdMap, read_object_ids
-from ..objects import Objects, Segment, found_in
+from ..objects import Objects, Segment, areas_of, found_in
 from ..samples import FilePairs, InstanceData, PairedFiles, PanopticData
 from .format import Format
 
@@ -27,9 +27,7 @@ class CityscapesObjects(PairedFiles, InstanceData):
     def objects(self, index: int) -> Objects:
         ids = _read(self.pairs[index][1])
         kinds = {
-            id: (_THING_IDS.index(_class_of(id)), id < _OBJECTS)
-            for id in np.unique(ids).tolist()
-            if _class_of(id) in _THING_IDS
+            id: (_THING_IDS.index(_class_of(id)), id < _OBJECTS) for id in areas_of(ids) if _class_of(id) in _THING_IDS
         }
         return Objects.of(ids.shape, found_in(ids, kinds))
 
@@ -42,11 +40,12 @@ class CityscapesSegments(PairedFiles, PanopticData):
         ids = _read(self.pairs[index][1])
         segments = [
             Segment(id, CITYSCAPES_IDS.index(_class_of(id)), id in _THING_IDS, area)
-            for id, area in zip(*(each.tolist() for each in np.unique(ids, return_counts=True)))
+            for id, area in areas_of(ids).items()
             if _class_of(id) in CITYSCAPES_IDS
         ]
-        is_void = ~np.isin(ids, [segment.id for segment in segments])
-        ids[is_void] = 0
+        kept = np.zeros(ids.max() + 1, bool)
+        kept[[segment.id for segment in segments]] = True
+        ids[~kept[ids]] = 0
         return ids, segments
 
 

@@ -187,10 +187,10 @@ def _box(bbox: Any, mask: Rle, size: tuple[int, int]) -> tuple[list[float], str]
     drawn = _corners(coder().toBbox(mask).tolist())
     if bbox is None:
         return drawn, ""
-    named = f"has the bbox {bbox}"
     instead = "the mask's box is used instead"
     if not _is_box(bbox):
-        return drawn, f"{named}, expected four finite numbers x, y, width, height; {instead}"
+        return drawn, f"has the bbox {bbox}, expected four finite numbers x, y, width, height; {instead}"
+    named = f"has the bbox {_rounded(bbox)}"
     if min(bbox[2:]) <= 0:
         return drawn, f"{named} of width {bbox[2]:g} and height {bbox[3]:g}, expected more than 0; {instead}"
     stated = _corners(bbox)

@@ -18,7 +18,7 @@ from ...images import ImageError, opened
 from ...messages import and_more
 from ..files import NoSplit
 from ..masks import LOSSY
-from ..objects import Examined, Segment
+from ..objects import Examined, Segment, areas_of
 from ..samples import ImageFiles, PanopticData
 from .coco_files import find_annotations
 from .coco_objects import named_labels, refuse_repeated
@@ -68,8 +68,7 @@ class CocoSegments(ImageFiles, PanopticData):
             ids = read_ids(self.folder / self._annotation(index).file_name)
         except ImageError as error:
             return Examined(None, [str(error)], [])
-        found, areas = np.unique(ids, return_counts=True)
-        areas = dict(zip(found.tolist(), areas.tolist()))
+        areas = areas_of(ids)
         areas.pop(0, None)
         segments, errors = self._listed(index)
         listed = {segment.id for segment in segments}

@@ -64,7 +64,8 @@ class Records:
         categories: in order of id.
         images: in order of file name, without those whose file does not exist.
         problems: a line for each image without a file, and one for annotations without an image.
-        repeated: a line for each of "categories", "images" and "annotations" with ids that are there more than once.
+        repeated: a line for each of "categories", "images" and "annotations" with ids that are there more than
+            once, and for "file names".
     """
 
     categories: list[Category]
@@ -119,6 +120,9 @@ def read_records(file: Path, folder: Path, read: Callable[[dict, str], Any] = re
 
 def _repeated(content: dict, file: Path) -> dict[str, str]:
     lines = {}
+    names = [name for name, count in Counter(record["file_name"] for record in content["images"]).items() if count > 1]
+    if names:
+        lines["file names"] = f"{file}: {len(names)} images are listed more than once, the first {names[0]}"
     for key in ("categories", "images", "annotations"):
         ids = [id for record in content[key] if isinstance(id := record.get("id"), Hashable) and id is not None]
         twice = [id for id, count in Counter(ids).items() if count > 1]

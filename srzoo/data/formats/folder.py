@@ -8,13 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from ...labels import IGNORE, LabelSet
 from ...labels.own import own_labels
 from ..files import SPLIT_NAMES, NoSplit, files_by_stem, hold_out, pair, read_lines, read_names
 from ..masks import read_object_ids
-from ..objects import Objects, found_in
+from ..objects import Objects, areas_of, found_in
 from ..samples import FilePairs, InstanceData, PairedFiles
 from .format import Format
 
@@ -28,7 +26,7 @@ class FolderObjects(PairedFiles, InstanceData):
     def objects(self, index: int) -> Objects:
         path = self.pairs[index][1]
         ids = read_object_ids(path)
-        values = [value for value in np.unique(ids).tolist() if value and not (value == IGNORE and ids.itemsize == 1)]
+        values = [value for value in areas_of(ids) if value and not (value == IGNORE and ids.itemsize == 1)]
         if not values and (ids == IGNORE).any() and (ids == 0).any():
             raise ValueError(
                 f"{path}: the mask holds 0 and 255 alone: drawn in black and white, it does not tell objects apart; "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...data.check import Report, class_name
+from ...data.report import Report, aligned, class_name, share
 from ...data.shares import class_weights, shares_of
 from ...labels import IGNORE
 
@@ -21,18 +21,11 @@ def class_table(report: Report) -> list[str]:
     rows = [["id", "class", "in the masks", *report.splits]]
     for i in [*present, IGNORE]:
         name = "void" if i == IGNORE else class_name(report.labels, i)
-        rows.append([str(i), name, stored.get(i, ""), *_shares([each[i] for each in counts], totals)])
+        rows.append([str(i), name, stored.get(i, ""), *map(share, [each[i] for each in counts], totals)])
     for value in sorted(set().union(*unknown))[:_UNKNOWN]:
-        shares = _shares([each.get(value, 0) for each in unknown], totals)
+        shares = map(share, [each.get(value, 0) for each in unknown], totals)
         rows.append(["-", "not in the id map", report.id_map.key_name(value), *shares])
-    return _aligned(rows)
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    """Rows as lines, the second and the third column flush left."""
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    signs = [">", "<", "<", *">" * (len(widths) - 3)]
-    return ["  ".join(f"{cell:{sign}{width}}" for cell, sign, width in zip(row, signs, widths)) for row in rows]
+    return aligned(rows, left=3)
 
 
 def _stored(report: Report) -> dict[int, str]:
@@ -42,10 +35,6 @@ def _stored(report: Report) -> dict[int, str]:
         if value in report.id_map:
             names.setdefault(report.id_map[value], []).append(report.id_map.key_name(value))
     return {i: " ".join(each[:4]) + (" ..." if len(each) > 4 else "") for i, each in names.items()}
-
-
-def _shares(counts: list[int], totals: list[int]) -> list[str]:
-    return [f"{count / total:.2%}" if count else "-" for count, total in zip(counts, totals)]
 
 
 def proposed_options(report: Report) -> list[str]:

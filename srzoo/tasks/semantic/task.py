@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import nn
 
-    from ...data.check import Report
+    from ...data.report import Report
     from ...data.samples import SemanticData
     from ...data.seeded import AugmentedDataset
     from ...zoo.config import ModelConfig

@@ -1,0 +1,99 @@
+"""The check of masks of class ids: what they contain, and what their values mean."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from ..labels import IGNORE
+from .diagnosis import MAX_VALUES, Diagnosis, diagnose
+from .masks import LOSSY, IdMap, pack
+from .report import TRAINED_WITH, ImageFacts, Report, SplitFacts, class_name
+from .samples import SemanticData
+
+_BLACK = IdMap({(0, 0, 0): 0})
+
+
+def inspect_mask(facts: ImageFacts, data: SemanticData, index: int, image: np.ndarray | None) -> None:
+    """Add what an image's mask contains; ``image`` is ``(H, W, 3)``, or None if it cannot be read."""
+    mask = facts.tried(data.mask, index)
+    if mask is None:
+        return
+    if image is not None and image.shape[:2] != mask.shape[:2]:
+        facts.problems.append(data.size_mismatch(index, image, mask.shape))
+    facts.is_colour = mask.ndim == 3
+    stored = data.storage(index)
+    if stored.encoding in LOSSY:
+        facts.problems.append(f"{data.target_name(index)}: a mask as JPEG, which changes ids; masks must be PNG")
+        return
+    if not facts.is_colour:
+        facts.palette, facts.is_gray_colour = stored.palette, stored.has_channels
+    facts.pixels = _count(pack(mask))
+
+
+def _count(values: np.ndarray) -> dict[int, int]:
+    """How often each of the first 4096 values in ``(H, W)`` integers occurs."""
+    if values.dtype == np.uint8:
+        counts = np.bincount(values.ravel(), minlength=256)
+        return {int(value): int(counts[value]) for value in counts.nonzero()[0]}
+    found, counts = np.unique(values, return_counts=True)
+    return dict(zip(found[:MAX_VALUES].tolist(), counts[:MAX_VALUES].tolist()))
+
+
+def judge_masks(
+    report: Report,
+    splits: dict[str, SemanticData],
+    read: Callable[[dict[str, SemanticData]], dict[str, SplitFacts]],
+    limit: int | None,
+) -> list[str]:
+    """What is wrong with the values in masks; sets the report's id map, number of classes, and facts if read again."""
+    report.id_map = next(iter(splits.values())).id_map
+    parts = report.splits.values()
+    if report.id_map.is_assumed and any(part.colours for part in parts) and all(part.may_be_colours for part in parts):
+        report.splits = read(_under(_BLACK, splits))  # else gray ones count as ids
+    diagnosis = _diagnose(report)
+    report.num_classes = diagnosis.num_classes
+    if diagnosis.id_map:
+        report.id_map, report.is_proposed = IdMap(diagnosis.id_map), True
+        are_palettes = report.id_map.has_colours and not any(part.colours for part in report.splits.values())
+        if are_palettes and not limit:  # their values say nothing, as the palettes differ: count the colours
+            report.splits = read(_under(report.id_map, splits))
+    return diagnosis.errors
+
+
+def _under(id_map: IdMap, splits: dict[str, SemanticData]) -> dict[str, SemanticData]:
+    """The splits under another map; one of colours has every mask read as colours."""
+    return {split: replace(data, id_map=id_map) for split, data in splits.items()}
+
+
+def _diagnose(report: Report) -> Diagnosis:
+    """`diagnose` over all splits together."""
+    parts = report.splits.values()
+    first_file: dict[int, str] = {}
+    palettes: dict[int, set[int]] = defaultdict(set)
+    for part in parts:
+        first_file = {**part.first_file, **first_file}
+        for value, colours in part.palettes.items():
+            palettes[value] |= colours
+    colours = sum(part.colours for part in parts), sum(part.inspected for part in parts)
+    return diagnose(first_file, report.id_map, report.num_classes, colours, palettes)
+
+
+def unlabelled_masks(report: Report) -> Iterable[str]:
+    """A line for each split that is void throughout."""
+    for split in TRAINED_WITH:
+        counts = report.class_pixels(split) if split in report.splits else np.zeros(256)
+        if counts[IGNORE] and not counts[:IGNORE].any():
+            yield f"no pixel of {split} has a class: every one is void"
+
+
+def absent_in_masks(report: Report) -> Iterable[str]:
+    """A line for each split without pixels of some classes."""
+    for split in report.splits:
+        counts = report.class_pixels(split)
+        absent = [class_name(report.labels, i) for i in range(report.num_classes or 0) if not counts[i]]
+        if absent and counts[:IGNORE].any():
+            yield f"{split} has no pixel of {', '.join(absent)}"
