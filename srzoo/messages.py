@@ -11,6 +11,12 @@ def one_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
+def shortened(value: object, length: int = 60) -> str:
+    """A value from a file, cut off where it is long."""
+    text = str(value)
+    return text if len(text) <= length else f"{text[:length]}..."
+
+
 def nearest(name: str, choices: Iterable[str], key: Callable[[str], str] = str) -> str:
     """``; did you mean ...?`` for an error message, or an empty string if no choice is similar.
 

@@ -97,8 +97,11 @@ def _reader(format: str, task: str) -> Format:
     if format not in FORMATS:
         raise ValueError(f"unknown format {format!r}{nearest(format, FORMATS)}; known: {', '.join(FORMATS)}")
     if task not in FORMATS[format].tasks:
+        readable = " and ".join(map(repr, FORMATS[format].tasks))
         able = [name for name, reader in FORMATS.items() if task in reader.tasks]
-        raise ValueError(f"format {format!r} cannot read task {task!r}; formats that can: {', '.join(able) or 'none'}")
+        raise ValueError(
+            f"format {format!r} reads {readable}, not task {task!r}; formats that do: {', '.join(able) or 'none'}"
+        )
     return FORMATS[format]
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
+from ..messages import shortened
+
 Rle = dict[str, Any]  # {"size": [H, W], "counts": bytes}: run lengths down the columns, compressed
 
 _MIN_NUMBERS = 6  # of a polygon: three points
+_LARGEST = 1e9  # no coordinate or side is larger, and JSON may have numbers that no float holds
 
 
 def coder():
@@ -76,16 +78,20 @@ def _from_polygons(polygons: list, size: tuple[int, int]) -> tuple[Rle | None, l
 
 def _check_polygon(polygon: Any, size: tuple[int, int]) -> None:
     if not isinstance(polygon, list) or not all(type(each) in (int, float) for each in polygon):
-        raise ValueError(f"has a polygon that is not a list of numbers: {str(polygon)[:40]}")
+        raise ValueError(f"has a polygon that is not a list of numbers: {shortened(polygon)}")
     if len(polygon) % 2:
         raise ValueError(f"has a polygon of {len(polygon)} numbers, expected pairs of x and y")
     for i, number in enumerate(polygon):
-        side = size[1 - i % 2]
-        if not math.isfinite(number):
-            raise ValueError(f"has the coordinate {number} in a polygon, expected a finite number")
+        side, name = size[1 - i % 2], "xy"[i % 2]
+        if not is_finite(number):
+            raise ValueError(f"has {name} {shortened(number, 20)} in a polygon, expected a finite number")
         if not -side <= number <= 2 * side:
-            name = "xy"[i % 2]
             raise ValueError(f"has {name} {number:g} in a polygon, far outside of the image of {_named(size)}")
+
+
+def is_finite(number: Any) -> bool:
+    """Whether a value from JSON is a number that can be a coordinate."""
+    return type(number) in (int, float) and abs(number) < _LARGEST
 
 
 def _from_runs(runs: dict, size: tuple[int, int]) -> Rle:
@@ -93,14 +99,15 @@ def _from_runs(runs: dict, size: tuple[int, int]) -> Rle:
     stated, counts = runs.get("size"), runs.get("counts")
     if list(stated if isinstance(stated, (list, tuple)) else ()) != [*size]:
         swapped = "; the two are swapped" if stated == [size[1], size[0]] else ""
-        raise ValueError(f"has run lengths of size {stated}, expected [height, width] = {[*size]}{swapped}")
+        raise ValueError(f"has run lengths of size {shortened(stated)}, expected [height, width] = {[*size]}{swapped}")
     if isinstance(counts, str):
         counts = counts.encode("latin-1", "replace")
     lengths = _uncompressed(counts) if isinstance(counts, bytes) else counts
     if not isinstance(lengths, list) or not all(type(each) is int and each >= 0 for each in lengths):
-        raise ValueError(f"has run lengths that cannot be read: {str(counts)[:40]}")
-    if sum(lengths) != size[0] * size[1]:
-        raise ValueError(f"has run lengths of {sum(lengths)} pixels, expected {size[0] * size[1]}, {_named(size)}")
+        raise ValueError(f"has run lengths that cannot be read: {shortened(counts)}")
+    pixels, expected = sum(lengths), size[0] * size[1]
+    if pixels != expected:
+        raise ValueError(f"has run lengths of {shortened(pixels)} pixels, expected {expected}, {_named(size)}")
     return coder().frPyObjects({"size": [*size], "counts": lengths}, *size)
 
 

@@ -29,7 +29,7 @@ def test_a_format_that_the_folder_does_not_have(write_pairs):
 
 
 def test_a_task_that_the_format_cannot_read(small_camvid):
-    with pytest.raises(ValueError, match="'camvid' .*'panoptic'.* coco_panoptic"):
+    with pytest.raises(ValueError, match="'camvid' .*'panoptic'.* cityscapes, coco_panoptic"):
         open_dataset(small_camvid, "train", task="panoptic")
 
 

@@ -23,10 +23,15 @@ z = srzoo_kernels.graph_reason(first, torch.eye(4), torch.eye(8))
 srzoo_kernels.channel_affine(x, second * z[:, None]).sum().backward()
 assert x.grad.isfinite().all()
 srzoo_kernels.upsample_cross_entropy(x, srzoo_kernels.upsample_argmax(x, (8, 8))).backward()
+masks, windows = torch.rand(2, 5, 5), torch.tensor([[0, 0, 7, 5], [1, 2, 9, 5]])
+pixels = srzoo_kernels.paste_masks(masks, windows.float(), windows)
+labels, is_stuff = torch.zeros(5, 9, dtype=torch.int64), torch.ones(2, dtype=torch.bool)
+assert srzoo_kernels.panoptic_merge(pixels, windows, labels, is_stuff)[1].shape == (4,)
 
 from torch._subclasses.fake_tensor import FakeTensorMode
 from srzoo_kernels.gram import op as gram
 from srzoo_kernels.launch import triton_serves
+from srzoo_kernels.paste_masks import op as paste
 from srzoo_kernels.upsample_argmax import op as argmax
 from srzoo_kernels.upsample_cross_entropy import op as cross_entropy
 cross_entropy.upsample_cross_entropy_library = lambda *operands: operands  # a fake has no labels to check
@@ -38,6 +43,8 @@ with FakeTensorMode():
     assert labels.is_cuda and labels.dtype == torch.uint8 and probability.dtype == torch.float32
     labels, probability = argmax._labels(x, 7, 9, False, False)
     assert labels.shape == (2, 7, 9) and probability.shape == (0,)
+    masks, boxes = (torch.empty(shape, device="cuda") for shape in ((2, 5, 5), (2, 4)))
+    assert paste._paste(masks, boxes, windows, 0.5, 0).is_cuda
     target = torch.empty(2, 7, 9, device="cuda", dtype=torch.int64)
     assert cross_entropy._loss(x, target, None, 255, 0.1, 0.7, 10, False, True)[4:] == (0.1, 0.7, 10, False, True)
 """

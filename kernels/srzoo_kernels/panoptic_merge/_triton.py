@@ -12,7 +12,7 @@ from ..windows.flat import Window, plan_blocks
 
 PARTIALS = 256  # counts that a program adds up at a time
 CHUNK, CHUNKS = 128, 32  # pixels whose classes a program counts at a time, and how often
-CLASSES = 64  # that are counted by a program
+CLASSES = 32  # that are counted by a program; with twice as many the masks of an MI300 spill
 ROWS = 32  # counts of a class that are added up at a time
 
 

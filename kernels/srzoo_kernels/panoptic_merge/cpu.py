@@ -18,10 +18,9 @@ def panoptic_merge_cpu(
     """The operator without Triton; arguments and results as `op._merge` has them."""
     ids = torch.zeros(labels.shape, dtype=torch.int32, device=labels.device)
     free = torch.ones(labels.shape, dtype=torch.bool, device=labels.device)
-    masks = pixels != 0
     areas = [0] * len(windows)
     for index, window in enumerate(windows):
-        mask = window.of(masks)
+        mask = window.of(pixels) != 0
         area = int(torch.count_nonzero(mask))
         if area == 0:
             continue
@@ -30,7 +29,7 @@ def panoptic_merge_cpu(
         gained = int(torch.count_nonzero(new))
         if (area - gained) / area > overlap:
             continue
-        window.inside(ids).masked_fill_(new, index + 1)
+        window.inside(ids).add_(new, alpha=index + 1)  # to zeros, four times as fast as filling
         unclaimed ^= new
         areas[index] = gained
     stuff = _add_stuff(ids, free, labels, is_stuff, len(windows) + 1, min_stuff_area)
@@ -42,12 +41,12 @@ def _add_stuff(
 ) -> torch.Tensor:
     """Give the ``free`` pixels the ids from ``first`` on of their stuff classes; returns these areas, ``(C,)``."""
     classes = len(is_stuff)
-    # Claimed pixels, and on a GPU labels that are no class, count as one class more.
-    labels = labels.long()
-    labels = labels.where(free & (labels >= 0) & (labels < classes), classes).flatten()
-    area = torch.bincount(labels, minlength=classes + 1)[:classes]
+    if labels.is_cuda:  # a CPU has checked them
+        free &= (labels >= 0) & (labels < classes)
+    # From here 0 stands for the pixels that get none, and c + 1 for class c.
+    labels = labels.to(torch.int32, copy=True).add_(1).mul_(free).flatten()
+    area = torch.bincount(labels, minlength=classes + 1)[1:]
     kept = is_stuff & (area >= least)
-    # Elsewhere an id of 0 is added, which leaves what an instance claimed.
     segment = torch.arange(first, first + classes, dtype=ids.dtype, device=ids.device) * kept
-    ids += torch.cat([segment, segment.new_zeros(1)]).index_select(0, labels).view_as(ids)
+    ids += torch.cat([segment.new_zeros(1), segment]).index_select(0, labels).view_as(ids)
     return area * kept

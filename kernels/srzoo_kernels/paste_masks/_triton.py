@@ -60,8 +60,8 @@ def plan_paste_masks(
     masks: torch.Tensor, boxes: torch.Tensor, windows: Sequence[Window], threshold: float, padding: int
 ) -> tuple[Launch, torch.Tensor]:
     """The launch that fills the pixels; as `op._paste` has them."""
-    blocks = plan_blocks(windows, [range(len(windows))], BLOCK, masks.device)
     pasted = masks.new_empty(total_pixels(windows), dtype=torch.uint8)
+    blocks = plan_blocks(windows, [range(len(windows))], BLOCK, masks.device)
     tensors = {"masks": masks.contiguous(), "boxes": boxes.float().contiguous(), "pasted": pasted}
     arguments = {
         "owner": blocks.owner,

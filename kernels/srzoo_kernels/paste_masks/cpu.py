@@ -34,9 +34,11 @@ def _weights(
     ``spans`` holds the first pixel and the length of each window, ``low`` and ``high`` ``(N,)`` are its box's sides.
     """
     first, length = torch.tensor(spans, dtype=torch.int64, device=low.device).view(-1, 2).unbind(1)
+    total = sum(size for _, size in spans)
     # The pixels of a span count on from those of the spans before it.
-    offset = (first - length.cumsum(0) + length).repeat_interleave(length)
-    pixel = (torch.arange(len(offset), device=low.device) + offset).to(low.dtype)
-    low, high = low.repeat_interleave(length), high.repeat_interleave(length)
+    offset, low, high = (
+        each.repeat_interleave(length, output_size=total) for each in (first - length.cumsum(0) + length, low, high)
+    )
+    pixel = (torch.arange(total, device=low.device) + offset).to(low.dtype)
     position = (pixel + 0.5 - low) / (high - low) * (side + 2 * padding) - (0.5 + padding)
-    return (1 - (position[:, None] - torch.arange(side, device=low.device)).abs()).clamp_(min=0)
+    return (position[:, None] - torch.arange(side, device=low.device)).abs_().neg_().add_(1).clamp_(min=0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-_LARGEST = 1 << 30  # a coordinate; a row's pixels then have 32-bit numbers, with room for a block's
+_LARGEST = 1 << 24  # a coordinate: beyond it float32 has no centres of pixels, and their numbers would pass 2^48
 
 
 @dataclass(frozen=True)

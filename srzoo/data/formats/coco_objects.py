@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 
 from ...labels import LabelSet
 from ...labels.own import own_labels
-from ...messages import and_more
+from ...messages import and_more, shortened
 from ..objects import Examined, FoundObject, Objects
-from ..rle import Rle, coder, read_segmentation
+from ..rle import Rle, coder, is_finite, read_segmentation
 from ..samples import ImageFiles, InstanceData
 from .coco_records import Annotation, Category, ImageRecord, Records
 
@@ -158,7 +157,7 @@ def read_object(
     category = annotation.category
     if not isinstance(category, Hashable) or category not in class_of:
         known = and_more([repr(id) for id in class_of], 12)
-        raise ValueError(f"is of category {category!r}, which the file does not list; known: {known}")
+        raise ValueError(f"is of category {shortened(repr(category))}, which the file does not list; known: {known}")
     if class_of[category] is None:
         return None, [f"is of category {category!r}, the background or the root of all others; it is left out"]
     mask, notes = read_segmentation(annotation.segmentation, size)
@@ -167,7 +166,7 @@ def read_object(
         return None, [*notes, f"has no pixel in {where}; it is left out"]
     box, note = _box(annotation.bbox, mask, size)
     counted = float(coder().area(mask))
-    area = annotation.area if annotation.area and 0 < annotation.area < math.inf else counted
+    area = annotation.area if is_finite(annotation.area) and annotation.area > 0 else counted
     found = FoundObject(box, class_of[category], mask, annotation.is_crowd, float(area), annotation.id)
     return found, [*notes, *([note] if note else [])]
 
@@ -175,7 +174,7 @@ def read_object(
 def _extent(annotation: Annotation) -> str:
     """Where the annotation is, in its own numbers."""
     polygons = [each for each in annotation.segmentation if each] if isinstance(annotation.segmentation, list) else []
-    parts = [f"bbox {annotation.bbox}"] if annotation.bbox is not None else []
+    parts = [f"bbox {shortened(annotation.bbox)}"] if annotation.bbox is not None else []
     for name, first in (("x", 0), ("y", 1)) if polygons else ():
         numbers = [number for polygon in polygons for number in polygon[first::2]]
         parts.append(f"{name} from {min(numbers):g} to {max(numbers):g}")
@@ -189,7 +188,7 @@ def _box(bbox: Any, mask: Rle, size: tuple[int, int]) -> tuple[list[float], str]
         return drawn, ""
     instead = "the mask's box is used instead"
     if not _is_box(bbox):
-        return drawn, f"has the bbox {bbox}, expected four finite numbers x, y, width, height; {instead}"
+        return drawn, f"has the bbox {shortened(bbox)}, expected four finite numbers x, y, width, height; {instead}"
     named = f"has the bbox {_rounded(bbox)}"
     if min(bbox[2:]) <= 0:
         return drawn, f"{named} of width {bbox[2]:g} and height {bbox[3]:g}, expected more than 0; {instead}"
@@ -208,11 +207,7 @@ def _box(bbox: Any, mask: Rle, size: tuple[int, int]) -> tuple[list[float], str]
 
 
 def _is_box(bbox: Any) -> bool:
-    return (
-        isinstance(bbox, list)
-        and len(bbox) == 4
-        and all(type(number) in (int, float) and math.isfinite(number) for number in bbox)
-    )
+    return isinstance(bbox, list) and len(bbox) == 4 and all(is_finite(number) for number in bbox)
 
 
 def _corners(box: list[float]) -> list[float]:

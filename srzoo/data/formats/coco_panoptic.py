@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...images import ImageError, opened
-from ...messages import and_more
+from ...messages import and_more, shortened
 from ..files import NoSplit
 from ..masks import LOSSY
 from ..objects import Examined, Segment, areas_of
@@ -83,18 +83,25 @@ class CocoSegments(ImageFiles, PanopticData):
         """The segments in the JSON file, their areas not yet counted, and what is wrong with them."""
         segments, errors = {}, []
         for i, record in enumerate(self._annotation(index).records):
-            record = record if isinstance(record, dict) else {}
-            id, category = record.get("id"), record.get("category_id")
-            if type(id) is not int or not 0 < id <= _MAX_ID:
-                errors.append(f"segments_info[{i}] has the id {id!r}, expected a whole number from 1 to {_MAX_ID}")
-            elif id in segments:
-                errors.append(f"segment {id} is there twice in segments_info; ids must differ")
-            elif not isinstance(category, Hashable) or category not in self.class_of:
-                known = and_more([repr(each) for each in self.class_of], 12)
-                errors.append(f"segment {id} is of category {category!r}, which the file does not list; known: {known}")
-            else:
-                segments[id] = Segment(id, self.class_of[category], bool(record.get("iscrowd")), 0)
+            try:
+                segment = self._segment(record, f"segments_info[{i}]")
+            except ValueError as error:
+                errors.append(str(error))
+                continue
+            if segment.id in segments:
+                errors.append(f"segment {segment.id} is there twice in segments_info; ids must differ")
+            segments[segment.id] = segment
         return list(segments.values()), errors
+
+    def _segment(self, record: Any, where: str) -> Segment:
+        record = record if isinstance(record, dict) else {}
+        id, category = record.get("id"), record.get("category_id")
+        if type(id) is not int or not 0 < id <= _MAX_ID:
+            raise ValueError(f"{where} has the id {shortened(repr(id))}, expected a whole number from 1 to {_MAX_ID}")
+        if not isinstance(category, Hashable) or category not in self.class_of:
+            found, known = shortened(repr(category)), and_more([repr(each) for each in self.class_of], 12)
+            raise ValueError(f"segment {id} is of category {found}, which the file does not list; known: {known}")
+        return Segment(id, self.class_of[category], bool(record.get("iscrowd")), 0)
 
     def _passed_over(self, segments: list[Segment], areas: dict[int, int]) -> list[str]:
         lines = []
@@ -136,7 +143,8 @@ def read_ids(path: Path) -> np.ndarray:
             raise ImageError(f"{path}: ids as {image.format}, which changes them; they must be PNG")
         if image.mode not in ("RGB", "RGBA", "P"):
             raise ImageError(f"{path}: an image of mode {image.mode}, expected RGB with ids R + 256 G + 65536 B")
-        red, green, blue = np.moveaxis(np.array(image.convert("RGB"), np.int32), 2, 0)
+        pixels = np.array(image.convert("RGB"))
+    red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
     return red | green << 8 | blue << 16
 
 

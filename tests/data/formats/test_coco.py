@@ -13,25 +13,6 @@ INSIDE = [3, 2, 5, 2, 5, 4, 3, 4]
 CATEGORIES = [{"id": 90, "name": "weed"}, {"id": 7, "name": "crop"}]
 
 
-@pytest.fixture
-def write_coco(tmp_path, write_image):
-    """One image ``a.jpg`` of 11x7 with these annotations."""
-
-    def write(annotations, file="annotations/instances_train2017.json", folder="train2017", **content):
-        write_image(tmp_path / folder / "a.jpg", 7, 11)
-        content = {
-            "images": [{"id": 3, "file_name": "a.jpg", "width": 11, "height": 7}],
-            "categories": CATEGORIES,
-            "annotations": [{"id": i, "image_id": 3, **a} for i, a in enumerate(annotations)],
-            **content,
-        }
-        (tmp_path / file).parent.mkdir(exist_ok=True, parents=True)
-        (tmp_path / file).write_text(json.dumps(content))
-        return tmp_path
-
-    return write
-
-
 @pytest.mark.parametrize(
     ("file", "folder"),
     [

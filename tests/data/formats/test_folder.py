@@ -1,7 +1,9 @@
+import re
 import shutil
 
 import pytest
 
+from srzoo.data.check import check
 from srzoo.data.files import NoSplit
 from srzoo.data.opening import open_dataset
 
@@ -134,3 +136,86 @@ def test_text_of_another_encoding_is_named(write_pairs, name):
     (root / name).write_bytes("Straße\n".encode("latin-1"))
     with pytest.raises(ValueError, match=rf"{name} .*UTF-8"):
         open_dataset(root, "train")
+
+
+def objects(root, split="train"):
+    return open_dataset(root, split, task="instance")
+
+
+def test_masks_of_object_ids(write_pairs):
+    root = write_pairs([0, 1, 1, 3, 0, 255, 3], [0] * 7)
+    (root / "train.txt").write_text("f0\nf1\n")
+    data = objects(root)
+    assert (data.format, data.labels.classes, data.category_ids, data.image_ids) == (
+        "folder",
+        ("object",),
+        (1,),
+        ["f0", "f1"],
+    )
+    image, found = data[0]
+    assert image.shape[:2] == found.size
+    assert (found.ids, found.classes.tolist(), found.areas.tolist()) == ([1, 3], [0, 0], [22, 33 - 11])
+    assert found.boxes.tolist() == [[0, 1, 11, 3], [0, 3, 11, 7]]
+    assert len(data[1].objects) == 0
+
+
+def test_more_than_254_objects(tmp_path, write_image, write_mask):
+    write_image(tmp_path / "images" / "a.png", 600)
+    write_mask(tmp_path / "masks" / "a.png", range(600), dtype="uint16")
+    (tmp_path / "train.txt").write_text("a\n")
+    assert objects(tmp_path).objects(0).ids == [*range(1, 600)]
+
+
+@pytest.mark.parametrize(("text", "name"), [("person\n", "person"), ("background\nperson\n", "person")])
+def test_the_class_of_objects_has_the_name_in_the_file(write_pairs, text, name):
+    root = write_pairs(*[ROWS] * 2)
+    (root / "classes.txt").write_text(text)
+    assert objects(root).labels.classes == (name,)
+
+
+@pytest.mark.parametrize("text", ["soil\nweed\n", "\n", "background\n"])
+def test_masks_do_not_tell_the_class_of_an_object(write_pairs, text):
+    root = write_pairs(*[ROWS] * 2)
+    (root / "classes.txt").write_text(text)
+    with pytest.raises(ValueError, match=r"classes.txt: [02] classes, expected 1"):
+        objects(root)
+
+
+@pytest.mark.parametrize(
+    ("rows", "dtype", "said"),
+    [
+        ([0, 255, 255, 0, 0, 0, 0], "uint8", "0 and 255 alone"),
+        ([(255, 0, 0)] * 7, "uint8", "colours"),
+        (range(5000), "uint16", "4999 different ids, at most 4096"),
+    ],
+)
+def test_masks_that_are_not_of_object_ids(write_pairs, rows, dtype, said):
+    root = write_pairs(rows, names=["a"], dtype=dtype)
+    (root / "train.txt").write_text("a\n")
+    with pytest.raises(ValueError, match=rf"masks/a.png: .*{said}"):
+        objects(root)[0]
+    assert re.search(said, check(root, task="instance").errors[0])
+
+
+def test_masks_of_object_ids_as_jpeg(tmp_path, write_image, write_mask):
+    write_image(tmp_path / "images" / "a.png")
+    write_mask(tmp_path / "masks" / "a.jpg", ROWS)
+    (tmp_path / "train.txt").write_text("a\n")
+    with pytest.raises(ValueError, match="a.jpg: ids as JPEG.*PNG"):
+        objects(tmp_path)[0]
+
+
+def test_object_ids_below_0(tmp_path, write_image, write_mask):
+    write_image(tmp_path / "images" / "a.png")
+    write_mask(tmp_path / "masks" / "a.tif", [0, -1, 0, 0, 0, 0, 0], dtype="int32")
+    (tmp_path / "train.txt").write_text("a\n")
+    with pytest.raises(ValueError, match="a.tif: the id -1, expected 0 or more"):
+        objects(tmp_path)[0]
+
+
+def test_a_mask_of_another_size(tmp_path, write_image, write_mask):
+    write_image(tmp_path / "images" / "a.png", 7, 11)
+    write_mask(tmp_path / "masks" / "a.png", [0, 1, 1], width=12)
+    (tmp_path / "train.txt").write_text("a\n")
+    with pytest.raises(ValueError, match="a.png is 11x7, its annotation .*a.png 12x3; .*one size"):
+        objects(tmp_path)[0]
