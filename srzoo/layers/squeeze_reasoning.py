@@ -132,7 +132,7 @@ class SqueezeReasoning(MomentBlock):
         return x + F.conv2d(t * z[:, :, None, None].to(x.dtype), self.project.weight.to(x.dtype))
 
     def squeeze_few(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """``T`` ``(N, R, H, W)`` and the squeezed vector ``(N, R)`` of ``x`` ``(N, C, H, W)``, from the reduced maps."""
+        """``T`` ``(N, R, H, W)`` of ``x`` ``(N, C, H, W)`` and the squeezed vector ``(N, R)``, from reduced maps."""
         wide = torch.promote_types(x.dtype, torch.float32)
         t = F.conv2d(x, self.transform.weight.to(x.dtype))
         product = t.to(wide) if self.pair is None else t.to(wide) * F.conv2d(x, self.pair.weight.to(x.dtype)).to(wide)

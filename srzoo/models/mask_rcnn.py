@@ -135,8 +135,8 @@ class MaskRCNN(ZooModel):
             the labels; the highest score first.
 
         Raises:
-            ValueError: ``x`` is not ``(N, 3, H, W)``, not floating, or has a side below 32 pixels; or the targets do not
-                fit.
+            ValueError: ``x`` is not ``(N, 3, H, W)``, not floating, or has a side below 32 pixels; or the targets do
+                not fit.
         """
         x, image_sizes, targets = self._checked(x, image_sizes, targets)
         levels = self.backbone(x)

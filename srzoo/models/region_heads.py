@@ -70,6 +70,19 @@ class RegionHeads(RoIHeads):
             mask_predictor=self._mask_predictor(mask_layers[-1] if mask_layers else channels, outputs),
         )
         self.box_beta = box_beta
+        self._start_small()
+
+    def _start_small(self) -> None:
+        """Initialize the outputs near zero, as detectron2 does; torchvision's large ones make the first losses huge."""
+        for part in self.modules():
+            if isinstance(part, FastRCNNPredictor):
+                nn.init.normal_(part.cls_score.weight, std=0.01)
+                nn.init.normal_(part.bbox_pred.weight, std=0.001)
+                nn.init.zeros_(part.cls_score.bias)
+                nn.init.zeros_(part.bbox_pred.bias)
+            elif isinstance(part, MaskRCNNPredictor):
+                nn.init.normal_(part.mask_fcn_logits.weight, std=0.001)
+                nn.init.zeros_(part.mask_fcn_logits.bias)
 
     def _box_head(self, channels: int, width: int) -> nn.Module:
         return TwoMLPHead(channels, width)

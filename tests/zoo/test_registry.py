@@ -90,7 +90,7 @@ def test_facts_of_every_entry(name):
     architecture, dataset = registry.split_name(name)
     assert (info.architecture, info.dataset) == (architecture, dataset)
     assert (
-        len(info.classes) == len(info.palette) == (len(DATASETS[dataset].labels["semantic"].classes) if dataset else 0)
+        len(info.classes) == len(info.palette) == (len(DATASETS[dataset].labels[info.task].classes) if dataset else 0)
     )
     assert info.recipe == (name if dataset else None)
     assert info.description.count(",") >= 2

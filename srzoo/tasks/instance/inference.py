@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import torch
 from PIL import Image
 
-from srzoo_kernels.paste_masks import aligned_frames, paste_masks, torchvision_frames
+from srzoo_kernels import paste_masks
+from srzoo_kernels.paste_masks.frames import aligned_frames, torchvision_frames
 
 from ...models.mask_rcnn import MaskRCNN
 from .masks import PackedMasks

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ...files import replacing
-
-if TYPE_CHECKING:
-    from ...data.objects import Objects
-    from .result import Instances
+from .masks import PackedMasks
 
 _JPEG_MAX_SIDE = 65500  # pixels, the limit of libjpeg
 _SHADES = (0.0, 0.3, -0.2, 0.15, -0.35, 0.45)  # objects of a class next to each other differ: to white, or to black
@@ -20,12 +17,21 @@ _TEXT = 0.022  # height of a name, as a share of the image's shorter side
 _LEAST_TEXT = 11  # pixels
 
 
-def draw_instances(image: Image.Image, found: Instances, alpha: float = 0.5) -> Image.Image:
-    """Fill and outline masks, lower scores below, and write the names of those with room for them.
+def draw_instances(
+    image: Image.Image,
+    masks: PackedMasks,
+    labels: Sequence[int],
+    classes: tuple[str, ...],
+    palette: tuple[tuple[int, int, int], ...],
+    alpha: float = 0.5,
+) -> Image.Image:
+    """Fill and outline masks, the first above the others, and write the names of those with room for them.
 
     Args:
         image: RGB.
-        found: its objects.
+        masks: of its objects.
+        labels: class id of each.
+        classes, palette: name and RGB colour (0..255) of each class.
         alpha: opacity of the fill, from 0 to 1.
 
     Raises:
@@ -34,16 +40,19 @@ def draw_instances(image: Image.Image, found: Instances, alpha: float = 0.5) -> 
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must be between 0 and 1, got {alpha}")
     canvas = np.array(image)
-    width = max(1, round(min(image.size) / 400))
-    for i in reversed(range(len(found))):
-        x0, y0, x1, y1 = found.masks.windows[i]
+    width = outline_width(image)
+    for i in reversed(range(len(masks))):
+        x0, y0, x1, y1 = masks.windows[i]
         if x1 > x0 and y1 > y0:
-            shade = shaded(found.palette[found.labels[i]], i)
-            fill(canvas[y0:y1, x0:x1], found.masks.within(i), shade, alpha, width)
+            fill(canvas[y0:y1, x0:x1], masks.within(i), shaded(palette[labels[i]], i), alpha, width)
     picture = Image.fromarray(canvas)
-    named = [(found.masks.windows[i], found.names[i], found.palette[found.labels[i]]) for i in range(len(found))]
-    write_names(picture, named)
+    write_names(picture, [(masks.windows[i], classes[label], palette[label]) for i, label in enumerate(labels)])
     return picture
+
+
+def outline_width(image: Image.Image) -> int:
+    """Width in pixels of the outlines in an image of this size."""
+    return max(1, round(min(image.size) / 400))
 
 
 def shaded(colour: tuple[int, int, int], number: int) -> tuple[int, int, int]:
@@ -110,13 +119,3 @@ def save_overlay(picture: Image.Image, base: Path) -> Path:
     with replacing(path) as temporary:
         picture.save(temporary, **({"format": "JPEG", "quality": 92} if as_jpeg else {"format": "PNG"}))
     return path
-
-
-def comparison(image: Image.Image, objects: Objects, found: Instances) -> Image.Image:
-    """The annotation beside the prediction, an RGB image of twice the width."""
-    annotated = np.array(image)
-    width = max(1, round(min(image.size) / 400))
-    for i, label in enumerate(objects.classes):
-        mask = objects.decode([i])[0].astype(bool)
-        fill(annotated, mask, shaded(found.palette[label], i), 0.5, width)
-    return Image.fromarray(np.concatenate([annotated, np.asarray(found.overlay())], axis=1))

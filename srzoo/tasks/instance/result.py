@@ -58,7 +58,7 @@ class Instances:
         Raises:
             ValueError: ``alpha`` is not in 0..1.
         """
-        return draw_instances(self.image, self, alpha)
+        return draw_instances(self.image, self.masks, self.labels, self.classes, self.palette, alpha)
 
     def found(self) -> list[Found]:
         """The number of objects of each class, the most frequent first, with the best score."""

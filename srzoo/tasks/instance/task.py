@@ -82,9 +82,9 @@ class InstanceTask:
         return InstanceMeter(config.classes, brief)
 
     def comparison(self, result: Instances, sample: InstanceSample, config: ModelConfig) -> Image.Image:
-        from .pictures import comparison
+        from .comparison import comparison
 
-        return comparison(result.image, sample.objects, result)
+        return comparison(sample.objects, result)
 
     def export(self, path: Path, config: ModelConfig, data: InstanceData) -> ResultsFile:
         from .results_file import ResultsFile

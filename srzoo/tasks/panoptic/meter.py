@@ -37,7 +37,7 @@ class PanopticMeter:
         self.quality.merge(other.quality)
 
     def score(self) -> Score | None:
-        quality = self.quality
+        quality, classes = self.quality, self.labels.classes
         if not (quality.matched + quality.missed).any():
             return None
         columns = dict(zip(_FIGURES, quality.by_class()))
@@ -49,9 +49,7 @@ class PanopticMeter:
             if not np.isnan(values[chosen]).all()
         }
         by_class = {
-            name: {
-                label: None if np.isnan(value) else float(value) for label, value in zip(self.labels.classes, values)
-            }
+            name: {label: None if np.isnan(value) else float(value) for label, value in zip(classes, values)}
             for name, values in columns.items()
         }
         counts = {"matched": quality.matched, "wrong": quality.wrong, "missed": quality.missed}

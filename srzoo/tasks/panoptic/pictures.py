@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image
 
+from ...labels import LabelSet
 from ..instance.pictures import shaded, write_names
 from .maps import boxes_of
-
-if TYPE_CHECKING:
-    from ...data.objects import PanopticSample
-    from .result import Panoptic
 
 _STRIP_ROWS = 512  # rows at a time, which bounds the extra memory of an overlay
 
 
-def draw_segments(found: Panoptic, alpha: float = 0.5) -> Image.Image:
-    """Fill the segments, outline them, and write the names of those with room for them.
+def draw_segments(
+    image: Image.Image, ids: np.ndarray, class_of: Mapping[int, int], labels: LabelSet, alpha: float = 0.5
+) -> Image.Image:
+    """Fill the segments, outline them, and write the names of objects with room for them.
 
     Args:
-        found: the segments of an image.
+        image: RGB.
+        ids: ``(H, W)``, the segment of each pixel, 0 for void.
+        class_of: class id of each segment, the most important first.
+        labels: the classes, with things.
         alpha: opacity of the colours, from 0 to 1.
 
     Raises:
@@ -30,17 +32,16 @@ def draw_segments(found: Panoptic, alpha: float = 0.5) -> Image.Image:
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must be between 0 and 1, got {alpha}")
     colours = {0: (0, 0, 0)}
-    for number, each in enumerate(found.segments):
-        colour = found.labels.palette[each.class_id]
-        colours[each.id] = shaded(colour, number) if found.labels.things[each.class_id] else colour
-    picture = _coloured(found.image, found.ids, colours, alpha)
-    boxes = boxes_of(found.ids, [each.id for each in found.segments]).astype(int).tolist()
-    named = [
-        (tuple(box), found.classes[each.class_id], found.labels.palette[each.class_id])
-        for each, box in zip(found.segments, boxes)
-        if found.labels.things[each.class_id]
-    ]
-    write_names(picture, named)
+    for number, (id, class_id) in enumerate(class_of.items()):
+        colour = labels.palette[class_id]
+        colours[id] = shaded(colour, number) if labels.things[class_id] else colour
+    picture = _coloured(image, ids, colours, alpha)
+    objects = [id for id, class_id in class_of.items() if labels.things[class_id]]
+    boxes = boxes_of(ids, objects).astype(int).tolist()
+    write_names(
+        picture,
+        [(tuple(box), labels.classes[class_of[id]], labels.palette[class_of[id]]) for id, box in zip(objects, boxes)],
+    )
     return picture
 
 
@@ -77,13 +78,3 @@ def id_image(ids: np.ndarray) -> Image.Image:
     """An RGB image of ``(H, W)`` ids: ``R + 256 G + 65536 B``."""
     channels = [(ids >> shift & 255).astype(np.uint8) for shift in (0, 8, 16)]
     return Image.fromarray(np.stack(channels, 2))
-
-
-def comparison(found: Panoptic, sample: PanopticSample) -> Image.Image:
-    """The annotation beside the prediction, an RGB image of twice the width."""
-    colours = {0: (0, 0, 0)}
-    for number, each in enumerate(sample.segments):
-        colour = found.labels.palette[each.class_id]
-        colours[each.id] = shaded(colour, number) if found.labels.things[each.class_id] else colour
-    annotated = _coloured(found.image, sample.ids, colours, 0.5)
-    return Image.fromarray(np.concatenate([np.asarray(annotated), np.asarray(found.overlay())], axis=1))

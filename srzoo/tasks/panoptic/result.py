@@ -73,7 +73,8 @@ class Panoptic:
         Raises:
             ValueError: ``alpha`` is not in 0..1.
         """
-        return draw_segments(self, alpha)
+        class_of = {each.id: each.class_id for each in self.segments}
+        return draw_segments(self.image, self.ids, class_of, self.labels, alpha)
 
     def found(self) -> list[Found]:
         """The classes with their share of the image and, of things, the number of objects; the largest first."""

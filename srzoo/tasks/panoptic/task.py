@@ -89,9 +89,9 @@ class PanopticTask:
         return PanopticMeter(config.labels)
 
     def comparison(self, result: Panoptic, sample: PanopticSample, config: ModelConfig) -> Image.Image:
-        from .pictures import comparison
+        from .comparison import comparison
 
-        return comparison(result, sample)
+        return comparison(sample, result)
 
     def export(self, path: Path, config: ModelConfig, data: PanopticData) -> ResultsFolder:
         from .results_folder import ResultsFolder
