@@ -58,6 +58,10 @@ class Recipe:
     weight_decay: float = option("weight decay of all parameters but norms and biases", 0.01, low=0)
     warmup_epochs: float = option("length of the linear warm-up in epochs", 1.0, low=0)
     power: float = option("exponent of the poly schedule after the warm-up", 0.9, low=0)
+    milestones: tuple[float, ...] = option(
+        "epochs after which the learning rate falls to a tenth, instead of the poly schedule", (), low=0
+    )
+    clip_norm: float | None = option("greatest L2 norm of the gradient, which is scaled down to it", None, low=0)
     ema_decay: float = option(
         "decay of the averaged weights, which are evaluated and saved; 0 for no average", 0.995, low=0, high=1
     )

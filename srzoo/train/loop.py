@@ -232,6 +232,8 @@ class _Trainer:
             total += value / recipe.accumulate
             for name, part_of_it in zip(losses, each, strict=True):
                 run.interval.losses[name] = run.interval.losses.get(name, 0.0) + part_of_it / recipe.accumulate
+        if recipe.clip_norm is not None:
+            self.accelerator.clip_grad_norm_(run.model.parameters(), recipe.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.optimizer.step_was_skipped:  # the scaled fp16 gradients overflowed; the next step uses a smaller scale

@@ -4,7 +4,7 @@ import torch
 from timm.optim import param_groups_weight_decay
 
 from ..recipes.recipe import Recipe
-from .schedule import poly
+from .schedule import falling, poly
 
 
 def make_optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -18,7 +18,7 @@ def make_optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimi
 def make_schedule(
     optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int, steps_per_epoch: int
 ) -> torch.optim.lr_scheduler.LambdaLR:
-    """The learning rate of a recipe, see `poly`.
+    """The learning rate of a recipe, see `poly` and `falling`.
 
     Args:
         optimizer: has the base rates.
@@ -27,7 +27,12 @@ def make_schedule(
         steps_per_epoch: optimizer steps of an epoch.
     """
     warmup = round(recipe.warmup_epochs * steps_per_epoch)
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: poly(step, steps, warmup, recipe.power))
+    milestones = [round(epoch * steps_per_epoch) for epoch in recipe.milestones]
+
+    def factor(step: int) -> float:
+        return falling(step, warmup, milestones) if milestones else poly(step, steps, warmup, recipe.power)
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
 def _parameter_groups(model: torch.nn.Module, recipe: Recipe) -> list[dict]:

@@ -10,20 +10,28 @@ from srzoo.recipes.recipe import Recipe, default_recipe, list_recipes, load_reci
 from srzoo.zoo.published import PUBLISHED
 from srzoo.zoo.registry import names
 
-DATASETS = {"cityscapes", "cityscapes_final", "cityscapes_realtime", "ade20k", "camvid", "pascal_context"}
+SEMANTIC = ("cityscapes", "cityscapes_final", "cityscapes_realtime", "ade20k", "camvid", "pascal_context")
+# Files without a model of their own, and a model to load each with.
+DATASETS = {
+    **dict.fromkeys(SEMANTIC, "srnet_r50_ade20k"),
+    **{f"{dataset}_instance": "mask_rcnn_r50_coco" for dataset in ("coco", "cityscapes", "facade")},
+    **{f"{dataset}_panoptic": "panoptic_fpn_r50_coco" for dataset in ("coco", "cityscapes", "facade")},
+}
 
 
 @pytest.mark.parametrize("name", list_recipes())
 def test_recipes_in_the_package(name):
     """The first line says whether the recipe has been run."""
     assert recipe_file(name).read_text().startswith("# Not yet run by us.") == (name not in PUBLISHED)
-    recipe = load_recipe(name, **({"model": "srnet_r50_ade20k"} if name in DATASETS else {}))
+    recipe = load_recipe(name, **({"model": DATASETS[name]} if name in DATASETS else {}))
     assert recipe.model in names()
-    assert name in {recipe.model, f"{recipe.model}_final"} | DATASETS
+    assert name in {recipe.model, f"{recipe.model}_final", *DATASETS}
     assert not (recipe.optimizer == "sgd" and recipe.model in PUBLISHED)
 
 
 def test_model_without_its_own_recipe_has_that_of_its_dataset():
+    assert load_recipe("srnet_mask_rcnn_r101_coco").milestones == (8, 11)
+    assert load_recipe("panoptic_fpn_r50_coco").options.semantic_weight == 0.5
     assert load_recipe("fcn_r101_ade20k") == load_recipe("ade20k", model="fcn_r101_ade20k")
     assert load_recipe("dfseg_v1_cityscapes") == load_recipe("cityscapes_realtime", model="dfseg_v1_cityscapes")
     assert load_recipe("dfseg_v1_ade20k").options.crop == 512
