@@ -50,7 +50,7 @@ def insert(
             does not call it exactly once, it has a block already, or its output is not ``(N, C, H, W)``; the block is
             invalid for this number of channels, or changes the shape.
     """
-    path = _last_of_sequential(model, name)
+    path = last_of_sequential(model, name)
     module = model.get_submodule(path)
     if hasattr(module, CHILD):
         raise ValueError(f"{path!r} already has a child named {CHILD}; choose another module")
@@ -69,7 +69,7 @@ def insert(
     return model
 
 
-def _last_of_sequential(model: nn.Module, name: str) -> str:
+def last_of_sequential(model: nn.Module, name: str) -> str:
     """The name of the last module of an ``nn.Sequential``, which has the same output; else the name itself.
 
     Raises:
@@ -215,6 +215,20 @@ def _extend(module: nn.Module, block: nn.Module) -> None:
 def has_block(module: nn.Module) -> bool:
     """Whether `insert` put a block after this module itself, not one of its children."""
     return isinstance(module, _Extended)
+
+
+def remove(module: nn.Module) -> nn.Module:
+    """Undo what `insert` did to this module, in place, and return the block.
+
+    Raises:
+        ValueError: the module has no block.
+    """
+    if not has_block(module):
+        raise ValueError(f"{type(module).__name__} has no block from insert")
+    block = getattr(module, CHILD)
+    delattr(module, CHILD)
+    module.__class__ = type(module).__bases__[1]
+    return block
 
 
 def block_names(model: nn.Module) -> list[str]:

@@ -115,28 +115,34 @@ class SqueezeReasoning(MomentBlock):
         with no_autocast(x.device.type):
             moments = self._given_or(moments)
             if moments is None and self.has_few_pixels(x):
-                return self._forward_few(x)
-            matrix = self.affine(self.reasoning(self.squeeze_vector(x, moments)))
-            return channel_affine(x, matrix)
+                t, z = self._reason_few(x)
+                return x + F.conv2d(t * z[:, :, None, None].to(x.dtype), self.project.weight.to(x.dtype))
+            return channel_affine(x, self.affine(self.reasoning(self.squeeze_vector(x, moments))))
+
+    def reason(self, x: torch.Tensor) -> torch.Tensor:
+        """The reasoned vector ``z`` ``(N, R)`` for ``x`` ``(N, C, H, W)``, in the form that is cheaper at its size."""
+        moments = self._given_or(None)
+        if moments is None and self.pair is not None and self.has_few_pixels(x):
+            return self._reason_few(x)[1]
+        return self.reasoning(self.squeeze_vector(x, moments))
 
     def has_few_pixels(self, x: torch.Tensor) -> bool:
         """Whether the reduced maps of ``x`` ``(N, C, H, W)`` are cheaper than the ``C x C`` matrices."""
         return x.shape[2] * x.shape[3] < _FEW * self.channels
 
-    def _forward_few(self, x: torch.Tensor) -> torch.Tensor:
-        """`forward_direct` with statistics in float32, in the dtype of ``x``, and refusing what is not finite."""
-        t, g = self.squeeze_few(x)
-        z = self.reasoning(g)
-        if not torch.compiler.is_compiling():
-            check_finite(g=g, z=z)
-        return x + F.conv2d(t * z[:, :, None, None].to(x.dtype), self.project.weight.to(x.dtype))
+    def _reason_few(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """``T`` ``(N, R, H, W)`` of ``x`` and the reasoned vector ``z`` ``(N, R)``, from the reduced maps.
 
-    def squeeze_few(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """``T`` ``(N, R, H, W)`` of ``x`` ``(N, C, H, W)`` and the squeezed vector ``(N, R)``, from reduced maps."""
+        The maps have the dtype of ``x``; the squeeze is computed in float32.
+        """
         wide = torch.promote_types(x.dtype, torch.float32)
         t = F.conv2d(x, self.transform.weight.to(x.dtype))
         product = t.to(wide) if self.pair is None else t.to(wide) * F.conv2d(x, self.pair.weight.to(x.dtype)).to(wide)
-        return t, product.mean((2, 3)).to(self.transform.weight.dtype)
+        g = product.mean((2, 3)).to(self.transform.weight.dtype)
+        z = self.reasoning(g)
+        if not (torch.compiler.is_compiling() or (x.device.type == "cpu" and z.isfinite().all())):
+            check_finite(x=x, g=g, z=z)
+        return t, z
 
     def forward_direct(self, x: torch.Tensor) -> torch.Tensor:
         """The paper's equations step by step, at full resolution. Tests, benchmarks and Table 3 compare with it."""

@@ -15,9 +15,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from srzoo_kernels.autocast import no_autocast
 
 from ..backbones import FeatureBackbone
+from ..backbones.pyramid import PyramidBackbone
 from ..layers import SqueezeReasoning
 from ..layers.context_head import ContextHead
-from ..layers.insertion import block_names, has_block
+from ..layers.insertion import CHILD, block_names, has_block, last_of_sequential, remove
 from ..messages import one_line
 from .base import check_zoo_model
 
@@ -28,9 +29,9 @@ def fuse(model: nn.Module) -> nn.Module:
     """Return a copy of a model for inference, in evaluation mode, with the same output and fewer passes over memory.
 
     Every BatchNorm that directly follows a convolution, in an ``nn.Sequential`` or anywhere in a backbone, is folded
-    into the convolution. `SqueezeReasoning` before the convolution of a head is folded into the weights of that
-    convolution, per image, at resolutions where this is cheaper. A backbone that torch.fx cannot trace keeps its
-    BatchNorms, and the logger "srzoo" warns about it.
+    into the convolution. `SqueezeReasoning` before the convolution of a head, or behind the last stage of a detector,
+    is folded into the weights of the convolution after it, per image, at resolutions where this is cheaper. A backbone
+    that torch.fx cannot trace keeps its BatchNorms, and the logger "srzoo" warns about it.
 
     Args:
         model: from `create_model` or `load_model`. It is not changed. Save this model, not the copy.
@@ -56,6 +57,8 @@ def fuse(model: nn.Module) -> nn.Module:
     for part in list(model.modules()):
         if isinstance(part, ContextHead):
             _fold_block(part)
+        elif isinstance(part, PyramidBackbone):
+            _fold_into_lateral(part)
     return model
 
 
@@ -118,6 +121,14 @@ def _fold_block(head: ContextHead) -> None:
         head.fuse.conv, head.context = FoldedBlock(head.context, conv), nn.Identity()
 
 
+def _fold_into_lateral(backbone: PyramidBackbone) -> None:
+    """Fold Squeeze Reasoning behind the last stage into the pyramid's 1x1 lateral, which alone reads that stage."""
+    last = backbone.body.get_submodule(last_of_sequential(backbone.body, backbone.last_module))
+    if has_block(last) and isinstance(getattr(last, CHILD), SqueezeReasoning):
+        lateral = backbone.fpn.inner_blocks[-1]
+        lateral[0] = FoldedBlock(remove(last), lateral[0])
+
+
 class FoldedBlock(nn.Module):
     """``conv(block(x))`` for a k x k convolution ``V``; as one convolution with weights per image where it is cheaper.
 
@@ -150,7 +161,7 @@ class FoldedBlock(nn.Module):
             return self.conv(self.block(x))
         weight, conv = self.conv.weight, self.conv
         with no_autocast(x.device.type):
-            z = self.block.reasoning(self.block.squeeze_vector(x))
+            z = self.block.reason(x)
             change = (self.projected * z[:, None, :]) @ self.block.transform.weight.flatten(1)  # (N, k^2 O, C)
             # Rows are ordered as (output channel, k, k), see `projected`; as weights they are (N, O, C, k, k).
             change = change.unflatten(1, (weight.shape[0], *weight.shape[2:])).permute(0, 1, 4, 2, 3)
