@@ -53,7 +53,7 @@ class CocoObjects(ImageFiles, InstanceData):
         size = record.height, record.width
         found, errors, warnings = [], [], []
         for annotation in record.annotations:
-            where = f"{self.target_name(index)}: annotation {annotation.id}"
+            where = f"{self.target_name(index)}: annotation {shortened(annotation.id)}"
             try:
                 each, notes = read_object(annotation, size, self.class_of)
             except ValueError as error:
@@ -120,7 +120,8 @@ def named_labels(categories: list[Category], origin: str, things: tuple[bool, ..
     """
     for category in categories:
         if not isinstance(category.name, str):
-            raise ValueError(f"{origin}: category {category.id!r} has the name {category.name!r}, expected text")
+            id, name = shortened(category.id), shortened(category.name)
+            raise ValueError(f"{origin}: category {id} has the name {name}, expected text")
     labels = own_labels([category.name for category in categories], origin, fewest=1)
     colours = [category.other.get("color") for category in categories]
     if all(_is_colour(colour) for colour in colours):
@@ -155,10 +156,10 @@ def read_object(
     """
     category = annotation.category
     if not isinstance(category, Hashable) or category not in class_of:
-        known = and_more([repr(id) for id in class_of], 12)
-        raise ValueError(f"is of category {shortened(repr(category))}, which the file does not list; known: {known}")
+        known = and_more([shortened(id) for id in class_of], 12)
+        raise ValueError(f"is of category {shortened(category)}, which the file does not list; known: {known}")
     if class_of[category] is None:
-        return None, [f"is of category {category!r}, the background or the root of all others; it is left out"]
+        return None, [f"is of category {shortened(category)}, the background or the root of all others; it is left out"]
     mask, notes = read_segmentation(annotation.segmentation, size)
     if mask is None:
         where = f"the image of {size[1]}x{size[0]}: {_extent(annotation)}"
