@@ -15,6 +15,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = frozenset([".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"])
+MAX_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # from here on Pillow raises
 _URL_TIMEOUT_S = 30
 # The exceptions that Pillow raises for damaged image data and damaged EXIF tags.
 DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, TypeError, LookupError, OverflowError)
@@ -56,8 +57,7 @@ def opened(source: str | Path) -> Iterator[Image.Image]:
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: not an image file that Pillow can read") from error
     except Image.DecompressionBombError as error:
-        limit = 2 * Image.MAX_IMAGE_PIXELS
-        raise ImageError(f"{name}: more than {limit:,} pixels, the limit; resize it first") from error
+        raise ImageError(f"{name}: more than {MAX_PIXELS:,} pixels, the limit; resize it first") from error
     except DECODER_ERRORS as error:
         if isinstance(error, ImageError):
             raise

@@ -12,8 +12,8 @@ def one_line(error: Exception) -> str:
 
 
 def shortened(value: object, length: int = 60) -> str:
-    """A value from a file, cut off where it is long."""
-    text = str(value)
+    """A value from a file as Python writes it, on one line, cut off where it is long."""
+    text = repr(value)
     return text if len(text) <= length else f"{text[:length]}..."
 
 

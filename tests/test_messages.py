@@ -1,6 +1,6 @@
 import pytest
 
-from srzoo.messages import and_more, nearest, one_line
+from srzoo.messages import and_more, nearest, one_line, shortened
 
 
 def test_the_first_line_of_an_error():
@@ -19,3 +19,9 @@ def test_the_nearest_of_several_names():
 )
 def test_the_first_of_many_and_their_number(items, shown, text):
     assert and_more(items, shown) == text
+
+
+def test_values_from_files_are_on_one_line_and_short():
+    assert (shortened(7), shortened("7"), shortened("a\nb")) == ("7", "'7'", r"'a\nb'")
+    assert len(shortened(10**400)) == 63
+    assert shortened([1, 2, 3], 4) == "[1, ..."

@@ -50,12 +50,12 @@ def assert_equals_the_reference(*arguments, device="cpu"):
     return ids, areas
 
 
-@pytest.mark.parametrize("overlap", [0.0, 0.3, 0.5, 1.0])
+@pytest.mark.parametrize("overlap", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize(
     ("n", "size", "classes"), [(1, (1, 1), 1), (5, (7, 5), 2), (9, (33, 47), 7), (12, (61, 83), 70), (40, (40, 30), 3)]
 )
 def test_equals_the_reference(n, size, classes, overlap, device):
-    for seed, least in ((0, 0), (1, 20), (2, 200)):
+    for seed, least in ((0, 20), (1, 200)):
         assert_equals_the_reference(*scene(n, size, classes, seed), overlap, least, device=device)
 
 
@@ -156,7 +156,7 @@ def test_more_counts_than_a_program_adds_up_at_once(device, monkeypatch):
     assert areas.gt(0).tolist() == [True, True, False, True, False, True, False]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     n=st.integers(0, 8),
     size=st.tuples(st.integers(1, 30), st.integers(1, 30)),

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ...labels import LabelSet
+from ...labels.coco import COCO_INSTANCE
 from ...labels.own import own_labels
+from ...labels.street import FACADE_INSTANCE
 from ...messages import and_more, shortened
 from ..objects import Examined, FoundObject, Objects
 from ..rle import Rle, coder, is_finite, read_segmentation
@@ -51,7 +53,7 @@ class CocoObjects(ImageFiles, InstanceData):
         size = record.height, record.width
         found, errors, warnings = [], [], []
         for annotation in record.annotations:
-            where = f"{self.target_name(index)}: annotation {annotation.id}"
+            where = f"{self.target_name(index)}: annotation {shortened(annotation.id)}"
             try:
                 each, notes = read_object(annotation, size, self.class_of)
             except ValueError as error:
@@ -78,7 +80,7 @@ def coco_objects(split: str, records: Records, file: Path, format: str) -> CocoO
         ValueError: categories or images cannot be told apart, or there are too many classes or none.
     """
     refuse_repeated(records)
-    categories = used_categories(records.categories, str(file))
+    categories = used_categories(records.categories)
     class_of = dict.fromkeys(category.id for category in records.categories)
     class_of |= {category.id: i for i, category in enumerate(categories)}
     return CocoObjects(
@@ -102,32 +104,30 @@ def refuse_repeated(records: Records) -> None:
             raise ValueError(f"{records.repeated[key]}; an annotation that names it could mean either")
 
 
-def used_categories(categories: list[Category], origin: str) -> list[Category]:
-    """Those that are classes: not the background, nor the root that Roboflow puts above all others.
-
-    Raises:
-        ValueError: a name is no text.
-    """
-    for category in categories:
-        if not isinstance(category.name, str):
-            raise ValueError(f"{origin}: category {category.id!r} has the name {category.name!r}, expected text")
+def used_categories(categories: list[Category]) -> list[Category]:
+    """Those that are classes: not the background, nor the root that Roboflow puts above all others."""
     parents = [(category.name, category.other.get("supercategory")) for category in categories]
-    above = {parent for name, parent in parents if parent != name}
-    roots = {name for name, parent in parents if parent == "none" and name in above}
-    return [category for category in categories if category.name not in {BACKGROUND, *roots}]
+    above = [parent for name, parent in parents if parent != name]
+    roots = [name for name, parent in parents if parent == "none" and name in above]
+    return [category for category in categories if category.name not in (BACKGROUND, *roots)]
 
 
 def named_labels(categories: list[Category], origin: str, things: tuple[bool, ...] | None = None) -> LabelSet:
-    """The labels of categories, in the colours that they have, if all of them do.
+    """The labels of categories, in the colours of the file or of a dataset with classes of the same names, if any.
 
     Raises:
-        ValueError: a name occurs twice, or there are too many classes or none.
+        ValueError: a name is no text, or occurs twice, or there are too many classes or none.
     """
+    for category in categories:
+        if not isinstance(category.name, str):
+            id, name = shortened(category.id), shortened(category.name)
+            raise ValueError(f"{origin}: category {id} has the name {name}, expected text")
     labels = own_labels([category.name for category in categories], origin, fewest=1)
     colours = [category.other.get("color") for category in categories]
     if all(_is_colour(colour) for colour in colours):
         return LabelSet(labels.classes, tuple(tuple(colour) for colour in colours), things)
-    return LabelSet(labels.classes, labels.palette, things)
+    known = {each.classes: each.palette for each in (COCO_INSTANCE, FACADE_INSTANCE)}
+    return LabelSet(labels.classes, known.get(labels.classes, labels.palette), things)
 
 
 def _is_colour(colour: Any) -> bool:
@@ -156,10 +156,10 @@ def read_object(
     """
     category = annotation.category
     if not isinstance(category, Hashable) or category not in class_of:
-        known = and_more([repr(id) for id in class_of], 12)
-        raise ValueError(f"is of category {shortened(repr(category))}, which the file does not list; known: {known}")
+        known = and_more([shortened(id) for id in class_of], 12)
+        raise ValueError(f"is of category {shortened(category)}, which the file does not list; known: {known}")
     if class_of[category] is None:
-        return None, [f"is of category {category!r}, the background or the root of all others; it is left out"]
+        return None, [f"is of category {shortened(category)}, the background or the root of all others; it is left out"]
     mask, notes = read_segmentation(annotation.segmentation, size)
     if mask is None:
         where = f"the image of {size[1]}x{size[0]}: {_extent(annotation)}"

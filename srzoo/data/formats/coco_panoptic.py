@@ -97,9 +97,9 @@ class CocoSegments(ImageFiles, PanopticData):
         record = record if isinstance(record, dict) else {}
         id, category = record.get("id"), record.get("category_id")
         if type(id) is not int or not 0 < id <= _MAX_ID:
-            raise ValueError(f"{where} has the id {shortened(repr(id))}, expected a whole number from 1 to {_MAX_ID}")
+            raise ValueError(f"{where} has the id {shortened(id)}, expected a whole number from 1 to {_MAX_ID}")
         if not isinstance(category, Hashable) or category not in self.class_of:
-            found, known = shortened(repr(category)), and_more([repr(each) for each in self.class_of], 12)
+            found, known = shortened(category), and_more([shortened(each) for each in self.class_of], 12)
             raise ValueError(f"segment {id} is of category {found}, which the file does not list; known: {known}")
         return Segment(id, self.class_of[category], bool(record.get("iscrowd")), 0)
 
@@ -205,7 +205,7 @@ def _png_folder(root: Path, file: Path) -> Path:
 def _segmented_image(record: dict, where: str) -> SegmentedImage:
     name, segments = record.get("file_name"), record.get("segments_info")
     if not isinstance(name, str):
-        raise ValueError(f"{where} has file_name {name!r}, expected the name of a PNG file")
+        raise ValueError(f"{where} has file_name {shortened(name)}, expected the name of a PNG file")
     if not isinstance(segments, list):
         raise ValueError(f"{where} ({name}) has no list 'segments_info'")
     return SegmentedImage(name, segments)
@@ -225,7 +225,7 @@ def _things(categories: list[Category], file: Path) -> tuple[bool, ...]:
     for category in categories:
         is_thing = category.other.get("isthing")
         if not isinstance(is_thing, int) or is_thing not in (0, 1):
-            found = "no 'isthing'" if is_thing is None else f"isthing {is_thing!r}"
+            found = "no 'isthing'" if is_thing is None else f"isthing {shortened(is_thing)}"
             raise ValueError(
                 f"{file}: category {category.id!r}, {category.name!r}, has {found}; add 'isthing': 1 to each category "
                 "of countable objects, and 'isthing': 0 to each kind of surface"

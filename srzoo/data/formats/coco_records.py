@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from ...images import MAX_PIXELS
+from ...messages import shortened
 
 
 class Category(NamedTuple):
@@ -112,8 +116,8 @@ def read_records(file: Path, folder: Path, read: Callable[[dict, str], Any] = re
     problems = [f"{path} is in {file.name}, but there is no such file" for path in missing]
     if lost:
         problems.append(
-            f"{len(lost)} annotations of {file} are of images that it does not list, the first of {lost[0]!r}; an "
-            "image_id must equal the id of one of its images"
+            f"{len(lost)} annotations of {file} are of images that it does not list, the first of "
+            f"{shortened(lost[0])}; an image_id must equal the id of one of its images"
         )
     return Records(categories, images, problems, _repeated(content, file))
 
@@ -127,7 +131,8 @@ def _repeated(content: dict, file: Path) -> dict[str, str]:
         ids = [id for record in content[key] if isinstance(id := record.get("id"), Hashable) and id is not None]
         twice = [id for id, count in Counter(ids).items() if count > 1]
         if twice:
-            lines[key] = f"{file}: {len(twice)} ids of its {key!r} are there more than once, the first {twice[0]!r}"
+            first = shortened(twice[0])
+            lines[key] = f"{file}: {len(twice)} ids of its {key!r} are there more than once, the first {first}"
     return lines
 
 
@@ -140,7 +145,7 @@ def _categories(content) -> list[Category]:
         return sorted(categories, key=lambda category: category.id)
     except TypeError:
         ids = [category.id for category in categories]
-        raise ValueError(f"the ids of its categories are of several types: {ids}") from None
+        raise ValueError(f"the ids of its categories are of several types: {shortened(ids, 200)}") from None
 
 
 def _share_out(records: list, by_image: dict[Hashable, list], read: Callable[[dict, str], Any]) -> list[Hashable]:
@@ -163,8 +168,11 @@ def _images(records: list, folder: Path, by_image: dict) -> tuple[list[ImageReco
     named = sorted((_file_name(record, f"images[{i}]"), i) for i, record in enumerate(records))
     for name, i in named:
         record, where = records[i], f"images[{i}]"
-        if (folder / name).is_file():
+        if os.path.isfile(folder / name):  # unlike pathlib's, false for names that no file can have
             width, height = _side(record, "width", where), _side(record, "height", where)
+            if width * height > MAX_PIXELS:
+                size = shortened(width * height)
+                raise ValueError(f"{where} ({name}) has {size} pixels, expected at most {MAX_PIXELS:,}")
             images.append(ImageRecord(record["id"], folder / name, width, height, by_image[record["id"]]))
         else:
             missing.append(folder / name)
@@ -187,14 +195,14 @@ def _value(record, key: str, where: str):
 def _id(record, key: str, where: str) -> Hashable:
     value = _value(record, key, where)
     if not isinstance(value, Hashable):
-        raise ValueError(f"{where} has {key} {value!r}, expected a number")
+        raise ValueError(f"{where} has {key} {shortened(value)}, expected a number")
     return value
 
 
 def _file_name(record, where: str) -> str:
     name = _value(record, "file_name", where)
     if not isinstance(name, str):
-        raise ValueError(f"{where} has file_name {name!r}, expected text")
+        raise ValueError(f"{where} has file_name {shortened(name)}, expected text")
     return name
 
 
@@ -205,12 +213,12 @@ def _side(record: dict, key: str, where: str) -> int:
     except (ValueError, TypeError, OverflowError):
         side = 0
     if side < 1:
-        raise ValueError(f"{where} ({record['file_name']}) has {key} {value!r}, expected 1 or more pixels")
+        raise ValueError(f"{where} ({record['file_name']}) has {key} {shortened(value)}, expected 1 or more pixels")
     return side
 
 
 def _area(record: dict, where: str) -> float | None:
     area = record.get("area") or None
     if not isinstance(area, (int, float, type(None))):
-        raise ValueError(f"{where} has area {area!r}, expected a number of pixels")
+        raise ValueError(f"{where} has area {shortened(area)}, expected a number of pixels")
     return area

@@ -177,6 +177,18 @@ def test_a_category_of_background_is_the_background(write_coco):
     assert dataset.ids(0)[1:5, 2:6].tolist() == [[1, 1, 1, 1], [1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]]
 
 
+def test_a_name_that_no_file_can_have(write_coco):
+    images = [{"id": 3, "file_name": "a" * 5000, "width": 11, "height": 7}]
+    with pytest.raises(FileNotFoundError, match="there is no such file"):
+        open_dataset(write_coco([], images=images), "train")
+
+
+def test_more_pixels_than_an_image_can_have(write_coco):
+    images = [{"id": 3, "file_name": "a.jpg", "width": 10**60, "height": 7}]
+    with pytest.raises(ValueError, match=r"images\[0\] .a.jpg. has 7000.* pixels, .* 178,956,970"):
+        open_dataset(write_coco([], images=images), "train")
+
+
 @pytest.mark.parametrize("width", [None, "wide", -3])
 def test_a_size_that_is_none(write_coco, width):
     images = [{"id": 3, "file_name": "a.jpg", "width": width, "height": 7}]

@@ -11,6 +11,8 @@ from srzoo.data.check import check
 from srzoo.data.files import NoSplit
 from srzoo.data.opening import open_dataset
 from srzoo.data.rle import encode
+from srzoo.labels.coco import COCO_CATEGORY_IDS, COCO_INSTANCE
+from srzoo.labels.street import FACADE_INSTANCE
 
 SQUARE = [2, 1, 6, 1, 6, 5, 2, 5]  # x from 2 to 6, y from 1 to 5
 INSIDE = [3, 2, 5, 2, 5, 4, 3, 4]
@@ -102,6 +104,8 @@ def test_categories_that_are_no_classes(write_coco):
 def test_colours_of_categories_are_kept(write_coco):
     categories = [{"id": 1, "name": "a", "color": [9, 8, 7]}, {"id": 2, "name": "b", "color": [1, 2, 255]}]
     assert opened(write_coco([], categories=categories)).labels.palette == ((9, 8, 7), (1, 2, 255))
+    named = [{"id": id, "name": name} for id, name in zip(COCO_CATEGORY_IDS, COCO_INSTANCE.classes)]
+    assert opened(write_coco([], categories=named)).labels == COCO_INSTANCE
     categories[0]["color"] = [9, 8, 256]
     assert (9, 8, 256) not in opened(write_coco([], categories=categories)).labels.palette
 
@@ -309,6 +313,7 @@ def test_an_id_map_is_not_for_objects(write_coco):
 def test_the_facades(facade):
     data = opened(facade, "val")
     assert (data.format, len(data), data.category_ids) == ("coco", 87, (1, 2, 3, 4, 5))
+    assert data.labels == FACADE_INSTANCE
     objects = [data.objects(i) for i in range(len(data))]
     assert sum(map(len, objects)) == 2374
     assert not any(any(data.examine(i)[1:]) for i in range(len(data)))

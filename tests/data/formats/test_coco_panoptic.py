@@ -8,6 +8,7 @@ from srzoo.data.check import check
 from srzoo.data.files import NoSplit
 from srzoo.data.objects import Segment
 from srzoo.data.opening import detect_format, open_dataset
+from srzoo.labels.street import FACADE_PANOPTIC
 
 SEGMENTS = [
     {"id": 5, "category_id": 7, "iscrowd": 1},
@@ -117,6 +118,7 @@ def test_several_segments_of_a_surface_are_reported(write_panoptic):
         ([{"id": 7, "name": "car", "isthing": 2}], "isthing 2; add"),
         ([{"id": 7, "name": "car", "isthing": 1}] * 2, "1 ids of its 'categories'"),
         ([], "0 classes"),
+        ([{"id": 7, "name": None, "isthing": 1}], "category 7 has the name None"),
     ],
 )
 def test_categories_that_do_not_tell_things_from_surfaces(write_panoptic, categories, said):
@@ -188,7 +190,7 @@ def test_a_format_is_detected_for_a_task(write_coco, write_panoptic):
 
 def test_the_facades(facade):
     data = opened(facade, "val")
-    assert (data.format, len(data), sum(data.labels.things)) == ("coco_panoptic", 87, 5)
+    assert (data.format, len(data), data.labels) == ("coco_panoptic", 87, FACADE_PANOPTIC)
     found = [data.segments(i) for i in range(len(data))]
     assert sum(len(segments) for _, segments in found) == 2620
     for ids, segments in found:
