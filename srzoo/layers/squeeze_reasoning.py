@@ -139,9 +139,12 @@ class SqueezeReasoning(MomentBlock):
         t = F.conv2d(x, self.transform.weight.to(x.dtype))
         product = t.to(wide) if self.pair is None else t.to(wide) * F.conv2d(x, self.pair.weight.to(x.dtype)).to(wide)
         g = product.mean((2, 3)).to(self.transform.weight.dtype)
+        is_checked = not torch.compiler.is_compiling()
+        if is_checked and g.device.type == "cpu" and not g.isfinite().all():
+            check_finite(x=x, g=g)
         z = self.reasoning(g)
-        if not (torch.compiler.is_compiling() or (x.device.type == "cpu" and z.isfinite().all())):
-            check_finite(x=x, g=g, z=z)
+        if is_checked:
+            check_finite(z=z)
         return t, z
 
     def forward_direct(self, x: torch.Tensor) -> torch.Tensor:

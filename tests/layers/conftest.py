@@ -17,3 +17,10 @@ def both_forms():
         return results
 
     return run
+
+
+@pytest.fixture(params=["by size", "matrices"])
+def form(request, monkeypatch):
+    """The form that `SqueezeReasoning` takes: the one for the map's size, or for any size that of many pixels."""
+    if request.param == "matrices":
+        monkeypatch.setattr("srzoo.layers.squeeze_reasoning._FEW", 0)

@@ -8,6 +8,7 @@ from srzoo.layers import SqueezeReasoning
 from srzoo.layers.reasoning import REASONING
 from srzoo.layers.squeeze_reasoning import SQUEEZE
 
+pytestmark = pytest.mark.usefixtures("form")
 CHOICES = list(itertools.product(SQUEEZE, REASONING))
 
 
@@ -116,3 +117,17 @@ def test_compiles_without_a_graph_break_and_at_a_second_size():
     for size in ((9, 7), (12, 5)):
         x = torch.randn(2, 16, *size)
         torch.testing.assert_close(compiled(x), module(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "is_few"), [((15, 6), True), ((16, 6), False)])
+def test_a_map_of_few_pixels_is_reduced_first(size, is_few):
+    module = block(24, nodes=4)
+    assert module.has_few_pixels(torch.empty(1, 24, *size)) in (is_few, False)  # never in the form "matrices"
+
+
+@pytest.mark.parametrize("squeeze", SQUEEZE)
+def test_reasoned_vector_is_the_same_in_both_forms(squeeze, monkeypatch):
+    module, x = block(24, nodes=4, squeeze=squeeze), torch.randn(2, 24, 5, 7, dtype=torch.float64)
+    found = module.reason(x)
+    monkeypatch.setattr("srzoo.layers.squeeze_reasoning._FEW", 0)
+    torch.testing.assert_close(found, module.reason(x))
