@@ -25,6 +25,11 @@ def _entry(info):
     if info.weights is None:
         weights = "this entry has no published weights; True is an error that lists the entries with weights"
     classes = len(info.classes) or "num_classes"
+    output = {
+        "semantic": f"(N, {classes}, H, W) logits",
+        "instance": f"a list of N dicts with boxes, scores, labels and masks of {classes} classes",
+        "panoptic": f"a list of N dicts with boxes, scores, labels, masks and semantic logits of {classes} classes",
+    }[info.task]
     entry.__name__ = entry.__qualname__ = info.name
     entry.__doc__ = f"""{info.description}.
 
@@ -32,11 +37,12 @@ def _entry(info):
     num_classes (int): {f"default {classes}" if info.classes else "required"}
     options: any other of srzoo.create_model, such as context and pretrained_backbone (True or a file)
 
-    Maps (N, 3, H, W) normalized floats, H and W >= 32, to (N, {classes}, H, W) logits; model.config has the
-    classes, the palette and the transform.
+    Maps (N, 3, H, W) normalized floats, H and W >= 32, to {output}; model.config has
+    the classes, the palette and the transform.
     """
     return entry
 
 
-# All but "srnet", which needs a backbone and so has no entry.
-globals().update({_name: _entry(_srzoo.model_info(_name)) for _name in _srzoo.list_models() if _name != "srnet"})
+# Not those that need a backbone, such as "srnet".
+_infos = map(_srzoo.model_info, _srzoo.list_models())
+globals().update({_info.name: _entry(_info) for _info in _infos if not _info.needs_backbone})

@@ -1,4 +1,4 @@
-"""Check what every architecture of the zoo guarantees, and write the results to a table.
+"""Check what every architecture for semantic segmentation guarantees, and write the results to a table.
 
     python bench/contract.py [srnet_lite0 ...] [--without compile]
 
@@ -55,8 +55,8 @@ NARROW = {
 
 
 def architectures() -> list[str]:
-    """Names of all architectures that have a backbone of their own."""
-    return [name for name, entry in ARCHITECTURES.items() if entry.has_backbone]
+    """Names of all architectures for semantic segmentation that have a backbone of their own."""
+    return [name for name, entry in ARCHITECTURES.items() if entry.has_backbone and entry.task == "semantic"]
 
 
 def model_to_check(name: str) -> tuple[nn.Module, str]:

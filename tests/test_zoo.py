@@ -8,7 +8,9 @@ from srzoo.models.cost import multiply_adds
 from srzoo.zoo import registry
 from srzoo.zoo.datasets import DATASETS
 
-ARCHITECTURES = [name for name, entry in registry.ARCHITECTURES.items() if entry.has_backbone]
+ARCHITECTURES = [
+    name for name, entry in registry.ARCHITECTURES.items() if entry.has_backbone and entry.task == "semantic"
+]
 every_architecture = pytest.mark.parametrize("name", ARCHITECTURES)
 
 
@@ -45,10 +47,13 @@ PARAMETERS = {
 
 @pytest.mark.parametrize("name", [name for name in registry.names() if registry.split_name(name)[1]])
 def test_an_entry_has_the_labels_and_transform_of_its_dataset(name):
-    model, labels = build(name), DATASETS[registry.split_name(name)[1]].labels["semantic"]
+    model, labels = build(name), DATASETS[registry.split_name(name)[1]].labels[srzoo.model_info(name).task]
     assert model.num_classes == len(labels.classes)
     assert (model.config.classes, model.config.palette) == (labels.classes, labels.palette)
     assert model.config.transform == srzoo.model_info(name).transform
+    if model.task != "semantic":
+        assert model.config.transform.fit == "pad"
+        return
     at_19, each = PARAMETERS[registry.split_name(name)[0]]
     assert sum(p.numel() for p in model.parameters()) == at_19 + (model.num_classes - 19) * each
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ..labels.own import numbered_labels
 from . import registry
 from .datasets import ANY_DATASET, DATASETS
 from .published import PUBLISHED, Weights
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from ..models import ZooModel
 
 _CODE_LICENCE = "srzoo: Apache-2.0"
+# For facts about an entry without a dataset: as many classes as Cityscapes has, and as many things among them.
+_ANY_LABELS = dataclasses.replace(numbered_labels(19), things=(False,) * 11 + (True,) * 8)
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,18 @@ class ModelInfo:
     recipe: str | None
 
     @property
+    def needs_backbone(self) -> bool:
+        """True for an entry such as "srnet", which takes the name of any timm backbone and has none of its own."""
+        return not registry.ARCHITECTURES[self.architecture].has_backbone
+
+    @property
     def metrics(self) -> dict | None:
         """The receipt of the published weights: figures, protocol and the command that reproduces them; or None."""
         return self.weights.receipt() if self.weights else None
 
     @property
     def transform(self) -> Transform:
-        """From an image to the model's input. For "srnet", which has no default backbone, without the multiple."""
+        """From an image to the model's input; without the multiple if the entry needs a backbone."""
         if self._model is None:
             return registry.default_transform(self.architecture, self.dataset)
         return self._model.config.transform
@@ -66,25 +75,25 @@ class ModelInfo:
 
     @property
     def parameters(self) -> int | None:
-        """Number of parameters, with the auxiliary head; None for "srnet", which has no default backbone."""
+        """Number of parameters, with the auxiliary head; None if the entry needs a backbone."""
         return None if self._model is None else sum(p.numel() for p in self._model.parameters())
 
     @cached_property
     def macs(self) -> int | None:
-        """Multiply-adds of one image at `input_size`, without the auxiliary head; None for "srnet"."""
+        """Multiply-adds of one image at `input_size`, without the auxiliary head; None if it needs a backbone."""
         return None if self._model is None else self._model.cost(self.input_size)
 
     @cached_property
     def _model(self) -> ZooModel | None:
-        """The model on the meta device, with 19 classes if there is no dataset; None for "srnet"."""
-        if not registry.ARCHITECTURES[self.architecture].has_backbone:
+        """The model on the meta device, with 19 classes if there is no dataset; None if it needs a backbone."""
+        if self.needs_backbone:
             return None
         import torch
 
         from .factory import create_model
 
         with torch.device("meta"):
-            return create_model(self.name, num_classes=len(self.classes) or 19)
+            return create_model(self.name, labels=None if self.classes else _ANY_LABELS)
 
 
 def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:

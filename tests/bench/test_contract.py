@@ -2,9 +2,9 @@
 
 import pytest
 
-from srzoo.zoo.registry import ARCHITECTURES
-
 FAST = ("srnet_r50", "srnet_lite0", "srnet_dfv2", "fcn_r50", "dfseg_v1")
+# One of each kind of backbone; each takes minutes. The others have the same parts, and are in the table.
+COMPILED = ("srnet_lite0", "srnet_dfv2", "fcn_wrn38")
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_the_narrow_srnet_compiles_once_for_any_size(contract, training):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("name", sorted(set(ARCHITECTURES) - {"srnet", "srnet_r50"}))
+@pytest.mark.parametrize("name", COMPILED)
 def test_an_architecture_compiles_once_for_any_size(contract, name, training):
     contract.compiled(contract.model_to_check(name)[0], training)
 
