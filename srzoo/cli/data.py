@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"and {len(problems) - _SHOWN} more")
     options_to_paste = task.proposed_options(report)
     if options_to_paste:
-        heading = "options for `srzoo train`, to be read before they are used:"
+        heading = "proposed options for `srzoo train`; check them before use:"
         print("\n".join(["", heading, *(f"  {option}" for option in options_to_paste)]))
     return 2 if report.errors else 0
 

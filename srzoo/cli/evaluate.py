@@ -40,9 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--export",
+        "--results",
         type=Path,
-        metavar="DIR",
-        help="folder for predictions in the format of a benchmark's server: for semantic models PNG files of its ids",
+        metavar="PATH",
+        help="folder for predictions in the format that a benchmark's server reads: PNG files of its ids for semantic "
+        "models, COCO's results for others, for which a path that ends in .json is that file",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
 
@@ -71,9 +73,10 @@ def run(options: argparse.Namespace) -> int:
     worst = WorstImages(options.worst)
     if options.receipt:
         read_receipts(options.receipt)  # before the long run, to check that it is a file of receipts
+    export = options.export
     folders = {
         "--out": options.out if options.worst else None,
-        "--export": options.export,
+        "--export": export.parent if export and export.suffix == ".json" else export,
         "--receipt": options.receipt and options.receipt.parent,
     }
     for option, folder in folders.items():
@@ -115,7 +118,7 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
         return 0
     if export:
         export.finish()
-        print(f"{len(dataset)} predictions in {options.export}")
+        print(f"predictions for {len(dataset)} images in {options.export}")
     score = meter.score()
     if score is None:
         print(f"nothing in {options.split} is labelled, so there are no figures")

@@ -35,7 +35,9 @@ class Recipe:
     Sizes are in pixels, rates are per step, shares are fractions.
     """
 
-    model: str = option("name of the model, see `srzoo list`")
+    model: str = option(
+        "name of the model, see `srzoo list`; or one of srzoo's .safetensors files, to start from its weights"
+    )
     start: str = option(
         "weights to start from: published (those of this model), imagenet (for its backbone), random, or a file that "
         "holds one of srzoo's models or a backbone with timm's names",
