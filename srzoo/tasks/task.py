@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
-from ..options import build, read
+from ..options import build, keys, read
 
 if TYPE_CHECKING:
     import torch
@@ -280,6 +280,9 @@ def make_view(task: Task, values: Mapping[str, Any], measured: bool = False) -> 
     Raises:
         ValueError: the view has no such field, or the value is invalid.
     """
+    unknown = [name for name in values if name not in keys(task.View)]
+    if unknown:
+        raise ValueError(f"{task.name} models have no option {unknown[0]!r}; they take {', '.join(keys(task.View))}")
     return build(task.View, read(task.View, {**task.View.MEASURED, **values} if measured else values))
 
 
