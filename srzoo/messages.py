@@ -23,9 +23,11 @@ def nearest(name: str, choices: Iterable[str], key: Callable[[str], str] = str) 
     Args:
         name: what was given.
         choices: what is known.
-        key: what of a choice is compared.
+        key: what of a choice is compared; of equal ones the first is meant.
     """
-    compared = {key(choice): choice for choice in choices}
+    compared: dict[str, str] = {}
+    for choice in choices:
+        compared.setdefault(key(choice), choice)
     found = difflib.get_close_matches(str(name), list(compared), n=1, cutoff=0.5)
     return f"; did you mean {compared[found[0]]!r}?" if found else ""
 

@@ -308,7 +308,7 @@ def test_train_evaluate_and_segment(toy, root, tmp_path, capsys):
     both, left = json.loads(receipt.read_text())
     assert (both["headline"], both["figures"]["closeness"]) == ("closeness", pytest.approx(closeness))
     assert (both["dataset"], both["split"], both["images"], both["facts"]) == ("shares", "val", 3, {"images": 3})
-    assert both["recipe"] == recipe.to_dict()
+    assert both["recipe"] == json.loads(json.dumps(recipe.to_dict()))
     assert left["command"].endswith("--split val --half left") and left["view"] == {"half": "left"}
     assert left["protocol"] == "the left of it at 32"
     assert f"closeness {closeness:.2%}" in capsys.readouterr().out

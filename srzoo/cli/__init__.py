@@ -76,7 +76,9 @@ class _Parser(argparse.ArgumentParser):
             shown = [
                 name for action in self._actions if action.help != argparse.SUPPRESS for name in action.option_strings
             ]
-            meant = nearest(_plain(unknown[0]), shown, key=_plain)
+            name = unknown[0].partition("=")[0]
+            key = _without_dashes if "." in name else _plain
+            meant = nearest(key(name), shown, key=key)
             self.error(f"unknown option {unknown[0]}{meant}")
         return namespace, unknown
 
@@ -84,9 +86,13 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"srzoo: {message}; `{self.prog} --help` shows the options\n")
 
 
+def _without_dashes(option: str) -> str:
+    return option.lstrip("-")
+
+
 def _plain(option: str) -> str:
     """The name of an option without dashes and block: ``crop`` for ``--semantic.crop``."""
-    return option.lstrip("-").rpartition(".")[2]
+    return _without_dashes(option).rpartition(".")[2]
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:

@@ -247,8 +247,9 @@ def test_round_trip_of_another_network(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"network": "mask_rcnn"}, "unknown network 'mask_rcnn' of 'srnet'.* srnet, dfseg"),
+        ({"network": "deeplab"}, "unknown network 'deeplab' of 'srnet'.* srnet, dfseg"),
         ({"task": "instance"}, "'srnet' .* 'instance'.* 'semantic'"),
+        ({"network": "mask_rcnn"}, "'srnet' .*'semantic'.*'mask_rcnn'.*'instance'"),
     ],
 )
 def test_a_configuration_of_a_later_version(changes, message, tmp_path):
