@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .layers.insertion import insert
     from .models.folding import fuse
     from .predict import Segmenter
+    from .tasks.instance.result import Instances
+    from .tasks.panoptic.result import Panoptic
     from .tasks.semantic.result import Segmentation
     from .zoo.factory import create_model, load_model, save_model
     from .zoo.info import ModelInfo, list_models, model_info
@@ -29,9 +31,13 @@ _HOME = {
     "ModelInfo": ".zoo.info",
     "Segmenter": ".predict",
     "Segmentation": ".tasks.semantic.result",
+    "Instances": ".tasks.instance.result",
+    "Panoptic": ".tasks.panoptic.result",
 }
 __all__ = [
+    "Instances",
     "ModelInfo",
+    "Panoptic",
     "Segmentation",
     "Segmenter",
     "SqueezeReasoning",

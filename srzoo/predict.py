@@ -27,7 +27,8 @@ class Segmenter:
         tile: segment large images at full detail, in tiles of at most this side in pixels that share the context of the
             whole image (`srzoo.tasks.semantic.tiling.tile_logits`); 1024 is a good size. Without tiles a large image is
             reduced to the model's usual input size.
-        **view: other fields of the ``View`` of the model's task, such as ``scales=(0.75, 1.0)`` and ``flip=True``.
+        **view: other fields of the ``View`` of the model's task, such as ``scales=(0.75, 1.0)`` and ``flip=True`` of a
+            semantic model, or ``score=0.3`` of a detector.
 
     Raises:
         ValueError: there is no such model or device, the name has no published weights, or the model does not support
@@ -60,8 +61,8 @@ class Segmenter:
                 semantic model, 300 MB for an image of 100 million pixels in tiles.
 
         Returns:
-            The result of the model's task at the size of the image, a `Segmentation` for semantic models; or a list of
-            results.
+            The result of the model's task at the size of the image, a `Segmentation`, `Instances` or `Panoptic`; or a
+            list of results.
 
         Raises:
             srzoo.images.ImageError: an image cannot be read; the message names it and the reason.
