@@ -17,13 +17,14 @@ from ..renaming import Rows, State, length, renamed
 Table = Sequence[tuple[str, str | Callable[[re.Match], str]]]
 
 TITLES = {"mask_rcnn": "Mask R-CNN", "cascade_mask_rcnn": "Cascade Mask R-CNN", "panoptic_fpn": "Panoptic FPN"}
-# Sides of the 3x3 convolution in the first block: plain, or with groups.
+# By the sides of the 3x3 convolution in the first block: plain, or with groups.
 _WIDTHS = {
     (64, 64): "resnet{}",
     (128, 4): "resnext{}_32x4d",
     (256, 8): "resnext{}_32x8d",
     (256, 4): "resnext{}_64x4d",
 }
+_RESNEXTS = {"resnext50_32x4d", "resnext101_32x4d", "resnext101_32x8d", "resnext101_64x4d"}
 _DEPTHS = {(3, 4, 6, 3): 50, (3, 4, 23, 3): 101, (3, 8, 36, 3): 152}
 _BASIC_DEPTHS = {(2, 2, 2, 2): 18, (3, 4, 6, 3): 34}
 _DEFAULTS = {"channels": 256, "box_channels": 1024, "mask_layers": (256,) * 4, "semantic_channels": 128}
@@ -151,12 +152,13 @@ def backbone_name(state: State, their_name: Callable[[str], str]) -> str:
     depth = (_DEPTHS if bottlenecks else _BASIC_DEPTHS).get(counts)
     middle = state.get(their_name("backbone.body.layer1.0.conv2.weight"))
     sides = (64, 64) if middle is None else tuple(middle.shape[:2])  # if it is missing, that is reported later
-    if depth is None or sides not in _WIDTHS or (sides != (64, 64) and depth not in (50, 101)):
+    name = _WIDTHS.get(sides, "").format(depth)
+    if depth is None or not (sides == (64, 64) or name in _RESNEXTS):
         raise ValueError(
             f"its backbone has stages of {', '.join(map(str, counts))} blocks, the first 3x3 convolution of {sides}; "
             "expected a ResNet-18, 34, 50, 101 or 152, or a ResNeXt 32x4d, 32x8d or 64x4d"
         )
-    return _WIDTHS[sides].format(depth)
+    return name
 
 
 def _blocks(state: State, their_name: Callable[[str], str], stage: int) -> int:

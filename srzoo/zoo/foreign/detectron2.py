@@ -64,7 +64,7 @@ def read(state: State) -> ForeignDetector:
     mean = _statistics(state, "pixel_mean", _MEAN)
     std = _statistics(state, "pixel_std", (1.0,) * 3 if backbone.startswith("resnet") else (57.375, 57.12, 58.395))
     options = {**sizes(state, their_name, network), **_OPTIONS, **(_CASCADE if is_cascade else {})}
-    if max(std) == 1 and backbone.startswith("resnet"):
+    if max(std) == 1 and backbone in ("resnet50", "resnet101", "resnet152"):
         options["stride_in_1x1"] = True  # as in MSRA's ResNets, whose input is not divided
     things = max(1, length(state, f"roi_heads.box_predictor.{'0.' if is_cascade else ''}cls_score.bias", 81) - 1)
     derived = ("pixel_mean", "pixel_std", "proposal_generator.anchor_generator.cell_anchors.")

@@ -7,6 +7,9 @@ from torch.nn import functional as F
 from torchvision.ops import batched_nms, roi_align
 
 
+RESNET_18 = (2, 2, 2, 2)
+
+
 class Reference:
     """A detector of a state dict.
 
@@ -46,10 +49,15 @@ class Reference:
             while f"{self.block(i, j)}.conv1.weight" in self.state:
                 name, stride = self.block(i, j), 2 if i and not j else 1
                 first, second = (stride, 1) if self.stride_in_1x1 else (1, stride)
-                y = self.conv_norm(f"{name}.conv1", x, stride=first).relu()
-                y = self.conv_norm(f"{name}.conv2", y, stride=second, padding=1).relu()
-                y = self.conv_norm(f"{name}.conv3", y)
-                x = x if j else self.conv_norm(f"{name}.{self.shortcut}", x, stride=stride)
+                if f"{name}.conv3.weight" in self.state:
+                    y = self.conv_norm(f"{name}.conv1", x, stride=first).relu()
+                    y = self.conv_norm(f"{name}.conv2", y, stride=second, padding=1).relu()
+                    y = self.conv_norm(f"{name}.conv3", y)
+                else:
+                    y = self.conv_norm(f"{name}.conv1", x, stride=stride, padding=1).relu()
+                    y = self.conv_norm(f"{name}.conv2", y, padding=1)
+                if f"{name}.{self.shortcut}.weight" in self.state:
+                    x = self.conv_norm(f"{name}.{self.shortcut}", x, stride=stride)
                 x, j = (x + y).relu(), j + 1
             yield x
 
@@ -97,6 +105,8 @@ class Reference:
             scores.append(logits[best])
             numbers.append(torch.full_like(best, i))
         boxes, scores, numbers = map(torch.cat, (boxes, scores, numbers))
+        full = (self.continuous(boxes)[:, 2:] - boxes[:, :2] > 0).all(1)
+        boxes, scores, numbers = boxes[full], scores[full], numbers[full]
         return boxes[batched_nms(self.continuous(boxes), scores, numbers, 0.7)[:1000]]
 
     def pool(self, levels, boxes, cells):
@@ -254,7 +264,7 @@ def random_state(
     Args:
         kind: one of the classes above.
         classes: number of things.
-        blocks: of the four stages of the backbone.
+        blocks: of the four stages of the backbone; ResNet-18's have two convolutions, others three.
         groups, width: of its 3x3 convolutions.
         stages, mask_stages: number of box heads and mask heads.
         stuff: number of stuff classes, for a semantic head; 0 for none.
@@ -286,26 +296,31 @@ def random_state(
     add_conv_norm(names.stem, 64, 3, 7, 7)
     inputs = 64
     for i, count in enumerate(blocks):
-        inner, outputs = width * 2**i, 256 * 2**i
+        inner, outputs = width * 2**i, 64 * 2**i if blocks == RESNET_18 else 256 * 2**i
         for j in range(count):
             block = names.block(i, j)
-            add_conv_norm(f"{block}.conv1", inner, inputs, 1, 1)
-            add_conv_norm(f"{block}.conv2", inner, inner // groups, 3, 3)
-            add_conv_norm(f"{block}.conv3", outputs, inner, 1, 1, gain=0.3)
-            if j == 0:
+            if blocks == RESNET_18:
+                add_conv_norm(f"{block}.conv1", inner, inputs, 3, 3)
+                add_conv_norm(f"{block}.conv2", inner, inner, 3, 3, gain=0.3)
+            else:
+                add_conv_norm(f"{block}.conv1", inner, inputs, 1, 1)
+                add_conv_norm(f"{block}.conv2", inner, inner // groups, 3, 3)
+                add_conv_norm(f"{block}.conv3", outputs, inner, 1, 1, gain=0.3)
+            if inputs != outputs:
                 add_conv_norm(f"{block}.{names.shortcut}", outputs, inputs, 1, 1)
             inputs = outputs
-        add(names.lateral(i), channels, outputs, 1, 1)
+        add(names.lateral(i), channels, outputs, 1, 1, gain=0.1)
         add(names.output(i), channels, channels, 3, 3)
-    for name, count, gain in zip(names.rpn, (channels, 3, 12), (1.4, 1.0, 0.2)):
+    for name, count, gain in zip(names.rpn, (channels, 3, 12), (1.4, 1.0, 0.02)):
         add(name, count, channels, *((3, 3) if count == channels else (1, 1)), gain=gain)
     per_class = classes + (not names.background_last)
     for stage in range(stages):
         first, second, scores, deltas = names.box(stage)
         add(first, hidden, channels * 49)
         add(second, hidden, hidden)
-        add(scores, classes + 1, hidden, gain=4)
-        add(deltas, 4 if stages > 1 else 4 * per_class, hidden, gain=0.5)
+        add(scores, classes + 1, hidden, gain=8)
+        state[f"{scores}.weight"] -= state[f"{scores}.weight"].mean(1, keepdim=True)  # regions of several classes
+        add(deltas, 4 if stages > 1 else 4 * per_class, hidden, gain=0.3)
     for stage in range(mask_stages):
         prefix = names.mask_prefix(stage)
         for i in range(4):
@@ -320,6 +335,19 @@ def random_state(
             state[f"{norm}.bias"] = torch.randn(64 if small else 128, generator=generator)
     if stuff:
         add(names.semantic_out, stuff + 1, 64 if small else 128, 1, 1)
+    return state
+
+
+def balanced(reference, x):
+    """The state dict of a reference, with biases that give all classes the same mean logit on an image."""
+    state = dict(reference.state)
+    theirs = type(reference)(double(state), reference.stages, reference.mask_stages)
+    levels = theirs.pyramid(x)
+    boxes = theirs.proposals(levels, x.shape[-2:])
+    for stage in range(reference.stages):
+        logits, _ = theirs.box_stage(levels, boxes, stage)
+        name = f"{theirs.box(stage)[2]}.bias"
+        state[name] = state[name] - logits.mean(0)
     return state
 
 

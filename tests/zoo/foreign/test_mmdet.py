@@ -4,7 +4,15 @@ import torch
 import srzoo
 from srzoo.labels.coco import COCO_INSTANCE, COCO_PANOPTIC
 from srzoo.zoo.conversion import convert
-from tests.zoo.foreign.reference import Mmdet, Mmdet1, assert_same_detections, double, random_state
+from tests.zoo.foreign.reference import (
+    RESNET_18,
+    Mmdet,
+    Mmdet1,
+    assert_same_detections,
+    balanced,
+    double,
+    random_state,
+)
 
 CAFFE = """
 model = dict(backbone=dict(type='ResNet', style='caffe'), bbox_coder=dict(target_means=[0.0, 0.0, 0.0, 0.0]))
@@ -46,9 +54,9 @@ def test_mask_rcnn_of_version_2(tmp_path):
 @torch.inference_mode()
 def test_mask_rcnn_of_version_1(tmp_path):
     """Its boxes include their last pixel, and its anchors are centred on the cells."""
-    state = random_state(Mmdet1, 5)
+    state = random_state(Mmdet1, 5, RESNET_18)
     title, model = converted(state, tmp_path)
-    assert title == "Mask R-CNN of mmdetection 1, over resnet50, 5 classes"
+    assert title == "Mask R-CNN of mmdetection 1, over resnet18, 5 classes"
     assert model.config.options["anchor_offset"] == 0.5 and model.config.options["box_beta"] == 1
     x = picture()
     assert_same_detections(model.double()(x)[0], Mmdet1(double(state))(x), plus=1)
@@ -57,11 +65,11 @@ def test_mask_rcnn_of_version_1(tmp_path):
 @pytest.mark.parametrize("kind", [Mmdet, Mmdet1])
 @torch.inference_mode()
 def test_cascade_with_a_resnext(kind, tmp_path):
-    state = random_state(kind, 4, groups=32, width=128, stages=3, mask_stages=3)
+    x = picture(96, 128)
+    state = balanced(kind(random_state(kind, 12, groups=32, width=128, stages=3, mask_stages=3), 3, 3), x)
     title, model = converted(state, tmp_path)
-    assert title == f"Cascade Mask R-CNN of mmdetection {2 - (kind is Mmdet1)}, over resnext50_32x4d, 4 classes"
+    assert title == f"Cascade Mask R-CNN of mmdetection {2 - (kind is Mmdet1)}, over resnext50_32x4d, 12 classes"
     assert model.config.name == "cascade_mask_rcnn" and len(model.roi_heads.mask_head) == 3
-    x = picture()
     assert_same_detections(model.double()(x)[0], kind(double(state), 3, 3)(x), plus=kind.plus)
 
 
@@ -99,7 +107,7 @@ CAFFE_MEAN = (103.53, 116.28, 123.675)
 
 
 def test_names_in_the_file_are_the_classes(tmp_path):
-    state = random_state(Mmdet, 3)
+    state = random_state(Mmdet, 3, RESNET_18)
     _, model = converted(state, tmp_path, {"CLASSES": ("nut", "bolt", "washer")})
     assert model.config.classes == ("nut", "bolt", "washer")
     street = ("person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle")
@@ -119,7 +127,7 @@ def test_80_classes_are_coco_s_and_a_given_dataset_must_fit(tmp_path):
         converted(state, tmp_path, dataset="facade")
     with pytest.raises(ValueError, match="80 classes .*ade20k has none"):
         converted(state, tmp_path, dataset="ade20k")
-    panoptic = random_state(Mmdet, 79, stuff=54)
+    panoptic = random_state(Mmdet, 79, RESNET_18, stuff=54)
     with pytest.raises(ValueError, match="79 things and 54 stuff .*coco has 80 things and 53 stuff"):
         converted(panoptic, tmp_path, dataset="coco")
     title, model = converted(panoptic, tmp_path)
@@ -151,11 +159,11 @@ def test_full_size(groups, tmp_path):
             r"conv_logits.weight of shape \(1, 32, 1, 1\) instead of \(3, 32, 1, 1\)",
         ),
         (lambda s: s["rpn_head.rpn_cls.bias"].fill_(float("inf")), "rpn_head.rpn_cls.bias .*finite"),
-        (lambda s: [s.pop(key) for key in list(s) if ".layer3.5." in key], "stages of 3, 4, 5, 3 blocks.*ResNet-18"),
+        (lambda s: [s.pop(key) for key in list(s) if ".layer3.1." in key], "stages of 2, 2, 1, 2 blocks.*ResNet-18"),
     ],
 )
 def test_invalid_files(change, message, tmp_path):
-    state = random_state(Mmdet, 3)
+    state = random_state(Mmdet, 3, RESNET_18)
     change(state)
     with pytest.raises(ValueError, match=message) as raised:
         converted(state, tmp_path)
