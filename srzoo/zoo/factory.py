@@ -242,7 +242,7 @@ def trained_model(
     if Path(source).exists() and source not in registry.names():
         raise ValueError(
             f"{source} is not a .safetensors file; the model of a run is the model.safetensors in its folder, and "
-            "`srzoo convert` converts the authors' checkpoints"
+            "`srzoo convert` converts checkpoints of the authors and of other projects"
         )
     return create_model(source, pretrained=True, num_classes=num_classes, labels=labels, **options)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import srzoo
+from srzoo.cli import main
 from srzoo.labels.coco import COCO_PANOPTIC
 from srzoo.zoo.conversion import convert
 from tests.zoo.foreign.reference import RESNET_18, Detectron2, assert_same_detections, balanced, double, random_state
@@ -149,6 +150,20 @@ def test_pickles_of_any_age(tmp_path):
         assert state["b"].dtype == torch.float32 and state["d"].dtype == torch.int64
     torch.save({"a": torch.zeros(1)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     assert not is_plain_pickle(tmp_path / "old.pth") and not is_plain_pickle(tmp_path / "none.pkl")
+
+
+def test_the_command_line(tmp_path, capsys):
+    state = random_state(Detectron2, 3, RESNET_18)
+    source, target = tmp_path / "in.pkl", tmp_path / "out.safetensors"
+    pickled(state, source)
+    assert main(["convert", str(source), str(target)]) == 0
+    title = "Mask R-CNN of detectron2, over resnet18, 3 classes"
+    assert capsys.readouterr().out == f"{source}: {title} -> {target}\n"
+    pickled(state, source, other=Unsafe())
+    target.write_bytes(b"as it was")
+    assert main(["convert", str(source), str(target)]) == 2
+    assert capsys.readouterr().err.startswith(f"srzoo: {source} holds builtins.print")
+    assert target.read_bytes() == b"as it was"
 
 
 def test_a_truncated_pickle(tmp_path):

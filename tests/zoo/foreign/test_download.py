@@ -11,6 +11,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 import srzoo
 from srzoo.cli import main
+from srzoo.evaluate.receipt import weights_facts
 from srzoo.labels.coco import COCO_INSTANCE
 from srzoo.zoo.foreign import download
 from tests.zoo.foreign.test_mmdet import picture
@@ -54,6 +55,7 @@ def test_pretrained_is_torchvision_s_file(cache, monkeypatch):
     cache.mkdir(parents=True)
     torch.save(old_names(theirs.state_dict()), cache / FILE)
     known_as(monkeypatch, cache / FILE)
+    assert weights_facts(NAMES[0])["weights_sha256"] == hashlib.sha256((cache / FILE).read_bytes()).hexdigest()
     x = picture(96, 128).float()
     plain, block = (srzoo.create_model(name, pretrained=True) for name in NAMES)
     assert (plain.config.name, block.config.name) == tuple(NAMES)

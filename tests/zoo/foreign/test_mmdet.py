@@ -145,7 +145,7 @@ def test_full_size(groups, tmp_path):
     assert model.config.name == name and title.endswith("80 classes of coco")
     assert "channels" not in model.config.options and "mask_layers" not in model.config.options
     millions = {1: 63.393, 32: 95.945}[groups]
-    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.001)
+    assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.0015)
 
 
 @pytest.mark.parametrize(
