@@ -360,7 +360,7 @@ def paired(found, wanted):
     keys = [torch.cat([each["boxes"].double(), 1e4 * each["labels"][:, None]], 1) for each in (found, wanted)]
     order = torch.cdist(keys[1], keys[0]).argmin(1)
     assert len(order.unique()) == len(order)
-    return {key: value[order] for key, value in found.items()}
+    return {key: found[key][order] for key in wanted}
 
 
 def assert_same_detections(found, wanted, plus=0):
