@@ -24,6 +24,8 @@ def _entry(info):
     weights = "load the weights that ship with the package"
     if info.weights is None:
         weights = "this entry has no published weights; True is an error that lists the entries with weights"
+    if info.download is not None:
+        weights = f"download the weights of {info.download.project} once, and load them"
     classes = len(info.classes) or "num_classes"
     output = {
         "semantic": f"(N, {classes}, H, W) logits",

@@ -49,6 +49,11 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
         FileNotFoundError: there is no such file.
         ValueError: the file cannot be read, or does not hold a state dict of tensors.
     """
+    return read_checkpoint(path)[0]
+
+
+def read_checkpoint(path: str | Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """As `read_state_dict`, with the other entries of a training checkpoint, such as "meta", as the second value."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no weights file {path}" + (": it is a folder" if path.is_dir() else ""))
@@ -60,9 +65,10 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
     state = next((each for each in (*entries, content) if _is_state_dict(each)), None)
     if state is None:
         raise ValueError(f"{path} holds no state dict of tensors")
+    others = {} if state is content else {key: value for key, value in content.items() if value is not state}
     while prefix := next((each for each in _PREFIXES if all(key.startswith(each) for key in state)), None):
         state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return state
+    return state, others
 
 
 _ENTRIES = ("state_dict", "model", "model_state_dict", "net")

@@ -28,6 +28,7 @@ class PyramidBackbone(FeatureBackbone):
         context: a context module to insert into the backbone, a key of `srzoo.layers.CONTEXT_MODULES`; "none" for none.
         places: names of the modules of timm's backbone that it is inserted after; default `default_places`.
         context_options: of the context module.
+        norm: a BatchNorm behind each convolution of the pyramid, instead of a bias.
 
     Attributes:
         level_strides: of the levels, fine to coarse, with that of the extra level "pool", a subsampling of the last.
@@ -48,6 +49,7 @@ class PyramidBackbone(FeatureBackbone):
         context: str = "none",
         places: tuple[str, ...] | None = None,
         context_options: dict | None = None,
+        norm: bool = False,
     ):
         check_whole(channels=channels)
         super().__init__(name, options)
@@ -63,7 +65,8 @@ class PyramidBackbone(FeatureBackbone):
             chosen, own = default_places(self, context) if places is None else (places, {})
             for place in chosen:
                 insert(self.body, place, context, **{**own, **(context_options or {})})
-        self.fpn = FeaturePyramidNetwork([self.channels[i] for i in self.levels], channels, LastLevelMaxPool())
+        inputs = [self.channels[i] for i in self.levels]
+        self.fpn = FeaturePyramidNetwork(inputs, channels, LastLevelMaxPool(), nn.BatchNorm2d if norm else None)
 
     @property
     def level_names(self) -> list[str]:

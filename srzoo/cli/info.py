@@ -30,6 +30,9 @@ def run(options: argparse.Namespace) -> int:
     if info.weights:
         for receipt in info.weights.receipts():
             rows += metric_rows(receipt, info.weights.repeats(receipt))
+    elif info.download:
+        rows.append(("weights", f"of {info.download.project}, not measured by us: {info.download.address}"))
+        rows.append(("", f"downloaded once to {info.download.path}"))
     else:
         rows.append(("weights", "none published"))
     print("\n".join(f"{key:14} {value}" for key, value in rows))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("pattern", nargs="?", default="*", help="shell pattern, e.g. 'srnet_r*' (default: all)")
-    parser.add_argument("--pretrained", action="store_true", help="only models with published weights")
+    parser.add_argument("--pretrained", action="store_true", help="only models with weights")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -31,9 +31,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def headline(info: ModelInfo) -> str:
-    """The headline figure of a model with published weights, with its split."""
+    """The headline figure of a model with published weights, with its split; or whose weights are downloaded."""
     if info.metrics:
         receipt = info.metrics
         figure = receipt["figures"][receipt["headline"]]
         return f"weights ship, {receipt['split']} {receipt['headline']} {figure:.1%} (single scale)"
+    if info.download:
+        return f"weights of {info.download.project} are downloaded, not measured by us"
     return "no published weights"

@@ -20,6 +20,7 @@ from ..files import replacing
 from ..recipes.recipe import RUN_FILES, Recipe, load_recipe
 from ..tasks.task import Score
 from ..zoo.checkout import commit
+from ..zoo.foreign.download import DOWNLOADED
 from ..zoo.published import PUBLISHED
 
 _PACKAGES = ("torch", "timm", "numpy", "pillow")
@@ -37,14 +38,15 @@ def weights_facts(model: str) -> dict:
         ``recipe`` (the name or the keys of the recipe, or None), ``seed`` and ``weights_sha256``.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file, or it was not downloaded yet; `create_model` does that.
     """
     published = PUBLISHED.get(model)
+    file = published or DOWNLOADED.get(model)
     recipe = _recipe(model)
     return {
         "recipe": published.recipe if published else recipe and recipe.to_dict(),
         "seed": recipe and recipe.seed,
-        "weights_sha256": hashlib.sha256((published.path if published else Path(model)).read_bytes()).hexdigest(),
+        "weights_sha256": hashlib.sha256((file.path if file else Path(model)).read_bytes()).hexdigest(),
     }
 
 

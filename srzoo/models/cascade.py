@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torchvision.models.detection._utils import BoxCoder, Matcher
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
-from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
+from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
 from torchvision.ops import clip_boxes_to_image
 
 from ..layers.checks import check_flag
@@ -29,7 +29,7 @@ class CascadeHeads(RegionHeads):
     scores of all three are averaged over the same regions.
 
     Args:
-        strides, channels, num_classes, box_channels, mask_layers, sampling, aligned, box_beta: as for `RegionHeads`.
+        strides, channels, num_classes, **options: as for `RegionHeads`.
         mask_stages: mask heads: 3, whose probabilities are averaged, as in mmdetection, or 1, as in detectron2.
         average: what is averaged over the stages: "logits", as in mmdetection, or "probabilities", as in detectron2.
         scale_gradient: scale the gradient of each stage into the shared features by a third, as detectron2 does.
@@ -59,14 +59,14 @@ class CascadeHeads(RegionHeads):
         self.coders = [BoxCoder(tuple(weight * (1 + stage) for weight in BOX_WEIGHTS)) for stage in range(STAGES)]
         self.matchers = [Matcher(overlap, overlap, allow_low_quality_matches=False) for overlap in _OVERLAPS]
 
-    def _box_head(self, channels: int, width: int) -> nn.Module:
-        return _Stages(TwoMLPHead(channels, width) for _ in range(STAGES))
+    def _box_head(self, *arguments) -> nn.Module:
+        return _Stages(RegionHeads._box_head(self, *arguments) for _ in range(STAGES))
 
     def _box_predictor(self, width: int, outputs: int) -> nn.Module:
         return _Stages(_AgnosticPredictor(width, outputs) for _ in range(STAGES))
 
-    def _mask_head(self, channels: int, layers: tuple[int, ...]) -> nn.Module:
-        return _Stages(MaskRCNNHeads(channels, layers, 1) for _ in range(self.mask_stages))
+    def _mask_head(self, *arguments) -> nn.Module:
+        return _Stages(RegionHeads._mask_head(self, *arguments) for _ in range(self.mask_stages))
 
     def _mask_predictor(self, channels: int, outputs: int) -> nn.Module:
         return _Stages(MaskRCNNPredictor(channels, channels, outputs) for _ in range(self.mask_stages))

@@ -34,13 +34,20 @@ class MaskRCNN(ZooModel):
         context_places: names of the modules of the backbone that it is inserted after; default those of
             `srzoo.backbones.pyramid.default_places`.
         channels: of the pyramid's levels and of the mask head's last two layers.
-        box_channels: width of the two layers of the box head.
+        box_channels: width of the fully connected layers of the box head.
+        box_layers: output channels of 3x3 convolutions in the box head, before a single fully connected layer; none for
+            two fully connected layers alone.
         mask_layers: output channels of the mask head's 3x3 convolutions.
+        rpn_convs: 3x3 convolutions of the region proposal network.
+        norm: a BatchNorm behind each convolution of the pyramid, the box head and the mask head, instead of a bias; as
+            ``box_layers=(256,) * 4`` and ``rpn_convs=2`` in torchvision's ``maskrcnn_resnet50_fpn_v2``.
         sampling: samples per cell and axis of RoIAlign; 0 for as many as fit, as in detectron2 and mmdetection 2.
         aligned: half-pixel offset in RoIAlign and in the pasted masks, as in detectron2 and mmdetection 2.
         rounded_anchors: whole pixels for anchors, as in torchvision.
+        anchor_offset: of the first anchor's centre, in strides of its level: 0.5 in mmdetection 1.
         anchor_scale: side of an anchor in strides of its level.
-        box_beta: where the box loss turns from squared to linear: 1/9 in torchvision, 1 in mmdetection 1.
+        box_beta: where the box loss turns from squared to linear: 1/9 in torchvision, 1 in mmdetection 1, 0 for a loss
+            that is linear throughout.
         stride_in_1x1: a ResNet's blocks reduce in their first 1x1 convolution, as in detectron2's MSRA weights.
         backbone_options: for ``timm.create_model``.
         size_divisor: height and width are padded to multiples of this, and of the coarsest level's stride.
@@ -70,10 +77,14 @@ class MaskRCNN(ZooModel):
         context_places: tuple[str, ...] | None = None,
         channels: int = 256,
         box_channels: int = 1024,
+        box_layers: tuple[int, ...] = (),
         mask_layers: tuple[int, ...] = (256, 256, 256, 256),
+        rpn_convs: int = 1,
+        norm: bool = False,
         sampling: int = 2,
         aligned: bool = False,
         rounded_anchors: bool = True,
+        anchor_offset: float = 0,
         anchor_scale: float = 8,
         box_beta: float = 1 / 9,
         stride_in_1x1: bool = False,
@@ -81,22 +92,24 @@ class MaskRCNN(ZooModel):
         size_divisor: int = 1,
         **context_options,
     ):
-        check_whole(num_classes=num_classes, box_channels=box_channels, size_divisor=size_divisor)
-        check_wholes(mask_layers=mask_layers)
-        check_flag(aligned=aligned, rounded_anchors=rounded_anchors, stride_in_1x1=stride_in_1x1)
+        check_whole(num_classes=num_classes, box_channels=box_channels, size_divisor=size_divisor, rpn_convs=rpn_convs)
+        check_wholes(mask_layers=mask_layers, box_layers=box_layers)
+        check_flag(norm=norm, aligned=aligned, rounded_anchors=rounded_anchors, stride_in_1x1=stride_in_1x1)
         super().__init__()
         places = context_places, context_options
-        self.backbone = PyramidBackbone(backbone, backbone_options or {}, channels, context, *places)
+        self.backbone = PyramidBackbone(backbone, backbone_options or {}, channels, context, *places, norm)
         if stride_in_1x1:
             _move_strides(self.backbone.body, backbone)
         strides = self.backbone.level_strides
-        self.rpn = proposal_network(strides, channels, anchor_scale, rounded_anchors)
+        self.rpn = proposal_network(strides, channels, anchor_scale, rounded_anchors, anchor_offset, rpn_convs)
         self.roi_heads = self._heads(
             strides[:-1],
             channels,
             num_classes,
             box_channels=box_channels,
+            box_layers=tuple(box_layers),
             mask_layers=tuple(mask_layers),
+            norm=norm,
             sampling=sampling,
             aligned=aligned,
             box_beta=box_beta,

@@ -17,10 +17,11 @@ class PyramidAnchors(AnchorGenerator):
         strides: of the levels, fine to coarse.
         scale: side of an anchor in strides of its level.
         rounded: round the anchors to whole pixels, as torchvision does; detectron2 and mmdetection 2 do not.
+        offset: of the first anchor's centre from the image's corner, in strides of its level: 0.5 in mmdetection 1.
     """
 
-    def __init__(self, strides: list[int], scale: float = 8, rounded: bool = True):
-        self.strides, self.rounded = strides, rounded
+    def __init__(self, strides: list[int], scale: float = 8, rounded: bool = True, offset: float = 0):
+        self.strides, self.rounded, self.offset = strides, rounded, offset
         super().__init__(tuple((round(scale * stride),) for stride in strides), (_RATIOS,) * len(strides))
 
     def generate_anchors(self, scales, aspect_ratios, dtype=torch.float32, device=torch.device("cpu")):  # noqa: B008
@@ -36,7 +37,8 @@ class PyramidAnchors(AnchorGenerator):
         device = feature_maps[0].device
         self.set_cell_anchors(torch.float32, device)
         grids = [feature.shape[-2:] for feature in feature_maps]
-        anchors = torch.cat(self.grid_anchors(grids, [(stride, stride) for stride in self.strides]))
+        levels = self.grid_anchors(grids, [(stride, stride) for stride in self.strides])
+        anchors = torch.cat([level + self.offset * stride for level, stride in zip(levels, self.strides)])
         return [anchors] * len(image_list.image_sizes)
 
 
@@ -49,20 +51,27 @@ class ProposalHead(RPNHead):
 
 
 def proposal_network(
-    strides: list[int], channels: int, anchor_scale: float, rounded: bool, proposals: tuple[int, int] = (2000, 1000)
+    strides: list[int],
+    channels: int,
+    anchor_scale: float,
+    rounded: bool,
+    anchor_offset: float = 0,
+    convs: int = 1,
+    proposals: tuple[int, int] = (2000, 1000),
 ) -> RegionProposalNetwork:
     """torchvision's region proposal network with Table 5's settings.
 
     Args:
         strides: of the levels, fine to coarse.
         channels: of the levels.
-        anchor_scale, rounded: as for `PyramidAnchors`.
+        anchor_scale, rounded, anchor_offset: as for `PyramidAnchors`.
+        convs: number of 3x3 convolutions in its head.
         proposals: how many to keep in training and in evaluation, for each level before and over all after suppression.
     """
     counts = dict(zip(("training", "testing"), proposals, strict=True))
     return RegionProposalNetwork(
-        PyramidAnchors(strides, anchor_scale, rounded),
-        ProposalHead(channels, len(_RATIOS)),
+        PyramidAnchors(strides, anchor_scale, rounded, anchor_offset),
+        ProposalHead(channels, len(_RATIOS), convs),
         fg_iou_thresh=0.7,
         bg_iou_thresh=0.3,
         batch_size_per_image=256,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
@@ -30,8 +30,11 @@ class RegionHeads(RoIHeads):
         strides: of the pyramid's levels, without "pool".
         channels: of the levels.
         num_classes: without the background, which has index 0 inside the heads.
-        box_channels: width of the two layers of the box head.
+        box_channels: width of the fully connected layers of the box head.
+        box_layers: output channels of 3x3 convolutions in the box head, before a single fully connected layer; none for
+            two fully connected layers alone.
         mask_layers: output channels of the mask head's 3x3 convolutions.
+        norm: a BatchNorm behind each convolution of the box head and the mask head, instead of a bias.
         sampling, aligned: of RoIAlign, see `PyramidRoIAlign`.
         box_beta: where the box loss turns from squared to linear; 1/9 in torchvision, 1 in mmdetection 1.
 
@@ -47,7 +50,9 @@ class RegionHeads(RoIHeads):
         channels: int,
         num_classes: int,
         box_channels: int = 1024,
+        box_layers: tuple[int, ...] = (),
         mask_layers: tuple[int, ...] = (256, 256, 256, 256),
+        norm: bool = False,
         sampling: int = 2,
         aligned: bool = False,
         box_beta: float = 1 / 9,
@@ -55,7 +60,7 @@ class RegionHeads(RoIHeads):
         outputs = num_classes + 1
         super().__init__(
             box_roi_pool=PyramidRoIAlign(strides, BOX_CELLS, sampling, aligned),
-            box_head=self._box_head(channels * BOX_CELLS**2, box_channels),
+            box_head=self._box_head(channels, box_layers, box_channels, norm),
             box_predictor=self._box_predictor(box_channels, outputs),
             fg_iou_thresh=0.5,
             bg_iou_thresh=0.5,
@@ -66,7 +71,7 @@ class RegionHeads(RoIHeads):
             nms_thresh=0.5,
             detections_per_img=100,
             mask_roi_pool=PyramidRoIAlign(strides, MASK_CELLS, sampling, aligned),
-            mask_head=self._mask_head(channels, mask_layers),
+            mask_head=self._mask_head(channels, mask_layers, norm),
             mask_predictor=self._mask_predictor(mask_layers[-1] if mask_layers else channels, outputs),
         )
         self.box_beta = box_beta
@@ -84,14 +89,17 @@ class RegionHeads(RoIHeads):
                 nn.init.normal_(part.mask_fcn_logits.weight, std=0.001)
                 nn.init.zeros_(part.mask_fcn_logits.bias)
 
-    def _box_head(self, channels: int, width: int) -> nn.Module:
-        return TwoMLPHead(channels, width)
+    def _box_head(self, channels: int, layers: tuple[int, ...], width: int, norm: bool) -> nn.Module:
+        if not layers:
+            return TwoMLPHead(channels * BOX_CELLS**2, width)
+        pooled = channels, BOX_CELLS, BOX_CELLS
+        return FastRCNNConvFCHead(pooled, list(layers), [width], nn.BatchNorm2d if norm else None)
 
     def _box_predictor(self, width: int, outputs: int) -> nn.Module:
         return FastRCNNPredictor(width, outputs)
 
-    def _mask_head(self, channels: int, layers: tuple[int, ...]) -> nn.Module:
-        return MaskRCNNHeads(channels, layers, 1)
+    def _mask_head(self, channels: int, layers: tuple[int, ...], norm: bool) -> nn.Module:
+        return MaskRCNNHeads(channels, layers, 1, nn.BatchNorm2d if norm else None)
 
     def _mask_predictor(self, channels: int, outputs: int) -> nn.Module:
         return MaskRCNNPredictor(channels, channels, outputs)

@@ -16,12 +16,15 @@ from ..labels import LabelSet
 from ..labels.own import numbered_labels
 from ..layers import CONTEXT_MODULES
 from ..layers.checks import check_whole
+from ..layers.insertion import block_names
 from ..models import NETWORKS, ZooModel
 from ..models.base import check_zoo_model
 from ..state_dicts import misfit
 from . import registry
 from .config import ModelConfig
 from .datasets import DATASETS, labels_for
+from .foreign.detector import ForeignDetector
+from .foreign.download import DOWNLOADED, read_downloaded
 from .published import PUBLISHED, read_published
 from .transform import Transform
 from .weights import is_model_file, read_model_file, write_model_file
@@ -41,7 +44,7 @@ def create_model(
     Args:
         name: ``<architecture>`` or ``<architecture>_<dataset>``, see `list_models`; or "srnet" together with
             ``backbone=``, the name of any timm backbone that supports ``features_only``.
-        pretrained: load the published weights of this name.
+        pretrained: load the published weights of this name. Some are other projects' files, which are downloaded once.
         num_classes: number of classes; default that of the dataset. With ``pretrained`` and another number, the
             classifiers are initialized randomly.
         context: a key of `srzoo.layers.CONTEXT_MODULES`; "none" builds the model without a context module. Default that
@@ -59,7 +62,7 @@ def create_model(
         ValueError: an unknown name, an unknown or invalid option, no published weights, or weights that do not fit the
             options.
         FileNotFoundError: ``pretrained_backbone`` is not the path of a file.
-        RuntimeError: the ImageNet weights cannot be reached.
+        RuntimeError: weights that have to be downloaded cannot be reached.
     """
     architecture, dataset = registry.split_name(name)
     _check_start(num_classes, pretrained, pretrained_backbone)
@@ -70,11 +73,10 @@ def create_model(
         return _create_pretrained(name, num_classes, labels, options)
     entry = registry.ARCHITECTURES[architecture]
     labels = labels or _labels_for(name, entry, dataset, num_classes)
-    options = _options_for(name, entry, options)
-    transform = _transform_for(architecture, dataset, options["backbone"])
-    model = _build(ModelConfig(name, entry.network, entry.task, options, labels, transform))
+    config = _config_for(name, entry, options, labels, registry.default_transform(architecture, dataset))
+    model = _build(config)
     if pretrained_backbone:
-        load_imagenet_weights(model.backbone, options["backbone"], pretrained_backbone)
+        load_imagenet_weights(model.backbone, config.options["backbone"], pretrained_backbone)
     return model
 
 
@@ -124,13 +126,45 @@ def _options_for(name: str, entry: registry.Architecture, options: dict) -> dict
     return {"backbone_options": backbone_options, "size_divisor": divisor, **options}
 
 
-def _transform_for(architecture: str, dataset: str | None, backbone: str) -> Transform:
-    """The transform of the entry, with the mean and standard deviation that the weights of the backbone expect."""
-    transform = registry.default_transform(architecture, dataset)
-    if backbone == registry.ARCHITECTURES[architecture].options.get("backbone"):
-        return transform
-    mean, std = normalization(backbone)
-    return dataclasses.replace(transform, mean=mean, std=std)
+def _config_for(
+    name: str, entry: registry.Architecture, options: dict, labels: LabelSet, transform: Transform
+) -> ModelConfig:
+    """The configuration of an entry.
+
+    Args:
+        options: replace those of the entry.
+        transform: the entry's. If the backbone is another, it gets the mean and standard deviation that the backbone's
+            weights expect.
+    """
+    options = _options_for(name, entry, options)
+    if options["backbone"] != entry.options.get("backbone"):
+        mean, std = normalization(options["backbone"])
+        transform = dataclasses.replace(transform, mean=mean, std=std)
+    return ModelConfig(name, entry.network, entry.task, options, labels, transform)
+
+
+def foreign_weights(detector: ForeignDetector, dataset: str | None) -> tuple[ModelConfig, dict[str, torch.Tensor]]:
+    """The configuration and the state dict of another project's detector.
+
+    Args:
+        detector: the detector.
+        dataset: the dataset of its classes; None for the default of `ForeignDetector.labels`.
+
+    Raises:
+        ValueError: its tensors do not fit the network, or its classes do not fit the dataset.
+    """
+    labels, dataset = detector.labels(dataset)
+    architecture, options = detector.network, {"backbone": detector.backbone, "context": "none", **detector.options}
+    for name, entry in registry.ARCHITECTURES.items():
+        if entry.network == detector.network and entry.options == {"backbone": detector.backbone, "context": "none"}:
+            architecture, options = name, detector.options
+    entry = registry.ARCHITECTURES[architecture]
+    name = f"{architecture}_{dataset}" if dataset in entry.datasets else architecture
+    transform = registry.default_transform(architecture, "coco")  # all of these projects have its sizes as defaults
+    config = _config_for(name, entry, options, labels, transform)
+    with torch.device("meta"):
+        model = _build(config)
+    return model.config, detector.converted(model.state_dict())
 
 
 def load_model(path: str | Path) -> ZooModel:
@@ -208,18 +242,29 @@ def trained_model(
     if Path(source).exists() and source not in registry.names():
         raise ValueError(
             f"{source} is not a .safetensors file; the model of a run is the model.safetensors in its folder, and "
-            "`srzoo convert` converts the authors' checkpoints"
+            "`srzoo convert` converts checkpoints of the authors and of other projects"
         )
     return create_model(source, pretrained=True, num_classes=num_classes, labels=labels, **options)
 
 
 def _create_pretrained(name: str, num_classes: int | None, labels: LabelSet | None, options: dict) -> ZooModel:
-    if name not in PUBLISHED:
-        raise ValueError(
-            f"no published weights for {name!r}, only for {', '.join(sorted(PUBLISHED))}; "
-            f"train it with srzoo train --model {name} --data.root PATH"
-        )
-    return _with_weights(*read_published(PUBLISHED[name]), name, num_classes, labels, options)
+    if name in PUBLISHED:
+        return _with_weights(*read_published(PUBLISHED[name]), name, num_classes, labels, options)
+    if name in DOWNLOADED:
+        architecture, dataset = registry.split_name(name)
+        config, state = foreign_weights(read_downloaded(DOWNLOADED[name]), dataset)
+        options = {"context": registry.ARCHITECTURES[architecture].options["context"], **options}
+        return _with_weights(dataclasses.replace(config, name=name), state, name, num_classes, labels, options)
+    raise ValueError(
+        f"no published weights for {name!r}, only for {', '.join(sorted([*PUBLISHED, *DOWNLOADED]))}; "
+        f"train it with srzoo train --model {name} --data.root PATH"
+    )
+
+
+def _of_blocks(model: ZooModel) -> dict[str, torch.Tensor]:
+    """The tensors of the context modules that were inserted into a model."""
+    blocks = tuple(f"{name}." for name in block_names(model))
+    return {key: value for key, value in model.state_dict().items() if key.startswith(blocks)}
 
 
 def _with_weights(
@@ -237,9 +282,9 @@ def _with_weights(
         origin: its name, for messages.
         num_classes, labels: for other classes than the file's, tensors that depend on their number are initialized
             randomly.
-        options: replace those of the file.
+        options: replace those of the file. If they add a context module to a detector without one, the module is new.
     """
-    own = len(config.classes)
+    own, own_context = len(config.classes), config.options.get("context")
     config = dataclasses.replace(config, options={**config.options, **(options or {})})
     if labels is None:
         labels = config.labels if num_classes in (None, own) else numbered_labels(num_classes)
@@ -250,6 +295,8 @@ def _with_weights(
         if fresh:
             warnings.warn(said + ", ".join(sorted(fresh)), stacklevel=4)
         state = {**state, **{key: value for key, value in fresh.items() if key in state}}
+    if own_context == "none":
+        state = {**_of_blocks(model), **state}  # "sr" starts as the identity, so the model computes the same
     _load(model, state, origin)
     return model
 

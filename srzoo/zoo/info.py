@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..labels.own import numbered_labels
 from . import registry
 from .datasets import ANY_DATASET, DATASETS
+from .foreign.download import DOWNLOADED, Download
 from .published import PUBLISHED, Weights
 from .transform import Transform
 from .weights import is_model_file, read_config
@@ -36,6 +37,7 @@ class ModelInfo:
         architecture, dataset: the two parts of the name; the dataset is None for an architecture alone.
         classes, palette: names and RGB colours (0..255) of the classes in order of id; empty without a dataset.
         weights: the published file, or None.
+        download: another project's file, which ``pretrained=True`` downloads instead; or None.
         licence: the terms of srzoo's code, of the backbone's weights and of the dataset.
         recipe: name of the recipe that trains it; None without a dataset.
     """
@@ -48,6 +50,7 @@ class ModelInfo:
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     weights: Weights | None
+    download: Download | None
     licence: tuple[str, ...]
     recipe: str | None
 
@@ -101,9 +104,10 @@ def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
 
     Args:
         pattern: shell pattern that the names must match, e.g. "srnet_*".
-        pretrained: list only names with published weights.
+        pretrained: list only names with weights, published by srzoo or downloaded from another project.
     """
-    return [name for name in registry.match_names(pattern) if not pretrained or name in PUBLISHED]
+    weights = {*PUBLISHED, *DOWNLOADED}
+    return [name for name in registry.match_names(pattern) if not pretrained or name in weights]
 
 
 def model_info(name: str) -> ModelInfo:
@@ -118,7 +122,8 @@ def model_info(name: str) -> ModelInfo:
     architecture, dataset = registry.split_name(name)
     entry = registry.ARCHITECTURES[architecture]
     labels = DATASETS[dataset].labels[entry.task] if dataset else None
-    weights = PUBLISHED.get(name)
+    weights, download = PUBLISHED.get(name), DOWNLOADED.get(name)
+    terms = weights or download
     classes = f"the {len(labels.classes)} classes of {DATASETS[dataset].title}" if labels else "any number of classes"
     return ModelInfo(
         name=name,
@@ -129,7 +134,8 @@ def model_info(name: str) -> ModelInfo:
         classes=labels.classes if labels else (),
         palette=labels.palette if labels else (),
         weights=weights,
-        licence=weights.licence if weights else licence_chain(architecture, dataset),
+        download=download,
+        licence=terms.licence if terms else licence_chain(architecture, dataset),
         recipe=name if dataset else None,
     )
 

@@ -7,6 +7,7 @@ from srzoo.labels.own import numbered_labels
 from srzoo.recipes.recipe import load_recipe
 from srzoo.zoo import registry
 from srzoo.zoo.datasets import DATASETS, Dataset
+from srzoo.zoo.foreign.download import DOWNLOADED
 from srzoo.zoo.published import PUBLISHED
 from srzoo.zoo.registry import Architecture, Backbone
 
@@ -42,7 +43,7 @@ def test_patterns_and_pretrained():
         "srnet_r50",
         *(f"srnet_r50_{dataset}" for dataset in ("ade20k", "camvid", "cityscapes", "pascal_context")),
     ]
-    assert list_models(pretrained=True) == sorted(PUBLISHED)
+    assert list_models(pretrained=True) == sorted([*PUBLISHED, *DOWNLOADED])
 
 
 def test_a_registered_name_is_an_error():

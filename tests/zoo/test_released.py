@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 import srzoo
 from srzoo.labels.street import CAMVID, CITYSCAPES
 from srzoo.layers import ReleasedSqueezeReasoning
-from srzoo.zoo.released import convert
+from srzoo.zoo.conversion import convert
 from srzoo.zoo.transform import Transform
 from tests.zoo.released_srnet import Block, DeepStemResNet, ReleasedSRNet, trained
 

@@ -1,0 +1,1 @@
+"""Detectors of other projects: their files as srzoo's networks."""
