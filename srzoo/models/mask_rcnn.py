@@ -38,7 +38,7 @@ class MaskRCNN(ZooModel):
         mask_layers: output channels of the mask head's 3x3 convolutions.
         sampling: samples per cell and axis of RoIAlign; 0 for as many as fit, as in detectron2 and mmdetection 2.
         aligned: half-pixel offset in RoIAlign and in the pasted masks, as in detectron2 and mmdetection 2.
-        rounded_anchors: whole pixels for anchors, as in torchvision.
+        rounded_anchors: whole pixels for anchors and for the steps between them, as in torchvision.
         anchor_scale: side of an anchor in strides of its level.
         box_beta: where the box loss turns from squared to linear: 1/9 in torchvision, 1 in mmdetection 1.
         stride_in_1x1: a ResNet's blocks reduce in their first 1x1 convolution, as in detectron2's MSRA weights.
@@ -148,7 +148,10 @@ class MaskRCNN(ZooModel):
         if self.training:
             check_targets(targets, image_sizes, self.num_classes)
             # Inside the network, 0 is the background.
-            targets = [{**each, "boxes": each["boxes"].float(), "labels": each["labels"] + 1} for each in targets]
+            targets = [
+                {**each, "boxes": each["boxes"].float().reshape(-1, 4), "labels": each["labels"] + 1}
+                for each in targets
+            ]
         multiple = self.input_multiple
         height, width = (-side % multiple for side in x.shape[-2:])
         return (F.pad(x, (0, width, 0, height)) if height or width else x), image_sizes, targets
@@ -182,6 +185,7 @@ class MaskRCNN(ZooModel):
         """Fix the parameters of the backbone's stem and first ``count`` stages; 0 for none."""
         for parameter in stem_and_stages(self.backbone, count):
             parameter.requires_grad_(False)
+        self.train(self.training)  # finding them has changed the mode of the backbone
 
     def train(self, mode: bool = True) -> MaskRCNN:
         super().train(mode)
