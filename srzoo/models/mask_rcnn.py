@@ -182,17 +182,18 @@ class MaskRCNN(ZooModel):
         self.train(self.training)
 
     def freeze_stages(self, count: int) -> None:
-        """Fix the parameters of the backbone's stem and first ``count`` stages; 0 for none."""
+        """Fix the parameters and the statistics of the backbone's stem and first ``count`` stages; 0 for none."""
         for parameter in stem_and_stages(self.backbone, count):
             parameter.requires_grad_(False)
         self.train(self.training)  # finding them has changed the mode of the backbone
 
     def train(self, mode: bool = True) -> MaskRCNN:
         super().train(mode)
-        if mode and self.frozen_statistics:
-            for part in self.backbone.body.modules():
-                if isinstance(part, nn.modules.batchnorm._BatchNorm):
-                    part.eval()
+        norms = (part for part in self.backbone.body.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm))
+        for part in norms if mode else ():
+            is_fixed = part.weight is not None and not part.weight.requires_grad
+            if is_fixed or self.frozen_statistics:
+                part.eval()
         return self
 
     def cost(self, input_size: tuple[int, int]) -> int:
