@@ -94,7 +94,7 @@ def test_losses_without_regions():
 
 
 def test_mask_loss_reads_the_own_class_and_the_own_object(make_target):
-    """Logits that are right for the class of each region alone, so another channel or object costs ten times as much."""
+    """Logits that are right for the class of each region alone, so another object costs ten times as much."""
     target = make_target((40, 40), [(0, 0, 20, 20), (20, 20, 40, 40)], [1, 2])
     boxes, matched = torch.tensor([[0.0, 0.0, 40.0, 40.0]] * 2), torch.tensor([1, 0])
     logits = torch.full((2, 4, 28, 28), 9.0)
@@ -115,7 +115,7 @@ def test_mask_loss_without_regions_is_in_the_graph(make_target):
 
 
 def test_first_losses_are_small(heads, features, make_target):
-    """The outputs start near zero: the cross-entropy is that of a coin of four sides, the box loss nearly that of none."""
+    """The outputs start near zero: the cross-entropy is that of four equal classes, of masks that of two."""
     target = make_target(SIZE, [(10, 20, 90, 100)], [1])
     torch.manual_seed(0)
     losses = heads.train()(
