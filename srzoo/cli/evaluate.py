@@ -42,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--export",
         type=Path,
         metavar="DIR",
-        help="folder for predictions in the format of a benchmark's server: for semantic models PNG files of its ids",
+        help="folder for predictions in the format that other tools read: for semantic models PNG files of the "
+        "benchmark's ids, for others COCO's results, whose JSON file can be given instead",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
 
@@ -73,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
         read_receipts(options.receipt)  # before the long run, to check that it is a file of receipts
     folders = {
         "--out": options.out if options.worst else None,
-        "--export": options.export,
+        "--export": _export_folder(options.export, task.name),
         "--receipt": options.receipt and options.receipt.parent,
     }
     for option, folder in folders.items():
@@ -91,6 +92,12 @@ def run(options: argparse.Namespace) -> int:
                 stacklevel=1,
             )
         return _measure(options, segmenter, dataset, worst)
+
+
+def _export_folder(export: Path | None, task: str) -> Path | None:
+    """The folder that ``--export`` writes to; of other tasks than "semantic" it may name a file in it."""
+    is_file = export is not None and export.suffix == ".json" and task != "semantic"
+    return export.parent if is_file else export
 
 
 def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageData, worst: Any) -> int:

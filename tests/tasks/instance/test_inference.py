@@ -41,7 +41,7 @@ def test_masks_are_torchvisions(detector):
     assert len(result) == len(values) > 3
     for mask, value in zip(result.masks, values.numpy()):
         assert (mask == (value >= 0.5))[np.abs(value - 0.5) > 1e-5].all()
-    assert 0 < sum(mask.sum() for mask in result.masks)
+    assert sum(mask.sum() for mask in result.masks) > 0
 
 
 def test_masks_are_pasted_some_at_a_time(detector, monkeypatch):
