@@ -200,8 +200,9 @@ class MaskRCNN(ZooModel):
         """Multiply-adds for one image, with 1000 regions in the box head and 100 in the mask head.
 
         Args:
-            input_size: ``(H, W)`` of the image in pixels.
+            input_size: ``(H, W)`` of the image in pixels. As in ``forward``, it is padded to `input_multiple`.
         """
+        input_size = tuple(-(-side // self.input_multiple) * self.input_multiple for side in input_size)
         twin = on_meta(self).eval()
         with torch.device("meta"):
             image = torch.empty(1, 3, *input_size, dtype=next(twin.parameters()).dtype)
