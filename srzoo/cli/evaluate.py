@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--results",
         type=Path,
         metavar="PATH",
-        help="folder for predictions in the format that a benchmark's server reads: PNG files of its ids for semantic "
-        "models, COCO's results for others, for which a path that ends in .json is that file",
+        help="folder for predictions in the format that other tools read: for semantic models PNG files of the "
+        "benchmark's ids, for others COCO's results, whose JSON file can be given instead",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
 
@@ -73,10 +73,9 @@ def run(options: argparse.Namespace) -> int:
     worst = WorstImages(options.worst)
     if options.receipt:
         read_receipts(options.receipt)  # before the long run, to check that it is a file of receipts
-    export = options.export
     folders = {
         "--out": options.out if options.worst else None,
-        "--export": export.parent if export and export.suffix == ".json" else export,
+        "--export": _export_folder(options.export, task.name),
         "--receipt": options.receipt and options.receipt.parent,
     }
     for option, folder in folders.items():
@@ -94,6 +93,12 @@ def run(options: argparse.Namespace) -> int:
                 stacklevel=1,
             )
         return _measure(options, segmenter, dataset, worst)
+
+
+def _export_folder(export: Path | None, task: str) -> Path | None:
+    """The folder that ``--export`` writes to; of other tasks than "semantic" it may name a file in it."""
+    is_file = export is not None and export.suffix == ".json" and task != "semantic"
+    return export.parent if is_file else export
 
 
 def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageData, worst: Any) -> int:

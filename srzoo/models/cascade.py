@@ -11,7 +11,7 @@ from torchvision.ops import clip_boxes_to_image
 
 from ..layers.checks import check_flag
 from .mask_rcnn import MaskRCNN
-from .region_heads import BOX_CELLS, BOX_WEIGHTS, MASK_CELLS, Detections, RegionHeads, Sizes, box_losses
+from .region_heads import BOX_CELLS, BOX_WEIGHTS, MASK_CELLS, Detections, RegionHeads, Sizes, box_losses, decoded
 
 STAGES = 3
 _OVERLAPS = (0.5, 0.6, 0.7)  # IoU from which a region is positive
@@ -85,8 +85,8 @@ class CascadeHeads(RegionHeads):
         self, number: int, deltas: torch.Tensor, boxes: list[torch.Tensor], image_sizes: Sizes
     ) -> list[torch.Tensor]:
         """The boxes after a stage, clipped to their images, without a gradient."""
-        decoded = self.coders[number].decode(deltas.detach(), boxes)[:, 0].split([len(each) for each in boxes])
-        return [clip_boxes_to_image(each, size) for each, size in zip(decoded, image_sizes)]
+        moved = decoded(self.coders[number], deltas.detach(), boxes)[:, 0].split([len(each) for each in boxes])
+        return [clip_boxes_to_image(each, size) for each, size in zip(moved, image_sizes)]
 
     def losses(
         self, features: list[torch.Tensor], proposals: list[torch.Tensor], targets: list[dict], image_sizes: Sizes

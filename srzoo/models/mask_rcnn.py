@@ -43,7 +43,7 @@ class MaskRCNN(ZooModel):
             ``box_layers=(256,) * 4`` and ``rpn_convs=2`` in torchvision's ``maskrcnn_resnet50_fpn_v2``.
         sampling: samples per cell and axis of RoIAlign; 0 for as many as fit, as in detectron2 and mmdetection 2.
         aligned: half-pixel offset in RoIAlign and in the pasted masks, as in detectron2 and mmdetection 2.
-        rounded_anchors: whole pixels for anchors, as in torchvision.
+        rounded_anchors: whole pixels for anchors and for the steps between them, as in torchvision.
         anchor_offset: of the first anchor's centre, in strides of its level: 0.5 in mmdetection 1.
         anchor_scale: side of an anchor in strides of its level.
         box_beta: where the box loss turns from squared to linear: 1/9 in torchvision, 1 in mmdetection 1, 0 for a loss
@@ -161,7 +161,10 @@ class MaskRCNN(ZooModel):
         if self.training:
             check_targets(targets, image_sizes, self.num_classes)
             # Inside the network, 0 is the background.
-            targets = [{**each, "boxes": each["boxes"].float(), "labels": each["labels"] + 1} for each in targets]
+            targets = [
+                {**each, "boxes": each["boxes"].float().reshape(-1, 4), "labels": each["labels"] + 1}
+                for each in targets
+            ]
         multiple = self.input_multiple
         height, width = (-side % multiple for side in x.shape[-2:])
         return (F.pad(x, (0, width, 0, height)) if height or width else x), image_sizes, targets
@@ -192,24 +195,27 @@ class MaskRCNN(ZooModel):
         self.train(self.training)
 
     def freeze_stages(self, count: int) -> None:
-        """Fix the parameters of the backbone's stem and first ``count`` stages; 0 for none."""
+        """Fix the parameters and the statistics of the backbone's stem and first ``count`` stages; 0 for none."""
         for parameter in stem_and_stages(self.backbone, count):
             parameter.requires_grad_(False)
+        self.train(self.training)  # finding them has changed the mode of the backbone
 
     def train(self, mode: bool = True) -> MaskRCNN:
         super().train(mode)
-        if mode and self.frozen_statistics:
-            for part in self.backbone.body.modules():
-                if isinstance(part, nn.modules.batchnorm._BatchNorm):
-                    part.eval()
+        norms = (part for part in self.backbone.body.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm))
+        for part in norms if mode else ():
+            is_fixed = part.weight is not None and not part.weight.requires_grad
+            if is_fixed or self.frozen_statistics:
+                part.eval()
         return self
 
     def cost(self, input_size: tuple[int, int]) -> int:
         """Multiply-adds for one image, with 1000 regions in the box head and 100 in the mask head.
 
         Args:
-            input_size: ``(H, W)`` of the image in pixels.
+            input_size: ``(H, W)`` of the image in pixels. As in ``forward``, it is padded to `input_multiple`.
         """
+        input_size = tuple(-(-side // self.input_multiple) * self.input_multiple for side in input_size)
         twin = on_meta(self).eval()
         with torch.device("meta"):
             image = torch.empty(1, 3, *input_size, dtype=next(twin.parameters()).dtype)

@@ -53,12 +53,13 @@ def _axis(at: torch.Tensor, low: torch.Tensor, high: torch.Tensor, length: int) 
         low, high: ``(P,)`` the window's first pixel, and the one after its last.
         length: of the image.
     """
+    is_near = (at >= -1) & (at <= length)  # RoIAlign reads 0 elsewhere, and the border's pixel up to there
     at = at.clamp(0, length - 1)
     first = at.floor().long()
     weight = at - first
     around = []
     for pixel, share in ((first, 1 - weight), ((first + 1).clamp(max=length - 1), weight)):
-        inside = (pixel >= low[:, None]) & (pixel < high[:, None])
+        inside = is_near & (pixel >= low[:, None]) & (pixel < high[:, None])
         around.append((torch.where(inside, pixel - low[:, None], -1), share))
     return around
 

@@ -134,7 +134,7 @@ class PanopticFPN(MaskRCNN):
         logits = self.semantic_head([levels[name] for name in self.backbone.level_names])
         found = self._regions(x, levels, image_sizes, self._instance_targets(targets), score)
         if self.training:
-            wanted = self.semantic_target(targets, tuple(x.shape[-2:]))
+            wanted = self.semantic_target(targets, image_sizes, tuple(x.shape[-2:]))
             return {**found, "semantic": upsample_cross_entropy(logits.float(), wanted, IGNORE)}
         class_ids = torch.tensor(self.thing_ids, device=x.device)
         return [{**each, "labels": class_ids[each["labels"]], "semantic": own} for each, own in zip(found, logits)]
@@ -157,25 +157,33 @@ class PanopticFPN(MaskRCNN):
             result.append({**target, "labels": labels + 1})
         return result
 
-    def semantic_target(self, targets: list[dict], size: tuple[int, int]) -> torch.Tensor:
+    def semantic_target(self, targets: list[dict], image_sizes: Sizes, size: tuple[int, int]) -> torch.Tensor:
         """``(N, H, W)`` int64 outputs of the semantic head for targets' class ids, 255 for void and the padding.
 
         Args:
-            targets: as for `forward`.
+            targets, image_sizes: as for `forward`.
             size: ``(H, W)`` of the batch in pixels.
+
+        Raises:
+            ValueError: a target is missing, of another size than its image, or has a value that is no class.
         """
-        table = torch.full((256,), IGNORE)
+        table = torch.full((IGNORE + 1,), -1)
+        table[IGNORE] = IGNORE
         table[: self.num_classes] = 0
         table[list(self.stuff_ids)] = 1 + torch.arange(len(self.stuff_ids))
         batch = []
-        for i, target in enumerate(targets):
+        for i, (target, own) in enumerate(zip(targets, image_sizes, strict=True)):
             ids = target.get("semantic")
-            if ids is None or ids.shape[0] > size[0] or ids.shape[1] > size[1]:
+            if ids is None or tuple(ids.shape) != tuple(own):
                 found = "none" if ids is None else "x".join(map(str, reversed(ids.shape)))
+                raise ValueError(f"targets[{i}]: its semantic target is {found}, expected {own[1]}x{own[0]} class ids")
+            wanted = table.to(ids.device)[ids.long().clamp(-1, IGNORE)]
+            wrong = (wanted < 0) | (ids < 0) | (ids > IGNORE)
+            if wrong.any():
                 raise ValueError(
-                    f"targets[{i}]: its semantic target is {found}, expected at most {size[1]}x{size[0]} class ids"
+                    f"targets[{i}]: its semantic target has the value {int(ids[wrong][0])}, expected class ids from 0 "
+                    f"to {self.num_classes - 1}, or {IGNORE} for void; run `srzoo data check` on the dataset"
                 )
-            wanted = table.to(ids.device)[ids.long()]
             batch.append(F.pad(wanted, (0, size[1] - ids.shape[1], 0, size[0] - ids.shape[0]), value=IGNORE))
         return torch.stack(batch)
 

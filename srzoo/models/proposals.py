@@ -16,7 +16,9 @@ class PyramidAnchors(AnchorGenerator):
     Args:
         strides: of the levels, fine to coarse.
         scale: side of an anchor in strides of its level.
-        rounded: round the anchors to whole pixels, as torchvision does; detectron2 and mmdetection 2 do not.
+        rounded: round the anchors to whole pixels, and the step from anchor to anchor down to what divides the sides of
+            the padded images, as torchvision does; detectron2 and mmdetection 2 do not. The step differs from the
+            stride on a level whose stride does not divide them, e.g. 61 instead of 64 for 13 rows of 800 pixels.
         offset: of the first anchor's centre from the image's corner, in strides of its level: 0.5 in mmdetection 1.
     """
 
@@ -37,7 +39,11 @@ class PyramidAnchors(AnchorGenerator):
         device = feature_maps[0].device
         self.set_cell_anchors(torch.float32, device)
         grids = [feature.shape[-2:] for feature in feature_maps]
-        levels = self.grid_anchors(grids, [(stride, stride) for stride in self.strides])
+        steps = [(stride, stride) for stride in self.strides]
+        if self.rounded:
+            height, width = image_list.tensors.shape[-2:]
+            steps = [(height // rows, width // columns) for rows, columns in grids]
+        levels = self.grid_anchors(grids, steps)
         anchors = torch.cat([level + self.offset * stride for level, stride in zip(levels, self.strides)])
         return [anchors] * len(image_list.image_sizes)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads
@@ -172,7 +173,7 @@ class RegionHeads(RoIHeads):
     ) -> list[Detections]:
         """Detections without masks."""
         logits, deltas = self.classify(features, proposals)
-        boxes = self.box_coder.decode(deltas, proposals)
+        boxes = decoded(self.box_coder, deltas, proposals)
         counts = [len(each) for each in proposals]
         parts = zip(logits.softmax(1).split(counts), boxes.split(counts), image_sizes)
         return [self.select(scores, boxes, size) for scores, boxes, size in parts]
@@ -217,6 +218,11 @@ class RegionHeads(RoIHeads):
         like, channels = features[0], features[0].shape[1]
         self.box_predictor(self.box_head(like.new_empty(regions, channels, BOX_CELLS, BOX_CELLS)))
         self.mask_logits(like.new_empty(masks, channels, MASK_CELLS, MASK_CELLS), 0)
+
+
+def decoded(coder: BoxCoder, deltas: torch.Tensor, boxes: list[torch.Tensor]) -> torch.Tensor:
+    """``(R, K, 4)`` boxes after applying deltas ``(R, 4 K)``; torchvision's has another shape if ``R`` is 0."""
+    return coder.decode(deltas, boxes).reshape(len(deltas), deltas.shape[1] // 4, 4)
 
 
 def box_losses(

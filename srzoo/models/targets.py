@@ -7,6 +7,7 @@ import torch
 from ..data.mask_windows import MaskWindows
 
 _FIX = "run `srzoo data check` on the dataset"
+_LEAST_SIDE = 0.1  # pixels of a box; the logarithm of a smaller one ruins the losses of a step
 
 
 def check_targets(targets: list[dict] | None, image_sizes: list[tuple[int, int]], num_classes: int) -> None:
@@ -14,7 +15,8 @@ def check_targets(targets: list[dict] | None, image_sizes: list[tuple[int, int]]
 
     Args:
         targets: of each image ``boxes`` ``(n, 4)`` float (x0, y0, x1, y1 in pixels of the input), ``labels`` ``(n,)``
-            int64 from 0 on, and ``masks``, a `MaskWindows` of ``n`` masks. Without objects, ``n`` is 0.
+            int64 from 0 on, and ``masks``, a `MaskWindows` of ``n`` masks. Without objects, ``n`` is 0, and ``boxes``
+            may be ``(0,)``.
         image_sizes: ``(H, W)`` of each image without its padding, in pixels.
         num_classes: number of classes.
 
@@ -36,8 +38,8 @@ def check_targets(targets: list[dict] | None, image_sizes: list[tuple[int, int]]
             )
         if not isinstance(masks, MaskWindows):
             raise ValueError(f"{where} has masks of type {type(masks).__name__}; make them with MaskWindows.of(masks)")
-        shape = (len(labels), 4)
-        if tuple(boxes.shape) != shape or labels.dim() != 1 or len(masks) != len(labels):
+        fits = boxes.shape == (len(labels), 4) or (not len(labels) and boxes.shape == (0,))
+        if not fits or labels.dim() != 1 or len(masks) != len(labels):
             raise ValueError(
                 f"{where} has boxes of {tuple(boxes.shape)}, labels of {tuple(labels.shape)} and {len(masks)} masks; "
                 "expected (n, 4), (n,) and n of them"
@@ -61,11 +63,13 @@ def _check_objects(
         found = f"{masks.size[1]}x{masks.size[0]}"
         raise ValueError(f"{where}: its masks are {found}, the image {width}x{height}; {_FIX}")
     broken = ~boxes.isfinite().all(1)
-    thin = (boxes[:, 2:] <= boxes[:, :2]).any(1)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    thin, tiny = (sides <= 0).any(1), (sides < _LEAST_SIDE).any(1)
     outside = (boxes < 0).any(1) | (boxes[:, 2] > width) | (boxes[:, 3] > height)
     for problem, said in (
         (broken, "is not finite"),
         (thin, "has no width or height: expected x0 < x1 and y0 < y1"),
+        (tiny, f"has a side below {_LEAST_SIDE} pixels; leave the object out"),
         (outside, f"reaches out of the image of {width}x{height}; clip it"),
     ):
         if problem.any():

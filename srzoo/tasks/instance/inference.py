@@ -15,7 +15,7 @@ from .masks import PackedMasks
 from .result import Instances
 from .view import View
 
-_PASTED = 1 << 25  # pixels of masks that are pasted at a time: 32 MiB
+_PASTED = 1 << 23  # pixels of masks that are pasted at a time: 8 MiB
 
 
 def detect(model: MaskRCNN, image: Image.Image, score: float, detections: int) -> dict[str, torch.Tensor]:

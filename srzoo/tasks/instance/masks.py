@@ -24,9 +24,9 @@ class PackedMasks:
     _bits: list[np.ndarray] = field(default_factory=list, repr=False)
 
     def append(self, window: tuple[int, int, int, int], mask: np.ndarray) -> None:
-        """Add a mask ``(h, w)`` within a window of this size."""
+        """Add a mask ``(h, w)``, bool or uint8, within a window of this size."""
         self.windows.append(window)
-        self._bits.append(np.packbits(mask.astype(bool), axis=None))
+        self._bits.append(np.packbits(mask, axis=None))
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -35,7 +35,7 @@ class PackedMasks:
         """The part ``(h, w)`` bool of a mask in its window."""
         x0, y0, x1, y1 = self.windows[index]
         shape = y1 - y0, x1 - x0
-        return np.unpackbits(self._bits[index], count=shape[0] * shape[1]).reshape(shape).astype(bool)
+        return np.unpackbits(self._bits[index], count=shape[0] * shape[1]).reshape(shape).view(bool)
 
     def __getitem__(self, index: int) -> np.ndarray:
         """A mask, ``(H, W)`` bool."""
@@ -49,4 +49,4 @@ class PackedMasks:
 
     def areas(self) -> np.ndarray:
         """``(N,)`` int64 pixels of each mask."""
-        return np.array([self.within(i).sum() for i in range(len(self))], np.int64)
+        return np.array([np.count_nonzero(self.within(i)) for i in range(len(self))], np.int64)

@@ -15,6 +15,7 @@ _JPEG_MAX_SIDE = 65500  # pixels, the limit of libjpeg
 _SHADES = (0.0, 0.3, -0.2, 0.15, -0.35, 0.45)  # objects of a class next to each other differ: to white, or to black
 _TEXT = 0.022  # height of a name, as a share of the image's shorter side
 _LEAST_TEXT = 11  # pixels
+_STRIP_PIXELS = 1 << 20  # of a mask that are drawn at a time, which bounds the memory
 
 
 def draw_instances(
@@ -68,14 +69,20 @@ def fill(pixels: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], alp
     The outline lies inside the mask, ``width`` pixels wide, in the lighter of colour and white or the darker of colour
     and black, whichever stands out against the colour.
     """
-    inner = mask
-    for _ in range(width):
-        inner = _eroded(inner)
-    edge = mask & ~inner
     rgb = np.array(colour, np.float32)
-    pixels[inner] = ((1 - alpha) * pixels[inner] + alpha * rgb).astype(np.uint8)
     bright = rgb @ (0.299, 0.587, 0.114) > 110
-    pixels[edge] = (rgb if bright else 0.4 * rgb + 0.6 * 255).astype(np.uint8)
+    outline = (rgb if bright else 0.4 * rgb + 0.6 * 255).astype(np.uint8)
+    step = max(1, _STRIP_PIXELS // max(1, mask.shape[1]))
+    for top in range(0, len(mask), step):
+        first = max(0, top - width)
+        around = mask[first : top + step + width]  # with the rows that decide whether a pixel is on the outline
+        inner = around
+        for _ in range(width):
+            inner = _eroded(inner)
+        part, rows = pixels[top : top + step], slice(top - first, top - first + step)
+        inner, edge = inner[rows][: len(part)], (around & ~inner)[rows][: len(part)]
+        part[inner] = ((1 - alpha) * part[inner] + alpha * rgb).astype(np.uint8)
+        part[edge] = outline
 
 
 def _eroded(mask: np.ndarray) -> np.ndarray:

@@ -104,7 +104,7 @@ class Instances:
         return entries
 
     def save(self, base: Path) -> list[Path]:
-        """Write `to_dict` to ``<base>.json`` with run lengths of the masks, and the overlay to ``<base>_overlay.jpg``.
+        """Write `to_dict` with run lengths of the masks to ``<base>_objects.json``, and the overlay.
 
         Returns:
             The paths of both files.

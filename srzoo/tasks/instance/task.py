@@ -53,9 +53,15 @@ class InstanceTask:
     def samples(
         self, data: InstanceData, options: InstanceOptions, short_side: int | None, seed: int
     ) -> AugmentedDataset:
+        from ...data.samples import InstanceData
         from ...data.seeded import AugmentedDataset
         from .augment import Augment, collate, long_side_for
 
+        if not isinstance(data, InstanceData):
+            raise ValueError(
+                f"a model of the task 'instance' needs data with objects, got {type(data).__name__}; open it with "
+                "open_dataset(root, split, task='instance')"
+            )
         augment = Augment(
             options.crop, options.scale, short_side, long_side_for(short_side), options.min_share, options.jitter
         )

@@ -53,10 +53,16 @@ class PanopticTask:
     def samples(
         self, data: PanopticData, options: PanopticOptions, short_side: int | None, seed: int
     ) -> AugmentedDataset:
+        from ...data.samples import PanopticData
         from ...data.seeded import AugmentedDataset
         from ..instance.augment import collate, long_side_for
         from .augment import PanopticAugment
 
+        if not isinstance(data, PanopticData):
+            raise ValueError(
+                f"a model of the task 'panoptic' needs data with segments, got {type(data).__name__}; open it with "
+                "open_dataset(root, split, task='panoptic')"
+            )
         augment = PanopticAugment(
             options.crop,
             options.scale,
