@@ -25,15 +25,15 @@ def own_labels(names: Sequence[str], origin: str, fewest: int = 2) -> LabelSet:
         raise ValueError(f"{origin}: the class {twice!r} is named twice")
     if not fewest <= len(names) <= MAX_CLASSES:
         raise ValueError(f"{origin}: {len(names)} classes, expected {fewest} to {MAX_CLASSES}")
-    return LabelSet(tuple(names), tuple(map(_spread_colour, range(len(names)))))
+    return LabelSet(tuple(names), tuple(map(spread_colour, range(len(names)))))
 
 
 def numbered_labels(count: int) -> LabelSet:
     """A label set of ``count`` classes named "class 0", "class 1", ..., in colours that differ well."""
-    return LabelSet(tuple(f"class {i}" for i in range(count)), tuple(_spread_colour(i) for i in range(count)))
+    return LabelSet(tuple(f"class {i}" for i in range(count)), tuple(spread_colour(i) for i in range(count)))
 
 
-def _spread_colour(index: int) -> Colour:
+def spread_colour(index: int) -> Colour:
     """A colour of PASCAL VOC's colour map: three bits of the id at a time go to the channels, highest bit first."""
     index += 1  # VOC's 0 is black, its background
     rgb = [0, 0, 0]
