@@ -146,7 +146,6 @@ def test_run_on_photographs_resumes_with_the_same_bits(small_facade, tmp_path, m
     assert model.config.transform.short_side == 96
 
 
-@pytest.mark.slow
 def test_losses_fall(scenes, tmp_path):
     run(scenes, tmp_path / "run", recipe_of(steps=None, epochs=12, lr=5e-3, ema_decay=0, evaluate_every=12))
     with (tmp_path / "run" / "log.csv").open() as file:
