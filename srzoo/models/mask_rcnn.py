@@ -149,7 +149,7 @@ class MaskRCNN(ZooModel):
 
         Raises:
             ValueError: ``x`` is not ``(N, 3, H, W)``, not floating, or has a side below 32 pixels; or the targets do
-                not fit.
+                not fit. On a CPU: the image or the weights are not finite.
         """
         x, image_sizes, targets = self._checked(x, image_sizes, targets)
         levels = self.backbone(x)

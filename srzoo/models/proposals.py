@@ -7,6 +7,8 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
+from srzoo_kernels.checks import check_finite
+
 _RATIOS = (0.5, 1.0, 2.0)  # height / width
 
 
@@ -49,10 +51,16 @@ class PyramidAnchors(AnchorGenerator):
 
 
 class ProposalHead(RPNHead):
-    """torchvision's ``RPNHead`` with outputs in float32: boxes decoded from half precision are off by pixels."""
+    """torchvision's ``RPNHead`` with outputs in float32: boxes decoded from half precision are off by pixels.
+
+    On a CPU it refuses outputs that are not finite, of which torchvision makes an image without objects.
+    """
 
     def forward(self, x: list[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         logits, deltas = super().forward(x)
+        if not torch.compiler.is_compiling():
+            for each in logits:
+                check_finite(objectness=each)
         return [each.float() for each in logits], [each.float() for each in deltas]
 
 

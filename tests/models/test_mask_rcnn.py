@@ -362,3 +362,20 @@ def test_cost_of_the_parts():
     box = 1000 * (256 * 49 * 1024 + 1024 * 1024 + 1024 * 5 * 81)
     mask = 100 * (196 * 256 * 256 * (4 * 9 + 4) + 784 * 256 * 81)
     assert model.cost((800, 1216)) == model.cost((790, 1200)) == backbone + pyramid + rpn + box + mask
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (torch.zeros(1, 1, 64, 64), r"\(N, 3, H, W\), got \(1, 1, 64, 64\)"),
+        (torch.zeros(1, 4, 64, 64), r"got \(1, 4, 64, 64\)"),
+        (torch.zeros(3, 64, 64), r"got \(3, 64, 64\)"),
+        (torch.zeros(1, 3, 64, 64, dtype=torch.uint8), r"torch\.uint8.*normalize"),
+        (torch.zeros(1, 3, 1, 500), r"at least 32, got \(1, 500\)"),
+        (torch.full((1, 3, 64, 64), float("nan")), r"finite: in image 0 "),
+    ],
+)
+def test_images_that_torchvision_takes_or_fails_on(x, message, tiny):
+    with pytest.raises(ValueError, match=message) as info:
+        tiny()(x)
+    assert "\n" not in str(info.value)
