@@ -209,7 +209,7 @@ class ShareTask:
     def proposed_options(self, report):
         return []
 
-    def samples(self, data, options, short_side, seed):
+    def samples(self, data, options, transform, seed):
         return ShareSamples(data, options, seed)
 
     def objective(self, model, data, options, context):

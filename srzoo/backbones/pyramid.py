@@ -58,6 +58,11 @@ class PyramidBackbone(FeatureBackbone):
         if not self.levels:
             raise ValueError(f"{name!r} has no feature of stride {_FINEST} or more; choose another backbone")
         self.level_strides = [self.strides[i] for i in self.levels]
+        if any(coarse != 2 * fine for fine, coarse in zip(self.level_strides, self.level_strides[1:])):
+            raise ValueError(
+                f"a pyramid needs levels of which each has twice the stride of the one before, {name!r} has "
+                f"{self.level_strides}; choose another backbone"
+            )
         self.level_strides.append(2 * self.level_strides[-1])
         if context == "none" and context_options:
             raise ValueError(f"context='none' takes no options, got {', '.join(context_options)}")

@@ -58,12 +58,12 @@ def given_options(namespace: argparse.Namespace, cls: type, moved: Mapping[str, 
     return {name: value for name, value in vars(namespace).items() if name in names}
 
 
-def repeated(options: Any) -> list[str]:
-    """The command-line words for an instance of a dataclass, without those that have their default."""
+def repeated(options: Any, usual: Any) -> list[str]:
+    """The command-line words for an instance of a dataclass, without those that are as in ``usual``, another one."""
     words = []
     for item in dataclasses.fields(options):
         value = getattr(options, item.name)
-        if value == item.default:
+        if value == getattr(usual, item.name):
             continue
         words.append(f"--{item.name}")
         if value is not True:

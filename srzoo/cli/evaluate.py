@@ -104,6 +104,7 @@ def _export_folder(export: Path | None, task: str) -> Path | None:
 def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageData, worst: Any) -> int:
     from ..evaluate.evaluation import merged, predictions
     from ..evaluate.receipt import add_receipt, make_receipt, weights_facts
+    from ..tasks.task import make_view
 
     config, task, view, weights = segmenter.config, segmenter.task, segmenter.view, weights_facts(options.model)
     stems = unique_stems(dataset.image_names())
@@ -128,7 +129,8 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
     if score is None:
         print(f"nothing in {options.split} is labelled, so there are no figures")
         return 0
-    command = ["srzoo", "eval", "--model", options.model, *dataset.arguments(), *repeated(view)]
+    usual = make_view(task, {}, measured=True)
+    command = ["srzoo", "eval", "--model", options.model, *dataset.arguments(), *repeated(view, usual)]
     protocol = view.sentence(config.transform)
     receipt = make_receipt(weights, dataset, score, view, protocol, command, segmenter.device)
     try:

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..messages import one_line
+from ..options import keys
+from ..tasks.task import TASKS, get_task
+from .arguments import add_options, given_options
 from .outputs import prepare_folder, unique_stems
 from .startup import heavy_imports
 
@@ -39,6 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="segment large images at full detail, in tiles of this side that share the context of the whole image",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: %(default)s)")
+    names = {"tile"}
+    for task in map(get_task, TASKS):
+        add_options(parser, task.View, f"options of {task.name} models", skipped=names)
+        names |= keys(task.View).keys()
 
 
 def run(options: argparse.Namespace) -> int:
@@ -50,10 +57,12 @@ def run(options: argparse.Namespace) -> int:
         print(f"srzoo: {failure}", file=sys.stderr)
     if not sources:
         return 2
+    view = {name: value for task in map(get_task, TASKS) for name, value in given_options(options, task.View).items()}
+    view.pop("tile", None)
     with heavy_imports():  # only if there is an image
         from ..predict import Segmenter
 
-        segmenter = Segmenter(options.model, options.device, options.tile)
+        segmenter = Segmenter(options.model, options.device, options.tile, **view)
     stems = unique_stems(sources)
     failed = len(failures)
     for source in tqdm(sources, disable=True if len(sources) == 1 else None, unit="image"):

@@ -30,7 +30,7 @@ class MaskWindows:
 
     @classmethod
     def of(cls, masks: torch.Tensor) -> MaskWindows:
-        """The smallest windows of ``(N, H, W)`` masks, bool or uint8. A mask without pixels gets an empty window."""
+        """The smallest windows of ``(N, H, W)`` masks, not 0 inside. A mask without pixels gets an empty window."""
         parts, windows = [], []
         for mask in masks:
             rows, columns = (mask.any(axis).nonzero()[:, 0] for axis in (1, 0))
@@ -38,7 +38,7 @@ class MaskWindows:
             if len(rows):
                 window = (int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
             x0, y0, x1, y1 = window
-            parts.append(mask[y0:y1, x0:x1].reshape(-1).to(torch.uint8))
+            parts.append((mask[y0:y1, x0:x1] != 0).reshape(-1).to(torch.uint8))
             windows.append(window)
         if not parts:
             return cls.empty(tuple(masks.shape[1:]))

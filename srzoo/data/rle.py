@@ -23,7 +23,7 @@ def coder():
     try:
         from pycocotools import mask
     except ModuleNotFoundError as error:
-        raise RuntimeError("masks of objects need the package 'pycocotools': pip install 'srzoo[data]'") from error
+        raise RuntimeError("masks of objects need the package 'pycocotools': pip install pycocotools") from error
     return mask
 
 
@@ -70,7 +70,7 @@ def _from_polygons(polygons: list, size: tuple[int, int]) -> tuple[Rle | None, l
     if not drawn:
         return None, left_out
     numbers = [number for polygon in drawn for number in polygon]
-    if max(size) > 1 and min(numbers) >= 0 and max(numbers) <= 1:
+    if max(size) > 1 and min(numbers) >= 0 and max(numbers) <= 1 and not set(numbers) <= {0, 1}:
         raise ValueError(f"has coordinates from 0 to 1, expected pixels of an image of {_named(size)}; scale them")
     rle = coder()
     return rle.merge(rle.frPyObjects(drawn, *size)), left_out

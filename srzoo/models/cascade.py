@@ -107,7 +107,12 @@ class CascadeHeads(RegionHeads):
         return losses
 
     def detect(
-        self, features: list[torch.Tensor], proposals: list[torch.Tensor], image_sizes: Sizes
+        self,
+        features: list[torch.Tensor],
+        proposals: list[torch.Tensor],
+        image_sizes: Sizes,
+        score: float | None,
+        count: int | None,
     ) -> list[Detections]:
         boxes, total = proposals, 0.0
         for number in range(STAGES):
@@ -116,7 +121,7 @@ class CascadeHeads(RegionHeads):
             boxes = self.refined(number, deltas, boxes, image_sizes)
         scores = total.softmax(1) if self.average == "logits" else total
         parts = zip(scores.split([len(each) for each in boxes]), boxes, image_sizes)
-        return [self.select(scores, each[:, None], size) for scores, each, size in parts]
+        return [self.select(scores, each[:, None], size, score, count) for scores, each, size in parts]
 
     def mask_logits(self, pooled: torch.Tensor, number: int) -> torch.Tensor:
         return self.mask_predictor[number](self.mask_head[number](pooled))

@@ -55,8 +55,7 @@ class MaskRCNN(ZooModel):
 
     Attributes:
         num_classes: number of classes.
-        frozen_statistics: whether BatchNorms of the backbone use their running statistics in training too; set by
-            `freeze_statistics`.
+        frozen_statistics: whether BatchNorms use their running statistics in training too; set by `freeze_statistics`.
 
     Shape:
         ``(N, 3, H, W)`` normalized floats, ``H, W >= 32``.
@@ -132,6 +131,7 @@ class MaskRCNN(ZooModel):
         image_sizes: Sizes | None = None,
         targets: list[dict] | None = None,
         score: float | None = None,
+        count: int | None = None,
     ) -> list[Detections] | dict[str, torch.Tensor]:
         """The losses by name in training, else the detections of each image.
 
@@ -140,6 +140,7 @@ class MaskRCNN(ZooModel):
             image_sizes: ``(H, W)`` of each image without its padding, in pixels; default that of ``x``.
             targets: for training, see `srzoo.models.targets.check_targets`.
             score: least score of a detection, default 0.05. The mask head runs on these alone.
+            count: number of detections in an image at most, default 100.
 
         Returns:
             In training ``{"objectness", "rpn box", "class", "box", "mask"}``, scalars in float32. In evaluation a dict
@@ -153,11 +154,18 @@ class MaskRCNN(ZooModel):
         """
         x, image_sizes, targets = self._checked(x, image_sizes, targets)
         levels = self.backbone(x)
-        return self._regions(x, levels, image_sizes, targets, score)
+        return self._regions(x, levels, image_sizes, targets, score, count)
 
     def _checked(self, x: torch.Tensor, image_sizes: Sizes | None, targets: list[dict] | None):
         check_image_batch(x)
-        image_sizes = [tuple(x.shape[-2:])] * len(x) if image_sizes is None else image_sizes
+        whole = tuple(x.shape[-2:])
+        image_sizes = [whole] * len(x) if image_sizes is None else image_sizes
+        if len(image_sizes) != len(x) or any(
+            not 0 < own <= side for size in image_sizes for own, side in zip(size, whole)
+        ):
+            raise ValueError(
+                f"image_sizes must be {len(x)} sizes (H, W) from (1, 1) to {whole}, those of x, got {image_sizes}"
+            )
         if self.training:
             check_targets(targets, image_sizes, self.num_classes)
             # Inside the network, 0 is the background.
@@ -176,10 +184,11 @@ class MaskRCNN(ZooModel):
         image_sizes: Sizes,
         targets: list[dict] | None,
         score: float | None,
+        count: int | None,
     ) -> list[Detections] | dict[str, torch.Tensor]:
         proposals, losses = self.rpn(ImageList(x, image_sizes), levels, targets)
         features = [levels[name] for name in self.backbone.level_names]
-        found = self.roi_heads(features, proposals, image_sizes, targets, score)
+        found = self.roi_heads(features, proposals, image_sizes, targets, score, count)
         if self.training:
             return {"objectness": losses["loss_objectness"], "rpn box": losses["loss_rpn_box_reg"], **found}
         return [{**each, "labels": each["labels"] - 1} for each in found]
@@ -190,7 +199,7 @@ class MaskRCNN(ZooModel):
         return [p for name, p in self.backbone.body.named_parameters() if not name.startswith(blocks or ("\0",))]
 
     def freeze_statistics(self, frozen: bool = True) -> None:
-        """Use the running statistics of the backbone's BatchNorms in training too, as with few images per step."""
+        """Use the running statistics of all BatchNorms in training too, as with few images per step."""
         self.frozen_statistics = frozen
         self.train(self.training)
 
@@ -202,7 +211,7 @@ class MaskRCNN(ZooModel):
 
     def train(self, mode: bool = True) -> MaskRCNN:
         super().train(mode)
-        norms = (part for part in self.backbone.body.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm))
+        norms = (part for part in self.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm))
         for part in norms if mode else ():
             is_fixed = part.weight is not None and not part.weight.requires_grad
             if is_fixed or self.frozen_statistics:

@@ -6,7 +6,7 @@ import torch
 
 from ..data.mask_windows import MaskWindows
 
-_SAMPLES = 2  # per cell along each axis, as many as RoIAlign's default
+_SAMPLES = 2  # per cell along each axis
 
 
 def mask_targets(
@@ -14,8 +14,9 @@ def mask_targets(
 ) -> torch.Tensor:
     """Shares of each cell of a grid over a box that a mask covers.
 
-    It is RoIAlign with two by two samples per cell on a dense ``(N, 1, H, W)`` stack of masks, which torchvision makes.
-    400 masks of 1024x1024 would take 1.6 GB there; here the samples are read from the masks' windows.
+    It is RoIAlign on the masks, with two by two samples per cell where torchvision takes one for each pixel of a large
+    box. torchvision needs a dense ``(N, 1, H, W)`` float stack, 1.6 GB for 400 masks of 1024x1024; here the samples are
+    read from the masks' windows.
 
     Args:
         masks: ``N`` masks of one image.

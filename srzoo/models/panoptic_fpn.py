@@ -114,17 +114,18 @@ class PanopticFPN(MaskRCNN):
         image_sizes: Sizes | None = None,
         targets: list[dict] | None = None,
         score: float | None = None,
+        count: int | None = None,
     ) -> list[Detections] | dict[str, torch.Tensor]:
         """The losses by name in training, else the results of each image.
 
         Args:
-            x, image_sizes, score: as for `MaskRCNN`.
+            x, image_sizes, score, count: as for `MaskRCNN`.
             targets: as for `MaskRCNN`, with class ids of things as labels; and ``semantic`` ``(h, w)``, integer class
                 ids of all pixels of the image without its padding, 255 for void.
 
         Returns:
             As `MaskRCNN`; in training with the loss "semantic", in evaluation with ``semantic`` ``(1 + stuff, h, w)``
-            logits at the finest level's stride, which cover ``x``.
+            logits at the finest level's stride, which cover ``x``, in the dtype of the model.
 
         Raises:
             ValueError: as for `MaskRCNN`; or a label is no thing, or the semantic target does not fit.
@@ -132,7 +133,7 @@ class PanopticFPN(MaskRCNN):
         x, image_sizes, targets = self._checked(x, image_sizes, targets)
         levels = self.backbone(x)
         logits = self.semantic_head([levels[name] for name in self.backbone.level_names])
-        found = self._regions(x, levels, image_sizes, self._instance_targets(targets), score)
+        found = self._regions(x, levels, image_sizes, self._instance_targets(targets), score, count)
         if self.training:
             wanted = self.semantic_target(targets, image_sizes, tuple(x.shape[-2:]))
             return {**found, "semantic": upsample_cross_entropy(logits.float(), wanted, IGNORE)}

@@ -112,6 +112,7 @@ class RegionHeads(RoIHeads):
         image_sizes: Sizes,
         targets: list[dict] | None = None,
         score: float | None = None,
+        count: int | None = None,
     ) -> list[Detections] | dict[str, torch.Tensor]:
         """The losses by name in training, else the detections of each image.
 
@@ -121,6 +122,7 @@ class RegionHeads(RoIHeads):
             image_sizes: ``(H, W)`` of each image without its padding, in pixels.
             targets: for training, of each image ``boxes``, ``labels`` from 1 on, and ``masks``.
             score: least score of a detection; default ``score_thresh``.
+            count: number of detections in an image at most; default ``detections_per_img``.
 
         Returns:
             In evaluation ``boxes`` ``(n, 4)``, ``scores`` ``(n,)``, ``labels`` ``(n,)`` from 1 on and ``masks``
@@ -128,10 +130,7 @@ class RegionHeads(RoIHeads):
         """
         if self.training:
             return self.losses(features, proposals, targets, image_sizes)
-        detections = self.detect(features, proposals, image_sizes)
-        for i, found in enumerate(detections):
-            if score is not None:
-                detections[i] = {key: value[found["scores"] >= score] for key, value in found.items()}
+        detections = self.detect(features, proposals, image_sizes, score, count)
         self.add_masks(features, detections)
         return detections
 
@@ -169,31 +168,44 @@ class RegionHeads(RoIHeads):
         return logits.float(), deltas.float()
 
     def detect(
-        self, features: list[torch.Tensor], proposals: list[torch.Tensor], image_sizes: Sizes
+        self,
+        features: list[torch.Tensor],
+        proposals: list[torch.Tensor],
+        image_sizes: Sizes,
+        score: float | None,
+        count: int | None,
     ) -> list[Detections]:
-        """Detections without masks."""
+        """Detections without masks; arguments are those of ``forward``."""
         logits, deltas = self.classify(features, proposals)
         boxes = decoded(self.box_coder, deltas, proposals)
         counts = [len(each) for each in proposals]
         parts = zip(logits.softmax(1).split(counts), boxes.split(counts), image_sizes)
-        return [self.select(scores, boxes, size) for scores, boxes, size in parts]
+        return [self.select(scores, boxes, size, score, count) for scores, boxes, size in parts]
 
-    def select(self, scores: torch.Tensor, boxes: torch.Tensor, size: tuple[int, int]) -> Detections:
+    def select(
+        self,
+        scores: torch.Tensor,
+        boxes: torch.Tensor,
+        size: tuple[int, int],
+        score: float | None = None,
+        count: int | None = None,
+    ) -> Detections:
         """The detections in one image: above the score threshold, without duplicates, the best of them.
 
         Args:
             scores: ``(R, outputs)`` probabilities.
             boxes: ``(R, outputs, 4)``, or ``(R, 1, 4)`` for boxes that are the same for every class.
             size: ``(H, W)`` of the image in pixels.
+            score, count: as for ``forward``.
         """
         scores = scores[:, 1:]
-        region, label = torch.where(scores > self.score_thresh)
+        region, label = torch.where(scores > self.score_thresh if score is None else scores >= score)
         scores = scores[region, label]
         label = label + 1
         boxes = clip_boxes_to_image(boxes[region, label if boxes.shape[1] > 1 else 0], size)
         kept = remove_small_boxes(boxes, 1e-2)
         boxes, scores, label = boxes[kept], scores[kept], label[kept]
-        kept = batched_nms(boxes, scores, label, self.nms_thresh)[: self.detections_per_img]
+        kept = batched_nms(boxes, scores, label, self.nms_thresh)[: self.detections_per_img if count is None else count]
         return {"boxes": boxes[kept], "scores": scores[kept], "labels": label[kept]}
 
     def mask_logits(self, pooled: torch.Tensor, number: int) -> torch.Tensor:

@@ -17,6 +17,7 @@ from ..messages import nearest
 from ..options import build, check, documented, full_names, merged, option, read, renamed
 from ..tasks.task import TASKS, get_task
 from ..zoo import registry
+from ..zoo.foreign.download import DOWNLOADED
 from ..zoo.info import task_of
 from ..zoo.published import PUBLISHED
 from ..zoo.weights import holds_model, is_model_file, read_config
@@ -230,7 +231,7 @@ def default_recipe(model: str, images: int, **overrides) -> Recipe:
     epochs = steps / steps_per_epoch
     values = {
         "model": name,
-        "start": "published" if name in PUBLISHED else "imagenet",
+        "start": "published" if name in PUBLISHED or name in DOWNLOADED else "imagenet",
         "batch_size": _BATCH_SIZE,
         "lr": 1e-3,
         "steps": steps,

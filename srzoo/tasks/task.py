@@ -70,7 +70,7 @@ class Result(Protocol):
     image: Image.Image
 
     def overlay(self, alpha: float = 0.5) -> Image.Image:
-        """The result drawn over the image; with ``alpha`` 0 the image alone, with 1 the colours alone."""
+        """The result drawn over the image, with colours of this opacity, from 0 (none) to 1 (nothing else)."""
 
     def save(self, base: Path) -> list[Path]:
         """Write the files of the result, and return their paths; their names start with the name of ``base``.
@@ -205,7 +205,7 @@ class Task(Protocol):
     def proposed_options(self, report: Report) -> list[str]:
         """The options of ``srzoo train`` that a checked dataset calls for, each with its values."""
 
-    def samples(self, data: ImageData, options: Any, short_side: int | None, seed: int) -> Dataset:
+    def samples(self, data: ImageData, options: Any, transform: Transform | None, seed: int) -> Dataset:
         """The augmented samples for training.
 
         Item ``position`` is made from image ``position % len(data)``, with random numbers that depend only on ``seed``
@@ -215,7 +215,7 @@ class Task(Protocol):
         Args:
             data: the images and annotations.
             options: an instance of `Options`.
-            short_side: short side of an image at scale 1, in pixels; None for the size of the image.
+            transform: the model's, which gives the size of an image at scale 1; None for the size that it has.
             seed: seed of the run.
         """
 

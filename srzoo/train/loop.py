@@ -134,6 +134,7 @@ class _Trainer:
         self.steps_per_epoch = max(1, len(train_set) // recipe.batch_size)
         self.steps = recipe.steps or recipe.epochs * self.steps_per_epoch
         context = StepContext(accelerator.device, accelerator.num_processes * recipe.accumulate, accelerator.autocast)
+        self.size = model.config.transform if recipe.short_side else None  # of an image at scale 1
         self.objective = self.task.objective(model, train_set, recipe.options, context)
         model = replace_depthwise(model).to(accelerator.device, memory_format=torch.channels_last)
         if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
@@ -184,7 +185,7 @@ class _Trainer:
 
     def _loader(self, workers: int) -> DataLoader:
         recipe, accelerator = self.recipe, self.accelerator
-        dataset = self.task.samples(self.train_set, recipe.options, recipe.short_side, recipe.seed)
+        dataset = self.task.samples(self.train_set, recipe.options, self.size, recipe.seed)
         batches = StepBatches(
             len(dataset),
             recipe.batch_size,

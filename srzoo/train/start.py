@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from ..labels import LabelSet
 from ..models.base import ZooModel
 from ..recipes.recipe import STARTS, Recipe
@@ -41,7 +39,7 @@ def starting_model(recipe: Recipe, labels: LabelSet | None, is_new: bool) -> Zoo
         model = create_model(recipe.model, pretrained_backbone=is_new and backbone, labels=labels, **options)
     transform = model.config.transform
     if recipe.short_side:
-        transform = dataclasses.replace(transform, short_side=recipe.short_side)
+        transform = transform.with_short_side(recipe.short_side)
     model.reconfigure(labels, transform)
     return model
 

@@ -61,6 +61,14 @@ class Transform:
         """``(H, W)`` of the network's input for an image of this size, in pixels."""
         return tuple(-(-side // self.multiple) * self.multiple for side in self.content_size(height, width))
 
+    def with_short_side(self, short_side: int) -> Transform:
+        """A transform to another short side; a limit of the long side keeps its proportion to it."""
+        if self.long_side is None:
+            return dataclasses.replace(self, short_side=short_side)
+        long_side = round(self.long_side * short_side / self.short_side)
+        pixels = max(self.max_pixels, short_side * long_side)
+        return dataclasses.replace(self, short_side=short_side, long_side=long_side, max_pixels=pixels)
+
     def scaled(self, factor: float) -> Transform:
         """A transform whose input has sides ``factor`` times as large."""
         return dataclasses.replace(

@@ -16,6 +16,7 @@ from ...data.colour import RandomColour
 from ...data.mask_windows import MaskWindows
 from ...data.objects import Objects
 from ...data.scaled_crop import ScaledCrop
+from ...zoo.transform import Transform
 
 _CHUNK = 16  # masks that are decoded at a time, which bounds the memory
 
@@ -108,9 +109,9 @@ class Augment:
         return MaskWindows.cat(parts, size), np.concatenate([np.zeros(0, np.int64), *kept])
 
 
-def long_side_for(short_side: int | None) -> int | None:
-    """The limit of the long side in pixels of an image at factor 1: 1333 for 800, as detectors have it."""
-    return None if short_side is None else round(short_side * 1333 / 800)
+def sides_of(transform: Transform | None) -> tuple[int | None, int | None]:
+    """``short_side`` and ``long_side`` of an image at factor 1, as the model's transform has them."""
+    return (None, None) if transform is None else (transform.short_side, transform.long_side)
 
 
 def rle_area(objects: Objects, index: int) -> int:

@@ -33,10 +33,9 @@ def detect(model: MaskRCNN, image: Image.Image, score: float, detections: int) -
     transform, like = model.config.transform, next(model.parameters())
     content = transform.content_size(image.height, image.width)
     x = transform(image).to(like.device, like.dtype, memory_format=torch.channels_last)
-    (found,) = model(x, [content], score=score)
+    (found,) = model(x, [content], score=score, count=detections)
     factors = torch.tensor([image.width / content[1], image.height / content[0]] * 2, device=like.device)
-    found["boxes"] = found["boxes"] * factors
-    return {key: value if key == "semantic" else value[:detections] for key, value in found.items()}
+    return {**found, "boxes": found["boxes"] * factors}
 
 
 def pasted(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ...data.seeded import AugmentedDataset
     from ...models.mask_rcnn import MaskRCNN
     from ...zoo.config import ModelConfig
+    from ...zoo.transform import Transform
     from .meter import InstanceMeter
     from .objective import DetectionObjective
     from .result import Instances
@@ -51,20 +52,18 @@ class InstanceTask:
         return []
 
     def samples(
-        self, data: InstanceData, options: InstanceOptions, short_side: int | None, seed: int
+        self, data: InstanceData, options: InstanceOptions, transform: Transform | None, seed: int
     ) -> AugmentedDataset:
         from ...data.samples import InstanceData
         from ...data.seeded import AugmentedDataset
-        from .augment import Augment, collate, long_side_for
+        from .augment import Augment, collate, sides_of
 
         if not isinstance(data, InstanceData):
             raise ValueError(
                 f"a model of the task 'instance' needs data with objects, got {type(data).__name__}; open it with "
                 "open_dataset(root, split, task='instance')"
             )
-        augment = Augment(
-            options.crop, options.scale, short_side, long_side_for(short_side), options.min_share, options.jitter
-        )
+        augment = Augment(options.crop, options.scale, *sides_of(transform), options.min_share, options.jitter)
         return AugmentedDataset(data, augment, seed, collate)
 
     def objective(

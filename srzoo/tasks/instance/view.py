@@ -29,7 +29,7 @@ class View:
         low=0,
         high=1,
     )
-    detections: int = option("number of detections in an image at most", 100, low=1)
+    detections: int = option("number of detections in an image at most; AP counts 100", 100, low=1)
 
     def __post_init__(self):
         check(self)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ...data.seeded import AugmentedDataset
     from ...models.panoptic_fpn import PanopticFPN
     from ...zoo.config import ModelConfig
+    from ...zoo.transform import Transform
     from ..instance.objective import DetectionObjective
     from .meter import PanopticMeter
     from .result import Panoptic
@@ -51,11 +52,11 @@ class PanopticTask:
         return []
 
     def samples(
-        self, data: PanopticData, options: PanopticOptions, short_side: int | None, seed: int
+        self, data: PanopticData, options: PanopticOptions, transform: Transform | None, seed: int
     ) -> AugmentedDataset:
         from ...data.samples import PanopticData
         from ...data.seeded import AugmentedDataset
-        from ..instance.augment import collate, long_side_for
+        from ..instance.augment import collate, sides_of
         from .augment import PanopticAugment
 
         if not isinstance(data, PanopticData):
@@ -66,8 +67,7 @@ class PanopticTask:
         augment = PanopticAugment(
             options.crop,
             options.scale,
-            short_side,
-            long_side_for(short_side),
+            *sides_of(transform),
             options.min_share,
             options.jitter,
             data.labels.things,

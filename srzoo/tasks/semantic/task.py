@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ...data.samples import SemanticData
     from ...data.seeded import AugmentedDataset
     from ...zoo.config import ModelConfig
+    from ...zoo.transform import Transform
     from .meter import SemanticMeter
     from .objective import SemanticObjective
     from .result import Segmentation
@@ -55,11 +56,12 @@ class SemanticTask:
         return proposed_options(report)
 
     def samples(
-        self, data: SemanticData, options: SemanticOptions, short_side: int | None, seed: int
+        self, data: SemanticData, options: SemanticOptions, transform: Transform | None, seed: int
     ) -> AugmentedDataset:
         from ...data.seeded import AugmentedDataset
         from .augment import Augment
 
+        short_side = None if transform is None else transform.short_side
         augment = Augment(
             options.crop, options.scale, short_side, options.max_class_share, options.jitter, options.blur
         )
