@@ -58,9 +58,14 @@ def given_options(namespace: argparse.Namespace, cls: type, moved: Mapping[str, 
     return {name: value for name, value in vars(namespace).items() if name in names}
 
 
-def repeated(options: Any, usual: Any) -> list[str]:
-    """The command-line words for an instance of a dataclass, without those that are as in ``usual``, another one."""
-    words = []
+def repeated(options: Any, usual: Any = None) -> list[str]:
+    """The command-line words for an instance of a dataclass.
+
+    Args:
+        options: the instance.
+        usual: another one, whose values are left out; default one with the class's defaults.
+    """
+    words, usual = [], type(options)() if usual is None else usual
     for item in dataclasses.fields(options):
         value = getattr(options, item.name)
         if value == getattr(usual, item.name):

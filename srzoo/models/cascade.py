@@ -111,8 +111,8 @@ class CascadeHeads(RegionHeads):
         features: list[torch.Tensor],
         proposals: list[torch.Tensor],
         image_sizes: Sizes,
-        score: float | None,
-        count: int | None,
+        score: float | None = None,
+        count: int | None = None,
     ) -> list[Detections]:
         boxes, total = proposals, 0.0
         for number in range(STAGES):

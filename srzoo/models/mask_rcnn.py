@@ -160,9 +160,8 @@ class MaskRCNN(ZooModel):
         check_image_batch(x)
         whole = tuple(x.shape[-2:])
         image_sizes = [whole] * len(x) if image_sizes is None else image_sizes
-        if len(image_sizes) != len(x) or any(
-            not 0 < own <= side for size in image_sizes for own, side in zip(size, whole)
-        ):
+        inside = (0 < own <= side for size in image_sizes for own, side in zip(size, whole))
+        if len(image_sizes) != len(x) or not all(inside):
             raise ValueError(
                 f"image_sizes must be {len(x)} sizes (H, W) from (1, 1) to {whole}, those of x, got {image_sizes}"
             )

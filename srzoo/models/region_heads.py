@@ -172,8 +172,8 @@ class RegionHeads(RoIHeads):
         features: list[torch.Tensor],
         proposals: list[torch.Tensor],
         image_sizes: Sizes,
-        score: float | None,
-        count: int | None,
+        score: float | None = None,
+        count: int | None = None,
     ) -> list[Detections]:
         """Detections without masks; arguments are those of ``forward``."""
         logits, deltas = self.classify(features, proposals)

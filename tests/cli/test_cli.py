@@ -4,6 +4,7 @@ import pytest
 
 from srzoo import list_models
 from srzoo.cli import main
+from srzoo.zoo.published import PUBLISHED
 
 
 def test_list_shows_every_name(capsys):
@@ -15,7 +16,12 @@ def test_list_pretrained_shows_the_figure(capsys):
     assert main(["list", "--pretrained"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list_models(pretrained=True)
-    assert all("val mIoU" in line for line in lines)
+    shipped, others = (
+        [line for line in lines if "weights ship" in line],
+        [line for line in lines if "torchvision" in line],
+    )
+    assert all("val mIoU" in line for line in shipped) and len(shipped) == len(PUBLISHED)
+    assert len(shipped) + len(others) == len(lines) and not any("%" in line for line in others)
 
 
 def test_list_of_a_model_without_weights(capsys):

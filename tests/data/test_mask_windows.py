@@ -69,3 +69,9 @@ def test_the_data_loader_sends_it():
     windows = pickle.loads(pickle.dumps(MaskWindows.of(masks_of(3))))
     assert torch.equal(windows.full(0).bool(), masks_of(3)[0])
     assert torch.equal(windows.to(torch.device("cpu")).pixels, windows.pixels)
+
+
+def test_any_value_but_0_is_inside():
+    masks = torch.zeros(1, 5, 7, dtype=torch.uint8)
+    masks[0, 1:3, 2:6] = 255
+    assert MaskWindows.of(masks).pixels.tolist() == [1] * 8

@@ -62,7 +62,7 @@ def decoded(deltas, boxes, weights):
 def test_stages_follow_the_definition(average, build, features, proposals):
     heads = build(average=average)
     seen = {}
-    heads.select = lambda scores, boxes, size: seen.update(scores=scores, boxes=boxes)
+    heads.select = lambda scores, boxes, size, score, count: seen.update(scores=scores, boxes=boxes)
     boxes, total = proposals[0], 0.0
     with torch.no_grad():
         heads.detect(features, proposals, [SIZE])

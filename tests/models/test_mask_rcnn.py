@@ -379,3 +379,19 @@ def test_images_that_torchvision_takes_or_fails_on(x, message, tiny):
     with pytest.raises(ValueError, match=message) as info:
         tiny()(x)
     assert "\n" not in str(info.value)
+
+
+def test_least_score_and_number_of_detections(tiny):
+    model, x = confident(tiny("mask_rcnn")).eval(), torch.randn(1, 3, 96, 128)
+    with torch.no_grad():
+        model.roi_heads.score_thresh, model.roi_heads.detections_per_img = 0.9, 2
+        (few,), (many,) = model(x), model(x, score=0.0, count=500)
+        (above,) = model(x, score=float(many["scores"][4]), count=500)
+    assert len(few["scores"]) <= 2 < len(many["scores"])
+    assert len(above["scores"]) == 5 == len(above["masks"])
+
+
+@pytest.mark.parametrize("sizes", [[(96, 128)], [(96, 128), (97, 128)], [(96, 128), (0, 128)]])
+def test_sizes_of_images_that_do_not_fit(sizes, tiny):
+    with pytest.raises(ValueError, match=r"2 sizes .*\(96, 128\)"):
+        tiny("mask_rcnn").eval()(torch.randn(2, 3, 96, 128), sizes)

@@ -70,7 +70,7 @@ def test_labels_of_the_results_are_class_ids(tiny):
 def test_instance_targets_are_the_things_in_order(tiny, make_target):
     model = tiny("panoptic_fpn", 4, things=(False, True, False, True)).train()
     seen = []
-    model.roi_heads.forward = lambda f, p, s, targets, score: (seen.append(targets[0]["labels"].tolist()), {})[1]
+    model.roi_heads.forward = lambda f, p, s, targets, score, count: (seen.append(targets[0]["labels"].tolist()), {})[1]
     semantic = torch.zeros(64, 64, dtype=torch.uint8)
     model(torch.randn(1, 3, 64, 64), targets=[make_target((64, 64), [(0, 0, 9, 9), (9, 9, 30, 30)], [3, 1], semantic)])
     assert seen == [[2, 1]]  # inside the heads, 0 is the background

@@ -80,6 +80,6 @@ def test_boxes_at_the_border_are_accepted(good):
     check({**good, "boxes": box(79.5, 59.5, 80, 60).bfloat16()}, good)
 
 
-def test_all_boxes_within_the_first_pixel_of_a_tiny_image(make_target, good):
-    """In an image of 8 pixels a box of one is no fraction."""
-    check(make_target((8, 8), [(0, 0, 1, 1)]), good, (8, 8))
+@pytest.mark.parametrize("size", [(8, 8), (64, 96)])
+def test_a_single_pixel_in_the_corner_is_no_fraction(size, make_target, good):
+    check(make_target(size, [(0, 0, 1, 1)]), good, size)

@@ -123,3 +123,11 @@ def test_columns_of_an_image_that_changes_its_width():
     image = Image.new("RGB", (100, 64))
     with pytest.raises(ValueError, match="100.* 96"):
         Transform(64, multiple=16).resize_columns(image, 0, 32)
+
+
+def test_another_short_side_keeps_the_proportion_of_the_long_one():
+    assert Transform(540).with_short_side(360) == Transform(360)
+    cityscapes = Transform(1024, long_side=2048, fit="pad")
+    half, large = cityscapes.with_short_side(512), cityscapes.with_short_side(1536)
+    assert (half.short_side, half.long_side) == (512, 1024)
+    assert large.content_size(1024, 2048) == (1536, 3072)

@@ -23,8 +23,7 @@ class InstanceOptions:
     min_share: float = option("an object of which the crop leaves less than this share is dropped", 0.3, low=0, high=1)
     jitter: float = option("strength of the colour jitter", 0.0, low=0, high=1)
     frozen_statistics: Literal["auto", "yes", "no"] = option(
-        "whether BatchNorms keep their running statistics: yes, no, or auto for yes with fewer than 8 images computed at "
-        "a time",
+        "whether BatchNorms keep their running statistics: yes, no, or auto for yes with fewer than 8 images at a time",
         "auto",
     )
     frozen_stages: int = option("number of the backbone's first stages that are not trained, with the stem", 0, low=0)

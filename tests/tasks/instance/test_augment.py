@@ -8,7 +8,8 @@ from srzoo.data.mask_windows import MaskWindows
 from srzoo.data.opening import open_dataset
 from srzoo.data.seeded import AugmentedDataset
 from srzoo.models.targets import check_targets
-from srzoo.tasks.instance.augment import Augment, collate, long_side_for, target
+from srzoo.tasks.instance.augment import Augment, collate, sides_of, target
+from srzoo.zoo.transform import Transform
 
 COLOURS = np.array([(250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0)], np.uint8)
 
@@ -104,7 +105,8 @@ def test_jitter_changes_the_image_alone(coloured):
 
 
 def test_limit_of_the_long_side():
-    assert (long_side_for(800), long_side_for(400), long_side_for(None)) == (1333, 666, None)
+    assert sides_of(Transform(800, long_side=1333, fit="pad")) == (800, 1333)
+    assert sides_of(None) == (None, None)
 
 
 def test_samples_depend_on_seed_and_position_alone(scenes):
