@@ -81,11 +81,11 @@ def found_in(ids: np.ndarray, kinds: Mapping[int, tuple[int, bool]]) -> list[Fou
         kinds: the class id of each id that is an object, and whether it is a crowd. All of them occur.
     """
     height, width = ids.shape
-    values, starts, ends = _runs(ids.T)  # run lengths are of the columns
+    values, starts, ends = runs(ids.T)  # run lengths are of the columns
     found = []
     for id, (class_id, is_crowd) in kinds.items():
-        runs = values == id
-        edges = np.stack([starts[runs], ends[runs]], 1).ravel()
+        own = values == id
+        edges = np.stack([starts[own], ends[own]], 1).ravel()
         counts = np.diff(edges, prepend=0, append=ids.size).tolist()
         counts = counts if counts[-1] else counts[:-1]
         mask = coder().frPyObjects({"size": [height, width], "counts": counts}, height, width)
@@ -97,14 +97,14 @@ def found_in(ids: np.ndarray, kinds: Mapping[int, tuple[int, bool]]) -> list[Fou
 
 def areas_of(ids: np.ndarray) -> dict[int, int]:
     """The number of pixels of each id in a map of ids, ``(H, W)`` integers, in order of id."""
-    values, starts, ends = _runs(ids)
+    values, starts, ends = runs(ids)
     found, places = np.unique(values, return_inverse=True)  # of the runs, which are few: of the pixels it takes long
     areas = np.zeros(len(found), np.int64)
     np.add.at(areas, places, ends - starts)
     return dict(zip(found.tolist(), areas.tolist()))
 
 
-def _runs(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def runs(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The value of each run of equal numbers in an array read row by row, and where it starts and ends."""
     line = ids.ravel()
     starts = np.concatenate([[0], np.flatnonzero(line[1:] != line[:-1]) + 1])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ...data.objects import Segment
+from ...data.objects import Segment, areas_of
 
 VOID = 0
 
@@ -105,8 +105,7 @@ class PanopticQuality:
 def _intersections(ids: np.ndarray, annotated: np.ndarray) -> dict[tuple[int, int], int]:
     """Pixels of each pair of predicted and annotated segment."""
     pairs = ids.astype(np.int64) << 32 | annotated.astype(np.int64)
-    found, counts = np.unique(pairs, return_counts=True)
-    return {(int(pair >> 32), int(pair & 0xFFFFFFFF)): int(count) for pair, count in zip(found, counts)}
+    return {(pair >> 32, pair & 0xFFFFFFFF): count for pair, count in areas_of(pairs).items()}
 
 
 def _sums(pixels: Mapping[tuple[int, int], int], side: int) -> dict[int, int]:
