@@ -90,7 +90,7 @@ def found_in(ids: np.ndarray, kinds: Mapping[int, tuple[int, bool]]) -> list[Fou
         counts = counts if counts[-1] else counts[:-1]
         mask = coder().frPyObjects({"size": [height, width], "counts": counts}, height, width)
         x, y, w, h = coder().toBbox(mask).tolist()
-        area = float((ends - starts)[runs].sum())
+        area = float((ends - starts)[own].sum())
         found.append(FoundObject((x, y, x + w, y + h), class_id, mask, is_crowd, area, id))
     return found
 
