@@ -9,6 +9,8 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 
 from srzoo_kernels.checks import check_finite
 
+from .crowds import without_crowds
+
 _RATIOS = (0.5, 1.0, 2.0)  # height / width
 
 
@@ -64,6 +66,17 @@ class ProposalHead(RPNHead):
         return [each.float() for each in logits], [each.float() for each in deltas]
 
 
+class ProposalNetwork(RegionProposalNetwork):
+    """torchvision's ``RegionProposalNetwork``, which leaves out anchors in a crowd."""
+
+    def assign_targets_to_anchors(
+        self, anchors: list[torch.Tensor], targets: list[dict]
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        labels, matched = super().assign_targets_to_anchors(anchors, targets)
+        parts = zip(labels, anchors, targets)
+        return [without_crowds(each, own, target.get("crowds")) for each, own, target in parts], matched
+
+
 def proposal_network(
     strides: list[int],
     channels: int,
@@ -72,8 +85,8 @@ def proposal_network(
     anchor_offset: float = 0,
     convs: int = 1,
     proposals: tuple[int, int] = (2000, 1000),
-) -> RegionProposalNetwork:
-    """torchvision's region proposal network with Table 5's settings.
+) -> ProposalNetwork:
+    """A region proposal network with Table 5's settings.
 
     Args:
         strides: of the levels, fine to coarse.
@@ -83,7 +96,7 @@ def proposal_network(
         proposals: how many to keep in training and in evaluation, for each level before and over all after suppression.
     """
     counts = dict(zip(("training", "testing"), proposals, strict=True))
-    return RegionProposalNetwork(
+    return ProposalNetwork(
         PyramidAnchors(strides, anchor_scale, rounded, anchor_offset),
         ProposalHead(channels, len(_RATIOS), convs),
         fg_iou_thresh=0.7,

@@ -12,6 +12,7 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
 from ..layers.roi_align import PyramidRoIAlign
+from .crowds import without_crowds
 from .mask_targets import mask_targets
 
 Detections = dict[str, torch.Tensor]
@@ -133,6 +134,15 @@ class RegionHeads(RoIHeads):
         detections = self.detect(features, proposals, image_sizes, score, count)
         self.add_masks(features, detections)
         return detections
+
+    def select_training_samples(self, proposals: list[torch.Tensor], targets: list[dict]):
+        """torchvision's sampling, without background regions in a crowd."""
+        self._crowds = [target.get("crowds") for target in targets]
+        return super().select_training_samples(proposals, targets)
+
+    def assign_targets_to_proposals(self, proposals, gt_boxes, gt_labels):
+        matched, labels = super().assign_targets_to_proposals(proposals, gt_boxes, gt_labels)
+        return matched, [without_crowds(*each) for each in zip(labels, proposals, self._crowds)]
 
     def losses(
         self, features: list[torch.Tensor], proposals: list[torch.Tensor], targets: list[dict], image_sizes: Sizes

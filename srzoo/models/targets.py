@@ -16,7 +16,7 @@ def check_targets(targets: list[dict] | None, image_sizes: list[tuple[int, int]]
     Args:
         targets: of each image ``boxes`` ``(n, 4)`` float (x0, y0, x1, y1 in pixels of the input), ``labels`` ``(n,)``
             int64 from 0 on, and ``masks``, a `MaskWindows` of ``n`` masks. Without objects, ``n`` is 0, and ``boxes``
-            may be ``(0,)``.
+            may be ``(0,)``. An entry ``crowds`` ``(c, 4)`` may hold boxes of crowds, see `srzoo.models.crowds`.
         image_sizes: ``(H, W)`` of each image without its padding, in pixels.
         num_classes: number of classes.
 
@@ -44,6 +44,9 @@ def check_targets(targets: list[dict] | None, image_sizes: list[tuple[int, int]]
                 f"{where} has boxes of {tuple(boxes.shape)}, labels of {tuple(labels.shape)} and {len(masks)} masks; "
                 "expected (n, 4), (n,) and n of them"
             )
+        crowds = target.get("crowds")
+        if crowds is not None and (crowds.dim() != 2 or crowds.shape[1] != 4):
+            raise ValueError(f"{where} has crowds of {tuple(crowds.shape)}, expected boxes (c, 4)")
         if len(labels):
             _check_objects(where, boxes, labels, masks, size, num_classes)
 

@@ -51,7 +51,7 @@ class Augment:
 
         Args:
             image: ``(H, W, 3)`` uint8 RGB.
-            objects: of the image. Crowds are dropped, they are no targets.
+            objects: of the image. Of crowds the target has the boxes alone, where nothing is learned.
 
         Returns:
             The image ``(3, h, w)`` uint8, and a target as in `srzoo.models.targets.check_targets`.
@@ -60,7 +60,8 @@ class Augment:
         singles = np.flatnonzero(~objects.crowd)
         areas = np.array([rle_area(objects, i) for i in singles])
         masks, kept = self.masks(geometry, objects.boxes[singles], areas, lambda some: objects.decode(singles[some]))
-        return image, target(masks, objects.classes[singles][kept])
+        crowds = self.moved(geometry, objects.boxes[objects.crowd])
+        return image, target(masks, objects.classes[singles][kept], crowds)
 
     def picture(self, image: np.ndarray) -> tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]:
         """The augmented image ``(3, h, w)`` uint8, and its geometry, which maps masks ``(..., H, W)`` uint8 alike."""
@@ -72,7 +73,7 @@ class Augment:
             result = self._crop.transform(inpt, params)
             return F.horizontal_flip(result) if is_flipped else result
 
-        geometry.params = params
+        geometry.params, geometry.is_flipped = params, is_flipped
         picture = geometry(picture)
         if self.jitter:
             picture = self._colour(picture)
@@ -108,6 +109,18 @@ class Augment:
             kept.append(some[keep])
         return MaskWindows.cat(parts, size), np.concatenate([np.zeros(0, np.int64), *kept])
 
+    def moved(self, geometry: Callable[[torch.Tensor], torch.Tensor], boxes: np.ndarray) -> torch.Tensor:
+        """``(m, 4)`` float32 boxes under a geometry from `picture`, clipped; those outside of the crop are left out."""
+        top, left, height, width = geometry.params["box"]
+        rows, columns = geometry.params["size"]
+        moved = (boxes - [left, top, left, top]) * [columns / width, rows / height, columns / width, rows / height]
+        x0, x1 = moved[:, 0].clip(0, columns), moved[:, 2].clip(0, columns)
+        y0, y1 = moved[:, 1].clip(0, rows), moved[:, 3].clip(0, rows)
+        if geometry.is_flipped:
+            x0, x1 = columns - x1, columns - x0
+        inside = (x1 > x0) & (y1 > y0)
+        return torch.from_numpy(np.stack([x0, y0, x1, y1], 1)[inside].astype(np.float32))
+
 
 def sides_of(transform: Transform | None) -> tuple[int | None, int | None]:
     """``short_side`` and ``long_side`` of an image at factor 1, as the model's transform has them."""
@@ -121,9 +134,9 @@ def rle_area(objects: Objects, index: int) -> int:
     return int(coder().area(objects.masks[index]))
 
 
-def target(masks: MaskWindows, classes: np.ndarray) -> dict[str, Any]:
+def target(masks: MaskWindows, classes: np.ndarray, crowds: torch.Tensor) -> dict[str, Any]:
     """A target as in `srzoo.models.targets.check_targets`, with the boxes of the masks."""
-    return {"boxes": masks.windows.float(), "labels": torch.from_numpy(classes), "masks": masks}
+    return {"boxes": masks.windows.float(), "labels": torch.from_numpy(classes), "masks": masks, "crowds": crowds}
 
 
 def collate(items: Sequence[tuple]) -> tuple[torch.Tensor, list[tuple[int, int]], list[dict], torch.Tensor]:

@@ -46,5 +46,7 @@ class PanopticAugment(Augment):
             geometry, boxes, areas, lambda some: np.stack([ids == objects[i].id for i in some]).astype(np.uint8)
         )
         classes = np.array([each.class_id for each in objects], np.int64)
+        groups = [each.id for each in segments if self.things[each.class_id] and each.crowd]
+        crowds = self.moved(geometry, boxes_of(ids, groups))
         semantic = geometry(tv_tensors.Mask(torch.from_numpy(class_map(ids, segments))))
-        return image, {**target(masks, classes[kept]), "semantic": semantic.as_subclass(torch.Tensor)}
+        return image, {**target(masks, classes[kept], crowds), "semantic": semantic.as_subclass(torch.Tensor)}

@@ -128,7 +128,7 @@ def test_batches_are_padded_at_the_right_and_at_the_bottom():
     def item(height, width, index):
         return (
             torch.full((3, height, width), 9, dtype=torch.uint8),
-            target(MaskWindows.empty((height, width)), np.zeros(0, int)),
+            target(MaskWindows.empty((height, width)), np.zeros(0, int), torch.zeros(0, 4)),
             index,
         )
 
@@ -173,3 +173,19 @@ def test_400_instances_of_a_megapixel_in_bounded_memory(run_python, tmp_path):
     count, mib = done.stdout.split()
     assert int(count) == 400
     assert float(mib) < 200
+
+
+def test_boxes_of_crowds_move_with_the_image():
+    """A white block in the image, and the box of a crowd around it."""
+    image = np.zeros((60, 80, 3), np.uint8)
+    image[20:40, 30:50] = 255
+    augment = Augment(crop=48, scale=(0.8, 1.25))
+    for seed in range(8):
+        torch.manual_seed(seed)
+        picture, geometry = augment.picture(image)
+        moved = augment.moved(geometry, np.array([[30.0, 20, 50, 40], [0, 0, 0.5, 0.5]], np.float32))
+        rows, columns = (picture[0] > 127).any(1).nonzero()[:, 0], (picture[0] > 127).any(0).nonzero()[:, 0]
+        if not len(rows):
+            continue
+        box = torch.tensor([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
+        assert (moved[0] - box).abs().max() <= 1.01
