@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.testing import CompileCounterWithBackend
 from torchvision.models import resnet18
 from torchvision.models.detection import MaskRCNN as TorchvisionMaskRCNN
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
@@ -395,3 +396,25 @@ def test_least_score_and_number_of_detections(tiny):
 def test_sizes_of_images_that_do_not_fit(sizes, tiny):
     with pytest.raises(ValueError, match=r"2 sizes .*\(96, 128\)"):
         tiny("mask_rcnn").eval()(torch.randn(2, 3, 96, 128), sizes)
+
+
+@pytest.mark.parametrize("context", ["none", "sr"])
+def test_parts_compile_without_a_graph_break_at_two_sizes(context, tiny):
+    """Backbone, pyramid and heads; suppression and RoIAlign stay eager."""
+    torch._dynamo.reset()
+    model = tiny("mask_rcnn", context=context).eval()
+    heads, counter = model.roi_heads, CompileCounterWithBackend("eager")
+    backbone = torch.compile(model.backbone, fullgraph=True, backend=counter)
+    head = torch.compile(lambda levels: model.rpn.head(levels), fullgraph=True, backend="eager")
+    box = torch.compile(lambda pooled: heads.box_predictor(heads.box_head(pooled)), fullgraph=True, backend="eager")
+    for size in ((64, 96), (96, 128), (128, 160)):
+        x = torch.randn(1, 3, *size)
+        with torch.no_grad():
+            found, expected = backbone(x), model.backbone(x)
+            for name, level in expected.items():
+                torch.testing.assert_close(found[name], level)
+            levels = list(expected.values())
+            torch.testing.assert_close(head(levels), model.rpn.head(levels))
+    assert counter.frame_count <= 2  # one for the first size, one for all others
+    pooled = torch.randn(5, levels[0].shape[1], 7, 7)
+    torch.testing.assert_close(box(pooled), heads.box_predictor(heads.box_head(pooled)))
