@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import yaml
 
-from ..messages import nearest
+from ..messages import nearest, one_line
 from ..options import build, check, documented, full_names, merged, option, read, renamed
 from ..tasks.task import TASKS, get_task
 from ..zoo import registry
@@ -256,7 +256,7 @@ def _read(source: str | Path, based_on_it: tuple[Path, ...] = ()) -> dict[str, A
     try:
         values = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML ({str(error).splitlines()[0]})") from error
+        raise ValueError(f"{path} is not YAML ({one_line(error)})") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path} is not a recipe, which is a mapping of keys to values")
     base = values.pop("base", None)
