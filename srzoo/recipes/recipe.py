@@ -272,13 +272,10 @@ def _given(values: Mapping, where: str) -> dict[str, Any]:
     if old := [key for key in _REPLACED if key in values]:
         start = _start_of(values, where)
         values = {key: value for key, value in values.items() if key not in old}
-        if start is not None:
-            values["start"] = start
-        now = (
-            f"start ({', '.join(STARTS)} or a file), which false does not change"
-            if start is None
-            else f"start, here {start!r}"
-        )
+        if start is None:
+            now = f"start ({', '.join(STARTS)} or a file), which false does not change"
+        else:
+            now, values = f"start, here {start!r}", {**values, "start": start}
         said = [f"{' and '.join(old)} is now {now}", *said]
     if said:
         warnings.warn(f"{where}: {', '.join(said)}; the old spelling still works", FutureWarning, stacklevel=4)

@@ -2,7 +2,7 @@
 
 A *cell* is the square between four neighbouring source pixels; every output pixel lies in one cell and is a convex
 combination of its four corners. Cells are what the CPU kernels work on: a block ``(rows, K, columns, cells)`` keeps
-the cells innermost, so that each step (two interpolations, a maximum or a sum over the classes) is one vectorised
+the cells innermost, so that each step (two interpolations, a maximum or a sum over the classes) is one vectorized
 pass over a block that stays in the cache. With the rows outermost every step gives a thread the same part of it.
 """
 
