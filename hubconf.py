@@ -27,11 +27,12 @@ def _entry(info):
     if info.download is not None:
         weights = f"download the weights of {info.download.project} once, and load them"
     classes = len(info.classes) or "num_classes"
-    output = {
+    outputs = {
         "semantic": f"(N, {classes}, H, W) logits",
         "instance": f"a list of N dicts with boxes, scores, labels and masks of {classes} classes",
         "panoptic": f"a list of N dicts with boxes, scores, labels, masks and semantic logits of {classes} classes",
-    }[info.task]
+    }
+    output = outputs.get(info.task, f"the output of a model of the task {info.task}")
     entry.__name__ = entry.__qualname__ = info.name
     entry.__doc__ = f"""{info.description}.
 

@@ -32,7 +32,7 @@ def nearest(name: str, choices: Iterable[str], key: Callable[[str], str] = str) 
     return f"; did you mean {compared[found[0]]!r}?" if found else ""
 
 
-def and_more(items: Sequence[str], shown: int = 1) -> str:
-    """The first ``shown`` items, separated by commas, and the number of the others: ``a, b, and 3 more``."""
-    others = f", and {len(items) - shown} more" if len(items) > shown else ""
-    return ", ".join(items[:shown]) + others
+def and_more(items: Sequence[str], shown: int = 1, separator: str = ", ") -> str:
+    """The first ``shown`` items, and the number of the others: ``a, b, and 3 more``."""
+    others = [f"and {len(items) - shown} more"] if len(items) > shown else []
+    return separator.join([*items[:shown], *others])

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
 
-from .messages import nearest
+from .messages import nearest, shortened
 
 T = TypeVar("T")
 
@@ -139,7 +139,7 @@ def read(cls: type, values: Mapping, where: str = "", block: str = "") -> dict[s
         ValueError: a key is unknown or given twice, or its value has the wrong type or is out of range.
     """
     if not isinstance(values, Mapping):
-        _fail(where, f"{block.rstrip('.') or 'this'} must be keys and values, got {_shown(values)}")
+        _fail(where, f"{block.rstrip('.') or 'this'} must be keys and values, got {shortened(values, _SHOWN)}")
     found = {}
     for name, value in values.items():
         first, dot, rest = str(name).partition(".")
@@ -231,10 +231,10 @@ def _read_value(key: Key, full: str, value, where: str = "") -> Any:
         result = _as(key.kind, value)
     except _WrongValue as error:
         wanted = key.wanted if key.wanted and error.kind == key.kind else _words(error.kind)
-        _fail(where, f"{full} must be {wanted}, got {_shown(error.value)}")
+        _fail(where, f"{full} must be {wanted}, got {shortened(error.value, _SHOWN)}")
     for number in result if isinstance(result, tuple) else (result,):
         if isinstance(number, Real) and not (math.isfinite(number) and key.low <= number <= key.high):
-            _fail(where, f"{full} must be {_range(key)}, got {_shown(result)}")
+            _fail(where, f"{full} must be {_range(key)}, got {shortened(result, _SHOWN)}")
     return result
 
 
@@ -306,11 +306,6 @@ def _range(key: Key) -> str:
     if math.isinf(key.high):
         return "finite" if math.isinf(key.low) else f"{key.low} or more"
     return f"{key.high} or less" if math.isinf(key.low) else f"from {key.low} to {key.high}"
-
-
-def _shown(value) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _fail(where: str, message: str) -> NoReturn:

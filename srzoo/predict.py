@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from .images import as_image
+from .messages import one_line
 from .models.base import check_zoo_model
 from .models.folding import fuse
 from .tasks.task import Result, get_task, make_view
@@ -85,7 +86,5 @@ def _resolve_device(device: str | torch.device) -> torch.device:
         device = torch.device(device)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # "not compiled with CUDA" is an AssertionError
-        raise ValueError(
-            f"device {str(device)!r} is not available here ({str(error).splitlines()[0]}); try 'cpu'"
-        ) from error
+        raise ValueError(f"device {str(device)!r} is not available here ({one_line(error)}); try 'cpu'") from error
     return device

@@ -21,6 +21,10 @@ def test_the_first_of_many_and_their_number(items, shown, text):
     assert and_more(items, shown) == text
 
 
+def test_the_first_of_many_on_lines_of_their_own():
+    assert and_more(["a", "b", "c"], 2, "\n") == "a\nb\nand 1 more"
+
+
 def test_values_from_files_are_on_one_line_and_short():
     assert (shortened(7), shortened("7"), shortened("a\nb")) == ("7", "'7'", r"'a\nb'")
     assert len(shortened(10**400)) == 63

@@ -69,7 +69,7 @@ def test_table_of_models(readme):
         assert f"{info.macs / 1e9:.2f}" == macs, name
         assert info.input_size == (int(height), int(width)), name
         if info.metrics is None:
-            assert measured == f"[not yet run by us](srzoo/recipes/{recipe_file(info.recipe).name})"
+            assert measured == f"[not run yet](srzoo/recipes/{recipe_file(info.recipe).name})"
         else:
             single, *more = info.weights.receipts()
             wanted = [f"{headline(single):.1%} on {single['split']}{spread(info, single)}"]

@@ -5,8 +5,10 @@ result.
 """
 
 import dataclasses
+import importlib.util
 import json
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -363,6 +365,15 @@ def test_errors_of_the_task(toy, root, tmp_path, options, message, capsys):
     assert main(["eval", "--model", str(model), "--data.root", str(root), *options]) == 2
     error = capsys.readouterr().err.strip()
     assert re.search(message, error) and len(error.splitlines()) == 1
+
+
+def test_its_models_are_entries_of_torch_hub(toy, request, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    spec = importlib.util.spec_from_file_location("hubconf", request.config.rootpath / "hubconf.py")
+    hubconf = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hubconf)
+    assert "of the task share;" in hubconf.share_tiny_patches.__doc__
+    assert hubconf.share_tiny_patches().task == "share"
 
 
 def test_semantic_task_is_still_there(toy):

@@ -10,7 +10,7 @@ import torch
 def autocast_dtype(device_type: str) -> torch.dtype | None:
     """The dtype that autocast computes in on this kind of device ("cpu", "cuda"), or None where it is off.
 
-    The meta device, on which models are counted, has no autocast, and refuses to be asked.
+    The meta device, on which models are counted, has no autocast; ``torch.is_autocast_enabled`` raises an error for it.
     """
     if device_type == "meta" or not torch.is_autocast_enabled(device_type):
         return None

@@ -18,7 +18,7 @@ def dense(x: torch.Tensor) -> torch.Tensor:
 
 
 def empty_map(x: torch.Tensor) -> torch.Tensor:
-    """An uninitialised map of ``x``'s shape, dtype and memory format (contiguous unless channels_last)."""
+    """An uninitialized map of ``x``'s shape, dtype and memory format (contiguous unless channels_last)."""
     return torch.empty_like(x, memory_format=torch.channels_last if is_channels_last(x) else torch.contiguous_format)
 
 

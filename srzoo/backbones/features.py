@@ -9,7 +9,7 @@ from torch import nn
 
 from ..layers.checks import check_whole, check_wholes
 from ..layers.insertion import insert
-from ..messages import nearest
+from ..messages import nearest, one_line
 from .same_padding import replace_same_padding
 
 # How timm's backbones are told that the input size varies: not at all, or by one of these options.
@@ -95,7 +95,7 @@ def probe(name: str, output_stride: int | None) -> tuple[dict, int]:
                     backbone(torch.empty(1, 3, 2 * _DIVISOR, 3 * _DIVISOR))
             except _BUILD_ERRORS as error:
                 if not isinstance(error.__cause__, TypeError):  # a TypeError is an option that this backbone lacks
-                    reason = str(error).splitlines()[0]
+                    reason = one_line(error)
                 continue
             own = backbone.strides[-1]
             if own == wanted or output_stride is None:

@@ -6,6 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
+from ..messages import and_more
 from .data_options import add_reading_arguments
 
 if TYPE_CHECKING:
@@ -40,9 +41,7 @@ def run(options: argparse.Namespace) -> int:
     print("\n".join(["", *task.describe(report)]))
     problems = [f"error: {text}" for text in report.errors] + [f"warning: {text}" for text in report.warnings]
     if problems:
-        print("\n".join(["", *problems[:_SHOWN]]))
-        if len(problems) > _SHOWN:
-            print(f"and {len(problems) - _SHOWN} more")
+        print("\n" + and_more(problems, _SHOWN, "\n"))
     options_to_paste = task.proposed_options(report)
     if options_to_paste:
         heading = "proposed options for `srzoo train`; check them before use:"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..evaluate.distributed import is_main_process, process_group
-from ..options import keys
+from ..options import keys, option
 from .arguments import add_options, given_options, repeated
 from .data_options import add_data_arguments
 from .outputs import percent, prepare_folder, unique_stems
@@ -27,10 +27,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_data_arguments(parser)
     parser.add_argument("--split", default="val", help="train, val or test (default: %(default)s)")
-    names: set[str] = set()
-    for view in views():
-        add_options(parser, view, skipped=names)
-        names |= keys(view).keys()
     parser.add_argument(
         "--receipt", type=Path, metavar="FILE", help="JSON file to add the figures to, with all that repeats them"
     )
@@ -47,6 +43,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "benchmark's ids, for others COCO's results, whose JSON file can be given instead",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
+    _add_view_options(parser)
+
+
+def _add_view_options(parser: argparse.ArgumentParser) -> None:
+    """Add the fields of each task's ``View``, in a group for each set of tasks that share a field."""
+    from ..tasks.task import TASKS, get_task, make_view
+
+    measured = {name: make_view(get_task(name), {}, measured=True) for name in TASKS}
+    groups: dict[tuple[str, ...], list[tuple]] = {}
+    for task, view in measured.items():
+        for name, key in keys(type(view)).items():
+            defaults = {each: getattr(other, name) for each, other in measured.items() if name in keys(type(other))}
+            if task == next(iter(defaults)):
+                field = option(f"{key.help}{_default_of(defaults)}", defaults[task])
+                groups.setdefault(tuple(defaults), []).append((name, key.kind, field))
+    for tasks, fields in groups.items():
+        add_options(parser, dataclasses.make_dataclass("Fields", fields), f"{' and '.join(tasks)} models")
+
+
+def _default_of(defaults: dict[str, Any]) -> str:
+    """The default of a field as the help shows it, from that of each task that has the field; nothing for None."""
+    words = {task: _words(value) for task, value in defaults.items() if value is not None}
+    if not words:
+        return ""
+    is_one = len(set(words.values())) == 1 and len(words) == len(defaults)
+    shown = [next(iter(words.values()))] if is_one else [f"{word} for {task}" for task, word in words.items()]
+    return f" (default: {', '.join(shown)})"
+
+
+def _words(value: Any) -> str:
+    """A value as it is given on the command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def views() -> Iterator[type]:
@@ -75,12 +105,11 @@ def run(options: argparse.Namespace) -> int:
         read_receipts(options.receipt)  # before the long run, to check that it is a file of receipts
     folders = {
         "--out": options.out if options.worst else None,
-        "--export": _export_folder(options.export, task.name),
         "--receipt": options.receipt and options.receipt.parent,
     }
-    for option, folder in folders.items():
+    for name, folder in folders.items():
         if folder:
-            prepare_folder(folder, option)
+            prepare_folder(folder, name)
     with process_group(options.device):  # sets the GPU of each process
         segmenter = Segmenter(options.model, options.device, **dataclasses.asdict(view))
         classes = segmenter.config.classes
@@ -95,12 +124,6 @@ def run(options: argparse.Namespace) -> int:
         return _measure(options, segmenter, dataset, worst)
 
 
-def _export_folder(export: Path | None, task: str) -> Path | None:
-    """The folder that ``--export`` writes to; of other tasks than "semantic" it may name a file in it."""
-    is_file = export is not None and export.suffix == ".json" and task != "semantic"
-    return export.parent if is_file else export
-
-
 def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageData, worst: Any) -> int:
     from ..evaluate.evaluation import merged, predictions
     from ..evaluate.receipt import add_receipt, make_receipt, weights_facts
@@ -111,7 +134,10 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
     names = [stems[name] for name in dataset.image_names()]
     export = task.export(options.export, config, dataset) if options.export else None
     if export:
-        _refuse_to_overwrite(dataset, export.paths(names))
+        paths = export.paths(names)
+        _refuse_to_overwrite(dataset, paths)
+        for folder in dict.fromkeys(path.parent for path in paths):
+            prepare_folder(folder, "--export")
     meter = task.meter(config, segmenter.device)
     for index, sample, result in predictions(segmenter.model, dataset, view, progress=True):
         figure = meter.update(result, sample)

@@ -25,13 +25,13 @@ def run(options: argparse.Namespace) -> int:
     rows.append(("classes", ", ".join(info.classes) or "any number: pass num_classes"))
     rows += [("licence" if i == 0 else "", line) for i, line in enumerate(info.licence)]
     if info.recipe:
-        run = "" if info.weights else "   (not yet run by us)"
+        run = "" if info.weights else "   (not run yet)"
         rows.append(("recipe", f"srzoo train --recipe {info.recipe} --data.root PATH{run}"))
     if info.weights:
         for receipt in info.weights.receipts():
             rows += metric_rows(receipt, info.weights.repeats(receipt))
     elif info.download:
-        rows.append(("weights", f"of {info.download.project}, not measured by us: {info.download.address}"))
+        rows.append(("weights", f"of {info.download.project}, not measured here: {info.download.address}"))
         rows.append(("", f"downloaded once to {info.download.path}"))
     else:
         rows.append(("weights", "none published"))

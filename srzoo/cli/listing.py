@@ -37,5 +37,5 @@ def headline(info: ModelInfo) -> str:
         figure = receipt["figures"][receipt["headline"]]
         return f"weights ship, {receipt['split']} {receipt['headline']} {figure:.1%} (single scale)"
     if info.download:
-        return f"weights of {info.download.project} are downloaded, not measured by us"
+        return f"weights of {info.download.project} are downloaded, not measured here"
     return "no published weights"

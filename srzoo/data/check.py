@@ -96,12 +96,12 @@ def check_splits(
     return report
 
 
-def check_quickly(splits: dict[str, ImageData], num_classes: int, root: str, may_be_void: bool = False) -> None:
+def check_quickly(splits: dict[str, ImageData], num_classes: int | None, root: str, may_be_void: bool = False) -> None:
     """Check some of the files of each split, before a long run.
 
     Args:
         splits: by name, all of one dataset.
-        num_classes: of the model.
+        num_classes: of the model; None for that of the data.
         root: folder of the dataset, for the message.
         may_be_void: allow masks that are void throughout.
 

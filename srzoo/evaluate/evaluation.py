@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ..models.base import ZooModel
 from ..tasks.task import Result, Score, get_task, make_view
-from .distributed import gather, rank, world
+from .distributed import gather, is_main_process, rank, world
 
 Samples = Sequence[tuple]  # each an 8-bit RGB array (H, W, 3) and its annotation
 
@@ -57,7 +57,7 @@ def predictions(model: ZooModel, dataset: Samples, view: Any = None, progress: b
     model.eval()
     indices = range(rank(), len(dataset), world())
     try:
-        for index in tqdm(indices, disable=None if progress and not rank() else True, unit="image", leave=False):
+        for index in tqdm(indices, disable=None if progress and is_main_process() else True, unit="image", leave=False):
             sample = dataset[index]
             yield Prediction(index, sample, task.predict(model, Image.fromarray(sample[0]), view, brief=True))
     finally:

@@ -15,7 +15,7 @@ def own_labels(names: Sequence[str], origin: str, fewest: int = 2) -> LabelSet:
     Args:
         names: in order of id.
         origin: where the names are from, for the error.
-        fewest: the smallest number of classes: 1 if what surrounds the objects is none.
+        fewest: the smallest number of classes: 1 if the background is not a class.
 
     Raises:
         ValueError: a name occurs twice, or there are fewer than ``fewest`` classes or more than 254.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from ..messages import nearest
+from ..messages import nearest, one_line
 from . import SqueezeReasoning, build_context
 
 CHILD = "context"  # the name of the block as a child of the module that it follows
@@ -130,7 +130,7 @@ def _shape_behind(model: nn.Module, path: str, example: torch.Tensor | tuple[tor
         # After the module, the code may depend on values, which a meta tensor does not have, as in a detector. Then the
         # module's output has been recorded already.
         if not probe.seen:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
+            reason = one_line(error)
             shapes = ", ".join(str(tuple(each.shape)) for each in inputs)
             raise ValueError(
                 f"{type(model).__name__} does not run on an input of {shapes} on the meta device ({reason}); "

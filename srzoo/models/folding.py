@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections import Counter
+from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
@@ -30,8 +31,9 @@ def fuse(model: nn.Module) -> nn.Module:
 
     Every BatchNorm that directly follows a convolution, in an ``nn.Sequential`` or anywhere in a backbone, is folded
     into the convolution. `SqueezeReasoning` before the convolution of a head, or behind the last stage of a detector,
-    is folded into the weights of the convolution after it, per image, at resolutions where this is cheaper. A backbone
-    that torch.fx cannot trace keeps its BatchNorms, and the logger "srzoo" warns about it.
+    is folded into the weights of the convolution after it, per image, at resolutions where this is cheaper; the logger
+    "srzoo" says at level INFO which are not, and why. A backbone that torch.fx cannot trace keeps its BatchNorms, and
+    the logger warns about it.
 
     Args:
         model: from `create_model` or `load_model`. It is not changed. Save this model, not the copy.
@@ -47,9 +49,9 @@ def fuse(model: nn.Module) -> nn.Module:
     backbones = {name: part for name, part in model.named_modules() if isinstance(part, FeatureBackbone)}
     for name, backbone in backbones.items():
         _fold_backbone(backbone.body, name)
-    # Sequences in a backbone are skipped: their intermediate outputs may be used elsewhere. The trace above covers
-    # them.
-    traced = {id(part) for backbone in backbones.values() for part in backbone.modules()}
+    # Sequences in the body of a backbone are skipped: their intermediate outputs may be used elsewhere. The trace above
+    # covers them.
+    traced = {id(part) for backbone in backbones.values() for part in backbone.body.modules()}
     for part in list(model.modules()):
         if type(part).forward is nn.Sequential.forward and id(part) not in traced:
             for (conv, _), (norm, _) in pairwise(part._modules.items()):  # named_children skips shared modules
@@ -59,6 +61,8 @@ def fuse(model: nn.Module) -> nn.Module:
             _fold_block(part)
         elif isinstance(part, PyramidBackbone):
             _fold_into_lateral(part)
+    for name, reason in _unfolded(model):
+        _log.info("fuse: Squeeze Reasoning in %s is not folded: %s", name, reason)
     return model
 
 
@@ -114,19 +118,40 @@ def _fold_norm(model: nn.Module, conv_name: str, norm_name: str) -> None:
 
 
 def _fold_block(head: ContextHead) -> None:
-    """Fold Squeeze Reasoning into the convolution after it, unless `insert` put a block after one of them."""
+    """Fold Squeeze Reasoning into the convolution after it, unless something is in the way."""
+    if isinstance(head.context, SqueezeReasoning) and not _obstacle(head):
+        head.fuse.conv, head.context = FoldedBlock(head.context, head.fuse.conv), nn.Identity()
+
+
+def _obstacle(head: ContextHead) -> str:
+    """Why a head's Squeeze Reasoning cannot be folded into the convolution after it; empty if it can."""
     conv = getattr(head.fuse, "conv", None)
-    is_plain = isinstance(conv, nn.Conv2d) and conv.groups == 1 and conv.padding_mode == "zeros"
-    if is_plain and isinstance(head.context, SqueezeReasoning) and not (has_block(head.context) or has_block(conv)):
-        head.fuse.conv, head.context = FoldedBlock(head.context, conv), nn.Identity()
+    if not isinstance(conv, nn.Conv2d):
+        return "no convolution follows it"
+    if conv.groups != 1:
+        return f"the convolution after it has {conv.groups} groups"
+    if conv.padding_mode != "zeros":
+        return f"the convolution after it has padding mode {conv.padding_mode!r}"
+    return "another block follows it or the convolution after it" if has_block(head.context) or has_block(conv) else ""
 
 
 def _fold_into_lateral(backbone: PyramidBackbone) -> None:
     """Fold Squeeze Reasoning behind the last stage into the pyramid's 1x1 lateral, which alone reads that stage."""
     last = backbone.body.get_submodule(last_of_sequential(backbone.body, backbone.last_module))
-    if has_block(last) and isinstance(getattr(last, CHILD), SqueezeReasoning):
-        lateral = backbone.fpn.inner_blocks[-1]
+    block, lateral = getattr(last, CHILD) if has_block(last) else None, backbone.fpn.inner_blocks[-1]
+    if isinstance(block, SqueezeReasoning) and not (has_block(block) or has_block(lateral[0])):
         lateral[0] = FoldedBlock(remove(last), lateral[0])
+
+
+def _unfolded(model: nn.Module) -> Iterator[tuple[str, str]]:
+    """The name of each Squeeze Reasoning that is not folded, and why."""
+    folded = {id(part.block) for part in model.modules() if isinstance(part, FoldedBlock)}
+    heads = {id(part.context): part for part in model.modules() if isinstance(part, ContextHead)}
+    for name, part in model.named_modules():
+        if isinstance(part, SqueezeReasoning) and id(part) not in folded:
+            head = heads.get(id(part))
+            elsewhere = "it is neither in a head nor directly before the last lateral of a feature pyramid"
+            yield name, elsewhere if head is None else _obstacle(head)
 
 
 class FoldedBlock(nn.Module):

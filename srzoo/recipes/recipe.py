@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import yaml
 
-from ..messages import nearest
+from ..messages import nearest, one_line
 from ..options import build, check, documented, full_names, merged, option, read, renamed
 from ..tasks.task import TASKS, get_task
 from ..zoo import registry
@@ -257,7 +257,7 @@ def _read(source: str | Path, based_on_it: tuple[Path, ...] = ()) -> dict[str, A
     try:
         values = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML ({str(error).splitlines()[0]})") from error
+        raise ValueError(f"{path} is not YAML ({one_line(error)})") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path} is not a recipe, which is a mapping of keys to values")
     base = values.pop("base", None)
@@ -272,8 +272,12 @@ def _given(values: Mapping, where: str) -> dict[str, Any]:
     values, said = renamed(values, moved_keys())
     if old := [key for key in _REPLACED if key in values]:
         start = _start_of(values, where)
-        values = {**{key: value for key, value in values.items() if key not in old}, "start": start}
-        said = [f"{' and '.join(old)} is now start, here {start!r}", *said]
+        values = {key: value for key, value in values.items() if key not in old}
+        if start is None:
+            now = f"start ({', '.join(STARTS)} or a file), which false does not change"
+        else:
+            now, values = f"start, here {start!r}", {**values, "start": start}
+        said = [f"{' and '.join(old)} is now {now}", *said]
     if said:
         warnings.warn(f"{where}: {', '.join(said)}; the old spelling still works", FutureWarning, stacklevel=4)
     if is_model_file(file := values.get("model")):
@@ -287,8 +291,8 @@ def _given(values: Mapping, where: str) -> dict[str, Any]:
     return read(recipe_keys(), values, where)
 
 
-def _start_of(values: Mapping, where: str) -> str:
-    """The value of ``start`` that replaces ``pretrained`` and ``pretrained_backbone``."""
+def _start_of(values: Mapping, where: str) -> str | None:
+    """The value of ``start`` that replaces ``pretrained`` and ``pretrained_backbone``; None if they ask for none."""
     is_pretrained, backbone = values.get("pretrained", False), values.get("pretrained_backbone")
     if not isinstance(is_pretrained, bool):
         raise ValueError(f"{where}: pretrained must be true or false, got {is_pretrained!r}")
@@ -303,7 +307,7 @@ def _start_of(values: Mapping, where: str) -> str:
         )
     if is_pretrained:
         return values["model"] if is_model_file(values.get("model", "")) else "published"
-    return {None: "imagenet", True: "imagenet", False: "random"}.get(backbone, backbone)
+    return {True: "imagenet", False: "random"}.get(backbone, backbone)
 
 
 def _recipe(found: Mapping[str, Any], where: str) -> Recipe:

@@ -90,7 +90,8 @@ def train(
         trainer.run.load(state)
         is_done = trainer.run.step >= trainer.steps
         said = "is already finished:" if is_done else "resumes from"
-        accelerator.print(f"the run in {out} {said} step {trainer.run.step} of {trainer.steps}")
+        if is_main_process():
+            print(f"the run in {out} {said} step {trainer.run.step} of {trainer.steps}")
     del state  # as large as the model, its average and the optimizer's state together
     trainer.train(workers, checkpoint_seconds)
     return trainer.run.history[-1][trainer.task.headline]

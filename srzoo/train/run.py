@@ -15,6 +15,7 @@ from timm.utils import ModelEmaV3
 from ..data.samples import ImageData
 from ..evaluate.distributed import rank, world
 from ..files import replacing
+from ..messages import one_line
 from ..recipes.recipe import Recipe
 from ..tasks.task import get_task
 
@@ -155,7 +156,7 @@ def write_checkpoint(run: Run, recipe: Recipe, data: ImageData, out: Path) -> No
     except (RuntimeError, OSError) as error:  # a RuntimeError is PyTorch's way to report a full disk
         raise OSError(
             f"cannot write {out / CHECKPOINT}: {shutil.disk_usage(out).free:,} bytes are free "
-            f"({str(error).splitlines()[0]}); free more space, and the same command resumes from the last checkpoint"
+            f"({one_line(error)}); free more space, and the same command resumes from the last checkpoint"
         ) from error
 
 

@@ -3,7 +3,8 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from srzoo.backbones import FeatureBackbone, probe
+from srzoo import backbones
+from srzoo.backbones import FeatureBackbone, normalization, probe
 from srzoo.backbones.imagenet import load_imagenet_weights
 from srzoo.layers import NonLocal, SqueezeReasoning
 
@@ -108,3 +109,11 @@ def test_blocks_keep_their_weights_when_imagenet_weights_are_loaded(tmp_path):
 def test_invalid_blocks(blocks, message):
     with pytest.raises(ValueError, match=message), torch.device("meta"):
         FeatureBackbone("resnet18", {}, blocks=blocks)
+
+
+def test_old_name_of_normalization_gives_one_warning():
+    with pytest.warns(FutureWarning, match="normalisation is now normalization") as said:
+        assert backbones.normalisation is normalization
+    assert len(said) == 1
+    with pytest.raises(AttributeError, match="'nonsense'"):
+        _ = backbones.nonsense

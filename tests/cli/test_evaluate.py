@@ -109,6 +109,7 @@ def test_two_processes_count_every_image_once(small_camvid, tmp_path, run_python
         (["--worst", "-1"], "0 or more.* -1"),
         (["--receipt", "{root}/val/cyclist.png"], r"val/cyclist\.png .*--receipt"),
         (["--export", "/proc/nowhere"], "/proc/nowhere.*--export"),
+        (["--export", "{root}/ids.json"], r"/ids\.json: .* folder.*/ids$"),
     ],
 )
 def test_invalid_options_are_one_line_of_error(options, message, small_camvid, capsys):
@@ -162,3 +163,15 @@ def test_images_with_equal_names_do_not_overwrite_each_other(tmp_path, write_ima
     assert main([*command, "--worst", "2", "--out", str(tmp_path / "worst")]) == 0
     assert sorted(path.name for path in out.iterdir()) == ["x-2.png", "x.png"]
     assert len({path.name.split("_")[2] for path in (tmp_path / "worst").iterdir()}) == 2
+
+
+def test_help_lists_the_options_of_each_task_once_with_defaults(capsys):
+    with pytest.raises(SystemExit):
+        main(["eval", "--help"])
+    text = " ".join(capsys.readouterr().out.partition("\noptions:")[2].split())
+    _, semantic, detectors, panoptic = re.split("semantic models:|instance and panoptic models:|panoptic models:", text)
+    assert re.search(r"--scales .*\(default: 1\.0\).*--flip .*\(default: false\).*--halo .*\(default: 128\)", semantic)
+    assert re.search(r"--score .*\(default: 0\.05 for instance, 0\.5 for panoptic\)", detectors)
+    assert re.search(r"--detections .*\(default: 100\)", detectors)
+    assert re.search(r"--overlap .*\(default: 0\.5\).*--stuff_area .*\(default: 4096\)", panoptic)
+    assert all(text.count(f"--{name} ") == 1 for name in ("score", "detections", "scales", "overlap"))

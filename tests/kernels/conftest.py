@@ -12,7 +12,7 @@ from srzoo_kernels.launch import interpreted
 
 @pytest.fixture(autouse=True)
 def _poisoned_memory():
-    """Uninitialised floating memory holds NaN, so that reading what no kernel wrote cannot go unseen."""
+    """Uninitialized floating memory holds NaN, so that reading what no kernel wrote cannot go unseen."""
     torch.use_deterministic_algorithms(True)
     assert torch.utils.deterministic.fill_uninitialized_memory and torch.empty(8).isnan().all()
     yield

@@ -177,3 +177,73 @@ def test_folded_block_under_autocast():
     with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
         y = FoldedBlock(block, conv)(x.bfloat16())
     assert (y.float() - expected).norm() / expected.norm() < 2**-6
+
+
+def test_batch_norms_of_a_feature_pyramid_are_folded(tiny):
+    model = randomised(tiny(norm=True))
+    assert any(isinstance(part, nn.BatchNorm2d) for part in model.backbone.fpn.modules())
+    folded = fuse(model)
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in folded.modules())
+    x = torch.randn(1, 3, 97, 130)
+    with torch.inference_mode():
+        levels, expected = folded.backbone(x), model.backbone(x)
+    assert levels.keys() == expected.keys()
+    for name, level in levels.items():
+        torch.testing.assert_close(level, expected[name], rtol=1e-4, atol=1e-4)
+
+
+def test_a_block_is_folded_into_a_lateral_with_a_norm(tiny):
+    model = randomised(tiny(norm=True, context="sr", context_places=(tiny().backbone.last_module,), nodes=8))
+    folded = fuse(model)
+    assert isinstance(folded.backbone.fpn.inner_blocks[-1][0], FoldedBlock)
+    x = torch.randn(1, 3, 300, 330)
+    with torch.inference_mode():
+        levels, expected = folded.backbone(x), model.backbone(x)
+    for name, level in levels.items():
+        torch.testing.assert_close(level, expected[name], rtol=1e-4, atol=1e-4)
+
+
+def _grouped(head):
+    head.fuse.conv = nn.Conv2d(64, 32, 3, padding=1, groups=2)
+
+
+def _without_fuse(head):
+    head.fuse = nn.Identity()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_grouped, "2 groups"),
+        (_without_fuse, "no convolution"),
+        (lambda head: srzoo.insert(head, "context", nodes=8, example=torch.empty(1, 512, 9, 9)), "another block"),
+    ],
+)
+def test_a_block_that_is_not_folded_is_logged(change, reason, caplog):
+    model = TwoBackbones().eval()
+    change(model.outputs["head"])
+    with caplog.at_level("INFO", logger="srzoo"):
+        fuse(model)
+    lines = {record.args[0]: record.getMessage() for record in caplog.records}
+    assert {"outputs.head.context", "streams.0.body.layer2.1.context"} <= lines.keys()
+    assert reason in lines["outputs.head.context"]
+    assert all("\n" not in line for line in lines.values())
+
+
+def test_a_folded_block_is_not_logged(caplog):
+    with caplog.at_level("INFO", logger="srzoo"):
+        fuse(srzoo.create_model("srnet_lite0_camvid"))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("place", ["backbone.fpn.inner_blocks.{last}.0", "{block}"])
+def test_a_block_behind_the_lateral_or_the_block_is_kept(tiny, place):
+    model = tiny(context="sr", context_places=(tiny().backbone.last_module,), nodes=8)
+    block = next(name for name, part in model.named_modules() if isinstance(part, SqueezeReasoning))
+    place = place.format(last=len(model.backbone.levels) - 1, block=block)
+    model = randomised(srzoo.insert(model, place, nodes=8))
+    x = torch.randn(1, 3, 300, 330)
+    with torch.inference_mode():
+        levels, expected = fuse(model).backbone(x), model.backbone(x)
+    for name, level in levels.items():
+        torch.testing.assert_close(level, expected[name], rtol=1e-4, atol=1e-4)

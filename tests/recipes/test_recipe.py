@@ -22,7 +22,7 @@ DATASETS = {
 @pytest.mark.parametrize("name", list_recipes())
 def test_recipes_in_the_package(name):
     """The first line says whether the recipe has been run."""
-    assert recipe_file(name).read_text().startswith("# Not yet run by us.") == (name not in PUBLISHED)
+    assert recipe_file(name).read_text().startswith("# Not run yet.") == (name not in PUBLISHED)
     recipe = load_recipe(name, **({"model": DATASETS[name]} if name in DATASETS else {}))
     assert recipe.model in names()
     assert name in {recipe.model, f"{recipe.model}_final", *DATASETS}
@@ -206,7 +206,7 @@ def test_blocks_of_a_base_and_of_the_recipe_are_joined(tmp_path):
     [
         ("pretrained: true", "published"),
         ("pretrained: true\npretrained_backbone: true", "published"),
-        ("pretrained: false", "imagenet"),
+        ("pretrained: false\npretrained_backbone: true", "imagenet"),
         ("pretrained_backbone: true", "imagenet"),
         ("pretrained_backbone: false", "random"),
         ("pretrained_backbone: some.pth", "some.pth"),
@@ -217,6 +217,16 @@ def test_old_keys_of_the_start_weights(old, start, tmp_path):
     path.write_text(f"base: srnet_lite0_camvid\n{old}")
     with pytest.warns(FutureWarning, match=f"pretrained.* start.*'{start}'"):
         assert load_recipe(path).start == start
+
+
+@pytest.mark.parametrize(("name", "start"), [("srnet_dfv2_camvid", "random"), ("srnet_lite0_camvid", "imagenet")])
+def test_the_old_key_pretrained_false_does_not_change_the_start(name, start, tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(f"base: {name}\npretrained: false")
+    with pytest.warns(FutureWarning, match="pretrained is now start .* not change"):
+        assert load_recipe(path).start == start
+    with pytest.warns(FutureWarning, match="pretrained is now start .* not change"):
+        assert load_recipe(name, pretrained=False).start == start
 
 
 def test_file_to_start_from_names_the_model(tmp_path):

@@ -53,7 +53,7 @@ class Report:
 
 
 def compile_launch(launch: Launch, target: Target) -> Report:
-    """Compile ``launch`` as Triton's own launcher would specialise it, and report on the result.
+    """Compile ``launch`` as Triton's own launcher would specialize it, and report on the result.
 
     Raises:
         KeyError: a tensor's dtype has no pointer type here.
@@ -90,7 +90,7 @@ def _compile(kernel, signature, constants, aligned, warps: int, stages: int, tar
     source = ASTSource(kernel, dict(signature), dict(constants), attributes)
     gpu = GPUTarget(target.backend, target.arch, target.warp_size)
     compiled = _compiled(source, gpu, {"num_warps": warps, "num_stages": stages})
-    # The backend may have raised the number of warps, e.g. for warp specialisation.
+    # The backend may have raised the number of warps, e.g. for warp specialization.
     threads = compiled.metadata.num_warps * target.warp_size
     read = _read_amd if target.backend == "hip" else _read_nvidia
     registers, spills, products, load_bits, code = read(compiled.asm)

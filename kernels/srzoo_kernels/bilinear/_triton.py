@@ -8,6 +8,7 @@ import triton
 import triton.language as tl
 
 from ..layout import accumulation_dtype
+from .cells import source_scale
 
 TILE_COLUMNS = 128
 WARPS = 4  # so that a thread owns one column of the tile, whose source rows it interpolates along the width once
@@ -20,13 +21,6 @@ def tile_rows(height: int, source_height: int) -> tuple[int, int]:
     while rows > 1 and (rows - 1) * source_height >= height:
         rows //= 2
     return rows, 2 if rows == 1 else 3
-
-
-def source_scale(size: int, source: int, align_corners: bool) -> float:
-    """Source pixels per output pixel, as ``interpolate`` defines them."""
-    if not align_corners:
-        return source / size
-    return (source - 1) / (size - 1) if size > 1 else 0.0
 
 
 def triton_dtype(dtype: torch.dtype) -> tl.dtype:

@@ -2,7 +2,7 @@
 
 A *cell* is the square between four neighbouring source pixels; every output pixel lies in one cell and is a convex
 combination of its four corners. Cells are what the CPU kernels work on: a block ``(rows, K, columns, cells)`` keeps
-the cells innermost, so that each step (two interpolations, a maximum or a sum over the classes) is one vectorised
+the cells innermost, so that each step (two interpolations, a maximum or a sum over the classes) is one vectorized
 pass over a block that stays in the cache. With the rows outermost every step gives a thread the same part of it.
 """
 
@@ -16,6 +16,13 @@ _LONGEST_RUN = 16  # bounds a block when a factor is large; a longer run of outp
 _WASTE = 1.5  # runs of unequal length are padded; above this much padding every output is its own cell
 
 
+def source_scale(size: int, source: int, align_corners: bool) -> float:
+    """Source pixels per output pixel, as ``interpolate`` defines them."""
+    if not align_corners:
+        return source / size
+    return (source - 1) / (size - 1) if size > 1 else 0.0
+
+
 def source_positions(
     size: int, source: int, align_corners: bool, dtype: torch.dtype, device: torch.device | str = "cpu"
 ) -> torch.Tensor:
@@ -25,10 +32,9 @@ def source_positions(
     float32 near 256 has steps of 3e-5. A float64 product, rounded once, is that fused result.
     """
     index = torch.arange(size, dtype=torch.float64, device=device)
+    scale = torch.tensor(source_scale(size, source, align_corners), dtype=dtype).double()
     if align_corners:
-        scale = (source - 1) / (size - 1) if size > 1 else 0.0
-        return (index * torch.tensor(scale, dtype=dtype).double()).to(dtype)
-    scale = torch.tensor(source / size, dtype=dtype).double()
+        return (index * scale).to(dtype)
     return ((index + 0.5) * scale - 0.5).to(dtype)
 
 

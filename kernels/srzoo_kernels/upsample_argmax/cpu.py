@@ -67,7 +67,7 @@ def _label_part(
 def _classes_left(block: torch.Tensor, best: torch.Tensor, dim: int) -> torch.Tensor:
     """How many classes follow the first at which ``block`` equals its ``best``, as a float. Overwrites ``block``.
 
-    With the maximum known this is ``argmax``, which neither vectorises over the pixels nor reads them in order;
+    With the maximum known this is ``argmax``, which neither vectorizes over the pixels nor reads them in order;
     these passes do both, in a twentieth of the time.
     """
     rank = torch.arange(block.shape[dim] - 1, -1, -1, dtype=block.dtype)

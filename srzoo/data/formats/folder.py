@@ -16,7 +16,7 @@ from ..objects import Objects, areas_of, found_in
 from ..samples import FilePairs, InstanceData, PairedFiles
 from .format import Format
 
-_MANY = 4096  # more objects than this in one image are none
+_MANY = 4096  # a mask with more ids than this does not hold object ids
 
 
 @dataclass

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 
 from ...data.samples import SemanticData
-from ...data.shares import class_weights, label_shares
 from ...zoo.transform import Transform
 from ..task import StepContext
 from .distillation import Teacher, distillation
 from .losses import SegmentationLoss
 from .options import SemanticOptions
+from .shares import class_weights, label_shares
 
 
 class SemanticObjective:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...data.report import Report, aligned, class_name, share
-from ...data.shares import class_weights, shares_of
 from ...labels import IGNORE
+from .shares import class_weights, shares_of
 
 _UNKNOWN = 12  # values without a class that are listed
 

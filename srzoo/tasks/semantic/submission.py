@@ -32,11 +32,19 @@ class LabelFiles:
     """Writes the labels of each image to a PNG file of `official_ids`; see `srzoo.tasks.task.Export`.
 
     Args:
-        folder: the output folder, which exists.
+        folder: the output folder, which exists when a result is added.
         classes: names of the classes of the model.
+
+    Raises:
+        ValueError: ``folder`` has the name of a JSON file.
     """
 
     def __init__(self, folder: Path, classes: tuple[str, ...]):
+        if folder.suffix == ".json":
+            raise ValueError(
+                f"cannot export to {folder}: a semantic model's predictions are one PNG file per image, so choose a "
+                f"folder, such as {folder.with_suffix('')}"
+            )
         self.folder, self.ids = folder, official_ids(classes)
 
     def paths(self, names: Sequence[str]) -> list[Path]:

@@ -121,4 +121,4 @@ def test_the_list_says_what_ships_and_what_is_downloaded(capsys):
     assert any("BSD-3-Clause" in line for line in info.licence) and any("COCO" in line for line in info.licence)
     assert main(["info", NAMES[0]]) == 0
     printed = capsys.readouterr().out
-    assert FILE in printed and "not measured by us" in printed and "37.9" not in printed and "34.6" not in printed
+    assert FILE in printed and "not measured here" in printed and "37.9" not in printed and "34.6" not in printed

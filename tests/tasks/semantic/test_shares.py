@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from srzoo.data import shares
 from srzoo.data.opening import open_dataset
+from srzoo.tasks.semantic import shares
 
 
 def test_shares_are_of_the_labelled_pixels(write_pairs):

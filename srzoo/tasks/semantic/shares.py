@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .samples import SemanticData
+from ...data.samples import SemanticData
 
 _COUNTED = 500  # masks are enough: ADE20K has 20,210
 
