@@ -307,7 +307,10 @@ def _start_of(values: Mapping, where: str) -> str | None:
         )
     if is_pretrained:
         return values["model"] if is_model_file(values.get("model", "")) else "published"
-    return {True: "imagenet", False: "random"}.get(backbone, backbone)
+    model = values.get("model", "")
+    if backbone is None and not (is_model_file(model) or model in PUBLISHED or model in DOWNLOADED):
+        return None  # there are no weights that false would leave out
+    return {None: "imagenet", True: "imagenet", False: "random"}.get(backbone, backbone)
 
 
 def _recipe(found: Mapping[str, Any], where: str) -> Recipe:

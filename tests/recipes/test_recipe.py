@@ -242,3 +242,10 @@ def test_recipe_round_trip_by_dict_and_json():
     recipe = load_recipe("srnet_r50_cityscapes", seed=3)
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
     assert recipe.flat()["semantic.ohem"] == (0.7, 800_000)
+
+
+def test_old_false_of_a_published_model_starts_from_its_backbone():
+    with pytest.warns(FutureWarning, match="start, here 'imagenet'"):
+        assert default_recipe("srnet_lite0_camvid", 40, pretrained=False).start == "imagenet"
+    with pytest.warns(FutureWarning, match="does not change"):
+        assert load_recipe("srnet_dfv2_camvid", pretrained=False).start == "random"
