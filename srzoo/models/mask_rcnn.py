@@ -66,7 +66,6 @@ class MaskRCNN(ZooModel):
     """
 
     task = "instance"
-    heads: type[RegionHeads] = RegionHeads
 
     def __init__(
         self,
@@ -247,6 +246,6 @@ def _move_strides(body: nn.Module, name: str) -> None:
     """
     stages = [getattr(body, f"layer{i}", None) for i in range(1, 5)]
     if any(stage is None or not hasattr(stage[0], "conv3") for stage in stages):
-        raise ValueError(f"stride_in_1x1 needs a ResNet of bottlenecks, and {name!r} is none; leave it out")
+        raise ValueError(f"stride_in_1x1 needs a ResNet of bottlenecks, got {name!r}; leave it out")
     for block in (block for stage in stages for block in stage):
         block.conv1.stride, block.conv2.stride = block.conv2.stride, (1, 1)

@@ -104,7 +104,7 @@ def test_losses_are_torchvisions(make_target):
 
 @pytest.mark.slow
 def test_published_network_of_torchvision():
-    """maskrcnn_resnet50_fpn with 81 classes has the names, the number of parameters and the detections of ours."""
+    """With 81 classes srzoo's network has the names, number of parameters and detections of torchvision's."""
     from torchvision.models.detection import maskrcnn_resnet50_fpn
 
     torch.manual_seed(0)

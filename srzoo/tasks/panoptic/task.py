@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from ..task import StepContext
+from ..instance.task import InstanceTask
 from .options import PanopticOptions
 from .view import View
 
@@ -14,42 +13,27 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-    from ...data.check import Report
     from ...data.objects import PanopticSample
     from ...data.samples import PanopticData
     from ...data.seeded import AugmentedDataset
     from ...models.panoptic_fpn import PanopticFPN
     from ...zoo.config import ModelConfig
     from ...zoo.transform import Transform
-    from ..instance.objective import DetectionObjective
     from .meter import PanopticMeter
     from .result import Panoptic
     from .results_folder import ResultsFolder
 
 
-class PanopticTask:
-    """Panoptic segmentation, a segment for each pixel; see `srzoo.tasks.task.Task`."""
+class PanopticTask(InstanceTask):
+    """Panoptic segmentation, a segment for each pixel; see `srzoo.tasks.task.Task`.
+
+    It is trained and checked as `InstanceTask`: the losses are the model's, and the options name their weights.
+    """
 
     name: ClassVar[str] = "panoptic"
     headline: ClassVar[str] = "PQ"
     Options: ClassVar[type] = PanopticOptions
     View: ClassVar[type] = View
-
-    def fine_tuning(self) -> Mapping[str, Any]:
-        return {"crop": 640, "scale": (0.6, 1.6), "jitter": 0.2}
-
-    def check(self, splits: Mapping[str, PanopticData], num_classes: int | None, root: str, training: bool) -> None:
-        from ...data.check import check_quickly
-
-        check_quickly(splits, num_classes, root)
-
-    def describe(self, report: Report) -> list[str]:
-        from ...data.object_check import object_table
-
-        return object_table(report)
-
-    def proposed_options(self, report: Report) -> list[str]:
-        return []
 
     def samples(
         self, data: PanopticData, options: PanopticOptions, transform: Transform | None, seed: int
@@ -73,16 +57,6 @@ class PanopticTask:
             data.labels.things,
         )
         return AugmentedDataset(data, augment, seed, collate)
-
-    def objective(
-        self, model: PanopticFPN, data: PanopticData, options: PanopticOptions, context: StepContext
-    ) -> DetectionObjective:
-        from ..instance.objective import DetectionObjective
-
-        return DetectionObjective(model, options.weights(), options.frozen_stages, options.frozen_statistics, context)
-
-    def check_view(self, model: PanopticFPN, view: View) -> None:
-        """Every panoptic model supports every view."""
 
     def predict(self, model: PanopticFPN, image: Image.Image, view: View, brief: bool = False) -> Panoptic:
         from .inference import segments
