@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import torch
 from PIL import Image
@@ -13,6 +15,7 @@ from ..instance.inference import detect, pasted
 from .result import FoundSegment, Panoptic
 from .view import View
 
+_HELD = 1 << 28  # pixels of masks that are held at a time: 256 MiB
 
 def segments(model: PanopticFPN, image: Image.Image, view: View) -> Panoptic:
     """The segments of one image, at the size of the image.
@@ -25,12 +28,54 @@ def segments(model: PanopticFPN, image: Image.Image, view: View) -> Panoptic:
     found = detect(model, image, view.score, view.detections)
     size = image.height, image.width
     labels = semantic_labels(model, found["semantic"], size)
-    parts = list(pasted(found, size, model.aligned))
-    pixels = torch.cat([labels.new_zeros(0), *(part for part, _ in parts)])
-    windows = torch.cat([torch.zeros((0, 4), dtype=torch.int64), *(part for _, part in parts)])
     is_stuff = torch.arange(1 + len(model.stuff_ids), device=labels.device) > 0
-    ids, areas = panoptic_merge(pixels, windows, labels, is_stuff, view.overlap, view.stuff_area)
+    ids, areas = merged(pasted(found, size, model.aligned), labels, is_stuff, view.overlap, view.stuff_area)
     return _result(model, image, ids.cpu().numpy(), areas.tolist(), found)
+
+
+def merged(
+    parts: Iterable[tuple[torch.Tensor, torch.Tensor]],
+    labels: torch.Tensor,
+    is_stuff: torch.Tensor,
+    overlap: float,
+    stuff_area: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`srzoo_kernels.panoptic_merge` over masks of which a bounded number of pixels is held at a time.
+
+    Args:
+        parts: ``pixels`` and ``windows`` of some instances each, as `pasted` yields them, in order of falling score.
+        labels, is_stuff, overlap, stuff_area: as the operator has them.
+
+    Returns:
+        ``ids`` and ``areas`` as the operator returns them for all instances together.
+    """
+    ids, areas, before = None, [], 0
+    for pixels, windows, is_last in _groups(parts, labels.device):
+        if before:  # instance 0 of this call is all that the earlier ones claimed
+            pixels = torch.cat([(ids > 0).to(torch.uint8).flatten(), pixels])
+            windows = torch.cat([torch.tensor([[0, 0, labels.shape[1], labels.shape[0]]]), windows])
+        least = stuff_area if is_last else labels.numel() + 1  # the last call alone adds surfaces
+        new, found = panoptic_merge(pixels, windows, labels, is_stuff, overlap, least)
+        if before:
+            new, found = torch.where(new > 1, new + (before - 1), ids), found[1:]
+        ids = new
+        areas.append(found if is_last else found[: -len(is_stuff)])
+        before += len(areas[-1])
+    return ids, torch.cat(areas)
+
+
+def _groups(
+    parts: Iterable[tuple[torch.Tensor, torch.Tensor]], device: torch.device
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, bool]]:
+    """Neighbours put together to at most ``_HELD`` pixels where several are that few, and whether it is the last."""
+    pixels = [torch.zeros(0, dtype=torch.uint8, device=device)]
+    windows, held = [torch.zeros((0, 4), dtype=torch.int64)], 0
+    for part, own in parts:
+        if held and held + len(part) > _HELD:
+            yield torch.cat(pixels), torch.cat(windows), False
+            pixels, windows, held = [], [], 0
+        pixels, windows, held = [*pixels, part], [*windows, own], held + len(part)
+    yield torch.cat(pixels), torch.cat(windows), True
 
 
 def semantic_labels(model: PanopticFPN, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
