@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ...images import SUFFIXES
+from ...images import SUFFIXES, opened
 from ...labels import IGNORE, LabelSet
 from ...labels.own import own_labels
 from ..class_files import Classes, find_classes
 from ..files import SPLIT_NAMES, NoSplit, pair, read_lines, read_names
-from ..masks import IdMap, pack, read_mask, read_object_ids
+from ..masks import IdMap, pack, read_mask, read_object_ids, storage_of
 from ..objects import Objects, areas_of, found_in
 from ..pairing import MASK_SUFFIXES, Pairs, find_pairs, pair_files
 from ..samples import FilePairs, InstanceData, PairedFiles
@@ -74,9 +74,8 @@ class Folder(Format):
             return FolderObjects(
                 self.name, split, _object_labels(root), (1,), names, pairs, unpaired=unpaired, is_whole=is_whole
             )
-        classes = classes_of(found, root)
-        labels, id_map = meaning(classes, pairs) if classes else (None, None)
-        return FilePairs(self.name, split, labels, id_map, pairs, unpaired=unpaired, is_whole=is_whole)
+        labels, id_map, doubts = meaning(classes_of(found, root), pairs)
+        return FilePairs(self.name, split, labels, id_map, pairs, unpaired=unpaired, doubts=doubts, is_whole=is_whole)
 
 
 @dataclass(frozen=True)
@@ -153,27 +152,56 @@ def classes_of(found: Pairs, root: Path) -> Classes | None:
     return find_classes(folders)
 
 
-def meaning(classes: Classes, pairs: Sequence[tuple[Path, Path]]) -> tuple[LabelSet, IdMap | None]:
-    """Names and colours of the classes, and the id map of their masks, whether they store ids or colours.
+def meaning(
+    classes: Classes | None, pairs: Sequence[tuple[Path, Path]]
+) -> tuple[LabelSet | None, IdMap | None, list[str]]:
+    """Names and colours of the classes, the id map of their masks, whether these store ids or colours, and doubts.
 
     Raises:
         ValueError: the classes cannot be used.
     """
+    if classes is None:
+        return None, None, []
     labels = classes.labels()
-    return labels, classes.id_map(classes.colours is not None and _are_coloured(classes, pairs))
+    kind = _stored_as(classes, pairs)
+    if kind is None:
+        return None, None, [f"{classes.path} names classes, but most masks have neither their colours nor their ids"]
+    palette = _palette(pairs) if kind == "ids" and classes.colours is None else {}
+    ids = classes.values or range(len(classes.names))
+    own = {class_id: palette[value] for value, class_id in zip(ids, classes.ids) if value in palette}
+    colours = [own[i] for i in range(len(labels.classes)) if i in own]
+    if len({*colours}) == len(labels.classes):
+        labels = LabelSet(labels.classes, tuple(colours))
+    return labels, classes.id_map(as_colours=kind == "colours"), []
 
 
-def _are_coloured(classes: Classes, pairs: Sequence[tuple[Path, Path]]) -> bool:
-    """Whether masks have the classes' colours, as RGB or by their palettes."""
-    known, hits, count = np.unique(pack(np.array([classes.colours], np.uint8))), 0, 0
+def _stored_as(classes: Classes, pairs: Sequence[tuple[Path, Path]]) -> str | None:
+    """Whether masks have the classes' "colours", as RGB or by their palettes, or their "ids", or None of both."""
+    if classes.colours is None and classes.values is None:
+        return "ids"
+    colours = np.unique(pack(np.array([classes.colours or []], np.uint8).reshape(1, -1, 3)))
+    ids = np.array([*(classes.values or range(len(classes.names))), IGNORE])
+    hits, total = {"colours": 0, "ids": 0}, 0
     for _, path in pairs[:: max(1, len(pairs) // _PEEKED)][:_PEEKED]:
         try:
-            colours = pack(read_mask(path, as_colours=True))
+            values, packed = read_mask(path), pack(read_mask(path, as_colours=True))
         except ValueError:
             continue  # the check reports it
-        hits += int(np.isin(colours, known).sum())
-        count += colours.size
-    return 2 * hits > count
+        hits["colours"] += int(np.isin(packed, colours).sum())
+        hits["ids"] += int(np.isin(values, ids).sum()) if values.ndim == 2 else 0
+        total += packed.size
+    best = max(hits, key=lambda kind: hits[kind])  # the first of equal ones
+    return best if 2 * hits[best] > total else None if total else "ids"
+
+
+def _palette(pairs: Sequence[tuple[Path, Path]]) -> dict[int, tuple[int, int, int]]:
+    """The colour that the first mask's palette gives each value; empty if it has none."""
+    try:
+        with opened(pairs[0][1]) as image:
+            packed = storage_of(image).palette
+    except (ValueError, IndexError):
+        return {}
+    return {value: (colour >> 16, colour >> 8 & 255, colour & 255) for value, colour in packed.items()}
 
 
 def _object_labels(root: Path) -> LabelSet:

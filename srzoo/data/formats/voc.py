@@ -70,9 +70,11 @@ class Voc(Folder):
             raise NoSplit(f"{root} has no {_CLASSES[0]}/ with masks of the images in JPEGImages/")
         pairs, unpaired, is_whole = in_split(found, base, split)
         classes = classes_of(found, base)
-        labels, id_map = meaning(classes, pairs) if classes else (_voc_labels(base), None)
+        labels, id_map, doubts = meaning(classes, pairs) if classes else (_voc_labels(base), None, [])
         if task == "semantic":
-            return FilePairs(self.name, split, labels, id_map, pairs, unpaired=unpaired, is_whole=is_whole)
+            return FilePairs(
+                self.name, split, labels, id_map, pairs, unpaired=unpaired, doubts=doubts, is_whole=is_whole
+            )
         if labels is None or labels.classes[0].lower() not in BACKGROUND:
             raise ValueError(
                 f"{root} does not name its classes, the background first: write labelmap.txt or class_names.txt"
