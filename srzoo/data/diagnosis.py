@@ -20,7 +20,8 @@ _STEP = 5  # values at least this far apart are shades of gray rather than ids
 _SHOWN = 12  # values that a message lists
 _VOID = {IGNORE: IGNORE}
 _NOISE = 24  # how far compression or smoothing moves a channel, at most
-_PEAK = 0.5  # of the pixels near a value, this share has it exactly, if it is one that was drawn
+_EXACT = 3  # how far it moves a channel within a plain area
+_PEAK = 0.5  # of the pixels near a value, this share has it so exactly, if it is one that was drawn
 _COVERED = 0.85  # share of all pixels that are near a value that was drawn
 _RAREST = 0.0005  # share of all pixels that have a value that was drawn
 
@@ -89,8 +90,9 @@ def diagnose_noise(pixels: Mapping[int, int], has_colours: bool) -> Diagnosis | 
             break
         if not is_free[i]:
             continue
-        is_near = np.abs(places - places[i]).max(1) <= _NOISE
-        if counts[i] >= _PEAK * counts[is_near].sum():
+        distance = np.abs(places - places[i]).max(1)
+        is_near = distance <= _NOISE
+        if counts[distance <= _EXACT].sum() >= _PEAK * counts[is_near].sum():
             drawn.append(i)
             near += counts[is_near & is_free].sum()
         is_free &= ~is_near

@@ -146,33 +146,33 @@ def split_of(name: str) -> str | None:
 
 
 def _place(parts: Sequence[str]) -> Entry:
-    role = kind = ""
-    split, rest = None, []
+    place = Entry("", "", None, ())
     for part in reversed(parts):
-        found, inner, left = _meaning(part)
-        if (found and role) or (inner and split) or not (found or inner):
-            rest.append(part)
-            continue
-        if found:
-            role, kind = found, "/".join([kind, part.lower() if not inner else " ".join(words(part)[1:])]).strip("/")
-        split = inner or split
-        rest += [left] if left else []
-    return Entry(role, kind, split, tuple(reversed(rest)))
+        said = _meaning(part)
+        if (said.role and place.role) or (said.split and place.split) or not (said.role or said.split):
+            said = Entry("", "", None, (part,))
+        place = Entry(
+            place.role or said.role, place.kind or said.kind, place.split or said.split, (*said.rest, *place.rest)
+        )
+    return place
 
 
-def _meaning(part: str) -> tuple[str, str | None, str]:
-    """Role and split that the name of a folder says, and what is left of it."""
+def _meaning(part: str) -> Entry:
+    """What the name of a folder says; the rest are its other words, if it says a role."""
     if split := split_of(part):
-        return "", split, ""
+        return Entry("", "", split, ())
     said = words(part)
     joined = re.match(r"(training|train|validation|valid|val|testing|test)([a-z]+)$", part.lower())
     if joined and {joined[2]} & (_IMAGE_WORDS | _MASK_WORDS):
         said = [joined[1], joined[2]]
-    known = _OBJECT_WORDS | _PICTURE_WORDS | _MASK_WORDS | _IMAGE_WORDS
     role = _role(said)
-    split = next((_SPLITS[word] for word in said if word in _SPLITS), None) if role else None
-    left = [word for word in said if word not in known and not (split and word in _SPLITS)]
-    return role, split, "_".join(left) if role else ""
+    if not role:
+        return Entry("", "", None, ())
+    split = next((_SPLITS[word] for word in said if word in _SPLITS), None)
+    others = [word for word in said if not (split and word in _SPLITS)]
+    known = _OBJECT_WORDS | _PICTURE_WORDS | _MASK_WORDS | _IMAGE_WORDS
+    left = "_".join(word for word in others if word not in known)
+    return Entry(role, " ".join(others), split, (left,) if left else ())
 
 
 def _role(said: Iterable[str]) -> str:
