@@ -17,6 +17,7 @@ from .view import View
 
 _HELD = 1 << 28  # pixels of masks that are held at a time: 256 MiB
 
+
 def segments(model: PanopticFPN, image: Image.Image, view: View) -> Panoptic:
     """The segments of one image, at the size of the image.
 
