@@ -2,6 +2,8 @@
 
 import torch
 
+from . import launch
+
 
 def check_feature_map(x: torch.Tensor, name: str = "x", channels: int | None = None) -> None:
     """Refuse anything but a floating ``(N, C, H, W)`` tensor with at least one channel and one pixel.
@@ -110,6 +112,11 @@ class NonFiniteError(ValueError):
     """An operand holds NaN or infinities, or what is computed from it would."""
 
 
+def can_be_looked_at(x: torch.Tensor) -> bool:
+    """Whether the values of ``x`` can be read without waiting for a device."""
+    return x.device.type == "cpu" and not launch.is_on_gpu(x)
+
+
 def check_finite(each: str = "image", /, **operands: torch.Tensor | None) -> None:
     """Refuse NaN and infinities in operands of ``(N, ...)``; on a GPU they pass, as looking would wait for it.
 
@@ -118,7 +125,7 @@ def check_finite(each: str = "image", /, **operands: torch.Tensor | None) -> Non
         operands: by name.
     """
     for name, operand in operands.items():
-        if operand is None or operand.device.type != "cpu" or operand.isfinite().all():
+        if operand is None or not can_be_looked_at(operand) or operand.isfinite().all():
             continue
         bad = operand.isfinite().logical_not_().flatten(1).sum(1)
         index = int(bad.nonzero()[0])

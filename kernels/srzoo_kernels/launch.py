@@ -61,9 +61,14 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
+def is_on_gpu(x: torch.Tensor) -> bool:
+    """Whether ``x`` is computed on by a GPU, which nothing waits for. `idle_driver` answers in its place."""
+    return x.is_cuda
+
+
 def triton_serves(x: torch.Tensor) -> bool:
     """Whether there is Triton where ``x`` lies: on a GPU, or in the interpreter."""
-    return HAS_TRITON and (x.is_cuda or interpreted())
+    return HAS_TRITON and (is_on_gpu(x) or interpreted())
 
 
 def triton_multiplies(x: torch.Tensor) -> bool:
@@ -76,12 +81,13 @@ def triton_multiplies(x: torch.Tensor) -> bool:
         return False
     if x.numel() // x.shape[0] >= _SMALL_INTEGER:
         return False
-    return not x.is_cuda or bool(torch.version.hip) or target_of(x).arch >= 80
+    target = target_of(x)
+    return target.backend != "cuda" or target.arch >= 80
 
 
 def target_of(x: torch.Tensor) -> Target:
     """The device ``x`` lives on."""
-    return _target(x.device) if x.is_cuda else INTERPRETER
+    return _target(x.device) if is_on_gpu(x) else INTERPRETER
 
 
 @lru_cache  # on the way of every launch

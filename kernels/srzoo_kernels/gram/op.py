@@ -2,7 +2,7 @@
 
 import torch
 
-from ..checks import NonFiniteError, check_feature_map, check_finite
+from ..checks import NonFiniteError, can_be_looked_at, check_feature_map, check_finite
 from ..launch import triton_multiplies
 from ..layout import accumulation_dtype, dense, empty_map, is_channels_last, widened_parts
 from ..operators import register
@@ -46,7 +46,7 @@ def _gram(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _check_moments(x: torch.Tensor, second: torch.Tensor) -> None:
     """Refuse moments that are not finite, on a CPU; no entry of ``S`` or ``m`` outgrows the diagonal of ``S``."""
-    if second.device.type != "cpu":
+    if not can_be_looked_at(second):
         return
     finite = second.diagonal(dim1=1, dim2=2).isfinite().all(1)
     if not finite.all():
