@@ -50,7 +50,8 @@ def check_affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | Non
 def check_square(**matrices: torch.Tensor) -> None:
     """Refuse anything but square matrices of at least one row; the keywords are the names for the message."""
     for name, matrix in matrices.items():
-        if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
+        shape = matrix.shape
+        if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
             raise ValueError(f"expected square matrices, got {name} of shape {tuple(matrix.shape)}")
 
 
@@ -96,16 +97,18 @@ def check_windows(windows: torch.Tensor, count: int | None = None) -> None:
 
 def check_same_device(x: torch.Tensor, **others: torch.Tensor | None) -> None:
     """Refuse operands on several devices; the message names the first that differs."""
+    device = x.device
     for name, other in others.items():
-        if other is not None and other.device != x.device:
+        if other is not None and other.device != device:
             raise ValueError(f"expected {name} on {x.device}, got {other.device}; move it with .to({str(x.device)!r})")
 
 
 def check_same_dtype(x: torch.Tensor, *others: torch.Tensor) -> None:
     """Refuse operands of several dtypes."""
-    dtypes = [each.dtype for each in (x, *others)]
-    if len(set(dtypes)) > 1:
-        raise ValueError(f"expected operands of one dtype, got {', '.join(map(str, dtypes))}; convert them to one")
+    for other in others:
+        if other.dtype is not x.dtype:
+            dtypes = ", ".join(str(each.dtype) for each in (x, *others))
+            raise ValueError(f"expected operands of one dtype, got {dtypes}; convert them to one")
 
 
 class NonFiniteError(ValueError):
@@ -114,7 +117,7 @@ class NonFiniteError(ValueError):
 
 def can_be_looked_at(x: torch.Tensor) -> bool:
     """Whether the values of ``x`` can be read without waiting for a device."""
-    return x.device.type == "cpu" and not launch.is_on_gpu(x)
+    return not launch.is_on_gpu(x) and x.device.type == "cpu"
 
 
 def check_finite(each: str = "image", /, **operands: torch.Tensor | None) -> None:

@@ -7,8 +7,8 @@ pytest.importorskip("triton")
 from triton.runtime import driver
 
 from srzoo_kernels import NonFiniteError, channel_affine, gram
-from srzoo_kernels.idle_driver._triton import DEVICE, idle_driver
-from srzoo_kernels.launch import H100, INTERPRETER, target_of
+from srzoo_kernels.idle_driver._triton import idle_driver
+from srzoo_kernels.launch import A100, H100, INTERPRETER, target_of
 
 
 def test_records_the_launches_of_the_gpu_s_path(idle):
@@ -32,5 +32,11 @@ def test_the_cpu_s_own_path_is_back_afterwards():
         gram(x)
 
 
-def test_what_it_compiled_is_kept_apart_from_a_gpu_s_kernels():
-    assert DEVICE < 0
+def test_what_it_compiles_is_kept_apart_from_other_devices_kernels():
+    kept = []
+    for target in (H100, A100, H100):
+        with idle_driver(target) as idle:
+            gram(torch.randn(1, 64, 3, 5))
+            assert idle.count == 1
+            kept.append(driver.active.get_current_device())
+    assert kept[0] == kept[2] != kept[1] and not any(isinstance(each, int) for each in kept)

@@ -71,7 +71,7 @@ def _map_operations(launch: Launch) -> int:
 
 def gram_cases(x: torch.Tensor, target: Target) -> list[Case]:
     """Both stages of `gram`, and its gradient."""
-    launches, second, first = plan_gram(x, target)
+    launches, (second, first) = plan_gram(x, target)
     n, c, h, w = x.shape
     results = _size(second, first)
     product = launches[0]
@@ -83,8 +83,9 @@ def gram_cases(x: torch.Tensor, target: Target) -> list[Case]:
     cases = [Case("gram", product, moved, _product_operations(product), halved, scratch)]
     if scratch:
         cases.append(Case("gram second stage", launches[1], results, 0, 0, scratch, tensor_core=False))
-    backward, grad = plan_gram_backward(x, second, first, target)
-    matrix = backward.arguments["matrix"]
+    matrix = second.to(x.dtype)
+    scale = x.new_empty(n, dtype=torch.float32) if x.dtype == torch.float16 else None
+    (backward,), (grad,) = plan_gram_backward(x, matrix, first, scale, target)
     moved = _size(x, matrix, first, grad)
     return [*cases, Case("gram backward", backward, moved, _map_operations(backward), 2 * halved)]
 
@@ -96,9 +97,9 @@ def channel_affine_cases(x: torch.Tensor, target: Target) -> list[Case]:
     least = 2 * n * h * w * c * c
     cases = []
     for name, each, offset in (("channel_affine", matrix, bias), ("channel_affine dX", matrix.mT, None)):
-        launch, y = plan_channel_affine(x, each, offset, target)
+        (launch,), (y,) = plan_channel_affine(x, each, offset, target)
         cases.append(Case(name, launch, _size(x, matrix, bias, y), _map_operations(launch), least))
-    launch, parts, part_sums = plan_channel_affine_backward(x, x, True, target)
+    (launch,), (parts, part_sums) = plan_channel_affine_backward(x, x, True, target)
     scratch = _size(parts, part_sums)
     return [*cases, Case("channel_affine dM db", launch, 2 * _size(x), _product_operations(launch), least, scratch)]
 
@@ -121,7 +122,7 @@ def reason_cases(x: torch.Tensor, target: Target) -> list[Case]:
         ),
     }
     cases = []
-    for name, ((launch, _), products) in planned.items():
+    for name, (((launch,), _), products) in planned.items():
         moved = _size(*(each for each in launch.arguments.values() if isinstance(each, torch.Tensor)))
         operations = 2 * n * k * d * products
         cases.append(Case(name, launch, moved, operations, operations, tensor_core=False, streams=False))
@@ -147,7 +148,7 @@ def head_cases(x: torch.Tensor, target: Target) -> list[Case]:
     height, width = STRIDE * h, STRIDE * w
     ids = logits.new_empty((n, height, width), dtype=torch.int64)
     weight = logits.new_empty(CLASSES, dtype=torch.float32)
-    argmax, labels, _ = argmax_kernel.plan_upsample_argmax(logits, height, width, False, False)
+    (argmax,), (labels, _) = argmax_kernel.plan_upsample_argmax(logits, height, width, False, False, target)
     loss, plane, sums = loss_kernels.plan_losses(logits, ids, weight, 0.0, False, mining=False)
     (cells, corner_sum), grad = loss_kernels.plan_gradient(logits, ids, weight, plane, weight[0], 0.0, False)
     along_width, outputs = 3 * n * CLASSES * h * width, n * CLASSES * height * width

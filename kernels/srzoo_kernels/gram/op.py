@@ -3,7 +3,7 @@
 import torch
 
 from ..checks import NonFiniteError, can_be_looked_at, check_feature_map, check_finite
-from ..launch import triton_multiplies
+from ..launch import kernels_of, triton_multiplies
 from ..layout import accumulation_dtype, dense, empty_map, is_channels_last, widened_parts
 from ..operators import register
 
@@ -37,9 +37,7 @@ def _gram(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     if not triton_multiplies(x):
         second, first = _gram_in_torch(x)
     else:
-        from . import _triton
-
-        second, first = _triton.gram(x)
+        second, first = kernels_of(__package__).gram(x)
     _check_moments(x, second)
     return second, first
 
@@ -62,9 +60,7 @@ def _gram_backward(x: torch.Tensor, grad_second: torch.Tensor, grad_first: torch
     symmetric = grad_second + grad_second.mT
     if not triton_multiplies(x):
         return _gram_backward_in_torch(x, symmetric, grad_first)
-    from . import _triton
-
-    return _triton.gram_backward(x, symmetric, grad_first)
+    return kernels_of(__package__).gram_backward(x, symmetric, grad_first)
 
 
 def _upper_rows(channels: int):

@@ -7,7 +7,8 @@ the memory held.
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 from unittest import mock
 
 import torch
@@ -16,14 +17,13 @@ from triton.runtime import driver
 
 from .. import launch
 from ..launch import H100, Target
+from ..prepared.plan import forget
 
-DEVICE = -1  # Triton keeps compiled kernels by this number: those of a real GPU have another
 STREAM = 0
 _RECORDED = 64
 
 
-@dataclass(frozen=True)
-class Recorded:
+class Recorded(NamedTuple):
     """A launch: the kernel's name, its grid, and its arguments, constants included, as Triton's launcher gets them."""
 
     kernel: str
@@ -41,16 +41,17 @@ class IdleDriver:
         self.count = 0
         self.utils = self
 
-    def get_current_device(self) -> int:
-        return DEVICE
+    def get_current_device(self) -> str:
+        """What Triton keeps compiled kernels by: no number, which a real GPU has, and another for each target."""
+        return f"idle {self.target.arch}"
 
-    def get_current_stream(self, device: int) -> int:
+    def get_current_stream(self, device: str) -> int:
         return STREAM
 
     def get_current_target(self) -> GPUTarget:
         return GPUTarget(self.target.backend, self.target.arch, self.target.warp_size)
 
-    def get_device_properties(self, device: int) -> dict[str, int]:
+    def get_device_properties(self, device: str) -> dict[str, int]:
         return {"max_shared_mem": 227 * 1024, "multiprocessor_count": self.target.processors}
 
     def load_binary(self, *binary: object) -> tuple[int, int, int, int, int]:
@@ -60,18 +61,30 @@ class IdleDriver:
     def unload_module(self, module: int) -> None:
         pass
 
-    def launcher_cls(self, source, metadata):
+    @staticmethod
+    def launcher_cls(source, metadata):
         name = source.fn.__name__
 
         def launcher(x, y, z, stream, function, packed, launch_metadata, enter_hook, exit_hook, *arguments):
-            self.count += 1
-            self.launches.append(Recorded(name, (x, y, z), stream, arguments))
+            if enter_hook is not None:
+                enter_hook(launch_metadata)
+            idle = driver.active  # a kernel outlives the driver that it was compiled for
+            idle.count += 1
+            idle.launches.append(Recorded(name, (x, y, z), stream, arguments))
 
         return launcher
 
 
 def _is_on_cpu(x: torch.Tensor) -> bool:
     return x.device.type == "cpu"
+
+
+def _stream(x: torch.Tensor) -> int:
+    return STREAM
+
+
+def _same(target: Target, device: torch.device) -> Target:
+    return target
 
 
 @contextmanager
@@ -82,13 +95,16 @@ def idle_driver(target: Target = H100) -> Iterator[IdleDriver]:
     """
     idle, before = IdleDriver(target), driver._active
     driver.set_active(idle)
+    forget()
     try:
         with (
             mock.patch.object(launch, "is_on_gpu", _is_on_cpu),
-            mock.patch.object(launch, "_target", return_value=target),
+            mock.patch.object(launch, "current_stream", _stream),
+            mock.patch.object(launch, "_target", partial(_same, target)),
         ):
             yield idle
     finally:
+        forget()
         driver.set_active(before)
 
 
