@@ -16,6 +16,7 @@ from ..launch import Launch, Target
 from ..layout import is_channels_last
 from ..panoptic_merge import _triton as merge_kernels
 from ..paste_masks._triton import plan_paste_masks
+from ..squeeze_reasoning import _triton as block
 from ..upsample_argmax import _triton as argmax_kernel
 from ..upsample_cross_entropy import _triton as loss_kernels
 from ..windows.flat import read_windows
@@ -129,6 +130,39 @@ def reason_cases(x: torch.Tensor, target: Target) -> list[Case]:
     return cases
 
 
+def block_cases(x: torch.Tensor, target: Target) -> list[Case]:
+    """`squeeze_reasoning` and, for a 3x3 convolution of as many outputs, `squeeze_reasoning_weights`.
+
+    Those of their launches that no other operator has.
+    """
+    n, c = x.shape[:2]
+    reduced = c // REDUCTION
+    k, d = NODES, reduced // NODES
+    shapes = ((reduced, c), (reduced, c), (c, reduced), (k, k), (d, d))
+    transform, pair, project, adjacency, weight = (x.new_empty(shape) for shape in shapes)
+    base = x.new_empty(c, c, 3, 3).to(memory_format=torch.channels_last)
+    projected = x.new_empty(9 * c, reduced)
+    weights = (transform, pair, project, adjacency, weight)
+    (_, squeeze, reason, _), _ = block.plan_squeeze_reasoning(x, *weights, target)
+    folded = (transform, pair, projected, adjacency, weight, base)
+    (_, _, fold), (out,) = block.plan_squeeze_reasoning_weights(x, *folded, target)
+    tile, splits = block.SQUEEZE_TILE, squeeze.arguments["splits"]
+    tiles = squeeze.grid[0]
+    shares = 4 * n * tiles * reduced
+    scratch = 4 * n * splits * tiles * tile**2 + shares
+    products = 2 * 2 * n * tiles * reduced * tile**2  # of each tile and its mirror image
+    cases = [Case("squeeze", squeeze, _size(transform, pair), products, products, scratch)]
+    for name, launch, left, result, added in (
+        ("reason and map", reason, project, x.new_empty(n, c, c), []),
+        ("reason and fold", fold, projected, out, [base]),
+    ):
+        operations = 2 * launch.grid[0] * n * block.MAP_TILE**2 * k * launch.constants["DIM"]
+        least = 2 * n * left.numel() * c
+        moved = _size(left, transform, adjacency, weight, result, *added)
+        cases.append(Case(name, launch, moved, operations, least, shares))
+    return [replace(case, tensor_core=False, streams=False) for case in cases]
+
+
 def _tile_operations(launch: Launch, each: int) -> int:
     """Of every program and class: ``SPAN`` source rows mixed along the width and then down, ``each`` for an output."""
     rows, columns, span = (launch.constants[name] for name in ("ROWS", "COLUMNS", "SPAN"))
@@ -202,6 +236,7 @@ CASES: list[Callable[[torch.Tensor, Target], list[Case]]] = [
     gram_cases,
     channel_affine_cases,
     reason_cases,
+    block_cases,
     head_cases,
     instance_cases,
 ]
