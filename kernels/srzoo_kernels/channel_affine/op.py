@@ -3,7 +3,7 @@
 import torch
 
 from ..checks import check_affine, check_finite
-from ..launch import triton_multiplies
+from ..launch import kernels_of, triton_multiplies
 from ..layout import accumulation_dtype, dense, empty_map, is_channels_last, widened_parts
 from ..operators import register
 
@@ -35,9 +35,7 @@ def _affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None) ->
     check_finite(matrix=matrix, bias=bias)
     if not triton_multiplies(x):
         return _affine_in_torch(x, matrix, bias)
-    from . import _triton
-
-    return _triton.channel_affine(x, matrix, bias)
+    return kernels_of(__package__).channel_affine(x, matrix, bias)
 
 
 def _affine_backward(
@@ -45,9 +43,7 @@ def _affine_backward(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """``dM = dY X^T`` in the matrix's dtype, and ``db = dY 1`` in the bias's, or nothing ``(0,)`` without one."""
     if triton_multiplies(x):
-        from . import _triton
-
-        grad_matrix, grad_bias = _triton.channel_affine_backward(grad, x, bias is not None)
+        grad_matrix, grad_bias = kernels_of(__package__).channel_affine_backward(grad, x, bias is not None)
     else:
         rows, columns = (dense(each).flatten(2) for each in (grad, x))
         if _multiplies_slowly(x):
