@@ -5,10 +5,25 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 
+_LONGEST = 2000  # characters of a message
 
-def one_line(error: Exception) -> str:
-    """The first line of an error's text, or its type where it has none."""
-    return (str(error) or type(error).__name__).splitlines()[0]
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error's text, or its type where it has none, as `printable` text."""
+    return printable(next(iter(str(error).splitlines()), "") or type(error).__name__)
+
+
+def printable(text: str, length: int = _LONGEST) -> str:
+    """Text from outside for a terminal: without control characters, which could move its cursor, and not too long.
+
+    They are shown as Python writes them, an escape as ``\\x1b``.
+    """
+    cut = text if len(text) <= length else f"{text[:length]}..."
+    return cut if cut.isprintable() else "".join(each if each.isprintable() else _escaped(each) for each in cut)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def shortened(value: object, length: int = 60) -> str:

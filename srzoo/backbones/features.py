@@ -5,6 +5,7 @@ from __future__ import annotations
 import timm
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.layers import Format
 from torch import nn
 
 from ..layers.checks import check_whole, check_wholes
@@ -33,6 +34,7 @@ class FeatureBackbone(nn.Module):
         body: timm's model.
         channels: of each feature, shallow to deep.
         strides: of each feature against the image, shallow to deep.
+        is_nhwc: whether the features of ``body`` have the channels last.
 
     Shape:
         ``(N, 3, H, W)`` normalized floats to a list of ``(N, channels[i], H / strides[i], W / strides[i])``. Most
@@ -57,6 +59,8 @@ class FeatureBackbone(nn.Module):
         replace_same_padding(self.body)
         self.channels: list[int] = self.body.feature_info.channels()
         self.strides: list[int] = self.body.feature_info.reduction()
+        # As of Swin. Asked of timm: a shape does not tell, where a side of the map is as long as there are channels.
+        self.is_nhwc = Format(getattr(self.body, "output_fmt", Format.NCHW)) is Format.NHWC
         if multi_grid is not None:
             _apply_multi_grid(self.body, name, multi_grid)
         for place, (context, context_options) in _checked_blocks(blocks or {}).items():
@@ -65,8 +69,7 @@ class FeatureBackbone(nn.Module):
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """The features of ``x`` ``(N, 3, H, W)``, shallow to deep: ``(N, channels[i], h_i, w_i)`` each."""
         features = self.body(x)
-        # Swin and similar backbones return NHWC.
-        return [f if f.shape[1] == c else f.permute(0, 3, 1, 2) for f, c in zip(features, self.channels, strict=True)]
+        return [feature.permute(0, 3, 1, 2) for feature in features] if self.is_nhwc else list(features)
 
 
 def probe(name: str, output_stride: int | None) -> tuple[dict, int]:

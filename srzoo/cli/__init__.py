@@ -9,7 +9,7 @@ import warnings
 from typing import NoReturn
 
 from ..evaluate.distributed import is_main_process
-from ..messages import nearest, one_line
+from ..messages import nearest, one_line, printable
 from . import convert, data, evaluate, info, listing, segment, train
 
 _COMMANDS = {
@@ -97,4 +97,4 @@ def _plain(option: str) -> str:
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
     if is_main_process():  # only one of several processes prints it
-        print(f"srzoo: warning: {message}", file=sys.stderr)
+        print(f"srzoo: warning: {printable(str(message))}", file=sys.stderr)

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from ..messages import printable
+from ..web import is_address
+
+_LONGEST = 200  # bytes of a result's name: with endings, those of temporary files too, a file system allows 255
 
 
 def prepare_folder(folder: Path, option: str = "--out") -> None:
@@ -37,10 +43,18 @@ def unique_stems(sources: list[str]) -> dict[str, str]:
     stems: dict[str, str] = {}
     taken: set[str] = set()
     for source in sources:
-        stem = base = Path(source.split("?")[0]).stem or "image"
+        stem = base = _stem(source)
         number = 2
         while stem.lower() in taken:
             stem, number = f"{base}-{number}", number + 1
         taken.add(stem.lower())
         stems[source] = stem
     return stems
+
+
+def _stem(source: str) -> str:
+    """The name without ending of a path, or of the path of an address; cut off where it is too long for a file."""
+    stem = Path(printable(unquote(urlsplit(source).path)) if is_address(source) else source).stem
+    while len(os.fsencode(stem)) > _LONGEST:
+        stem = stem[:-1]
+    return stem or "image"

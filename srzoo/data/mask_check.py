@@ -19,8 +19,10 @@ _BLACK = IdMap({(0, 0, 0): 0})
 
 def inspect_mask(facts: ImageFacts, data: SemanticData, index: int, image: np.ndarray | None) -> None:
     """Add what an image's mask contains; ``image`` is ``(H, W, 3)``, or None if it cannot be read."""
-    mask = facts.tried(data.mask, index)
-    if mask is None:
+    mask, errors, warnings = data.examine(index)
+    facts.problems += errors
+    facts.doubts += warnings
+    if mask is None or errors:
         return
     if image is not None and image.shape[:2] != mask.shape[:2]:
         facts.problems.append(data.size_mismatch(index, image, mask.shape))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _STRIP_ROWS = 512  # converted at a time
+_LONGEST = 8  # ratio of the sides of an image up to which a short side that was asked for is kept
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,26 @@ class Transform:
         return tuple(-(-side // self.multiple) * self.multiple for side in self.content_size(height, width))
 
     def with_short_side(self, short_side: int) -> Transform:
-        """A transform to another short side; a limit of the long side keeps its proportion to it."""
+        """A transform to another short side, in images up to 8 times as long as wide.
+
+        `max_pixels` is raised as needed, and a limit of the long side keeps its proportion to the short side.
+        """
         if self.long_side is None:
-            return dataclasses.replace(self, short_side=short_side)
+            pixels = max(self.max_pixels, _LONGEST * short_side**2)
+            return dataclasses.replace(self, short_side=short_side, max_pixels=pixels)
         long_side = round(self.long_side * short_side / self.short_side)
         pixels = max(self.max_pixels, short_side * long_side)
         return dataclasses.replace(self, short_side=short_side, long_side=long_side, max_pixels=pixels)
+
+    def warn_of_limit(self, height: int, width: int) -> None:
+        """Warn if `max_pixels` makes the short side of an image of this size shorter than `short_side`, and its own."""
+        short, wanted = min(self.content_size(height, width)), min(self.short_side, height, width)
+        if wanted - short > self.multiple and (self.max_pixels / (height * width)) ** 0.5 < wanted / min(height, width):
+            warnings.warn(
+                f"an image of {width}x{height} pixels is reduced to a short side of {short}, not {wanted}, as the "
+                f"model takes {self.max_pixels:,} pixels at most; cut it into shorter parts",
+                stacklevel=3,
+            )
 
     def scaled(self, factor: float) -> Transform:
         """A transform whose input has sides ``factor`` times as large."""

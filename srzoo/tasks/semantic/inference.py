@@ -48,6 +48,7 @@ def image_logits(model: nn.Module, image: Image.Image, view: View) -> list[torch
     transform = model.config.transform
     if view.tile is not None:
         transform = transform.without_reduction(image.height, image.width)
+    transform.warn_of_limit(image.height, image.width)
     passes = []
     for scale in view.scales:
         pixels = _pixels(image, transform.scaled(scale), view)
