@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 from pathlib import Path
 
 
@@ -16,11 +18,11 @@ def prepare_folder(folder: Path, option: str = "--out") -> None:
     Raises:
         OSError: the folder cannot be made or written to; the message names it and the reason.
     """
-    probe = folder / f".{os.getpid()}.partial"
     try:
+        if folder.is_symlink() and not folder.exists():
+            raise FileNotFoundError(errno.ENOENT, f"it is a link to {os.readlink(folder)}, which does not exist")
         folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(prefix=".", dir=folder).close()
     except OSError as error:
         raise OSError(
             f"cannot write to the output folder {str(folder)!r} ({error.strerror}); choose another with {option}"

@@ -8,6 +8,7 @@ from PIL import Image
 
 from srzoo_kernels import panoptic_merge, upsample_argmax
 
+from ...models.base import check_results
 from ...models.panoptic_fpn import PanopticFPN
 from ..instance.inference import detect, pasted
 from .result import FoundSegment, Panoptic
@@ -23,6 +24,7 @@ def segments(model: PanopticFPN, image: Image.Image, view: View) -> Panoptic:
         view: how objects and surfaces are merged.
     """
     found = detect(model, image, view.score, view.detections)
+    check_results(logits=found["semantic"])
     size = image.height, image.width
     labels = semantic_labels(model, found["semantic"], size)
     parts = list(pasted(found, size, model.aligned))
