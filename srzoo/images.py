@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from .messages import one_line, printable
+from .messages import one_line, visible
 from .web import MAX_BYTES, DownloadError, fetch, is_address, without_password
 
 SUFFIXES = frozenset([".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"])
@@ -84,12 +84,12 @@ def opened(source: Any) -> Iterator[Image.Image]:
 def name_of(source: Any) -> str:
     """An input as messages name it: its path or address, or the kind of object it is."""
     if isinstance(source, (str, os.PathLike)):
-        return printable(without_password(source) if is_address(source) else str(source))
+        return visible(without_password(source) if is_address(source) else str(source))
     if isinstance(source, (bytes, bytearray, memoryview)):
         return f"{len(source)} bytes"
     named = getattr(source, "filename" if isinstance(source, Image.Image) else "name", None)
     if isinstance(named, str) and named and not isinstance(source, np.ndarray):
-        return printable(named)
+        return visible(named)
     return "open file" if hasattr(source, "read") else "image"
 
 
@@ -159,7 +159,7 @@ def _not_empty(content: bytes, name: str) -> bytes:
 
 def _reason(error: Exception) -> str:
     text = getattr(error, "strerror", None)
-    return f"cannot be read ({printable(text) if isinstance(text, str) else one_line(error)})"
+    return f"cannot be read ({visible(text) if isinstance(text, str) else one_line(error)})"
 
 
 def has_hidden_rotation(image: Image.Image) -> bool:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import base64
 import http.client
+import io
 import ipaddress
 import socket
 import threading
-import time
 import urllib.error
 import urllib.request
+from typing import IO
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from .messages import one_line, printable
+from .messages import one_line, visible
 
 MAX_BYTES = 200 << 20
 MAX_SECONDS = 120
@@ -38,49 +39,66 @@ def without_password(address: str) -> str:
 
 
 def fetch(address: str, max_bytes: int = MAX_BYTES, max_seconds: float = MAX_SECONDS) -> bytes:
-    """The content of an address.
+    """The content of an address; arguments and errors are those of `download`."""
+    content = io.BytesIO()
+    download(address, content, max_bytes, max_seconds)
+    return content.getvalue()
 
-    Blanks and letters beyond ASCII may be in it unquoted; a user's name and password go into a header. A redirection
-    from a public address into the own network is not followed.
+
+def download(address: str, file: IO[bytes], max_bytes: int, max_seconds: float) -> int:
+    """Write the content of an address to a file.
+
+    Blanks and letters beyond ASCII may be in it unquoted; a user's name and password go into a header. Any machine may
+    be named, as the user chose it, but a redirection to another one in a private network is not followed.
 
     Args:
         address: ``http://`` or ``https://``.
+        file: to write to.
         max_bytes: larger files are refused.
         max_seconds: for everything, from the look-up of the host to the last byte.
+
+    Returns:
+        The number of bytes.
 
     Raises:
         DownloadError: there is no such file, it is larger, it takes longer, or the transfer broke.
     """
-    outcome: list[bytes | DownloadError] = []
-    deadline = time.monotonic() + max_seconds
+    if not is_address(address):
+        raise DownloadError("expected an address that starts with http:// or https://")
+    outcome: list[int | BaseException] = []
+    stop = threading.Event()
 
     def work() -> None:
         try:
-            outcome.append(_read(address, max_bytes, deadline))
-        except DownloadError as error:
+            outcome.append(_copy(address, file, max_bytes, stop))
+        except BaseException as error:  # raised in the caller's thread
             outcome.append(error)
 
     # In a thread, because neither the look-up of a host nor the reading of headers has a limit for the whole of it.
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    thread.join(max_seconds)
+    try:
+        thread.join(max_seconds)
+    finally:
+        stop.set()
     found = outcome[0] if outcome else DownloadError(f"not complete after {max_seconds:g} s, the limit")
-    if isinstance(found, DownloadError):
+    if isinstance(found, BaseException):
         raise found
     return found
 
 
-def _read(address: str, max_bytes: int, deadline: float) -> bytes:
+def _copy(address: str, file: IO[bytes], max_bytes: int, stop: threading.Event) -> int:
     try:
-        opener = urllib.request.build_opener(_Redirections)
-        with opener.open(_request(address), timeout=_SILENCE_S) as response:
-            return _content(response, max_bytes, deadline)
+        request = _request(address)
+        opener = urllib.request.build_opener(_Redirections(urlsplit(request.full_url).hostname))
+        with opener.open(request, timeout=_SILENCE_S) as response:
+            return _content(response, file, max_bytes, stop)
     except DownloadError:
         raise
     except urllib.error.HTTPError as error:
-        raise DownloadError(printable(str(error.reason or error.code), 100)) from error
+        raise DownloadError(visible(str(error.reason or error.code), 100)) from error
     except urllib.error.URLError as error:
-        raise DownloadError(printable(str(error.reason), 200)) from error
+        raise DownloadError(visible(str(error.reason), 200)) from error
     except TimeoutError as error:
         raise DownloadError(f"no answer for {_SILENCE_S} s") from error
     except MemoryError as error:
@@ -104,32 +122,38 @@ def _request(address: str) -> urllib.request.Request:
     return request
 
 
-def _content(response: http.client.HTTPResponse, max_bytes: int, deadline: float) -> bytes:
+def _content(response: http.client.HTTPResponse, file: IO[bytes], max_bytes: int, stop: threading.Event) -> int:
     stated = response.headers.get("Content-Length", "")
     expected = int(stated) if stated.isascii() and stated.isdigit() and len(stated) < 20 else None
     if expected is not None and expected > max_bytes:
         raise DownloadError(f"{expected:,} bytes, expected at most {max_bytes:,}")
-    content = bytearray()
-    while part := response.read1(_CHUNK):
-        content += part
-        if len(content) > max_bytes:
+    count = 0
+    # read1 returns what has arrived, so that the loop ends soon after the caller has stopped waiting.
+    while not stop.is_set() and (part := response.read1(_CHUNK)):
+        count += len(part)
+        if count > max_bytes:
             raise DownloadError(f"more than {max_bytes:,} bytes, the limit")
-        if time.monotonic() > deadline:
-            raise DownloadError("too slow")
-    if expected is not None and len(content) < expected and not response.chunked:
-        raise DownloadError(f"the transfer ended after {len(content):,} of {expected:,} bytes")
-    return bytes(content)
+        file.write(part)
+    if expected is not None and count < expected and not response.chunked:
+        raise DownloadError(f"the transfer ended after {count:,} of {expected:,} bytes")
+    return count
 
 
 class _Redirections(urllib.request.HTTPRedirectHandler):
-    """Follows redirections to the web, but not from there into the own network."""
+    """Follows a redirection within a machine, or to one in the public network.
+
+    A server could else make this one ask machines that only it can reach, such as a cloud's metadata service.
+    """
+
+    def __init__(self, host: str | None):
+        self._host = host
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):
         target = urlsplit(newurl)
         if target.scheme not in ("http", "https"):
             raise DownloadError(f"it redirects to {target.scheme}:, expected http or https")
-        if _is_inside(target.hostname) and not _is_inside(urlsplit(req.full_url).hostname):
-            raise DownloadError(f"it redirects to {printable(str(target.hostname), 100)}, inside the own network")
+        if target.hostname != self._host and _is_inside(target.hostname):
+            raise DownloadError(f"it redirects to {visible(str(target.hostname), 100)}, inside a private network")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

@@ -11,6 +11,7 @@ LAYERS = [
     {"srzoo_kernels"},
     {
         *("srzoo.files", "srzoo.images", "srzoo.messages", "srzoo.options", "srzoo.state_dicts", "srzoo.web"),
+        "srzoo.untrusted",
         "srzoo.labels",
     },
     {"srzoo.layers", "srzoo.data"},

@@ -4,6 +4,7 @@ import struct
 import threading
 import time
 from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -118,7 +119,14 @@ def test_a_download_that_fails_is_one_line_with_its_address(path, reason):
 
 @pytest.mark.parametrize(
     "address",
-    ["http://127.0.0.1:9/my photo.png", "http://127.0.0.1:x/", "http://[::1/x.png", "https://", "http://a b/"],
+    [
+        "http://127.0.0.1:9/my photo.png",
+        "http:///x",
+        "http://127.0.0.1:x/",
+        "http://[::1/x.png",
+        "https://",
+        "http://a b/",
+    ],
 )
 def test_an_address_that_leads_nowhere(address):
     with pytest.raises(ImageError, match="could not be downloaded"):
@@ -141,7 +149,7 @@ def test_limits_of_size_and_time():
         fetch(base, max_bytes=100_000)
     for respond in (endless, silent):
         start = time.monotonic()
-        with served(respond) as (base, _), pytest.raises(DownloadError, match=r"too slow|1 s, the limit"):
+        with served(respond) as (base, _), pytest.raises(DownloadError, match="1 s, the limit"):
             fetch(f"{base}/drip", max_bytes=10**9, max_seconds=1)
         assert time.monotonic() - start < 10
 
@@ -156,16 +164,18 @@ def test_who_asks_and_passwords(monkeypatch):
     assert "secret" not in str(caught.value)
 
 
-def test_a_redirection_from_the_web_into_the_own_network_is_refused(monkeypatch):
-    with served(answer) as (base, _):
+def test_a_redirection_to_another_machine_inside_is_refused():
+    targets = ["http://localhost:{}/x.png", "http://10.0.0.1/", "http://169.254.169.254/latest", "http://[::1]/"]
+
+    def redirect(path, connection):
+        connection.sendall(response(b"", "302 Found", Location=targets[int(path[1:])].format(port)))
+
+    with served(redirect) as (base, _):
         port = base.rpartition(":")[2]
-        # The first question is about the target, the second about the address that was given.
-        answers = iter([[(0, 0, 0, "", ("10.0.0.1", 0))], [(0, 0, 0, "", ("8.8.8.8", 0))]])
-        monkeypatch.setattr(web, "_is_inside", lambda host: not all(a[4][0] == "8.8.8.8" for a in next(answers)))
-        with pytest.raises(DownloadError, match="redirects to 127.0.0.1, inside"):
-            fetch(f"http://127.0.0.1:{port}/moved")
-    monkeypatch.undo()
-    assert web._is_inside("127.0.0.1") and web._is_inside("10.1.2.3") and web._is_inside("169.254.169.254")
+        for i, target in enumerate(targets):
+            host = urlsplit(target.replace("{}", port)).hostname
+            with pytest.raises(DownloadError, match=f"redirects to {host}, inside a private network"):
+                fetch(f"{base}/{i}")
     assert not web._is_inside("8.8.8.8")
 
 

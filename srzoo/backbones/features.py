@@ -10,7 +10,7 @@ from torch import nn
 
 from ..layers.checks import check_whole, check_wholes
 from ..layers.insertion import insert
-from ..messages import nearest, one_line
+from ..messages import nearest, one_line, shortened
 from .same_padding import replace_same_padding
 
 # How timm's backbones are told that the input size varies: not at all, or by one of these options.
@@ -117,17 +117,62 @@ def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return (tuple(config.mean), tuple(config.std)) if config else (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
 
 
-_BUILD_ERRORS = (AssertionError, AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError)
+_BUILD_ERRORS = (
+    *(AssertionError, AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError),
+    *(ArithmeticError, RecursionError),
+)
+# Options of timm's architectures, the only ones that are passed on: `timm.create_model` also takes paths and addresses
+# of weights, which a model's file could name, and ``device``, which would allocate before shapes are compared.
+_OPTIONS = frozenset(
+    (
+        *("out_indices", "output_stride", "img_size", "dynamic_img_size", "dynamic_img_pad", "strict_img_size"),
+        *("patch_size", "window_size", "always_partition", "embed_dim", "depth", "depths", "dims", "widths", "layers"),
+        *("num_heads", "head_dim", "mlp_ratio", "qkv_bias", "qk_norm", "init_values", "class_token", "reg_tokens"),
+        *(
+            "channels",
+            "cardinality",
+            "base_width",
+            "avg_down",
+            "down_kernel_size",
+            "block_reduce_first",
+            "kernel_sizes",
+        ),
+        *("stem_type", "stem_width", "stem_size", "stem_kernel_size", "fix_stem", "replace_stem_pool", "patch_norm"),
+        *("act_layer", "norm_layer", "norm_eps", "aa_layer", "pad_type", "bn_eps", "bn_momentum", "bn_tf"),
+        *("conv_mlp", "conv_bias", "use_grn", "ls_init_value", "zero_init_last", "stage_dropout"),
+        *("drop_rate", "drop_path_rate", "drop_block_rate", "proj_drop_rate", "attn_drop_rate", "pos_drop_rate"),
+    )
+)
+_MOST_LAYERS = 1024  # of a stage, a number that no tensor of a file bounds before all of them are built
 
 
 def _create(name: str, options: dict) -> nn.Module:
     if not isinstance(name, str) or not timm.is_model(name):
-        raise ValueError(f"timm has no backbone {name!r}{nearest(name, timm.list_models())}")
+        raise ValueError(f"timm has no backbone {shortened(name)}{nearest(name, timm.list_models())}")
+    _check_options(options)
     try:
         return timm.create_model(name, pretrained=False, features_only=True, **options)
     except _BUILD_ERRORS as error:
-        reason = str(error) or type(error).__name__
-        raise ValueError(f"timm's {name!r} has no features with {options} ({reason})") from error
+        raise ValueError(
+            f"timm's {name!r} has no features with {shortened(options, 200)} ({one_line(error)})"
+        ) from error
+
+
+def _check_options(options: dict) -> None:
+    """Check the names of options for timm, and their numbers of layers.
+
+    Raises:
+        ValueError: an option is not one of an architecture, or a number of layers is too large.
+    """
+    for name, value in options.items():
+        if name not in _OPTIONS:
+            raise ValueError(
+                f"{shortened(name)} is no option of a backbone's architecture; those are {', '.join(sorted(_OPTIONS))}"
+            )
+        if name in ("depth", "depths", "layers", "reg_tokens"):
+            numbers = value if isinstance(value, (tuple, list)) else (value,)
+            if any(isinstance(number, (int, float)) and not number <= _MOST_LAYERS for number in numbers):
+                raise ValueError(f"{name} must be at most {_MOST_LAYERS}, got {shortened(value)}")
 
 
 def _checked_blocks(blocks: dict[str, str | tuple[str, dict]]) -> dict[str, tuple[str, dict]]:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..messages import one_line, printable
+from ..messages import one_line, visible
 from ..options import keys
 from ..tasks.task import TASKS, get_task
 from ..web import is_address
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     prepare_folder(options.out)
     sources, failures = find_images(options.paths)
     for failure in failures:
-        print(f"srzoo: {printable(failure)}", file=sys.stderr)
+        print(f"srzoo: {visible(failure)}", file=sys.stderr)
     if not sources:
         return 2
     view = {name: value for task in map(get_task, TASKS) for name, value in given_options(options, task.View).items()}
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             result = segmenter(source, brief=True)
             written = result.save(options.out / stems[source])
-            tqdm.write(printable(f"{name} -> {', '.join(map(str, written))}"))
+            tqdm.write(visible(f"{name} -> {', '.join(map(str, written))}"))
             tqdm.write(table(result, brief=len(sources) > 1, coloured=sys.stdout.isatty()))
         except BrokenPipeError:
             raise
@@ -136,7 +136,7 @@ def table(result: Result, brief: bool, coloured: bool = False) -> str:
         coloured: put the colour that the overlay uses before each name, for terminals.
     """
     # Names of classes are from the file of the model.
-    found = [each._replace(name=printable(each.name, _LONGEST_NAME)) for each in result.found()]
+    found = [each._replace(name=visible(each.name, _LONGEST_NAME)) for each in result.found()]
     swatches = ["\x1b[48;2;{};{};{}m  \x1b[0m ".format(*each.colour) if coloured else "" for each in found]
     if brief:
         return "  " + ", ".join(f"{swatch}{each.name} {each.value}" for swatch, each in list(zip(swatches, found))[:5])

@@ -67,6 +67,7 @@ def run(options: argparse.Namespace) -> int:
         from torch import cuda
 
         from ..train.allocator import keep_freed_memory
+        from ..train.failures import goes_on
         from ..train.loop import train
     except ModuleNotFoundError as error:
         raise ValueError(f"training needs the package {error.name!r}: pip install 'srzoo[train]'") from error
@@ -78,14 +79,9 @@ def run(options: argparse.Namespace) -> int:
     workers = default_workers() if options.workers is None else options.workers
     try:
         figure = train(recipe, train_set, val_set, out, workers)
-    except KeyboardInterrupt:
-        is_kept = (out / "checkpoint.pt").is_file()
-        said = (
-            f"resumes from the last checkpoint in {out}"
-            if is_kept
-            else "starts again, since there is no checkpoint yet"
-        )
-        raise KeyboardInterrupt(f"the same command {said}") from None
+    except KeyboardInterrupt as error:
+        error.args = (goes_on(out),)
+        raise
     _say(f"val {get_task(recipe.task).headline} {figure:.2%}; the model is {out / 'model.safetensors'}")
     return 0
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+FITS = ("stretch", "pad")
 _STRIP_ROWS = 512  # converted at a time
 _LONGEST = 8  # ratio of the sides of an image up to which a short side that was asked for is kept
 
@@ -45,7 +46,7 @@ class Transform:
     MIN_SIDE = 32
 
     def __post_init__(self):
-        if self.fit not in ("stretch", "pad"):
+        if self.fit not in FITS:
             raise ValueError(f"fit must be 'stretch' or 'pad', got {self.fit!r}")
 
     def content_size(self, height: int, width: int) -> tuple[int, int]:
@@ -139,15 +140,6 @@ class Transform:
         mean = torch.tensor(self.mean, device=images.device)[:, None, None]
         std = torch.tensor(self.std, device=images.device)[:, None, None]
         return images.to(torch.float32, copy=True).div_(255).sub_(mean).div_(std)
-
-    @classmethod
-    def from_dict(cls, values: dict) -> Transform:
-        """The inverse of ``dataclasses.asdict``, also after JSON. Keys that an older file lacks get their defaults.
-
-        Raises:
-            TypeError: an unknown key, or no ``short_side``.
-        """
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
 def _resized(image: Image.Image, height: int, width: int) -> Image.Image:
