@@ -1,28 +1,150 @@
-"""Files that are written completely or not at all."""
+"""Files that are written completely or not at all, and locks between processes."""
 
+from __future__ import annotations
+
+import errno
 import os
+import re
+import shutil
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows: files are not locked there
+    fcntl = None
+
+_ENDING = ".partial"  # of the folder that a file is written in
+_LOCK = ".srzoo-lock"  # in such a folder; another process can tell by it whether the writer still lives
+_FORMER = re.compile(r"\..+\.\d+\.partial")  # a file that version 0.1 wrote in place of such a folder
+_ABANDONED_S = 60  # age from which such a folder without a lock is a killed writer's
+
+
+class LockedError(OSError):
+    """Raised by `locked` when another process has the lock."""
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Context manager to write a file completely or not at all.
 
-    Yields a temporary path in the same folder. If the block succeeds, the file written there replaces ``path``; if it
-    fails, the temporary file is removed and ``path`` stays the same.
+    Yields the path of a file to write, of the same name, in a new folder beside ``path`` that only this user can open.
+    If the block succeeds, the file is synced to the disk and replaces ``path``; if it fails, ``path`` stays the same.
+    A killed process leaves its folder, which `remove_leftovers` recognizes.
 
     Raises:
-        OSError: the file cannot be put into its place, for example because the block has not written one.
+        OSError: the file cannot be written or put into its place, for example because the block has not written one.
+            The error names ``path``.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    folder = None
     try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # some writers make files that only the owner can read
-        os.replace(temporary, path)
+        folder = tempfile.mkdtemp(prefix=".", suffix=_ENDING, dir=path.parent)
+        with locked(Path(folder, _LOCK)):
+            temporary = Path(folder, path.name)
+            yield temporary
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)  # some writers make files that only the owner can read
+            _sync(temporary)
+            os.replace(temporary, path)
+            _sync(path.parent)
+    except OSError as error:
+        if error.errno is None or not (folder is None or _is_within(error.filename, folder)):
+            raise
+        raise type(error)(error.errno, error.strerror, str(path)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_within(name: object, folder: str) -> bool:
+    """Whether an error is of a file in a folder; a write to an open file has no name in its error."""
+    return name is None or os.fspath(name).startswith(folder)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk, so that a power cut leaves no empty file under its name."""
+    if path.is_dir() and os.name == "nt":  # cannot be opened there
+        return
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # a file system that has no such thing
+            raise
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def locked(path: Path, wait: bool = True) -> Iterator[None]:
+    """Context manager that one process at a time is in.
+
+    The lock ends with the process, however that ends, and processes that it forks do not have it. Where the system or
+    the file system has no locks, this does nothing.
+
+    Args:
+        path: the file of the lock. It exists only as long as the lock, unless the process is killed.
+        wait: whether to wait for another process, instead of raising an error.
+
+    Raises:
+        LockedError: another process has the lock, and ``wait`` is False.
+        OSError: the file cannot be made.
+    """
+    if fcntl is None:
+        yield
+        return
+    file = _locked_file(path, wait)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(file)
+
+
+def _locked_file(path: Path, wait: bool) -> int:
+    """Open and lock a file. If the process that had the lock removes it between the two, it is made anew."""
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                os.close(file)
+                raise LockedError(f"another process has locked {path}") from error
+            return file  # no locks on this file system
+        try:
+            if os.path.samestat(os.stat(path), os.fstat(file)):
+                return file
+        except FileNotFoundError:
+            pass
+        os.close(file)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes, also of version 0.1, have left of files that they were writing to a folder."""
+    for path in folder.glob(f".*{_ENDING}"):
+        if path.is_symlink() or not path.is_dir():
+            if _FORMER.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+        elif (path / _LOCK).exists():
+            try:
+                with locked(path / _LOCK, wait=False):
+                    shutil.rmtree(path, ignore_errors=True)
+            except LockedError:  # its writer lives
+                pass
+        elif time.time() - path.stat().st_mtime > _ABANDONED_S and not any(path.iterdir()):
+            path.rmdir()
+    for path in folder.glob(".tmp??????"):  # safetensors' own, beside the file of version 0.1
+        if path.is_file() and not path.is_symlink() and _starts_like_tensors(path):
+            path.unlink()
+
+
+def _starts_like_tensors(path: Path) -> bool:
+    """Whether a file begins as safetensors files do: a length in eight bytes, then JSON; or is empty as yet."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] in (b"", b"{")

@@ -3,18 +3,72 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+import reprlib
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+_LONGEST = 2000  # characters of a line that is printed
+_LARGEST = 1 << 4096  # a larger number is not written out
 
 
-def one_line(error: Exception) -> str:
-    """The first line of an error's text, or its type where it has none."""
-    return (str(error) or type(error).__name__).splitlines()[0]
+def one_line(error: BaseException) -> str:
+    """The first line of an error's text, or its type where it has none, as `visible` text."""
+    return visible(next(iter(str(error)[: 2 * _LONGEST].splitlines()), "") or type(error).__name__)
+
+
+def visible(text: str, length: int = _LONGEST) -> str:
+    """A text from outside, such as a file's name, for a terminal: in one line, and cut off where it is long.
+
+    Control characters, which can move the cursor or change the colours, and marks that reverse the direction of
+    writing become escapes such as ``\\x1b``.
+    """
+    shown = "".join(c if is_visible(c) else c.encode("unicode_escape").decode() for c in text[:length])
+    return shown if len(text) <= length else f"{shown}..."
+
+
+def is_visible(character: str) -> bool:
+    """Whether a character cannot change what a terminal shows of the text around it."""
+    if character.isprintable():
+        return True
+    is_joiner = character in "\u200c\u200d"  # in Persian, in Indian scripts and in emoji
+    return is_joiner or unicodedata.category(character) in ("Zs", "Co", "Cn")
 
 
 def shortened(value: object, length: int = 60) -> str:
-    """A value from a file as Python writes it, on one line, cut off where it is long."""
-    text = repr(value)
+    """A value from a file as Python writes it, on one line, cut off where it is long.
+
+    Its cost is bounded too, whatever the value: a few lines of YAML can stand for a list of millions.
+    """
+    if isinstance(value, (str, bytes)):
+        text = repr(value[: length + 1])
+    elif isinstance(value, int) and abs(value) >= _LARGEST:
+        return f"a number of {value.bit_length():,} bits"
+    else:
+        text = repr(value) if _is_small(value) else _Brief().repr(value)
     return text if len(text) <= length else f"{text[:length]}..."
+
+
+def _is_small(value: object, most: int = 100) -> bool:
+    """Whether a value consists of few parts, each of them small."""
+    left = [value]
+    for _ in range(most):
+        if not left:
+            return True
+        part = left.pop()
+        if isinstance(part, Mapping):
+            left += [*list(part)[:most], *list(part.values())[:most]] if len(part) < most else [None] * most
+        elif isinstance(part, (list, tuple, set, frozenset)):
+            left += part if len(part) < most else [None] * most
+        elif (isinstance(part, (str, bytes)) and len(part) > 1000) or (isinstance(part, int) and abs(part) >= _LARGEST):
+            return False
+    return not left
+
+
+class _Brief(reprlib.Repr):
+    """Python's short form, without the digits of huge numbers."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        return shortened(x)
 
 
 def nearest(name: str, choices: Iterable[str], key: Callable[[str], str] = str) -> str:
@@ -28,7 +82,7 @@ def nearest(name: str, choices: Iterable[str], key: Callable[[str], str] = str) 
     compared: dict[str, str] = {}
     for choice in choices:
         compared.setdefault(key(choice), choice)
-    found = difflib.get_close_matches(str(name), list(compared), n=1, cutoff=0.5)
+    found = difflib.get_close_matches(str(name)[:100], list(compared), n=1, cutoff=0.5)
     return f"; did you mean {compared[found[0]]!r}?" if found else ""
 
 

@@ -35,6 +35,7 @@ _WORDS = {
     type(None): ("null",),
 }
 _COUNTS = ("no", "one", "two", "three", "four")
+_LARGEST = 1 << 53
 _SHOWN = 120  # characters of an invalid value in an error
 
 
@@ -147,7 +148,7 @@ def read(cls: type, values: Mapping, where: str = "", block: str = "") -> dict[s
         if key is None or (dot and not key.is_block):
             names = full_names(cls, block)
             meant = nearest(first, names, key=_last_part) or f"; the keys are {', '.join(names)}"
-            _fail(where, f"unknown key {f'{block}{name}' if block else name!r}{meant}")
+            _fail(where, f"unknown key {shortened(f'{block}{name}' if block else name)}{meant}")
         if key.is_block:
             inner = {} if value is None else value  # None is YAML's value of an empty block
             part = read(key.kind, {rest: value} if dot else inner, where, f"{full}.")
@@ -233,6 +234,8 @@ def _read_value(key: Key, full: str, value, where: str = "") -> Any:
         wanted = key.wanted if key.wanted and error.kind == key.kind else _words(error.kind)
         _fail(where, f"{full} must be {wanted}, got {shortened(error.value, _SHOWN)}")
     for number in result if isinstance(result, tuple) else (result,):
+        if isinstance(number, int) and abs(number) > _LARGEST:  # which few places could compute with
+            _fail(where, f"{full} must be at most {_LARGEST:,}, got {shortened(result, _SHOWN)}")
         if isinstance(number, Real) and not (math.isfinite(number) and key.low <= number <= key.high):
             _fail(where, f"{full} must be {_range(key)}, got {shortened(result, _SHOWN)}")
     return result

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .images import as_image
+from .images import ImageError, as_image, name_of
 from .messages import one_line
 from .models.base import check_zoo_model
 from .models.folding import fuse
@@ -57,7 +57,8 @@ class Segmenter:
         """Run the model on one image, or on each image of a list.
 
         Args:
-            image: a path, URL, Pillow image, array or tensor, see `srzoo.images.as_image`; or a list of them.
+            image: a path, address, bytes, open file, Pillow image, array or tensor, see `srzoo.images.as_image`; or a
+                list of them.
             brief: leave out of the result what is large and rarely needed: the `Segmentation.probabilities` of a
                 semantic model, 300 MB for an image of 100 million pixels in tiles.
 
@@ -66,12 +67,30 @@ class Segmenter:
             list of results.
 
         Raises:
-            srzoo.images.ImageError: an image cannot be read; the message names it and the reason.
+            srzoo.images.ImageError: an image cannot be read, or there is not enough memory for it; the message names it
+                and the reason.
         """
         if isinstance(image, (list, tuple)):
             return [self(item, brief) for item in image]
-        with torch.inference_mode():
-            return self.task.predict(self.model, as_image(image), self.view, brief)
+        picture = as_image(image)
+        try:
+            with torch.inference_mode():
+                return self.task.predict(self.model, picture, self.view, brief)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            size, name = f"{picture.width}x{picture.height} pixels", name_of(image)
+            reason = f"not enough memory on {self.device} for {size}; resize it, or use smaller scales or tiles"
+        raise ImageError(f"{name}: {reason}")  # outside of the block, so that the error holds no tensors
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether this is one of the errors that allocators and libraries of any device raise."""
+    text = str(error).lower()
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(
+        words in text
+        for words in ("out of memory", "allocate memory", "not enough memory", "alloc_failed", "bad_alloc")
+    )
 
 
 def _resolve_device(device: str | torch.device) -> torch.device:

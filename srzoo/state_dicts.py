@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import warnings
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .files import replacing
-from .messages import and_more
+from .messages import and_more, one_line, shortened, visible
 
 if TYPE_CHECKING:
     import torch
@@ -60,11 +62,14 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, torch.Tensor], dict]:
     try:
         content = _read_safetensors(path) if _is_safetensors(path) else _read_pickle(path)
     except Exception as error:  # a damaged file can make both readers raise anything
-        raise ValueError(f"{path} is not a readable file of tensors ({_reason(error)})") from error
+        raise ValueError(f"{path} is not a readable file of tensors ({reason(error)})") from error
     entries = [content.get(entry) for entry in _ENTRIES] if isinstance(content, dict) else []
     state = next((each for each in (*entries, content) if _is_state_dict(each)), None)
     if state is None:
         raise ValueError(f"{path} holds no state dict of tensors")
+    for key, value in state.items():
+        if problem := _unusual(value):
+            raise ValueError(f"{path}: {shortened(key, 100)} is {problem}; save it as a dense tensor on the CPU")
     others = {} if state is content else {key: value for key, value in content.items() if value is not state}
     while prefix := next((each for each in _PREFIXES if all(key.startswith(each) for key in state)), None):
         state = {key.removeprefix(prefix): value for key, value in state.items()}
@@ -98,12 +103,50 @@ def _read_pickle(path: Path) -> object:
     import numpy as np
     import torch
 
+    refuse_damage(path)
     scalar = np.float64(0).__reduce__()[0]
     names = [f"numpy.{package}.multiarray.scalar" for package in ("core", "_core")]
     numbers = [np.dtype, *{type(np.dtype(code)) for code in "efdbhilqBHILQ?"}, *((scalar, name) for name in names)]
     with torch.serialization.safe_globals(numbers), warnings.catch_warnings(), path.open("rb") as file:
         warnings.simplefilter("ignore")  # PyTorch warns about old pickle protocols
         return torch.load(file, map_location="cpu", weights_only=True)  # a path would be judged by its suffix
+
+
+def refuse_damage(path: Path) -> None:
+    """Check the records of a PyTorch file, which is a zip archive: PyTorch does not look at their checksums.
+
+    Older files are no archives, and have no checksums.
+
+    Raises:
+        ValueError: a record differs from its checksum, or is compressed, which PyTorch never does and which could
+            stand for any amount of memory; or the archive is damaged.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\x03\x04":
+            return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            packed = next((each.filename for each in archive.infolist() if each.compress_type), None)
+            damaged = None if packed else archive.testzip()
+    except Exception as error:  # a damaged archive can raise anything
+        raise ValueError(f"it is damaged: {one_line(error)}") from error
+    if packed is not None:
+        raise ValueError(f"its record {visible(packed, 60)} is compressed, which those of torch.save are not")
+    if damaged is not None:
+        raise ValueError(f"it is damaged: its record {visible(damaged, 60)} differs from its checksum")
+
+
+def _unusual(value: torch.Tensor) -> str:
+    """What a tensor in a file is, if it is not a dense one with memory of its own; empty if it is."""
+    import torch
+
+    if value.is_nested or value.layout != torch.strided:
+        return "nested" if value.is_nested else f"a {value.layout} tensor"
+    if value.is_quantized or value.is_meta:
+        return "quantized" if value.is_quantized else "a meta tensor, which has no values"
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        return f"expanded to {tuple(value.shape)} from {value.untyped_storage().nbytes()} bytes"
+    return ""
 
 
 def _is_state_dict(content: object) -> bool:
@@ -114,19 +157,28 @@ def _is_state_dict(content: object) -> bool:
     return all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items())
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Why a file cannot be read, without PyTorch's advice to read it unsafely."""
     if found := re.search(r"GLOBAL (\S+)", str(error)):
-        return f"it holds {found[1]}, which could run code when read; save its state dict alone"
-    if isinstance(error, (RuntimeError, OSError)) and str(error):
-        return re.split(r"\. |\n", str(error))[0]
+        return f"it holds {visible(found[1], 100)}, which could run code when read; save its state dict alone"
+    if isinstance(error, (RuntimeError, OSError, ValueError)) and str(error):
+        return visible(re.split(r"\. |\n", str(error))[0], 200)
     return "it is damaged, or of another format"
+
+
+def not_finite(state: Mapping[str, torch.Tensor]) -> str | None:
+    """The name of the first floating tensor that holds NaN or infinity; None if there is none."""
+    for key, value in state.items():
+        # A sum is the quicker test. It can overflow for finite values, so it alone does not decide.
+        if value.is_floating_point() and not value.sum().isfinite() and not value.isfinite().all():
+            return key
+    return None
 
 
 def misfit(state: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> str:
     """Why ``state`` cannot be loaded as ``wanted``: the first problem and the number of others; empty if it can."""
     problems = [f"lacks {key}" for key in wanted if key not in state]
-    problems += [f"has an unexpected {key}" for key in state if key not in wanted]
+    problems += [f"has an unexpected {visible(key, 100)}" for key in state if key not in wanted]
     problems += [
         f"has {key} of shape {tuple(state[key].shape)} instead of {tuple(value.shape)}"
         for key, value in wanted.items()

@@ -1,7 +1,6 @@
 import io
 import struct
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import zlib
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from srzoo.images import ImageError, as_image, read_image
+from srzoo.images import ImageError, ImageWarning, as_image, read_image
 
 RGB = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
 
@@ -153,6 +152,13 @@ def test_arrays_and_tensors_agree():
         (np.full((4, 4, 3), np.nan), "floating values in 0..1, got nan"),
         (torch.zeros(1, 3, 8, 8), r"expected an image of shape"),
         (torch.zeros(8, 8, 5), r"tensor of shape \(3, H, W\)"),
+        (torch.zeros(4, 8, 8), r"got \(4, 8, 8\); leave the fourth"),
+        (torch.empty(3, 8, 8, device="meta"), "on meta"),
+        (torch.zeros(3, 8, 8).to_sparse(), "sparse"),
+        (Image.new("RGB", (0, 5)), "0x5 pixels"),
+        (b"", "0 bytes: the file is empty"),
+        (b"not an image", "12 bytes: not an image file"),
+        (io.StringIO("text"), "open file: .* str, expected bytes.*'rb'"),
         (17, "got int"),
         (None, "got NoneType"),
     ],
@@ -167,32 +173,92 @@ def test_float_image_of_unknown_range():
         as_image(Image.new("F", (4, 4), 3.0))
 
 
-def test_address():
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            found = self.path == "/x.png"
-            self.send_response(200 if found else 404)
-            self.end_headers()
-            if found:
-                Image.fromarray(RGB).save(self.wfile, "PNG")
-
-        def log_message(self, *args):
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    base = f"http://127.0.0.1:{server.server_port}"
-    try:
-        assert (np.asarray(read_image(f"{base}/x.png")) == RGB).all()
-        with pytest.raises(ImageError, match=r"y\.png: could not be downloaded \(Not Found\)"):
-            read_image(f"{base}/y.png")
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
 def test_a_user_s_image_is_copied():
     image = Image.fromarray(RGB)
     read = as_image(image)
     image.paste("white", (0, 0, 7, 5))
     assert (np.asarray(read) == RGB).all()
+
+
+def written(path, values: np.ndarray) -> None:
+    """Write ``(H, W)`` or ``(H, W, C)`` of 16 bits as a PNG file, which Pillow does for gray alone."""
+    height, width, channels = values.reshape(*values.shape[:2], -1).shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    chunks = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in parts)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 15, 16])
+@pytest.mark.parametrize("shape", [(30, 40), (30, 40, 2), (30, 40, 3), (30, 40, 4)])
+def test_values_that_do_not_fill_16_bits_are_said(tmp_path, bits, shape):
+    values = np.random.default_rng(0).integers(0, 1 << bits, shape)
+    values.flat[0] = (1 << bits) - 1
+    if shape[-1] in (2, 4):
+        values[..., -1] = 65535  # opaque
+    written(tmp_path / "deep.png", values)
+    if bits == 16:
+        assert np.asarray(read_image(tmp_path / "deep.png")).max() == 255
+        return
+    with pytest.warns(ImageWarning, match=rf"deep.png: values up to {(1 << bits) - 1} where 65535 .* scale") as said:
+        read_image(tmp_path / "deep.png")
+    assert [each.message.kind for each in said] == ["range"]
+
+
+def test_32_bit_integers_and_arrays_that_are_nearly_black_are_said(tmp_path):
+    path = saved(tmp_path, Image.fromarray(np.full((5, 7), 4095, np.int32)), "deep.tif")
+    with pytest.warns(ImageWarning, match="up to 4095 where 65535"):
+        read_image(path)
+    for dark in (np.ones((5, 7, 3), np.uint8), np.full((5, 7), 1 / 255)):
+        with pytest.warns(ImageWarning, match="up to 1 where 255"):
+            as_image(dark)
+    as_image(np.zeros((5, 7), np.uint8))  # black, as it may well be
+    one_light = np.zeros((300, 300), np.uint8)
+    one_light[137, 201] = 200
+    as_image(one_light)
+
+
+def test_a_fourth_band_that_is_no_opacity_is_said(tmp_path):
+    infrared = np.full((30, 40, 4), 30, np.uint8)
+    path = saved(tmp_path, Image.fromarray(infrared), "bands.png")
+    for source, name in ((path, "bands.png"), (infrared, "image")):
+        with pytest.warns(ImageWarning, match=rf"{name}: 100% .* transparent .* RGB") as said:
+            as_image(source)
+        assert said[0].message.kind == "opacity"
+    rgb = RGB.copy()
+    transparent = Image.fromarray(np.dstack([rgb, np.zeros((5, 7), np.uint8)]))
+    with pytest.warns(ImageWarning, match="every pixel is transparent, so the opacity is ignored"):
+        assert (np.asarray(read_image(saved(tmp_path, transparent, "none.png"))) == rgb).all()
+
+
+def test_open_files_and_bytes(tmp_path):
+    path = saved(tmp_path, Image.fromarray(RGB), "x.png")
+    content = path.read_bytes()
+    with open(path, "rb") as file:
+        sources = [file, io.BytesIO(content), content, bytearray(content), memoryview(content), path, str(path)]
+        for source in sources:
+            assert (np.asarray(as_image(source)) == RGB).all()
+        with pytest.raises(ImageError, match=rf"x.png: nothing after position {len(content)}; .*seek"):
+            as_image(file)
+
+
+def test_tensors_with_a_negative_bit_and_lazy_files(tmp_path):
+    negative = torch.complex(torch.zeros(3, 4, 4), torch.full((3, 4, 4), -0.5)).conj().imag
+    assert negative.is_neg() and as_image(negative).getpixel((0, 0)) == (128, 128, 128)
+    path = saved(tmp_path, Image.fromarray(np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)), "x.png")
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(ImageError, match=r"x\.png: cannot be read"):
+        as_image(Image.open(path))
+
+
+@pytest.mark.parametrize("error", [AssertionError("tile"), ZeroDivisionError(), RuntimeError("a\nb"), MemoryError()])
+def test_whatever_a_decoder_raises_is_told_with_the_name(error, tmp_path, monkeypatch):
+    def fail(self):
+        raise error
+
+    path = saved(tmp_path, Image.fromarray(RGB), "x.png")
+    monkeypatch.setattr(Image.Image, "convert", lambda *args: fail(None))
+    with pytest.raises(ImageError, match=r"x\.png: (cannot be read|not enough memory)") as caught:
+        read_image(path)
+    assert "\n" not in str(caught.value)

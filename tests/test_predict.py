@@ -7,6 +7,7 @@ from PIL import Image
 
 import srzoo
 from srzoo import Segmenter
+from srzoo.images import ImageError
 from srzoo.labels import IGNORE
 from srzoo.tasks.semantic import result as results
 from srzoo.tasks.semantic.metrics import ConfusionMatrix
@@ -122,3 +123,46 @@ def test_calls_are_independent(segmenter, examples):
     first = segmenter(examples / "street.png").labels
     segmenter(examples / "cyclist.png")
     assert (segmenter(examples / "street.png").labels == first).all()
+
+
+@pytest.mark.parametrize(("dtype", "tile"), [(torch.float16, None), (torch.bfloat16, 128), (torch.float64, None)])
+def test_models_of_other_precisions(dtype, tile, examples):
+    model = srzoo.create_model("srnet_lite0_camvid", pretrained=True)
+    model.reconfigure(transform=dataclasses.replace(model.config.transform, short_side=128))
+    image = Image.open(examples / "street.png").resize((160, 128))
+    expected = Segmenter(model, "cpu", tile)(image)
+    found = Segmenter(model.to(dtype), "cpu", tile)(image)
+    assert (found.labels == expected.labels).mean() > 0.99
+    assert found.probabilities().dtype == np.float32
+    np.testing.assert_allclose(found.probabilities().sum(0), 1, atol=1e-5)
+
+
+def test_results_are_compared_by_value(segmenter, examples):
+    first, again, other = (segmenter(examples / f"{name}.png") for name in ("street", "street", "cyclist"))
+    assert first == again
+    assert first != other and first != "street"
+    again.labels[0, 0] += 1
+    assert first != again
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        RuntimeError("MPS backend out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    ],
+    ids=str,
+)
+def test_an_image_for_which_there_is_not_enough_memory(error, segmenter, examples, monkeypatch):
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr(segmenter.task, "predict", fail, raising=True)
+    with pytest.raises(ImageError, match=r"street.png: not enough memory on cpu for 480x360 pixels"):
+        segmenter(examples / "street.png")
+    monkeypatch.setattr(segmenter.task, "predict", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        segmenter(examples / "street.png")

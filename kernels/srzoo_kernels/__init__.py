@@ -8,6 +8,7 @@ from .graph_reason.op import attention_reason, graph_reason
 from .panoptic_merge.op import panoptic_merge
 from .paste_masks.frames import aligned_frames, torchvision_frames
 from .paste_masks.op import paste_masks
+from .squeeze_reasoning.op import squeeze_reasoning, squeeze_reasoning_weights
 from .upsample_argmax.op import upsample_argmax
 from .upsample_cross_entropy.op import upsample_cross_entropy
 
@@ -21,6 +22,8 @@ __all__ = [
     "graph_reason",
     "panoptic_merge",
     "paste_masks",
+    "squeeze_reasoning",
+    "squeeze_reasoning_weights",
     "torchvision_frames",
     "upsample_argmax",
     "upsample_cross_entropy",

@@ -2,6 +2,8 @@
 
 import torch
 
+from . import launch
+
 
 def check_feature_map(x: torch.Tensor, name: str = "x", channels: int | None = None) -> None:
     """Refuse anything but a floating ``(N, C, H, W)`` tensor with at least one channel and one pixel.
@@ -48,7 +50,8 @@ def check_affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | Non
 def check_square(**matrices: torch.Tensor) -> None:
     """Refuse anything but square matrices of at least one row; the keywords are the names for the message."""
     for name, matrix in matrices.items():
-        if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
+        shape = matrix.shape
+        if len(shape) != 2 or shape[0] != shape[1] or shape[0] == 0:
             raise ValueError(f"expected square matrices, got {name} of shape {tuple(matrix.shape)}")
 
 
@@ -94,20 +97,27 @@ def check_windows(windows: torch.Tensor, count: int | None = None) -> None:
 
 def check_same_device(x: torch.Tensor, **others: torch.Tensor | None) -> None:
     """Refuse operands on several devices; the message names the first that differs."""
+    device = x.device
     for name, other in others.items():
-        if other is not None and other.device != x.device:
+        if other is not None and other.device != device:
             raise ValueError(f"expected {name} on {x.device}, got {other.device}; move it with .to({str(x.device)!r})")
 
 
 def check_same_dtype(x: torch.Tensor, *others: torch.Tensor) -> None:
     """Refuse operands of several dtypes."""
-    dtypes = [each.dtype for each in (x, *others)]
-    if len(set(dtypes)) > 1:
-        raise ValueError(f"expected operands of one dtype, got {', '.join(map(str, dtypes))}; convert them to one")
+    for other in others:
+        if other.dtype is not x.dtype:
+            dtypes = ", ".join(str(each.dtype) for each in (x, *others))
+            raise ValueError(f"expected operands of one dtype, got {dtypes}; convert them to one")
 
 
 class NonFiniteError(ValueError):
     """An operand holds NaN or infinities, or what is computed from it would."""
+
+
+def can_be_looked_at(x: torch.Tensor) -> bool:
+    """Whether the values of ``x`` can be read without waiting for a device."""
+    return not launch.is_on_gpu(x) and x.device.type == "cpu"
 
 
 def check_finite(each: str = "image", /, **operands: torch.Tensor | None) -> None:
@@ -118,7 +128,7 @@ def check_finite(each: str = "image", /, **operands: torch.Tensor | None) -> Non
         operands: by name.
     """
     for name, operand in operands.items():
-        if operand is None or operand.device.type != "cpu" or operand.isfinite().all():
+        if operand is None or not can_be_looked_at(operand) or operand.isfinite().all():
             continue
         bad = operand.isfinite().logical_not_().flatten(1).sum(1)
         index = int(bad.nonzero()[0])

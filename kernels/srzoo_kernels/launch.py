@@ -5,11 +5,13 @@ ahead-of-time report compiles, so the report and the program cannot drift apart.
 """
 
 import contextlib
+import importlib
 import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import ModuleType
 
 import torch
 
@@ -52,8 +54,16 @@ class Launch:
     warps: int = 4
     stages: int = 2
 
-    def __call__(self) -> None:
-        self.kernel[self.grid](**self.arguments, **self.constants, num_warps=self.warps, num_stages=self.stages)
+    def __call__(self) -> object:
+        """Launch by Triton's own way; returns the compiled kernel, or None in the interpreter."""
+        options = {"num_warps": self.warps, "num_stages": self.stages}
+        return self.kernel[self.grid](**self.arguments, **self.constants, **options)
+
+
+@lru_cache  # an import statement in a function takes a microsecond of every call
+def kernels_of(package: str) -> ModuleType:
+    """The module ``_triton`` of an operator's package, imported at its first use: importing Triton takes a while."""
+    return importlib.import_module("._triton", package)
 
 
 def interpreted() -> bool:
@@ -61,9 +71,14 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
+def is_on_gpu(x: torch.Tensor) -> bool:
+    """Whether ``x`` is computed on by a GPU, which nothing waits for. `idle_driver` answers in its place."""
+    return x.is_cuda
+
+
 def triton_serves(x: torch.Tensor) -> bool:
     """Whether there is Triton where ``x`` lies: on a GPU, or in the interpreter."""
-    return HAS_TRITON and (x.is_cuda or interpreted())
+    return HAS_TRITON and (is_on_gpu(x) or interpreted())
 
 
 def triton_multiplies(x: torch.Tensor) -> bool:
@@ -72,16 +87,18 @@ def triton_multiplies(x: torch.Tensor) -> bool:
     Triton has no tensor-core products before Ampere, and spills there. The offsets inside one image are 32-bit, so an
     image of 2^31 elements or more is left to PyTorch too.
     """
-    if not triton_serves(x) or x.dtype == torch.float64 or x.numel() == 0:
+    if not triton_serves(x) or x.dtype is torch.float64:
         return False
-    if x.numel() // x.shape[0] >= _SMALL_INTEGER:
+    elements = x.numel()
+    if elements == 0 or (elements >= _SMALL_INTEGER and elements // x.shape[0] >= _SMALL_INTEGER):
         return False
-    return not x.is_cuda or bool(torch.version.hip) or target_of(x).arch >= 80
+    target = target_of(x)
+    return target.backend != "cuda" or target.arch >= 80
 
 
 def target_of(x: torch.Tensor) -> Target:
     """The device ``x`` lives on."""
-    return _target(x.device) if x.is_cuda else INTERPRETER
+    return _target(x.device) if is_on_gpu(x) else INTERPRETER
 
 
 @lru_cache  # on the way of every launch
@@ -91,6 +108,11 @@ def _target(device: torch.device) -> Target:
         arch = properties.gcnArchName.split(":")[0]
         return Target("hip", arch, properties.multi_processor_count, properties.warp_size)
     return Target("cuda", properties.major * 10 + properties.minor, properties.multi_processor_count)
+
+
+def current_stream(x: torch.Tensor) -> int | None:
+    """The stream of ``x``'s device that launches go to, as a number; None leaves it to Triton's driver."""
+    return torch._C._cuda_getCurrentRawStream(x.get_device()) if x.is_cuda else None
 
 
 def run(launches: list[Launch], x: torch.Tensor) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import timm
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.layers import Format
 from torch import nn
 
 from ..layers.checks import check_whole, check_wholes
 from ..layers.insertion import insert
-from ..messages import nearest, one_line
+from ..messages import nearest, one_line, shortened
 from .same_padding import replace_same_padding
 
 # How timm's backbones are told that the input size varies: not at all, or by one of these options.
@@ -33,6 +34,7 @@ class FeatureBackbone(nn.Module):
         body: timm's model.
         channels: of each feature, shallow to deep.
         strides: of each feature against the image, shallow to deep.
+        is_nhwc: whether the features of ``body`` have the channels last.
 
     Shape:
         ``(N, 3, H, W)`` normalized floats to a list of ``(N, channels[i], H / strides[i], W / strides[i])``. Most
@@ -57,6 +59,8 @@ class FeatureBackbone(nn.Module):
         replace_same_padding(self.body)
         self.channels: list[int] = self.body.feature_info.channels()
         self.strides: list[int] = self.body.feature_info.reduction()
+        # As of Swin. Asked of timm: a shape does not tell, where a side of the map is as long as there are channels.
+        self.is_nhwc = Format(getattr(self.body, "output_fmt", Format.NCHW)) is Format.NHWC
         if multi_grid is not None:
             _apply_multi_grid(self.body, name, multi_grid)
         for place, (context, context_options) in _checked_blocks(blocks or {}).items():
@@ -65,8 +69,7 @@ class FeatureBackbone(nn.Module):
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """The features of ``x`` ``(N, 3, H, W)``, shallow to deep: ``(N, channels[i], h_i, w_i)`` each."""
         features = self.body(x)
-        # Swin and similar backbones return NHWC.
-        return [f if f.shape[1] == c else f.permute(0, 3, 1, 2) for f, c in zip(features, self.channels, strict=True)]
+        return [feature.permute(0, 3, 1, 2) for feature in features] if self.is_nhwc else list(features)
 
 
 def probe(name: str, output_stride: int | None) -> tuple[dict, int]:
@@ -114,17 +117,62 @@ def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return (tuple(config.mean), tuple(config.std)) if config else (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
 
 
-_BUILD_ERRORS = (AssertionError, AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError)
+_BUILD_ERRORS = (
+    *(AssertionError, AttributeError, LookupError, NotImplementedError, RuntimeError, TypeError, ValueError),
+    *(ArithmeticError, RecursionError),
+)
+# Options of timm's architectures, the only ones that are passed on: `timm.create_model` also takes paths and addresses
+# of weights, which a model's file could name, and ``device``, which would allocate before shapes are compared.
+_OPTIONS = frozenset(
+    (
+        *("out_indices", "output_stride", "img_size", "dynamic_img_size", "dynamic_img_pad", "strict_img_size"),
+        *("patch_size", "window_size", "always_partition", "embed_dim", "depth", "depths", "dims", "widths", "layers"),
+        *("num_heads", "head_dim", "mlp_ratio", "qkv_bias", "qk_norm", "init_values", "class_token", "reg_tokens"),
+        *(
+            "channels",
+            "cardinality",
+            "base_width",
+            "avg_down",
+            "down_kernel_size",
+            "block_reduce_first",
+            "kernel_sizes",
+        ),
+        *("stem_type", "stem_width", "stem_size", "stem_kernel_size", "fix_stem", "replace_stem_pool", "patch_norm"),
+        *("act_layer", "norm_layer", "norm_eps", "aa_layer", "pad_type", "bn_eps", "bn_momentum", "bn_tf"),
+        *("conv_mlp", "conv_bias", "use_grn", "ls_init_value", "zero_init_last", "stage_dropout"),
+        *("drop_rate", "drop_path_rate", "drop_block_rate", "proj_drop_rate", "attn_drop_rate", "pos_drop_rate"),
+    )
+)
+_MOST_LAYERS = 1024  # of a stage, a number that no tensor of a file bounds before all of them are built
 
 
 def _create(name: str, options: dict) -> nn.Module:
     if not isinstance(name, str) or not timm.is_model(name):
-        raise ValueError(f"timm has no backbone {name!r}{nearest(name, timm.list_models())}")
+        raise ValueError(f"timm has no backbone {shortened(name)}{nearest(name, timm.list_models())}")
+    _check_options(options)
     try:
         return timm.create_model(name, pretrained=False, features_only=True, **options)
     except _BUILD_ERRORS as error:
-        reason = str(error) or type(error).__name__
-        raise ValueError(f"timm's {name!r} has no features with {options} ({reason})") from error
+        raise ValueError(
+            f"timm's {name!r} has no features with {shortened(options, 200)} ({one_line(error)})"
+        ) from error
+
+
+def _check_options(options: dict) -> None:
+    """Check the names of options for timm, and their numbers of layers.
+
+    Raises:
+        ValueError: an option is not one of an architecture, or a number of layers is too large.
+    """
+    for name, value in options.items():
+        if name not in _OPTIONS:
+            raise ValueError(
+                f"{shortened(name)} is no option of a backbone's architecture; those are {', '.join(sorted(_OPTIONS))}"
+            )
+        if name in ("depth", "depths", "layers", "reg_tokens"):
+            numbers = value if isinstance(value, (tuple, list)) else (value,)
+            if any(isinstance(number, (int, float)) and not number <= _MOST_LAYERS for number in numbers):
+                raise ValueError(f"{name} must be at most {_MOST_LAYERS}, got {shortened(value)}")
 
 
 def _checked_blocks(blocks: dict[str, str | tuple[str, dict]]) -> dict[str, tuple[str, dict]]:

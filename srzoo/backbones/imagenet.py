@@ -8,7 +8,7 @@ import timm
 import torch
 
 from ..layers.insertion import block_names
-from ..state_dicts import misfit, read_state_dict
+from ..state_dicts import misfit, not_finite, read_state_dict
 from .features import FeatureBackbone
 
 _OTHERWISE = (
@@ -42,6 +42,8 @@ def load_imagenet_weights(backbone: FeatureBackbone, name: str, source: bool | s
     state = {key: value for key, value in state.items() if key in wanted}  # a classifier is not needed
     if problem := misfit(state, wanted):
         raise ValueError(f"the ImageNet weights do not fit {name!r}: the file {problem}")
+    if broken := not_finite(state):
+        raise ValueError(f"the ImageNet weights of {name!r} are damaged: {broken} has values that are not finite")
     backbone.body.load_state_dict({**present, **state})
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
@@ -85,8 +84,28 @@ class PyramidBackbone(FeatureBackbone):
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """The levels of the pyramid of ``x`` ``(N, 3, H, W)``, fine to coarse, with "pool" as the last."""
+        return self._top_down(self._inputs(x))
+
+    def _inputs(self, x: torch.Tensor) -> list[torch.Tensor]:
         features = super().forward(x)
-        return self.fpn(OrderedDict((str(i), features[level]) for i, level in enumerate(self.levels)))
+        return [features[level] for level in self.levels]
+
+    def _top_down(self, inputs: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+        """What torchvision's `FeaturePyramidNetwork.forward` computes, at half its memory.
+
+        Each of the ``inputs`` is taken from the list and released where it has been read, and the upsampled level is
+        added in place.
+        """
+        inner, levels = None, []
+        while inputs:
+            i = len(inputs) - 1
+            lateral = self.fpn.inner_blocks[i](inputs.pop())
+            if inner is not None:
+                lateral.add_(F.interpolate(inner, lateral.shape[-2:], mode="nearest"))
+            inner = lateral
+            levels.insert(0, self.fpn.layer_blocks[i](inner))
+        levels, _ = self.fpn.extra_blocks(levels, [], [])
+        return dict(zip([*self.level_names, "pool"], levels))
 
 
 def default_places(backbone: FeatureBackbone, context: str) -> tuple[tuple[str, ...], dict]:

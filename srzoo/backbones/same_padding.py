@@ -46,7 +46,8 @@ class SamePaddedConv2d(Conv2dSame):
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        is_inference = not (torch.is_grad_enabled() or torch.compiler.is_compiling())
+        is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # a trace would keep the number of strips
+        is_inference = not (torch.is_grad_enabled() or is_traced)
         if is_inference and x.device.type == "cpu" and x.numel() > _STRIP:
             return self._forward_in_strips(x)
         return self._convolve(pad_same(x, self.kernel_size, self.stride, self.dilation))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import warnings
 from typing import NoReturn
 
 from ..evaluate.distributed import is_main_process
-from ..messages import nearest, one_line
+from ..messages import nearest, one_line, visible
 from . import convert, data, evaluate, info, listing, segment, train
 
 _COMMANDS = {
@@ -30,7 +31,8 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: the words after ``srzoo``; None for those of the process.
 
     Returns:
-        The exit status: 0, or 2 after an error, which is printed as one line on stderr; 130 after an interrupt. With
+        The exit status: 0, or 2 after an error, which is printed as one line on stderr; 128 and the number of the
+        signal, such as 130, if a signal ended it. With
         ``SRZOO_TRACEBACK=1`` in the environment errors are raised instead.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -54,8 +56,11 @@ def _run(options: argparse.Namespace) -> int:
     try:
         return options.run(options)
     except KeyboardInterrupt as error:
-        print(f"srzoo: interrupted{f'; {error}' if str(error) else ''}", file=sys.stderr)
-        return 130
+        number = getattr(error, "signal", signal.SIGINT)
+        said = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+        if is_main_process():
+            print(f"srzoo: {said}{f'; {visible(str(error))}' if str(error) else ''}", file=sys.stderr)
+        return 128 + number
     except BrokenPipeError:  # the reader of a pipe has closed it, e.g. `srzoo list | head`
         sys.stderr.close()
         return 0
@@ -97,4 +102,4 @@ def _plain(option: str) -> str:
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
     if is_main_process():  # only one of several processes prints it
-        print(f"srzoo: warning: {message}", file=sys.stderr)
+        print(f"srzoo: warning: {visible(str(message))}", file=sys.stderr)

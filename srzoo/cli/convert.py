@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ..messages import visible
 from .startup import heavy_imports
 
 
@@ -23,5 +24,5 @@ def run(options: argparse.Namespace) -> int:
         from ..zoo.conversion import convert
 
     what = convert(options.source, options.target, options.dataset)
-    print(f"{options.source}: {what} -> {options.target}")
+    print(f"{visible(str(options.source))}: {visible(what)} -> {visible(str(options.target))}")
     return 0

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from ..messages import visible
+from ..web import is_address
+
+_LONGEST = 200  # bytes of a result's name: with endings, those of temporary files too, a file system allows 255
 
 
 def prepare_folder(folder: Path, option: str = "--out") -> None:
@@ -16,11 +24,11 @@ def prepare_folder(folder: Path, option: str = "--out") -> None:
     Raises:
         OSError: the folder cannot be made or written to; the message names it and the reason.
     """
-    probe = folder / f".{os.getpid()}.partial"
     try:
+        if folder.is_symlink() and not folder.exists():
+            raise FileNotFoundError(errno.ENOENT, f"it is a link to {os.readlink(folder)}, which does not exist")
         folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(prefix=".", dir=folder).close()
     except OSError as error:
         raise OSError(
             f"cannot write to the output folder {str(folder)!r} ({error.strerror}); choose another with {option}"
@@ -37,10 +45,18 @@ def unique_stems(sources: list[str]) -> dict[str, str]:
     stems: dict[str, str] = {}
     taken: set[str] = set()
     for source in sources:
-        stem = base = Path(source.split("?")[0]).stem or "image"
+        stem = base = _stem(source)
         number = 2
         while stem.lower() in taken:
             stem, number = f"{base}-{number}", number + 1
         taken.add(stem.lower())
         stems[source] = stem
     return stems
+
+
+def _stem(source: str) -> str:
+    """The name without ending of a path, or of the path of an address; cut off where it is too long for a file."""
+    stem = Path(visible(unquote(urlsplit(source).path)) if is_address(source) else source).stem
+    while len(os.fsencode(stem)) > _LONGEST:
+        stem = stem[:-1]
+    return stem or "image"

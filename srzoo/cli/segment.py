@@ -9,15 +9,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..messages import one_line
+from ..messages import one_line, visible
 from ..options import keys
 from ..tasks.task import TASKS, get_task
+from ..web import is_address
 from .arguments import add_options, given_options
 from .outputs import prepare_folder, unique_stems
 from .startup import heavy_imports
 
 if TYPE_CHECKING:
     from ..tasks.task import Result
+
+_LONGEST_NAME = 60  # characters of a class's name in a table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,28 +57,33 @@ def run(options: argparse.Namespace) -> int:
     prepare_folder(options.out)
     sources, failures = find_images(options.paths)
     for failure in failures:
-        print(f"srzoo: {failure}", file=sys.stderr)
+        print(f"srzoo: {visible(failure)}", file=sys.stderr)
     if not sources:
         return 2
     view = {name: value for task in map(get_task, TASKS) for name, value in given_options(options, task.View).items()}
     view.pop("tile", None)
     with heavy_imports():  # only if there is an image
+        from ..images import name_of
         from ..predict import Segmenter
 
         segmenter = Segmenter(options.model, options.device, options.tile, **view)
     stems = unique_stems(sources)
     failed = len(failures)
     for source in tqdm(sources, disable=True if len(sources) == 1 else None, unit="image"):
+        name = name_of(source)
         try:
             result = segmenter(source, brief=True)
             written = result.save(options.out / stems[source])
-        except (ValueError, OSError, MemoryError) as error:
+            tqdm.write(visible(f"{name} -> {', '.join(map(str, written))}"))
+            tqdm.write(table(result, brief=len(sources) > 1, coloured=sys.stdout.isatty()))
+        except BrokenPipeError:
+            raise
+        except Exception as error:  # of whatever kind, only this image fails
+            if os.environ.get("SRZOO_TRACEBACK") == "1":
+                raise
             text = one_line(error)
-            tqdm.write(f"srzoo: {text if source in text else f'{source}: {text}'}", file=sys.stderr)
+            tqdm.write(f"srzoo: {text if name in text else f'{name}: {text}'}", file=sys.stderr)
             failed += 1
-            continue
-        tqdm.write(f"{source} -> {', '.join(map(str, written))}")
-        tqdm.write(table(result, brief=len(sources) > 1, coloured=sys.stdout.isatty()))
     if failed:
         print(f"srzoo: {failed} of {len(sources) + len(failures)} inputs failed", file=sys.stderr)
     return 2 if failed else 0
@@ -93,16 +101,23 @@ def find_images(paths: list[str]) -> tuple[list[str], list[str]]:
     sources: dict[str, None] = {}
     failures = []
     for path in paths:
-        if path.startswith(("http://", "https://")) or os.path.isfile(path):
+        if is_address(path) or os.path.isfile(path):
             sources[path] = None
             continue
         if os.path.isdir(path):
-            found = [
-                str(file) for file in sorted(Path(path).iterdir()) if file.suffix.lower() in SUFFIXES and file.is_file()
-            ]
+            try:
+                names = sorted(name for name in os.listdir(path) if Path(name).suffix.lower() in SUFFIXES)
+            except OSError as error:
+                failures.append(f"{path}: the folder cannot be read ({error.strerror})")
+                continue
+            files = [str(file) for name in names if (file := Path(path, name)).is_file()]
             # The folder may also hold the results of an earlier run.
-            found = [file for file in found if not Path(file).stem.endswith(RESULT_ENDINGS)]
+            found = [file for file in files if not Path(file).stem.endswith(RESULT_ENDINGS)]
             reason = f"no images in this folder (looked for {' '.join(sorted(SUFFIXES))})"
+            if len(found) < len(files):
+                reason += (
+                    f"; {len(files) - len(found)} with names of results ({', '.join(RESULT_ENDINGS)}) are left out"
+                )
         else:
             found = sorted(file for file in glob.glob(path, recursive=True) if os.path.isfile(file))
             reason = "matches no file" if glob.has_magic(path) else "no such file or folder"
@@ -120,7 +135,8 @@ def table(result: Result, brief: bool, coloured: bool = False) -> str:
         brief: put the first five on one line instead.
         coloured: put the colour that the overlay uses before each name, for terminals.
     """
-    found = result.found()
+    # Names of classes are from the file of the model.
+    found = [each._replace(name=visible(each.name, _LONGEST_NAME)) for each in result.found()]
     swatches = ["\x1b[48;2;{};{};{}m  \x1b[0m ".format(*each.colour) if coloured else "" for each in found]
     if brief:
         return "  " + ", ".join(f"{swatch}{each.name} {each.value}" for swatch, each in list(zip(swatches, found))[:5])

@@ -12,6 +12,7 @@ Rle = dict[str, Any]  # {"size": [H, W], "counts": bytes}: run lengths down the 
 
 _MIN_NUMBERS = 6  # of a polygon: three points
 _LARGEST = 1e9  # no coordinate or side is larger, and JSON may have numbers that no float holds
+_LONGEST = 1 << 22  # pixels of an outline: pycocotools takes 80 bytes for each, and does not look whether it gets them
 
 
 def coder():
@@ -36,7 +37,8 @@ def read_segmentation(segmentation: Any, size: tuple[int, int]) -> tuple[Rle | N
     """The mask of an annotation of COCO's JSON.
 
     Args:
-        segmentation: polygons ``[[x0, y0, x1, ...], ...]`` in pixels, or run lengths, compressed or not.
+        segmentation: polygons ``[[x0, y0, x1, ...], ...]`` in pixels, the points ``[[x0, y0], ...]`` of one, or run
+            lengths, compressed or not.
         size: ``(H, W)`` of the image.
 
     Returns:
@@ -60,6 +62,8 @@ def read_segmentation(segmentation: Any, size: tuple[int, int]) -> tuple[Rle | N
 def _from_polygons(polygons: list, size: tuple[int, int]) -> tuple[Rle | None, list[str]]:
     if all(isinstance(each, (int, float)) for each in polygons):
         raise ValueError("has a segmentation that is a list of numbers, expected a list of polygons: [[x0, y0, ...]]")
+    if len(polygons) >= _MIN_NUMBERS // 2 and all(isinstance(each, list) and len(each) == 2 for each in polygons):
+        polygons = [[number for point in polygons for number in point]]  # the points of one polygon
     drawn, left_out = [], []
     for polygon in polygons:
         _check_polygon(polygon, size)
@@ -87,6 +91,10 @@ def _check_polygon(polygon: Any, size: tuple[int, int]) -> None:
             raise ValueError(f"has {name} {shortened(number, 20)} in a polygon, expected a finite number")
         if not -side <= number <= 2 * side:
             raise ValueError(f"has {name} {number:g} in a polygon, far outside of the image of {_named(size)}")
+    corners = np.array(polygon, float).reshape(-1, 2)
+    length = np.abs(corners - np.roll(corners, 1, 0)).max(1, initial=0).sum()
+    if length > _LONGEST:
+        raise ValueError(f"has a polygon with an outline of {length:.0f} pixels, expected at most {_LONGEST}")
 
 
 def is_finite(number: Any) -> bool:
@@ -103,6 +111,8 @@ def _from_runs(runs: dict, size: tuple[int, int]) -> Rle:
     if isinstance(counts, str):
         counts = counts.encode("latin-1", "replace")
     lengths = _uncompressed(counts) if isinstance(counts, bytes) else counts
+    if lengths == []:  # nothing is in the mask
+        lengths = [size[0] * size[1]]
     if not isinstance(lengths, list) or not all(type(each) is int and each >= 0 for each in lengths):
         raise ValueError(f"has run lengths that cannot be read: {shortened(counts)}")
     pixels, expected = sum(lengths), size[0] * size[1]

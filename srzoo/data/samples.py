@@ -228,6 +228,10 @@ class SemanticData(ImageData):
             ValueError: the mask cannot be read.
         """
 
+    def examine(self, index: int) -> Examined:
+        """What a mask contains, as `mask` returns it, and what is wrong with it."""
+        return examined(self.mask, index)
+
     def storage(self, index: int) -> Storage:
         """How a mask that can be read is stored."""
         return Storage()

@@ -16,12 +16,15 @@ from typing import Any
 import torch
 
 from ..data.samples import ImageData
-from ..files import replacing
-from ..recipes.recipe import RUN_FILES, Recipe, load_recipe
+from ..files import locked, replacing
+from ..messages import one_line
+from ..recipes.recipe import RUN_FILES, Recipe, load_recipe, parse_recipe
 from ..tasks.task import Score
+from ..untrusted.values import Value, parse_json
 from ..zoo.checkout import commit
 from ..zoo.foreign.download import DOWNLOADED
 from ..zoo.published import PUBLISHED
+from ..zoo.weights import read_run_recipe
 
 _PACKAGES = ("torch", "timm", "numpy", "pillow")
 
@@ -87,13 +90,18 @@ def make_receipt(
 
 
 def _recipe(model: str) -> Recipe | None:
-    """The recipe that trained a model: that of its published weights, or the one beside the file of a run."""
+    """The recipe that trained a model: that of its published weights, or the one in the file of a run."""
     if model in PUBLISHED:
         return load_recipe(PUBLISHED[model].recipe)
-    if Path(model).name not in RUN_FILES:
-        return None
     try:
-        return load_recipe(Path(model).with_name("recipe.yaml"))
+        stored = read_run_recipe(model)
+    except (ValueError, OSError):
+        stored = None
+    try:
+        if stored is not None:
+            return parse_recipe(stored, f"the recipe in {model}")
+        # Files of version 0.1 hold none. The one beside them may have been edited since.
+        return load_recipe(Path(model).with_name("recipe.yaml")) if Path(model).name in RUN_FILES else None
     except (ValueError, OSError):  # there is no such file, or it belongs to another program
         return None
 
@@ -111,21 +119,27 @@ def read_receipts(path: Path) -> list[dict]:
     """
     if not path.exists():
         return []
+    advice = "choose another file for --receipt"
     try:
-        receipts = [_current(receipt) for receipt in json.loads(path.read_text())]
+        if path.stat().st_size > _LARGEST:
+            raise ValueError(f"it has more than {_LARGEST:,} bytes")
+        values = parse_json(path.read_text(encoding="utf-8"), str(path), _LARGEST).items(most=_LARGEST)
+        receipts = [Value(_current(value.keys()), value.where, value.key) for value in values]
         for receipt in receipts:
             _measured(receipt)
-        return receipts
-    except (ValueError, TypeError, KeyError, IsADirectoryError):
-        pass
-    raise ValueError(f"{path} is not a list of receipts; choose another file for --receipt")
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path} is not a list of receipts ({one_line(error)}); {advice}") from error
+    return [receipt.found for receipt in receipts]
 
 
-def _current(receipt: dict) -> dict:
+_LARGEST = 64 << 20  # bytes of a file, thousands of receipts
+
+
+def _current(receipt: dict[str, Value]) -> dict:
     """A receipt with the keys that `make_receipt` writes; version 0.1 had keys for semantic segmentation only."""
-    if "miou" not in receipt:
-        return receipt
-    old = dict(receipt)
+    old = {key: value.found for key, value in receipt.items()}
+    if "miou" not in old:
+        return old
     figures = {"mIoU": "miou", "pixel accuracy": "pixel_accuracy", "boundary F1": "boundary_f1"}
     by_class = {"IoU": "iou", "boundary F1": "boundary_f1_by_class"}
     facts = {"pixels": "pixels", "boundary tolerance": "boundary_tolerance"}
@@ -148,13 +162,15 @@ def add_receipt(receipt: dict, path: Path) -> None:
         ValueError: ``path`` is not a file of receipts.
         OSError: the file cannot be written.
     """
-    receipts = {_measured(each): each for each in [*read_receipts(path), receipt]}
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(list(receipts.values()), indent=2) + "\n")
+    with locked(path.with_name(f".{path.name}.lock")):  # or one of two that write at a time would be lost
+        receipts = {_measured(Value(each, str(path))): each for each in [*read_receipts(path), receipt]}
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(list(receipts.values()), indent=2) + "\n", encoding="utf-8")
 
 
-def _measured(receipt: dict) -> tuple:
+def _measured(receipt: Value) -> tuple:
     """What was measured: receipts with equal keys are of the same measurement."""
-    keys = tuple(receipt[key] for key in ("weights_sha256", "dataset", "split", "protocol"))
+    keys = [receipt[key].text(4096) for key in ("weights_sha256", "dataset", "split", "protocol")]
     # The dataset is "folder" for all folders of images and masks, and two id maps can read the same masks.
-    return (*keys, receipt.get("split_sha256"), receipt.get("id_map"))
+    others = [receipt.get(key) for key in ("split_sha256", "id_map")]
+    return (*keys, *(other and other.text(1 << 16) for other in others))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from .label_set import Colour, LabelSet
 
 MAX_CLASSES = 254  # ids are uint8: 255 is void, and 254 marks values that an id map lacks
+MAX_OUTPUTS = 4096  # classes of a model; ids of masks limit a dataset to fewer
 
 
 def own_labels(names: Sequence[str], origin: str, fewest: int = 2) -> LabelSet:
@@ -29,7 +30,13 @@ def own_labels(names: Sequence[str], origin: str, fewest: int = 2) -> LabelSet:
 
 
 def numbered_labels(count: int) -> LabelSet:
-    """A label set of ``count`` classes named "class 0", "class 1", ..., in colours that differ well."""
+    """A label set of ``count`` classes named "class 0", "class 1", ..., in colours that differ well.
+
+    Raises:
+        ValueError: there are more than 4096.
+    """
+    if count > MAX_OUTPUTS:
+        raise ValueError(f"{count:,} classes, expected at most {MAX_OUTPUTS:,}")
     return LabelSet(tuple(f"class {i}" for i in range(count)), tuple(spread_colour(i) for i in range(count)))
 
 

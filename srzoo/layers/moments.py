@@ -71,7 +71,7 @@ class MomentBlock(nn.Module):
         finally:
             _GIVEN.reset(token)
 
-    def _given_or(self, moments: Moments | None) -> Moments | None:
+    def given_or(self, moments: Moments | None) -> Moments | None:
         """The argument of ``forward``, else the moments that `given` has set, else None."""
         if moments is not None:
             return moments
@@ -79,5 +79,5 @@ class MomentBlock(nn.Module):
 
     def _moments_for(self, x: torch.Tensor, moments: Moments | None) -> Moments:
         """The argument of ``forward``, else the moments that `given` has set, else those of ``x``."""
-        moments = self._given_or(moments)
+        moments = self.given_or(moments)
         return self.moments(x) if moments is None else moments

@@ -4,17 +4,23 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from srzoo_kernels import channel_affine, gram
+from srzoo_kernels import channel_affine, gram, squeeze_reasoning
 from srzoo_kernels.autocast import no_autocast
 from srzoo_kernels.checks import check_feature_map, check_finite
 
 from .checks import check_choice, check_whole
 from .moments import MomentBlock, Moments
-from .reasoning import REASONING
+from .reasoning import REASONING, GraphReasoning
 
 SQUEEZE = ("hadamard", "average")
 # Pixels per channel below which the reduced maps are cheaper than the C x C matrices; see bench/dispatch.py.
 _FEW = 4
+
+
+def _parameter(module: nn.Module, name: str) -> torch.Tensor:
+    """A parameter, or what a parametrization has put in its place."""
+    found = module._parameters.get(name)
+    return getattr(module, name) if found is None else found
 
 
 class SqueezeReasoning(MomentBlock):
@@ -112,8 +118,10 @@ class SqueezeReasoning(MomentBlock):
                 those of ``x``.
         """
         check_feature_map(x, channels=self.channels)
+        moments = self.given_or(moments)
+        if self.is_one_operator(x, moments):
+            return squeeze_reasoning(x, *self.weights("transform", "pair", "project"))
         with no_autocast(x.device.type):
-            moments = self._given_or(moments)
             if moments is None and self.has_few_pixels(x):
                 t, z = self._reason_few(x)
                 return x + F.conv2d(t * z[:, :, None, None].to(x.dtype), self.project.weight.to(x.dtype))
@@ -121,10 +129,34 @@ class SqueezeReasoning(MomentBlock):
 
     def reason(self, x: torch.Tensor) -> torch.Tensor:
         """The reasoned vector ``z`` ``(N, R)`` for ``x`` ``(N, C, H, W)``, in the form that is cheaper at its size."""
-        moments = self._given_or(None)
+        moments = self.given_or(None)
         if moments is None and self.pair is not None and self.has_few_pixels(x):
             return self._reason_few(x)[1]
         return self.reasoning(self.squeeze_vector(x, moments))
+
+    def weights(self, *layers: str) -> tuple[torch.Tensor, ...]:
+        """The weights of these layers, and ``A_g`` and ``W_g`` of a graph reasoning.
+
+        Looked up where modules keep them, as the attributes would take a quarter of the time of a call.
+        """
+        modules, reasoning = self._modules, self._modules["reasoning"]
+        return (
+            *[_parameter(modules[name], "weight") for name in layers],
+            _parameter(reasoning, "adjacency"),
+            _parameter(reasoning, "weight"),
+        )
+
+    def is_one_operator(self, x: torch.Tensor, moments: Moments | None) -> bool:
+        """Whether `squeeze_reasoning` computes what ``forward(x, moments)`` would: no gradient, nothing in between."""
+        modules = self._modules
+        if moments is not None or modules.get("pair") is None or self.has_few_pixels(x):
+            return False
+        if torch.is_grad_enabled() and (x.requires_grad or any(each.requires_grad for each in self.parameters())):
+            return False
+        reasoning = modules["reasoning"]
+        if type(self) is not SqueezeReasoning or type(reasoning) is not GraphReasoning:
+            return False
+        return not (reasoning._forward_hooks or reasoning._forward_pre_hooks)
 
     def has_few_pixels(self, x: torch.Tensor) -> bool:
         """Whether the reduced maps of ``x`` ``(N, C, H, W)`` are cheaper than the ``C x C`` matrices."""

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from srzoo_kernels import NonFiniteError
+
 from ..labels import LabelSet
 from ..layers.insertion import on_meta
 from .cost import multiply_adds
@@ -92,6 +94,24 @@ def check_zoo_model(model: object, caller: str, configured: bool = True) -> None
     raise ValueError(
         f"{caller} takes a model from create_model or load_model, got {found}; pass such a model without a wrapper"
     )
+
+
+def check_results(**results: torch.Tensor) -> None:
+    """Check that what a model gives is finite: weights that are finite, but too large, can overflow on an image.
+
+    Args:
+        **results: floating tensors by name.
+
+    Raises:
+        NonFiniteError: one holds NaN or infinity.
+    """
+    for name, value in results.items():
+        # A sum is quicker, and needs no memory. It can overflow for finite values, so it alone does not decide.
+        if not value.sum().isfinite() and not value.isfinite().all():
+            raise NonFiniteError(
+                f"the model's {name} are not finite on this image, so its result would be meaningless: its weights are "
+                "too large; use a file from before its training diverged"
+            )
 
 
 def check_image_batch(x: torch.Tensor) -> None:

@@ -13,6 +13,7 @@ from torch import fx, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from srzoo_kernels import squeeze_reasoning_weights
 from srzoo_kernels.autocast import no_autocast
 
 from ..backbones import FeatureBackbone
@@ -184,16 +185,23 @@ class FoldedBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.shape[2] * x.shape[3] <= self.fewest_pixels:
             return self.conv(self.block(x))
-        weight, conv = self.conv.weight, self.conv
+        bias = None if self.conv.bias is None else self.conv.bias.to(x.dtype)
+        conv = self.conv
+        images = [
+            F.conv2d(image, own, bias, conv.stride, conv.padding, conv.dilation)
+            for image, own in zip(x.split(1), self.weights(x).unbind())
+        ]
+        return images[0] if len(images) == 1 else torch.cat(images)  # cat would copy a single image
+
+    def weights(self, x: torch.Tensor) -> torch.Tensor:
+        """``V + V M`` of each image of ``x``, ``(N, O, C, kh, kw)``, in its dtype."""
+        weight, block = self.conv.weight, self.block
+        if block.is_one_operator(x, block.given_or(None)) and not (torch.is_grad_enabled() and weight.requires_grad):
+            transform, pair, *squares = block.weights("transform", "pair")
+            return squeeze_reasoning_weights(x, transform, pair, self.projected, *squares, weight)
         with no_autocast(x.device.type):
             z = self.block.reason(x)
             change = (self.projected * z[:, None, :]) @ self.block.transform.weight.flatten(1)  # (N, k^2 O, C)
             # Rows are ordered as (output channel, k, k), see `projected`; as weights they are (N, O, C, k, k).
             change = change.unflatten(1, (weight.shape[0], *weight.shape[2:])).permute(0, 1, 4, 2, 3)
-            weights = (weight + change).to(x.dtype)
-        bias = None if conv.bias is None else conv.bias.to(x.dtype)
-        images = [
-            F.conv2d(image, own, bias, conv.stride, conv.padding, conv.dilation)
-            for image, own in zip(x.split(1), weights.unbind())
-        ]
-        return images[0] if len(images) == 1 else torch.cat(images)  # cat would copy a single image
+            return (weight + change).to(x.dtype)

@@ -12,6 +12,7 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
 from ..layers.roi_align import PyramidRoIAlign
+from .base import check_results
 from .crowds import without_crowds
 from .mask_targets import mask_targets
 
@@ -131,6 +132,9 @@ class RegionHeads(RoIHeads):
         """
         if self.training:
             return self.losses(features, proposals, targets, image_sizes)
+        check_results(
+            **{f"features {i}": level for i, level in enumerate(features)}
+        )  # without them there are no regions
         detections = self.detect(features, proposals, image_sizes, score, count)
         self.add_masks(features, detections)
         return detections
@@ -208,6 +212,7 @@ class RegionHeads(RoIHeads):
             size: ``(H, W)`` of the image in pixels.
             score, count: as for ``forward``.
         """
+        check_results(scores=scores, boxes=boxes)
         scores = scores[:, 1:]
         region, label = torch.where(scores > self.score_thresh if score is None else scores >= score)
         scores = scores[region, label]

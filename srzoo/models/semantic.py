@@ -42,7 +42,7 @@ class SegmentationNet(ZooModel):
         training too.
 
     Raises:
-        ValueError: ``size_divisor`` is below 1, or ``align_corners`` is not a bool.
+        ValueError: ``size_divisor`` is below 1, ``align_corners`` is not a bool, or there are fewer than two classes.
     """
 
     task = "semantic"
@@ -62,6 +62,10 @@ class SegmentationNet(ZooModel):
         super().__init__()
         check_whole(size_divisor=size_divisor)
         check_flag(align_corners=align_corners)
+        if classifier.out_channels < 2:  # the class with the highest logit would be 0 everywhere, and the loss, too
+            raise ValueError(
+                f"num_classes={classifier.out_channels}: expected 2 or more; what surrounds the objects is a class, too"
+            )
         self.backbone, self.head, self.decoder, self.decoder_levels = backbone, head, decoder, list(decoder_levels)
         self.dropout, self.classifier, self.aux_head = nn.Dropout(dropout), classifier, aux_head
         self.num_classes = classifier.out_channels
@@ -124,7 +128,8 @@ class SegmentationNet(ZooModel):
         With a divisor of 32, 50x70 becomes 64x96 and 64x96 is returned unchanged. The image is resized, not padded, so
         that the logits cover exactly the image, and callers with ``upsample=False`` can resize them to it.
         """
-        height, width = (-(-side // self.size_divisor) * self.size_divisor for side in x.shape[-2:])
+        divisor = self.size_divisor  # rounded up without negative numbers, whose division ONNX rounds the other way
+        height, width = ((side + divisor - 1) // divisor * divisor for side in x.shape[-2:])
         if self.training and x.shape[0] == 1 and max(height, width) < 2 * self.output_stride:
             width = 2 * self.output_stride  # BatchNorm needs two values per channel
         # Comparing sizes while compiling would give one graph for sizes that fit and another for all others. So with a

@@ -13,14 +13,17 @@ from typing import Any, Literal
 
 import yaml
 
-from ..messages import nearest, one_line
+from ..data.reading import Reading
+from ..messages import nearest, one_line, shortened
 from ..options import build, check, documented, full_names, merged, option, read, renamed
 from ..tasks.task import TASKS, get_task
+from ..untrusted.values import Value, bounded
 from ..zoo import registry
+from ..zoo.config import MAX_SHORT_SIDE
 from ..zoo.foreign.download import DOWNLOADED
 from ..zoo.info import task_of
 from ..zoo.published import PUBLISHED
-from ..zoo.weights import holds_model, is_model_file, read_config
+from ..zoo.weights import holds_model, is_model_file, read_config, read_run_recipe
 
 RUN_FILES = ("model.safetensors", "best.safetensors")  # the weights of a run after its last and its best epoch
 STARTS = ("published", "imagenet", "random")
@@ -31,7 +34,7 @@ _STEPS, _MAX_EPOCHS, _BATCH_SIZE = 3000, 300, 4
 @documented
 @dataclass(kw_only=True)
 class Recipe:
-    """How to train a model: the keys that all tasks have, and ``options``, the block of the model's task.
+    """How to train a model: the keys that all tasks have, ``data``, and ``options``, the block of the model's task.
 
     Sizes are in pixels, rates are per step, shares are fractions.
     """
@@ -44,7 +47,7 @@ class Recipe:
         "holds one of srzoo's models or a backbone with timm's names",
         "imagenet",
     )
-    batch_size: int = option("images per step, over all processes", low=1)
+    batch_size: int = option("images per step, over all processes", low=1, high=1 << 16)
     lr: float = option("learning rate of the head; see backbone_lr_scale for the backbone", low=0)
     epochs: int | None = option("length of the run in epochs of ``images // batch_size`` steps", None, low=1)
     steps: int | None = option("length of the run in steps, instead of epochs", None, low=1)
@@ -53,6 +56,7 @@ class Recipe:
         "of the image, and the short side of the model",
         None,
         low=1,
+        high=MAX_SHORT_SIDE,
     )
     model_options: dict = option("keyword arguments of `create_model`", dict)
     optimizer: Literal["adamw", "sgd"] = option("the optimizer", "adamw")
@@ -74,15 +78,21 @@ class Recipe:
         "auto",
     )
     accumulate: int = option(
-        "number of parts in which a batch is computed one after the other, to save memory", 1, low=1
+        "number of parts in which a batch is computed one after the other, to save memory; BatchNorm takes its "
+        "statistics from each part alone, so the model differs from one that is trained on whole batches",
+        1,
+        low=1,
+        high=1 << 16,
     )
     compile: bool = option("compile the model with ``torch.compile``", False)
     evaluate_every: int = option("number of epochs between evaluations on val", 8, low=1)
     seed: int = option("seed of initialization, order and augmentation", 0, low=0, high=(1 << 32) - 1)
+    data: Reading = dataclasses.field(default_factory=Reading)
     options: Any = None
 
     def __post_init__(self):
         check(self)
+        _check_model_options(self.model_options)
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(
                 f"epochs or steps must be given, and not both; got epochs={self.epochs} and steps={self.steps}"
@@ -108,7 +118,7 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """All keys, with those of the task in a block under its name, as in a YAML file."""
         values = dataclasses.asdict(self)
-        options = values.pop("options")
+        options, values["data"] = values.pop("options"), self.data.given()
         return {**values, self.task: options}
 
     def flat(self) -> dict[str, Any]:
@@ -118,6 +128,17 @@ class Recipe:
     def to_yaml(self) -> str:
         """All keys as a YAML file, which `load_recipe` reads."""
         return yaml.dump(self.to_dict(), Dumper=_Dumper, sort_keys=False, default_flow_style=None)
+
+
+# Arguments of `create_model` that other keys of a recipe set.
+_ELSEWHERE = {"name": "model", "pretrained": "start", "pretrained_backbone": "start", "labels": "the dataset's classes"}
+
+
+def _check_model_options(options: Mapping) -> None:
+    for name, value in Value(options, "model_options").keys(64).items():
+        if name in _ELSEWHERE:
+            raise ValueError(f"model_options takes no {name}, which follows from {_ELSEWHERE[name]}; leave it out")
+        value.plain()
 
 
 class _Dumper(yaml.SafeDumper):
@@ -244,6 +265,51 @@ def default_recipe(model: str, images: int, **overrides) -> Recipe:
     return _recipe(_overridden(_given(values, "recipe"), given), "recipe")
 
 
+def parse_recipe(text: str, where: str) -> Recipe:
+    """The recipe that `Recipe.to_yaml` wrote, which has no base.
+
+    Args:
+        text: the YAML.
+        where: prefix of errors, such as the name of the file.
+
+    Raises:
+        ValueError: a key is unknown or missing, or its value is invalid.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # about the old names of keys
+        return _recipe(_given(_parsed(text.encode(), where), where), where)
+
+
+def reading_of(model: str | Path) -> Reading:
+    """How the data was read that a model was trained on, if it is a file of a run, which tells it."""
+    try:
+        stored = read_run_recipe(model)
+        return parse_recipe(stored, f"the recipe in {model}").data if stored else Reading()
+    except (ValueError, OSError):
+        return Reading()
+
+
+_LARGEST = 1 << 20  # bytes of a file
+
+
+def _parsed(content: bytes, where: str) -> dict[str, Any]:
+    """The keys and values in the YAML of a recipe.
+
+    Raises:
+        ValueError: it is no YAML, or no mapping, or holds too much; the message starts with ``where``.
+    """
+    try:
+        values = yaml.safe_load(content.decode())
+    except RecursionError:
+        raise ValueError(f"{where} is not a recipe: it is nested too deep") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: bytes that are not UTF-8, or a number without end
+        raise ValueError(f"{where} is not YAML ({one_line(error)})") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{where} is not a recipe, which is a mapping of keys to values")
+    bounded(values, where, depth=8, parts=10_000)
+    return values
+
+
 def _read(source: str | Path, based_on_it: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The keys of a recipe and of those that it is based on; ``based_on_it`` are the files that have led to it."""
     path = Path(source)
@@ -254,15 +320,12 @@ def _read(source: str | Path, based_on_it: tuple[Path, ...] = ()) -> dict[str, A
             named = {"model": str(source)}
     if path in based_on_it:
         raise ValueError(f"{path} is its own base; a chain of recipes must end with one that has no base")
-    try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML ({one_line(error)})") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} is not a recipe, which is a mapping of keys to values")
+    if path.stat().st_size > _LARGEST:
+        raise ValueError(f"{path} is not a recipe: it has more than {_LARGEST:,} bytes")
+    values = _parsed(path.read_bytes(), str(path))
     base = values.pop("base", None)
     if not isinstance(base, str | None):
-        raise ValueError(f"{path}: base must be the name or the file of a recipe, got {base!r}")
+        raise ValueError(f"{path}: base must be the name or the file of a recipe, got {shortened(base)}")
     found = _given(values, f"recipe {path}") | named
     return found if base is None else _overridden(_read(base, (*based_on_it, path)), found)
 
@@ -322,7 +385,7 @@ def _recipe(found: Mapping[str, Any], where: str) -> Recipe:
     if "model" not in found:  # its task says which block is needed
         raise ValueError(f"{where} has no model: add it to the file, or pass --model VALUE")
     task = task_of(found["model"])
-    foreign = [name for name in found if "." in name and not name.startswith(f"{task}.")]
+    foreign = [name for name in found if "." in name and not name.startswith((f"{task}.", "data."))]
     if foreign:
         raise ValueError(f"{where}: {foreign[0]} does not belong to {task}, the task of {found['model']}; leave it out")
     return build(Recipe, found, where, options=build(get_task(task).Options, found, where, f"{task}."))

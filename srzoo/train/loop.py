@@ -8,8 +8,8 @@ import operator
 import re
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +27,23 @@ from srzoo_kernels import NonFiniteError
 from ..data.samples import ImageData
 from ..evaluate.distributed import is_main_process
 from ..evaluate.evaluation import evaluate
-from ..files import replacing
 from ..messages import and_more
 from ..models.base import ZooModel
 from ..recipes.recipe import RUN_FILES, Recipe
+from ..state_dicts import reason
 from ..tasks.task import StepContext, get_task
 from ..zoo.factory import save_model
+from .content import fingerprint
 from .depthwise import replace_depthwise
+from .failures import CHECKPOINT, explained, not_written
+from .folder import compare_facts, keep_recipe, own_folder, refuse_other_run
 from .log import line, write_csv, write_tensorboard
 from .optimizer import make_optimizer, make_schedule
 from .precision import fast_precision
-from .run import Interval, Run, advice, read_checkpoint, write_checkpoint
+from .run import Interval, Run, advice, read_checkpoint, unusable, write_checkpoint
 from .sampler import StepBatches
 from .start import starting_model
+from .stopping import Stop, Stopped
 
 
 def train(
@@ -75,25 +79,57 @@ def train(
         ValueError: the checkpoint in ``out`` belongs to another recipe or to other data; recipe, labels and machine do
             not fit together; or an image or annotation cannot be read.
         FloatingPointError: the loss or the weights became non-finite. The last checkpoint is kept.
-        OSError: a file of the run cannot be written.
+        OSError: a file of the run cannot be written, or another process trains in ``out``.
+        RuntimeError: a process that loads images, or another one of the run, was killed.
+        KeyboardInterrupt: SIGINT, SIGTERM or SIGHUP has come; the step is finished and a checkpoint written first. A
+            second one ends the run at once.
     """
-    if workers < 0:
-        raise ValueError(f"workers={workers}: expected 0 or more")
+    if not 0 <= workers <= _MOST_WORKERS:
+        raise ValueError(f"workers={workers}: expected 0 or more, and at most {_MOST_WORKERS}")
     out = Path(out)
     accelerator = _accelerator(recipe)
+    with own_folder(out), explained(out, workers):
+        return _train(recipe, train_set, val_set, out, workers, checkpoint_seconds, accelerator)
+
+
+_MOST_WORKERS = 256
+
+
+def _train(
+    recipe: Recipe,
+    train_set: ImageData,
+    val_set: ImageData,
+    out: Path,
+    workers: int,
+    checkpoint_seconds: float,
+    accelerator: Accelerator,
+) -> float:
+    """`train` in a folder that no other process trains in."""
     set_seed(recipe.seed)
     state = read_checkpoint(out, recipe, train_set)
+    if state is None:
+        refuse_other_run(out, recipe)
+    content = {"train": fingerprint(train_set), "val": fingerprint(val_set)}
+    facts = {"precision": accelerator.mixed_precision, "content": content}
+    if state is not None:
+        compare_facts(out, state, facts, {"train": train_set, "val": val_set})
     model = starting_model(recipe, train_set.labels, is_new=state is None)
     set_seed(recipe.seed, device_specific=True)  # the same weights on every process, but not the same dropout
-    trainer = _Trainer(recipe, model, train_set, val_set, out, accelerator)
+    trainer = _Trainer(recipe, model, train_set, val_set, out, accelerator, facts)
     if state is not None:
-        trainer.run.load(state)
-        is_done = trainer.run.step >= trainer.steps
-        said = "is already finished:" if is_done else "resumes from"
+        trainer.load(state)
+        said = "is already finished:" if trainer.is_finished else "resumes from"
         if is_main_process():
             print(f"the run in {out} {said} step {trainer.run.step} of {trainer.steps}")
     del state  # as large as the model, its average and the optimizer's state together
-    trainer.train(workers, checkpoint_seconds)
+    if is_main_process():
+        keep_recipe(out, recipe)
+    if trainer.is_finished:
+        if is_main_process():
+            trainer.write_missing()
+    else:
+        with Stop() as stop:
+            trainer.train(workers, checkpoint_seconds, stop)
     return trainer.run.history[-1][trainer.task.headline]
 
 
@@ -116,6 +152,7 @@ class _Trainer:
         train_set, val_set: as for `train`.
         out: folder of the run; it need not exist.
         accelerator: the device, the precision and the processes.
+        facts: what `write_checkpoint` stores beside the state.
 
     Raises:
         ValueError: the options of the recipe contradict the data or the model.
@@ -129,7 +166,9 @@ class _Trainer:
         val_set: ImageData,
         out: Path,
         accelerator: Accelerator,
+        facts: Mapping,
     ):
+        self.facts, self.logged, self.is_clean = facts, 0, True
         self.recipe, self.train_set, self.val_set = recipe, train_set, val_set
         self.out, self.accelerator, self.task = out, accelerator, get_task(model.task)
         self.steps_per_epoch = max(1, len(train_set) // recipe.batch_size)
@@ -148,33 +187,100 @@ class _Trainer:
         compiled = torch.compile(model) if recipe.compile else _Called(model)
         self.forward, self.optimizer = accelerator.prepare(compiled, optimizer)
 
-    def train(self, workers: int, checkpoint_seconds: float) -> None:
-        """Run the steps that are left, and write the files of the run; arguments and errors are those of `train`."""
+    def load(self, state: dict) -> None:
+        """Set the run to the state of a checkpoint.
+
+        Raises:
+            ValueError: the state does not fit this run.
+        """
+        try:
+            self.run.load(state)
+            if self.run.step > self.steps or (self.run.step == self.steps and not self.run.history):
+                raise ValueError(f"it is of step {self.run.step} of {self.steps}, with {len(self.run.history)} rows")
+        except Exception as error:  # what does not fit can raise anything
+            raise unusable(self.out, reason(error)) from error
+        self.logged = len(self.run.history)  # rows that log.csv has
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all steps are done, and the last epoch is measured."""
+        return self.run.step >= self.steps and not self._is_unlogged_epoch()
+
+    def _is_epoch(self) -> bool:
+        return self.run.step % self.steps_per_epoch == 0 or self.run.step == self.steps
+
+    def _is_unlogged_epoch(self) -> bool:
+        """Whether an epoch has ended without a row in the history, as after a signal during its evaluation."""
+        history = self.run.history
+        return bool(self.run.step and self._is_epoch() and (not history or history[-1]["step"] < self.run.step))
+
+    def write_missing(self) -> None:
+        """Write those files of a finished run anew that are gone, as far as the checkpoint holds them."""
+        last, best = (self.out / name for name in RUN_FILES)
+        log, history, written = self.out / "log.csv", self.run.history, []
+        if not last.exists():
+            self._write_model(last)
+            written.append(last.name)
+        if not log.exists():
+            write_csv(history, log)
+            written.append(log.name)
+        figure, epoch = history[-1][self.task.headline], history[-1].get("epoch")
+        if not best.exists() and self._is_best(figure):
+            self._write_model(best)
+            written.append(best.name)
+        elif not best.exists() and self._measured():
+            measured = [row for row in history if row[self.task.headline] is not None]
+            top = max(measured, key=lambda row: row[self.task.headline])
+            warnings.warn(
+                f"{best} is gone, and the checkpoint holds the weights of epoch {epoch} only, not those of the best, "
+                f"{top.get('epoch')}; train again in another output folder for them",
+                stacklevel=1,
+            )
+        if written:
+            print(f"{', '.join(written)} were gone from {self.out}, and are written anew from {CHECKPOINT}")
+
+    def train(self, workers: int, checkpoint_seconds: float, stop: Stop) -> None:
+        """Run the steps that are left, and write the files of the run; arguments and errors are those of `train`.
+
+        Raises:
+            Stopped: a signal has come. The checkpoint is written if the state is one between two steps.
+        """
+        run, loader, self.stop = self.run, self._loader(workers), stop
+        saved, batches = run.step, iter(loader)
+        try:
+            with tqdm(
+                total=self.steps, initial=run.step, unit="step", disable=None if is_main_process() else True
+            ) as bar:
+                self._run_steps(batches, bar, checkpoint_seconds)
+        except Stopped:
+            if is_main_process() and self.is_clean and run.step > saved:
+                self._save({"checkpoint"})
+            raise
+        except (RuntimeError, OSError) as error:
+            if stop.signal is not None and not is_main_process():  # the main process has ended
+                raise Stopped(stop.signal) from error
+            raise
+        finally:
+            _end_workers(batches)
+
+    def _run_steps(self, batches: Iterator, bar: tqdm, checkpoint_seconds: float) -> None:
         run, written = self.run, time.monotonic()
-        self.logged = len(run.history)  # rows that log.csv has
-        if run.step >= self.steps:
-            return
-        is_main, loader = is_main_process(), self._loader(workers)
-        if is_main:
-            self.out.mkdir(parents=True, exist_ok=True)
-            for left_over in self.out.glob(".*.partial"):  # from a process that was killed while it wrote
-                left_over.unlink()
-            if not run.step:
-                with replacing(self.out / "recipe.yaml") as partial:
-                    partial.write_text(self.recipe.to_yaml())
-        batches = iter(loader)
-        with tqdm(total=self.steps, initial=run.step, unit="step", disable=None if is_main else True) as bar:
-            while run.step < self.steps:
+        is_epoch = self._is_unlogged_epoch()
+        while is_epoch or run.step < self.steps:
+            if not is_epoch:
                 loss = self._step(batches)
                 bar.set_postfix(loss=f"{loss:.3f}", **self._last_figure())
                 bar.update()
-                is_epoch = run.step % self.steps_per_epoch == 0 or run.step == self.steps
-                if is_epoch:
-                    self._end_epoch()
-                due = self._due(is_epoch, time.monotonic() - written, checkpoint_seconds)
-                if is_main and due:
-                    self._save(due)
-                    written = time.monotonic()
+                is_epoch = self._is_epoch()
+            if is_epoch:
+                self._end_epoch()
+            due = self._due(is_epoch, time.monotonic() - written, checkpoint_seconds)
+            if is_main_process() and due:
+                self._save(due)
+                written = time.monotonic()
+            is_epoch = False
+            if run.step < self.steps:
+                self.stop.check()
 
     def _due(self, is_epoch: bool, waited: float, checkpoint_seconds: float) -> set[str]:
         """What to write, ``waited`` seconds after the last write: "model", "checkpoint", both, or nothing."""
@@ -217,7 +323,9 @@ class _Trainer:
         self.forward.train()
         for part in range(recipe.accumulate):
             waiting_since = time.monotonic()
-            batch = _next(batches)
+            with self.stop.at_once():
+                batch = _next(batches)
+            self.is_clean = False  # the forward pass changes running statistics
             run.interval.wait_seconds += time.monotonic() - waiting_since
             is_last = part == recipe.accumulate - 1
             with nullcontext() if is_last else self.accelerator.no_sync(self.forward):
@@ -251,6 +359,7 @@ class _Trainer:
         run.interval.loss += total
         run.interval.steps += 1
         run.interval.seconds += time.monotonic() - began
+        self.is_clean = True
         return total
 
     def _blown_up(self, what: str, index: torch.Tensor) -> str:
@@ -297,7 +406,8 @@ class _Trainer:
     def _figure(self) -> float:
         """The headline figure on val; NaN if nothing in it is annotated."""
         try:
-            score = evaluate(self.run.result, self.val_set, brief=True)
+            with self.stop.at_once():
+                score = evaluate(self.run.result, self.val_set, brief=True)
             return math.nan if score is None else score.value
         except NonFiniteError as error:  # the weights are still finite, but too large
             raise FloatingPointError(
@@ -308,21 +418,33 @@ class _Trainer:
     def _mean_over_processes(self, value: float) -> float:
         return self.accelerator.reduce(torch.tensor(value, device=self.accelerator.device), "mean").item()
 
+    def _is_best(self, figure: float | None) -> bool:
+        return figure is not None and figure >= max(self._measured())
+
     def _save(self, due: set[str]) -> None:
         """Write what is due. The checkpoint comes last, so that everything it counts as done is on disk."""
         self.run.check_finite(self.out)
         history = self.run.history
         if "model" in due:
             last, best = (self.out / name for name in RUN_FILES)
-            save_model(self.run.result, last)
-            figure = history[-1][self.task.headline]
-            if figure is not None and figure >= max(self._measured()):
-                save_model(self.run.result, best)
+            self._write_model(last)
+            if self._is_best(history[-1][self.task.headline]):
+                self._write_model(best)
         if self.logged < len(history):
-            write_csv(history, self.out / "log.csv")
-            write_tensorboard(history[self.logged :], self.out / "tensorboard")
+            try:
+                write_csv(history, self.out / "log.csv")
+                write_tensorboard(history[self.logged :], self.out / "tensorboard")
+            except OSError as error:
+                raise not_written(self.out / "log.csv", error, 1 << 16) from error
             self.logged = len(history)
-        write_checkpoint(self.run, self.recipe, self.train_set, self.out)
+        write_checkpoint(self.run, self.recipe, self.train_set, self.out, self.facts)
+
+    def _write_model(self, path: Path) -> None:
+        try:
+            save_model(self.run.result, path, recipe=self.recipe.to_yaml())
+        except OSError as error:
+            size = sum(value.nbytes for value in self.run.result.state_dict().values())
+            raise not_written(path, error, size) from error
 
 
 class _Called(torch.nn.Module):
@@ -340,6 +462,18 @@ def _named(value: float, losses: dict[str, torch.Tensor], each: list[float]) -> 
     """The loss for an error message, with the name of the first term that is not finite if there are several."""
     broken = [name for name, part in zip(losses, each) if not math.isfinite(part)]
     return f"loss {value}" + (f" ({broken[0]})" if broken and len(losses) > 1 else "")
+
+
+def _end_workers(batches: Iterator) -> None:
+    """End the processes that load images, even one that is stopped or waits for a disk that does not answer.
+
+    PyTorch asks them to end when the iterator is deleted, and Python then waits for them without a limit.
+    """
+    with suppress(RuntimeError):  # one of them was killed
+        getattr(batches, "_shutdown_workers", lambda: None)()
+    for worker in getattr(batches, "_workers", ()):
+        if worker.is_alive():
+            worker.kill()
 
 
 def _next(batches: Iterator) -> Any:

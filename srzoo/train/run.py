@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import pickle
-import shutil
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from timm.utils import ModelEmaV3
@@ -15,11 +15,12 @@ from timm.utils import ModelEmaV3
 from ..data.samples import ImageData
 from ..evaluate.distributed import rank, world
 from ..files import replacing
-from ..messages import one_line
-from ..recipes.recipe import Recipe
+from ..messages import shortened
+from ..recipes.recipe import RUN_FILES, Recipe
+from ..state_dicts import misfit, not_finite, reason, refuse_damage
 from ..tasks.task import get_task
-
-CHECKPOINT = "checkpoint.pt"
+from ..untrusted.values import Value
+from .failures import CHECKPOINT, not_written
 
 
 @dataclass
@@ -117,12 +118,14 @@ class Run:
             state: of a run of the same recipe. With several processes each seeds its CPU generator anew from it.
 
         Raises:
-            KeyError: an entry is missing.
-            RuntimeError: the tensors do not fit the model.
+            ValueError: a part is missing, does not fit the model, or holds values that are not finite.
         """
         for name, part in self._parts().items():
-            if name in state:  # with precision "auto" it may come from a machine that needs no scaler
-                part.load_state_dict(state[name])
+            if name not in state:
+                if name == "scaler":  # with precision "auto" it may come from a machine that needs no scaler
+                    continue
+                raise ValueError(f"it lacks {name}")
+            self._load_part(name, part, state[name])
         self.step, self.interval, self.history = state["step"], Interval(**state["interval"]), state["history"]
         if world() > 1:  # the state is that of one process, and each needs random numbers of its own
             torch.manual_seed(state["rng"].sum().item() + rank())
@@ -131,6 +134,80 @@ class Run:
         if len(state["cuda_rng"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(state["cuda_rng"])
 
+    def _load_part(self, name: str, part: Any, found: Any) -> None:
+        if isinstance(part, torch.nn.Module):
+            if not isinstance(found, dict) or not all(isinstance(each, torch.Tensor) for each in found.values()):
+                raise ValueError(f"{name} is no state dict of tensors")
+            if problem := misfit(found, part.state_dict()):
+                raise ValueError(f"{name} {problem}")
+            if broken := not_finite(found):
+                raise ValueError(f"{name}.{broken} has values that are not finite")
+            part.load_state_dict(found)
+        elif isinstance(part, torch.optim.Optimizer):
+            part.load_state_dict(_of_optimizer(part, Value(found, "the state", name)))
+        else:
+            fresh = part.state_dict()
+            part.load_state_dict(_alike(Value(found, "the state", name), fresh))
+
+
+def _of_optimizer(optimizer: torch.optim.Optimizer, found: Value) -> dict:
+    """The state dict of an optimizer, after a check against its parameters.
+
+    Raises:
+        ValueError: another number of groups or of parameters, or a tensor of another shape or that is not finite.
+    """
+    groups = found["param_groups"].items(len(optimizer.param_groups), len(optimizer.param_groups))
+    fresh = optimizer.state_dict()["param_groups"]
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    state = found["state"]
+    if not isinstance(state.found, dict):
+        state.fail("a mapping")
+    for index, values in state.found.items():
+        if not isinstance(index, int) or not 0 <= index < len(parameters):
+            state.fail(f"a mapping from the numbers 0 to {len(parameters) - 1}")
+        shape, own = parameters[index].shape, Value(values, state.where, f"{state.key}[{index}]").keys()
+        for value in own.values():
+            _check_moment(value, shape)
+    # The numbers of the parameters are those of this run, since `state` goes by them.
+    return {
+        "state": state.found,
+        "param_groups": [{**_alike(*pair), "params": pair[1]["params"]} for pair in zip(groups, fresh)],
+    }
+
+
+def _check_moment(value: Value, shape: torch.Size) -> None:
+    """Check a value that an optimizer keeps for a parameter: a tensor of its shape, or a single number."""
+    if value.found is None:
+        return
+    if not isinstance(value.found, torch.Tensor):
+        value.number()
+    elif value.found.dim() and value.found.shape != shape:
+        raise ValueError(f"{value.key} has the shape {tuple(value.found.shape)} instead of {tuple(shape)}")
+    elif not_finite({"": value.found}) is not None:
+        raise ValueError(f"{value.key} has values that are not finite")
+
+
+def _alike(found: Value, fresh: Any) -> Any:
+    """A value of the same types as a fresh one, whose keys it takes where it has none; keys of its own are left out.
+
+    Versions of PyTorch differ in the keys.
+
+    Raises:
+        ValueError: a value has another type, or a list another length.
+    """
+    if isinstance(fresh, dict):
+        own = found.keys()
+        return {key: _alike(own[key], value) if key in own else value for key, value in fresh.items()}
+    if isinstance(fresh, (list, tuple)):
+        return type(fresh)(_alike(*pair) for pair in zip(found.items(len(fresh), len(fresh)), fresh))
+    if isinstance(fresh, (bool, type(None))):
+        if found.found is not None and not isinstance(found.found, bool):
+            found.fail("true, false or null")
+        return found.found
+    if isinstance(fresh, (int, float)):
+        return found.number()
+    return fresh
+
 
 def advice(out: Path) -> str:
     """What to do about a run that diverged, for an error message."""
@@ -138,54 +215,51 @@ def advice(out: Path) -> str:
     return f"{kept}try a lower learning rate, in another output folder"
 
 
-def write_checkpoint(run: Run, recipe: Recipe, data: ImageData, out: Path) -> None:
+def write_checkpoint(run: Run, recipe: Recipe, data: ImageData, out: Path, facts: Mapping | None = None) -> None:
     """Replace the checkpoint in ``out``, completely or not at all.
 
     Args:
         run: the state to write.
         recipe, data: what the run trains by and on; `read_checkpoint` compares them.
         out: the folder, which exists.
+        facts: "precision", the one that is used, and "content", the fingerprints of the splits by their names.
 
     Raises:
         OSError: the file cannot be written, for example because the disk is full.
     """
-    content = {"recipe": recipe.to_dict(), "data": data.identity(), **run.state()}
+    content = {"recipe": recipe.to_dict(), "data": data.identity(), **(facts or {}), **run.state()}
     try:
         with replacing(out / CHECKPOINT) as partial:
             torch.save(content, partial)
     except (RuntimeError, OSError) as error:  # a RuntimeError is PyTorch's way to report a full disk
-        raise OSError(
-            f"cannot write {out / CHECKPOINT}: {shutil.disk_usage(out).free:,} bytes are free "
-            f"({one_line(error)}); free more space, and the same command resumes from the last checkpoint"
-        ) from error
+        size = sum(value.nbytes for value in content["model"].values())
+        raise not_written(out / CHECKPOINT, error, size) from error
 
 
 def read_checkpoint(out: Path, recipe: Recipe, data: ImageData) -> dict | None:
     """The state that `write_checkpoint` wrote to ``out``, on the CPU; None if there is no checkpoint.
 
     Raises:
-        ValueError: the checkpoint cannot be read, or belongs to another recipe or to other data.
+        ValueError: the checkpoint cannot be read, is damaged, or belongs to another recipe or to other data.
     """
     path = out / CHECKPOINT
-    if not path.is_file():
+    if not path.exists():
         return None
     try:
+        if path.is_dir():
+            raise ValueError("it is a folder")
+        refuse_damage(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # about the old names of recipe keys
-            made_with = Recipe.from_dict(state["recipe"]).flat()  # without keys that are newer than it
-        made_on = state["data"]
-        headline = get_task(recipe.task).headline
-        for row in state["history"]:
-            if "miou" in row:  # written by version 0.1
-                row[headline] = row.pop("miou")
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a checkpoint of a run; choose another output folder") from error
+        made_with = _checked(Value(state, "the state"), get_task(recipe.task).headline)
+    except Exception as error:  # a damaged file can raise anything
+        raise unusable(out, reason(error)) from error
+    made_on = state["data"]
     wanted = recipe.flat()
-    changed = [key for key in wanted if made_with.get(key) != wanted[key]]
+    # The data is compared by what it holds, wherever it lies.
+    changed = [key for key in wanted if made_with.get(key) != wanted[key] and not key.startswith("data.")]
     if changed:
         raise ValueError(
-            f"{path} was made with {changed[0]}={made_with.get(changed[0])!r}, but the recipe has "
+            f"{path} was made with {changed[0]}={shortened(made_with.get(changed[0]))}, but the recipe has "
             f"{wanted[changed[0]]!r}; choose another output folder, or use the recipe of the checkpoint"
         )
     given = data.identity()
@@ -195,3 +269,54 @@ def read_checkpoint(out: Path, recipe: Recipe, data: ImageData) -> dict | None:
         what = names.get(changed[0], "names of the images")
         raise ValueError(f"{path} was made with other data (different {what}); choose another output folder")
     return state
+
+
+def unusable(out: Path, why: str) -> ValueError:
+    """The error for a checkpoint that cannot be used, with what to do instead."""
+    last = out / RUN_FILES[0]
+    instead = f", and start from the weights in {last} with --start" if last.is_file() else ""
+    return ValueError(f"{out / CHECKPOINT} is not a checkpoint of a run ({why}); choose another output folder{instead}")
+
+
+def _checked(state: Value, headline: str) -> dict:
+    """Check the types in a checkpoint as far as `Run.load` does not, and rename keys of version 0.1, in place.
+
+    Args:
+        state: what the file contains.
+        headline: name of the headline figure of the task.
+
+    Returns:
+        The keys of its recipe by their full names.
+
+    Raises:
+        ValueError: a value is missing, or has another type.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # about the old names of recipe keys
+        made_with = Recipe.from_dict({key: value.found for key, value in state["recipe"].keys().items()}).flat()
+    state["data"].keys()
+    state["step"].whole(0, 1 << 32)
+    interval = state["interval"].keys()
+    for name, value in interval.items():
+        if name == "losses":
+            for each in value.keys().values():
+                each.number()
+        elif name in ("loss", "steps", "seconds", "wait_seconds"):
+            value.number()
+        else:
+            value.fail("left out")
+    for row in state["history"].items(most=1 << 24):
+        values = row.keys()
+        if "miou" in values:  # written by version 0.1
+            row.found[headline] = row.found.pop("miou")
+        row["step"].whole(0, 1 << 32)
+        for value in (row[headline], *row.keys().values()):
+            if value.found is not None and not isinstance(value.found, (int, float)):
+                value.fail("a number or null")
+    for generator in (state["rng"], *state["cuda_rng"].items(most=1024)):
+        if not isinstance(generator.found, torch.Tensor) or generator.found.dtype != torch.uint8:
+            generator.fail("the state of a random generator")
+    for name, value in state.found.get("content", {}).items():
+        if not isinstance(value, torch.Tensor) or value.dim() != 2:
+            Value(value, state.where, f"content.{name}").fail("fingerprints of files")
+    return made_with

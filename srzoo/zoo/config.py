@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..labels import LabelSet
-from ..messages import one_line
-from .transform import Transform
+from ..labels.own import MAX_OUTPUTS
+from ..untrusted.values import Value, parse_json
+from .transform import FITS, Transform
+
+# Limits of what a file can ask for. The memory for the weights is bounded by the file itself, whose tensors must fit;
+# that for an image is bounded by these.
+MAX_SHORT_SIDE, MAX_LONG_SIDE = 4096, 16384
+_MAX_PIXELS = MAX_SHORT_SIDE * MAX_LONG_SIDE
 
 
 @dataclass(frozen=True)
@@ -46,41 +54,79 @@ class ModelConfig:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str) -> ModelConfig:
+    def from_json(cls, text: str, origin: str = "the header") -> ModelConfig:
         """The inverse of `to_json`. It also reads the headers of older files, see `_present`.
 
+        Args:
+            text: the JSON, which anyone may have written.
+            origin: name of the file, for errors.
+
         Raises:
-            ValueError: the text is not a configuration of srzoo.
+            ValueError: the text is not a configuration of srzoo, or a value is out of range.
         """
-        try:
-            values = _present(json.loads(text))
-            return cls(
-                name=str(values["name"]),
-                network=str(values["network"]),
-                task=str(values["task"]),
-                options={key: tuple(v) if isinstance(v, list) else v for key, v in values["options"].items()},
-                labels=_labels(**values["labels"]),
-                transform=Transform.from_dict(values["transform"]),
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"not a configuration of srzoo: {type(error).__name__}: {one_line(error)}") from error
+        values = _present(parse_json(text, f"{origin} is not a configuration of srzoo"))
+        return cls(
+            name=values["name"].text(),
+            network=values["network"].text(64),
+            task=values["task"].text(64),
+            options={name: value.plain() for name, value in values["options"].keys(64).items()},
+            labels=_labels(values["labels"]),
+            transform=_transform(values["transform"]),
+        )
 
 
-def _present(values: dict) -> dict:
+def _present(values: Value) -> Value:
     """The header of a file of any version, with the keys of the present version.
 
     Older headers have ``classes`` and ``palette`` instead of ``labels``, and ``family`` instead of ``network``. The
     oldest have no ``family`` either, because all networks were SRNet. All older networks are for semantic segmentation.
     """
-    if "labels" in values:
+    found = values.keys(64)
+    if "labels" in found:
         return values
-    labels = {"classes": values["classes"], "palette": values["palette"]}
-    return {"network": values.get("family", "srnet"), "task": "semantic", "labels": labels, **values}
+    labels = {"classes": values["classes"].found, "palette": values["palette"].found}
+    older = {"network": values.found.get("family", "srnet"), "task": "semantic", "labels": labels, **values.found}
+    return Value(older, values.where)
 
 
-def _labels(classes: list[str], palette: list[list[int]], things: list[bool] | None = None) -> LabelSet:
-    return LabelSet(
-        classes=tuple(str(name) for name in classes),
-        palette=tuple((int(r), int(g), int(b)) for r, g, b in palette),
-        things=None if things is None else tuple(bool(thing) for thing in things),
-    )
+def _labels(values: Value) -> LabelSet:
+    classes: dict[str, None] = {}
+    for name in values["classes"].items(1, MAX_OUTPUTS):
+        if name.text() in classes:
+            name.fail("another name than those of the classes before it")
+        classes[name.found] = None
+    colours = values["palette"].items(most=MAX_OUTPUTS)
+    if len(colours) != len(classes):
+        raise ValueError(f"{values.where}: labels has {len(classes)} classes but {len(colours)} colours")
+    palette = tuple(tuple(channel.whole(0, 255) for channel in colour.items(3, 3)) for colour in colours)
+    things = values.get("things")
+    if things is not None:
+        things = tuple(each.flag() for each in things.items(len(classes), len(classes)))
+    return LabelSet(tuple(classes), palette, things)
+
+
+def _transform(values: Value) -> Transform:
+    values["short_side"]  # the only key without a default
+    found = {}
+    for name, value in values.keys().items():
+        if name not in _TRANSFORM:
+            value.fail(f"left out; the keys are {', '.join(_TRANSFORM)}")
+        found[name] = _TRANSFORM[name](value)
+    return Transform(**found)
+
+
+def _numbers(low: float) -> Callable[[Value], tuple[float, ...]]:
+    """Reads a number for each of RGB, whose pixels are in 0..1."""
+    return lambda value: tuple(float(each.number(low, 1e4)) for each in value.items(3, 3))
+
+
+# How each value of a transform is read.
+_TRANSFORM: dict[str, Callable[[Value], Any]] = {
+    "short_side": lambda value: value.whole(1, MAX_SHORT_SIDE),
+    "max_pixels": lambda value: value.whole(Transform.MIN_SIDE**2, _MAX_PIXELS),
+    "mean": _numbers(-1e4),
+    "std": _numbers(1e-4),
+    "multiple": lambda value: value.whole(1, MAX_SHORT_SIDE),
+    "long_side": lambda value: None if value.found is None else value.whole(1, MAX_LONG_SIDE),
+    "fit": lambda value: value.one_of(*FITS),
+}

@@ -17,6 +17,7 @@ from ..labels.own import numbered_labels
 from ..layers import CONTEXT_MODULES
 from ..layers.checks import check_whole
 from ..layers.insertion import block_names
+from ..messages import one_line, shortened
 from ..models import NETWORKS, ZooModel
 from ..models.base import check_zoo_model
 from ..state_dicts import misfit
@@ -183,7 +184,7 @@ def load_model(path: str | Path) -> ZooModel:
     return _with_weights(*read_model_file(path), str(path))
 
 
-def save_model(model: nn.Module, path: str | Path, dtype: torch.dtype | None = None) -> None:
+def save_model(model: nn.Module, path: str | Path, dtype: torch.dtype | None = None, recipe: str | None = None) -> None:
     """Write a model and its configuration to a file, atomically: an interrupted write leaves the old file.
 
     Args:
@@ -191,6 +192,7 @@ def save_model(model: nn.Module, path: str | Path, dtype: torch.dtype | None = N
         path: the ``.safetensors`` file.
         dtype: storage dtype of the floating tensors, e.g. ``torch.float16``. By default, and where ``dtype`` would
             overflow, a tensor keeps its own.
+        recipe: the recipe that trained it, as YAML, to store in the file.
 
     Raises:
         ValueError: the model is not one of srzoo's, is inside a wrapper, or differs from what its configuration builds,
@@ -209,7 +211,7 @@ def save_model(model: nn.Module, path: str | Path, dtype: torch.dtype | None = N
         )
     if dtype is not None:
         state = {key: _narrowed(value, dtype) for key, value in state.items()}
-    write_model_file(model.config, state, path)
+    write_model_file(model.config, state, path, recipe)
 
 
 def _narrowed(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -288,24 +290,63 @@ def _with_weights(
     config = dataclasses.replace(config, options={**config.options, **(options or {})})
     if labels is None:
         labels = config.labels if num_classes in (None, own) else numbered_labels(num_classes)
-    model = _build(dataclasses.replace(config, labels=labels))
-    if len(labels.classes) != own or labels.things != config.labels.things:
-        fresh = _of_another_shape(model.state_dict(), config)
+    wanted = dataclasses.replace(config, labels=labels)
+    new: set[str] = set()
+    try:
+        with torch.device("meta"):  # before any memory is allocated, since a file can ask for any amount
+            twin = _build(wanted)
+            _check_buffers(twin)
+            if len(labels.classes) != own or labels.things != config.labels.things:
+                new = _of_another_shape(twin.state_dict(), _build(config).state_dict())
+    except _BUILD_ERRORS as error:
+        raise ValueError(f"{origin}: {one_line(error)}") from error
+    shown = {key: value for key, value in twin.state_dict().items() if key in new and key in state}
+    if own_context == "none":  # "sr" starts as the identity, so the model computes the same
+        shown = {**_of_blocks(twin), **shown}
+    _check_fit({**state, **shown}, twin.state_dict(), origin)
+    model = _build(wanted)
+    if new:
         said = f"{origin}: {len(labels.classes)} classes instead of {own}, so these start from random values: "
-        if fresh:
-            warnings.warn(said + ", ".join(sorted(fresh)), stacklevel=4)
-        state = {**state, **{key: value for key, value in fresh.items() if key in state}}
-    if own_context == "none":
-        state = {**_of_blocks(model), **state}  # "sr" starts as the identity, so the model computes the same
-    _load(model, state, origin)
+        warnings.warn(said + ", ".join(sorted(new)), stacklevel=4)
+    built = model.state_dict()
+    model.load_state_dict({**state, **{key: built[key] for key in shown}})
     return model
 
 
-def _of_another_shape(state: dict, config: ModelConfig) -> dict:
-    """The tensors of a state dict whose shape differs from that in the model which a configuration builds."""
-    with torch.device("meta"):
-        built = _build(config).state_dict()
-    return {key: value for key, value in state.items() if key in built and built[key].shape != value.shape}
+def _of_another_shape(state: dict, built: dict) -> set[str]:
+    """The names of tensors whose shape differs between two state dicts."""
+    return {key for key, value in state.items() if key in built and built[key].shape != value.shape}
+
+
+def _check_buffers(twin: nn.Module) -> None:
+    """Check the size of the tensors that a file does not hold, such as an index of positions.
+
+    Args:
+        twin: the model on the meta device.
+
+    Raises:
+        ValueError: they are too large.
+    """
+    numbers = sum(each.numel() for each in twin.buffers()) + sum(each.numel() for each in twin.parameters())
+    numbers -= sum(each.numel() for each in twin.state_dict().values())
+    if numbers > _MAX_BUFFERS:
+        raise ValueError(f"its options ask for {numbers:,} numbers that are not in the file, at most {_MAX_BUFFERS:,}")
+
+
+_MAX_BUFFERS = 1 << 27
+# What networks raise for options of a wrong type, beside ValueError.
+_BUILD_ERRORS = (
+    *(
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+        ArithmeticError,
+        AssertionError,
+        RuntimeError,
+        RecursionError,
+    ),
+)
 
 
 def _build(config: ModelConfig) -> ZooModel:
@@ -324,6 +365,7 @@ def _build(config: ModelConfig) -> ZooModel:
             f"has {network.task!r}"
         )
     _refuse_unknown_options(config)
+    _check_limits(config.options)
     of_labels = {"num_classes": len(config.classes)}
     if "things" in _parameters(network):
         of_labels["things"] = config.labels.things
@@ -359,6 +401,33 @@ def _refuse_unknown_options(config: ModelConfig) -> None:
         raise ValueError(f"{config.name!r} has no option {unknown[0]!r}; it takes {', '.join(known)}")
 
 
+def _check_limits(options: dict) -> None:
+    """Check options that say how often something is done or how large an image gets, which no shape of a tensor shows.
+
+    Raises:
+        ValueError: one is larger than its limit.
+    """
+    for name, most in _LIMITS.items():
+        for value in options[name] if isinstance(options.get(name), (tuple, list)) else [options.get(name)]:
+            if isinstance(value, (int, float)) and not value <= most:
+                raise ValueError(f"{name} must be at most {most}, got {shortened(options[name])}")
+
+
+_LIMITS = {
+    "size_divisor": 512,
+    "iterations": 64,
+    "recurrences": 16,
+    "order": 64,
+    "kernel_size": 63,
+    "bins": 256,
+    "rates": 256,
+    "multi_grid": 64,
+    "rpn_convs": 16,
+    "sampling": 16,
+    "anchor_scale": 1024,
+}
+
+
 def _parameters(network: type[ZooModel]) -> dict[str, inspect.Parameter]:
     """The parameters of a network's class, and of its base classes as far as it passes keyword arguments on."""
     found: dict[str, inspect.Parameter] = {}
@@ -377,12 +446,11 @@ def _parameters(network: type[ZooModel]) -> dict[str, inspect.Parameter]:
 _GIVEN_ELSEWHERE = {"num_classes", "things", "out_channels"}
 
 
-def _load(model: nn.Module, state: dict, origin: str) -> None:
-    """Load a state dict that must fit exactly; unlike PyTorch's, the message is one line.
+def _check_fit(state: dict, wanted: dict, origin: str) -> None:
+    """Check that a state dict fits exactly; unlike PyTorch's, the message is one line.
 
     Raises:
         ValueError: a missing or unexpected tensor, or another shape.
     """
-    if problem := misfit(state, model.state_dict()):
+    if problem := misfit(state, wanted):
         raise ValueError(f"the weights of {origin} do not fit this model: the file {problem}")
-    model.load_state_dict(state)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -10,7 +11,9 @@ if TYPE_CHECKING:
     import torch
     from PIL import Image
 
+FITS = ("stretch", "pad")
 _STRIP_ROWS = 512  # converted at a time
+_LONGEST = 8  # ratio of the sides of an image up to which a short side that was asked for is kept
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Transform:
     MIN_SIDE = 32
 
     def __post_init__(self):
-        if self.fit not in ("stretch", "pad"):
+        if self.fit not in FITS:
             raise ValueError(f"fit must be 'stretch' or 'pad', got {self.fit!r}")
 
     def content_size(self, height: int, width: int) -> tuple[int, int]:
@@ -62,12 +65,26 @@ class Transform:
         return tuple(-(-side // self.multiple) * self.multiple for side in self.content_size(height, width))
 
     def with_short_side(self, short_side: int) -> Transform:
-        """A transform to another short side; a limit of the long side keeps its proportion to it."""
+        """A transform to another short side, in images up to 8 times as long as wide.
+
+        `max_pixels` is raised as needed, and a limit of the long side keeps its proportion to the short side.
+        """
         if self.long_side is None:
-            return dataclasses.replace(self, short_side=short_side)
+            pixels = max(self.max_pixels, _LONGEST * short_side**2)
+            return dataclasses.replace(self, short_side=short_side, max_pixels=pixels)
         long_side = round(self.long_side * short_side / self.short_side)
         pixels = max(self.max_pixels, short_side * long_side)
         return dataclasses.replace(self, short_side=short_side, long_side=long_side, max_pixels=pixels)
+
+    def warn_of_limit(self, height: int, width: int) -> None:
+        """Warn if `max_pixels` makes the short side of an image of this size shorter than `short_side`, and its own."""
+        short, wanted = min(self.content_size(height, width)), min(self.short_side, height, width)
+        if wanted - short > self.multiple and (self.max_pixels / (height * width)) ** 0.5 < wanted / min(height, width):
+            warnings.warn(
+                f"an image of {width}x{height} pixels is reduced to a short side of {short}, not {wanted}, as the "
+                f"model takes {self.max_pixels:,} pixels at most; cut it into shorter parts",
+                stacklevel=3,
+            )
 
     def scaled(self, factor: float) -> Transform:
         """A transform whose input has sides ``factor`` times as large."""
@@ -123,15 +140,6 @@ class Transform:
         mean = torch.tensor(self.mean, device=images.device)[:, None, None]
         std = torch.tensor(self.std, device=images.device)[:, None, None]
         return images.to(torch.float32, copy=True).div_(255).sub_(mean).div_(std)
-
-    @classmethod
-    def from_dict(cls, values: dict) -> Transform:
-        """The inverse of ``dataclasses.asdict``, also after JSON. Keys that an older file lacks get their defaults.
-
-        Raises:
-            TypeError: an unknown key, or no ``short_side``.
-        """
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
 def _resized(image: Image.Image, height: int, width: int) -> Image.Image:

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..state_dicts import write_state_dict
+from ..messages import one_line, shortened
+from ..state_dicts import not_finite, write_state_dict
 from .config import ModelConfig
 
 if TYPE_CHECKING:
     import torch
 
-_HEADER = "srzoo"  # the key of the configuration in the file's metadata
+_HEADER, _RECIPE = "srzoo", "recipe"  # the keys of the configuration and of the recipe in the file's metadata
 
 
 def read_model_file(path: str | Path) -> tuple[ModelConfig, dict[str, torch.Tensor]]:
@@ -24,12 +25,18 @@ def read_model_file(path: str | Path) -> tuple[ModelConfig, dict[str, torch.Tens
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is not readable, or not one of srzoo's.
+        ValueError: the file is not readable, or not one of srzoo's, or a weight is not a finite number.
     """
     with _opened(path, "pt") as file:
         config = _config(file, path)
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-    return config, {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    if broken := not_finite(state):
+        raise ValueError(
+            f"{path}: {shortened(broken, 100)} has values that are not finite, so its results would be meaningless; "
+            "use a file from before its training diverged"
+        )
+    return config, state
 
 
 def read_config(path: str | Path) -> ModelConfig:
@@ -62,7 +69,7 @@ def _opened(path: str | Path, framework: str) -> Iterator:
         with safe_open(path, framework=framework) as file:
             yield file
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is not a readable safetensors file ({error})") from error
+        raise ValueError(f"{path} is not a readable safetensors file ({one_line(error)})") from error
 
 
 def _config(file, path: str | Path) -> ModelConfig:
@@ -71,13 +78,31 @@ def _config(file, path: str | Path) -> ModelConfig:
         raise ValueError(
             f"{path} has no srzoo configuration; load it with safetensors, or save the model with srzoo.save_model"
         )
-    return ModelConfig.from_json(header)
+    return ModelConfig.from_json(header, str(path))
 
 
-def write_model_file(config: ModelConfig, state: dict[str, torch.Tensor], path: str | Path) -> None:
+def read_run_recipe(path: str | Path) -> str | None:
+    """The recipe that `write_model_file` stored in a file, as YAML; None if it has none. Errors as in `read_config`."""
+    with _opened(path, "numpy") as file:
+        _config(file, path)
+        return file.metadata().get(_RECIPE)
+
+
+def write_model_file(
+    config: ModelConfig, state: dict[str, torch.Tensor], path: str | Path, recipe: str | None = None
+) -> None:
     """Write a file for `read_model_file`, atomically.
 
+    Args:
+        config: the configuration of the model.
+        state: its tensors.
+        path: the file.
+        recipe: the recipe that trained it, as YAML.
+
     Raises:
+        ValueError: a value of the configuration is out of range, so that `read_model_file` would refuse the file.
         OSError: the file cannot be written.
     """
-    write_state_dict(state, path, {_HEADER: config.to_json()})
+    header = config.to_json()
+    ModelConfig.from_json(header, f"cannot write {path}: the configuration")
+    write_state_dict(state, path, {_HEADER: header, **({} if recipe is None else {_RECIPE: recipe})})

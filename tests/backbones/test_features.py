@@ -117,3 +117,13 @@ def test_old_name_of_normalization_gives_one_warning():
     assert len(said) == 1
     with pytest.raises(AttributeError, match="'nonsense'"):
         _ = backbones.nonsense
+
+
+@pytest.mark.parametrize(("height", "width"), [(384, 512), (512, 384), (384, 384), (64, 96)])
+@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "resnet18", "hrnet_w18_small"])
+def test_features_are_nchw_where_a_side_is_as_long_as_there_are_channels(name, height, width):
+    with torch.device("meta"):
+        backbone = FeatureBackbone(name, probe(name, None)[0]).eval()
+        features = backbone(torch.empty(1, 3, height, width))
+    expected = [(1, c, height // s, width // s) for c, s in zip(backbone.channels, backbone.strides)]
+    assert [tuple(feature.shape) for feature in features] == expected

@@ -151,3 +151,38 @@ def test_memory_for_a_huge_image(options, limit, run_python, tmp_path):
     assert int(result.stdout.split()[-1]) < limit
     with Image.open(tmp_path / "out" / "huge_labels.png") as labels:
         assert labels.size == (12000, 9000)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("of any kind"), TypeError("x"), AssertionError(), MemoryError()])
+def test_whatever_fails_the_rest_goes_on(error, examples, tmp_path, out, capsys, monkeypatch):
+    from srzoo.tasks.semantic.result import Segmentation
+
+    save = Segmentation.save
+
+    def fail(self, base):
+        if base.name == "crossing":
+            raise error
+        return save(self, base)
+
+    monkeypatch.setattr(Segmentation, "save", fail)
+    assert main(["segment", str(examples), "--out", str(out)]) == 2
+    assert len(files(out)) == 4
+    lines = [line for line in capsys.readouterr().err.replace("\r", "\n").splitlines() if line.startswith("srzoo:")]
+    assert "crossing.png: " in lines[0] and "1 of 3" in lines[1] and len(lines) == 2
+
+
+def test_names_reach_the_terminal_without_control_characters(examples, tmp_path, out, capsys):
+    names = ["a\x1b]0;title\x07.png", "b\nsrzoo: forged.png", "c\x1b[31m.png"]
+    for name in names[:2]:
+        shutil.copy(examples / "street.png", tmp_path / name)
+    (tmp_path / names[2]).write_text("no image")
+    assert main(["segment", *(str(tmp_path / name) for name in names), "--out", str(out)]) == 2
+    printed = "".join(capsys.readouterr())
+    assert "\x1b" not in printed and "\x07" not in printed and "\nsrzoo: forged" not in printed
+    assert "\\x1b]0;title" in printed and "\\x1b[31m.png: not an image" in printed
+    assert len(files(out)) == 4
+
+
+def test_results_get_names_that_a_file_may_have():
+    stems = unique_stems(["é" * 120 + ".png", "a?b.png", "http://h/a%2Fb%00.png?x", "http://h/", "HTTP://h/x.png?v"])
+    assert list(stems.values()) == ["é" * 100, "a?b", "b\\x00", "image", "x"]

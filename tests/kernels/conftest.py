@@ -71,3 +71,13 @@ def copies_of():
         ]
 
     return run
+
+
+@pytest.fixture
+def idle():
+    """The driver that launches nothing: CPU tensors take an H100's path, and ``idle.launches`` records its launches."""
+    pytest.importorskip("triton")
+    from srzoo_kernels.idle_driver._triton import idle_driver
+
+    with idle_driver() as driver:
+        yield driver

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from srzoo_kernels import operators
+from srzoo_kernels import channel_affine, gram, graph_reason, operators, upsample_cross_entropy
 
 
 def test_everything_about_an_operator_is_registered_in_one_place():
@@ -43,3 +43,20 @@ def test_everything_about_an_operator_is_registered_in_one_place():
 def test_a_name_is_registered_once():
     with pytest.raises(ValueError, match="srzoo::gram.*already"):
         operators.register("gram", torch.neg, fake=torch.empty_like)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16], ids=str)
+def test_no_result_of_a_differentiable_operator_is_a_view(dtype):
+    """Autograd refuses to change a view in place if an operator returned it."""
+    x = torch.randn(2, 8, 5, 6, dtype=dtype, requires_grad=True)
+    target = torch.zeros(2, 9, 9, dtype=torch.int64)
+    results = []
+    for given in (x, x.to(memory_format=torch.channels_last)):
+        matrix, bias = torch.randn(2, 8, 8, dtype=dtype), torch.randn(2, 8, dtype=dtype)
+        results += [channel_affine(given, matrix), channel_affine(given, matrix, bias), *gram(given)]
+        results += [upsample_cross_entropy(given, target)]
+    g = torch.randn(2, 8, requires_grad=True)
+    results += [graph_reason(g, torch.randn(4, 4), torch.randn(2, 2))]
+    for result in results:
+        assert result.requires_grad and not result._is_view()
+        result.add_(1)

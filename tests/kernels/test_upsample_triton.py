@@ -28,8 +28,8 @@ def plans(dtype):
     mining, plane, _ = loss.plan_losses(logits, ids, weight, 0.0, False, mining=True)
     (cells, corners), _ = loss.plan_gradient(logits, ids, weight, plane, weight[0], 0.0, False)
     return {
-        "argmax": argmax.plan_upsample_argmax(logits, 1024, 2048, False, False)[0],
-        "probability": argmax.plan_upsample_argmax(logits, 1024, 2048, False, True)[0],
+        "argmax": argmax.plan_upsample_argmax(logits, 1024, 2048, False, False, H100)[0][0],
+        "probability": argmax.plan_upsample_argmax(logits, 1024, 2048, False, True, H100)[0][0],
         "mining": mining,
         "loss": loss.plan_losses(logits, ids, weight, 0.0, False, mining=False)[0],
         "gradient": cells,

@@ -178,3 +178,20 @@ def test_errors_have_the_value_and_the_limit(name, options, message):
 def test_input_errors(name, form, shape):
     with pytest.raises(ValueError, match=r"\(N, 64, H, W\), got .*\(2, 6|height 0, width 8.* 1$"):
         getattr(build_context(name, 64), form)(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("size", [(3, 4), (40, 41)])  # the block computes with few pixels in another way
+@pytest.mark.parametrize("name", sorted({*MODULES} - {*PYRAMIDS, "ema"}))  # those end in a ReLU, as which they behave
+def test_what_follows_may_change_the_output_in_place(name, size, channels_last, dtype):
+    module = module_of(name).to(dtype).train()
+    x = torch.randn(2, CHANNELS, *size, dtype=dtype, requires_grad=True)
+    given = x.to(memory_format=torch.channels_last) if channels_last else x
+    gradients = []
+    for inplace in (False, True):
+        y = module(given)
+        y = nn.functional.relu(y.add_(1) if inplace else y + 1, inplace=inplace)
+        gradients.append(torch.autograd.grad(y.square().float().sum(), [x, *module.parameters()], allow_unused=True))
+    for ours, expected in zip(*gradients):
+        torch.testing.assert_close(ours, expected, rtol=0, atol=0)

@@ -1,8 +1,11 @@
+import copy
 import itertools
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from srzoo.layers import SqueezeReasoning
 from srzoo.layers.reasoning import REASONING
@@ -131,3 +134,98 @@ def test_reasoned_vector_is_the_same_in_both_forms(squeeze, monkeypatch):
     found = module.reason(x)
     monkeypatch.setattr("srzoo.layers.squeeze_reasoning._FEW", 0)
     torch.testing.assert_close(found, module.reason(x))
+
+
+@pytest.fixture
+def operators_of():
+    """Names of srzoo's operators that a call runs, and its result."""
+
+    class Names(TorchDispatchMode):
+        def __init__(self):
+            super().__init__()
+            self.names = []
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            if function.namespace == "srzoo":
+                self.names.append(function.name().removeprefix("srzoo::"))
+            return function(*args, **(kwargs or {}))
+
+    def run(call):
+        with Names() as mode:
+            result = call()
+        return result, mode.names
+
+    return run
+
+
+class Scaled(SqueezeReasoning):
+    def squeeze_vector(self, x, moments=None):
+        return 3 * super().squeeze_vector(x, moments)
+
+
+def halved(module):
+    return parametrize.register_parametrization(module.transform, "weight", Halving()) and module
+
+
+class Halving(nn.Module):
+    def forward(self, weight):
+        return weight / 2
+
+
+def hooked(module):
+    module.reasoning.register_forward_hook(lambda module, inputs, output: 2 * output)
+    return module
+
+
+def test_without_a_gradient_the_block_is_one_operator_of_the_same_values(operators_of, monkeypatch):
+    monkeypatch.setattr("srzoo.layers.squeeze_reasoning._FEW", 0)
+    module, x = block(24, nodes=4, dtype=torch.float32), torch.randn(2, 24, 5, 7)
+    small = ["gram", "graph_reason", "channel_affine"]
+    expected, names = operators_of(lambda: module(x))
+    assert names == small
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            y, names = operators_of(lambda: module(x))
+        assert names[0] == "squeeze_reasoning"
+        assert torch.equal(y, expected)
+    frozen = copy.deepcopy(module).requires_grad_(False)
+    assert operators_of(lambda: frozen(x))[1][0] == "squeeze_reasoning"
+    assert operators_of(lambda: frozen(x.clone().requires_grad_()))[1] == small
+
+
+@pytest.mark.parametrize(
+    ("change", "is_whole"),
+    [
+        (lambda module: module, True),
+        (halved, True),
+        (hooked, False),
+        (lambda module: Scaled(24, nodes=4), False),
+        (lambda module: block(24, nodes=4, squeeze="average", dtype=torch.float32), False),
+        (lambda module: block(24, nodes=4, reasoning="attention", dtype=torch.float32), False),
+    ],
+)
+def test_what_reaches_into_the_block_is_respected(change, is_whole, operators_of, monkeypatch):
+    monkeypatch.setattr("srzoo.layers.squeeze_reasoning._FEW", 0)
+    module, x = change(block(24, nodes=4, dtype=torch.float32)), torch.randn(2, 24, 5, 7)
+    nn.init.normal_(module.project.weight, std=0.2)
+    expected = module(x)
+    with torch.no_grad():
+        y, names = operators_of(lambda: module(x))
+        assert ("squeeze_reasoning" in names) == is_whole
+        torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
+        with module.given(module.moments(3 * x)):
+            given, names = operators_of(lambda: module(x))
+        assert "squeeze_reasoning" not in names and not torch.equal(given, y)
+
+
+def test_one_call_of_the_block_costs_four_launches(monkeypatch):
+    pytest.importorskip("triton")
+    from srzoo_kernels.idle_driver._triton import idle_driver
+
+    monkeypatch.setattr("srzoo.layers.squeeze_reasoning._FEW", 0)
+    module, x = block(64, dtype=torch.float16), torch.randn(1, 64, 8, 9).half()
+    with idle_driver() as idle, torch.inference_mode():
+        for _ in range(2):
+            before = idle.count
+            module(x)
+            assert idle.count == before + 4

@@ -147,3 +147,9 @@ def test_compiles_without_a_graph_break(small, training):
     for size in ((64, 96), (48, 80)):
         x = torch.randn(2, 3, *size)
         torch.testing.assert_close(compiled(x), small(x), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["srnet_lite0", "fcn_lite0", "srnet_dfv2", "dfseg_v2"])
+def test_one_class_is_refused(name):
+    with pytest.raises(ValueError, match="num_classes=1: expected 2 "), torch.device("meta"):
+        create_model(name, num_classes=1)

@@ -221,7 +221,7 @@ def test_best_model_is_saved_too(small_camvid, tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "evaluate", lambda *_, **__: Score("mIoU", {"mIoU": next(measured)}))
     states = []
     save = loop.save_model
-    monkeypatch.setattr(loop, "save_model", lambda model, path: (states.append(path.name), save(model, path)))
+    monkeypatch.setattr(loop, "save_model", lambda model, path, **_: (states.append(path.name), save(model, path)))
     run(small_camvid, tmp_path / "run", recipe_of(epochs=3, evaluate_every=1))
     assert states == ["model.safetensors", "best.safetensors"] * 2 + ["model.safetensors"]
 

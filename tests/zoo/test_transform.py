@@ -131,3 +131,18 @@ def test_another_short_side_keeps_the_proportion_of_the_long_one():
     half, large = cityscapes.with_short_side(512), cityscapes.with_short_side(1536)
     assert (half.short_side, half.long_side) == (512, 1024)
     assert large.content_size(1024, 2048) == (1536, 3072)
+
+
+@pytest.mark.parametrize(("short_side", "size"), [(2160, (2160, 3840)), (4000, (4000, 6000)), (1024, (1080, 2560))])
+def test_a_short_side_that_was_asked_for_is_kept(short_side, size):
+    for own in (512, 1024, 360):
+        assert min(Transform(own).with_short_side(short_side).input_size(*size)) == short_side
+    assert Transform(512).with_short_side(360).max_pixels == Transform(512).max_pixels
+
+
+def test_a_limit_of_pixels_is_said():
+    transform = Transform(4000, multiple=16)
+    with pytest.warns(UserWarning, match="6000x4000 pixels .* short side of 1168, not 4000, .* 2,097,152 pixels"):
+        transform.warn_of_limit(4000, 6000)
+    transform.warn_of_limit(1000, 1500)
+    Transform(360, multiple=16).warn_of_limit(1, 3000)  # enlarged less, which loses nothing

@@ -16,6 +16,7 @@ from ..launch import Launch, Target
 from ..layout import is_channels_last
 from ..panoptic_merge import _triton as merge_kernels
 from ..paste_masks._triton import plan_paste_masks
+from ..squeeze_reasoning import _triton as block
 from ..upsample_argmax import _triton as argmax_kernel
 from ..upsample_cross_entropy import _triton as loss_kernels
 from ..windows.flat import read_windows
@@ -71,7 +72,7 @@ def _map_operations(launch: Launch) -> int:
 
 def gram_cases(x: torch.Tensor, target: Target) -> list[Case]:
     """Both stages of `gram`, and its gradient."""
-    launches, second, first = plan_gram(x, target)
+    launches, (second, first) = plan_gram(x, target)
     n, c, h, w = x.shape
     results = _size(second, first)
     product = launches[0]
@@ -83,8 +84,9 @@ def gram_cases(x: torch.Tensor, target: Target) -> list[Case]:
     cases = [Case("gram", product, moved, _product_operations(product), halved, scratch)]
     if scratch:
         cases.append(Case("gram second stage", launches[1], results, 0, 0, scratch, tensor_core=False))
-    backward, grad = plan_gram_backward(x, second, first, target)
-    matrix = backward.arguments["matrix"]
+    matrix = second.to(x.dtype)
+    scale = x.new_empty(n, dtype=torch.float32) if x.dtype == torch.float16 else None
+    (backward,), (grad,) = plan_gram_backward(x, matrix, first, scale, target)
     moved = _size(x, matrix, first, grad)
     return [*cases, Case("gram backward", backward, moved, _map_operations(backward), 2 * halved)]
 
@@ -96,9 +98,9 @@ def channel_affine_cases(x: torch.Tensor, target: Target) -> list[Case]:
     least = 2 * n * h * w * c * c
     cases = []
     for name, each, offset in (("channel_affine", matrix, bias), ("channel_affine dX", matrix.mT, None)):
-        launch, y = plan_channel_affine(x, each, offset, target)
+        (launch,), (y,) = plan_channel_affine(x, each, offset, target)
         cases.append(Case(name, launch, _size(x, matrix, bias, y), _map_operations(launch), least))
-    launch, parts, part_sums = plan_channel_affine_backward(x, x, True, target)
+    (launch,), (parts, part_sums) = plan_channel_affine_backward(x, x, True, target)
     scratch = _size(parts, part_sums)
     return [*cases, Case("channel_affine dM db", launch, 2 * _size(x), _product_operations(launch), least, scratch)]
 
@@ -121,11 +123,44 @@ def reason_cases(x: torch.Tensor, target: Target) -> list[Case]:
         ),
     }
     cases = []
-    for name, ((launch, _), products) in planned.items():
+    for name, (((launch,), _), products) in planned.items():
         moved = _size(*(each for each in launch.arguments.values() if isinstance(each, torch.Tensor)))
         operations = 2 * n * k * d * products
         cases.append(Case(name, launch, moved, operations, operations, tensor_core=False, streams=False))
     return cases
+
+
+def block_cases(x: torch.Tensor, target: Target) -> list[Case]:
+    """`squeeze_reasoning` and, for a 3x3 convolution of as many outputs, `squeeze_reasoning_weights`.
+
+    Those of their launches that no other operator has.
+    """
+    n, c = x.shape[:2]
+    reduced = c // REDUCTION
+    k, d = NODES, reduced // NODES
+    shapes = ((reduced, c), (reduced, c), (c, reduced), (k, k), (d, d))
+    transform, pair, project, adjacency, weight = (x.new_empty(shape) for shape in shapes)
+    base = x.new_empty(c, c, 3, 3).to(memory_format=torch.channels_last)
+    projected = x.new_empty(9 * c, reduced)
+    weights = (transform, pair, project, adjacency, weight)
+    (_, squeeze, reason, _), _ = block.plan_squeeze_reasoning(x, *weights, target)
+    folded = (transform, pair, projected, adjacency, weight, base)
+    (_, _, fold), (out,) = block.plan_squeeze_reasoning_weights(x, *folded, target)
+    tile, splits = block.SQUEEZE_TILE, squeeze.arguments["splits"]
+    tiles = squeeze.grid[0]
+    shares = 4 * n * tiles * reduced
+    scratch = 4 * n * splits * tiles * tile**2 + shares
+    products = 2 * 2 * n * tiles * reduced * tile**2  # of each tile and its mirror image
+    cases = [Case("squeeze", squeeze, _size(transform, pair), products, products, scratch)]
+    for name, launch, left, result, added in (
+        ("reason and map", reason, project, x.new_empty(n, c, c), []),
+        ("reason and fold", fold, projected, out, [base]),
+    ):
+        operations = 2 * launch.grid[0] * n * block.MAP_TILE**2 * k * launch.constants["DIM"]
+        least = 2 * n * left.numel() * c
+        moved = _size(left, transform, adjacency, weight, result, *added)
+        cases.append(Case(name, launch, moved, operations, least, shares))
+    return [replace(case, tensor_core=False, streams=False) for case in cases]
 
 
 def _tile_operations(launch: Launch, each: int) -> int:
@@ -147,7 +182,7 @@ def head_cases(x: torch.Tensor, target: Target) -> list[Case]:
     height, width = STRIDE * h, STRIDE * w
     ids = logits.new_empty((n, height, width), dtype=torch.int64)
     weight = logits.new_empty(CLASSES, dtype=torch.float32)
-    argmax, labels, _ = argmax_kernel.plan_upsample_argmax(logits, height, width, False, False)
+    (argmax,), (labels, _) = argmax_kernel.plan_upsample_argmax(logits, height, width, False, False, target)
     loss, plane, sums = loss_kernels.plan_losses(logits, ids, weight, 0.0, False, mining=False)
     (cells, corner_sum), grad = loss_kernels.plan_gradient(logits, ids, weight, plane, weight[0], 0.0, False)
     along_width, outputs = 3 * n * CLASSES * h * width, n * CLASSES * height * width
@@ -201,6 +236,7 @@ CASES: list[Callable[[torch.Tensor, Target], list[Case]]] = [
     gram_cases,
     channel_affine_cases,
     reason_cases,
+    block_cases,
     head_cases,
     instance_cases,
 ]

@@ -3,7 +3,7 @@
 import torch
 
 from ..checks import check_affine, check_finite
-from ..launch import triton_multiplies
+from ..launch import kernels_of, triton_multiplies
 from ..layout import accumulation_dtype, dense, empty_map, is_channels_last, widened_parts
 from ..operators import register
 
@@ -35,9 +35,7 @@ def _affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None) ->
     check_finite(matrix=matrix, bias=bias)
     if not triton_multiplies(x):
         return _affine_in_torch(x, matrix, bias)
-    from . import _triton
-
-    return _triton.channel_affine(x, matrix, bias)
+    return kernels_of(__package__).channel_affine(x, matrix, bias)
 
 
 def _affine_backward(
@@ -45,9 +43,7 @@ def _affine_backward(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """``dM = dY X^T`` in the matrix's dtype, and ``db = dY 1`` in the bias's, or nothing ``(0,)`` without one."""
     if triton_multiplies(x):
-        from . import _triton
-
-        grad_matrix, grad_bias = _triton.channel_affine_backward(grad, x, bias is not None)
+        grad_matrix, grad_bias = kernels_of(__package__).channel_affine_backward(grad, x, bias is not None)
     else:
         rows, columns = (dense(each).flatten(2) for each in (grad, x))
         if _multiplies_slowly(x):
@@ -66,18 +62,25 @@ def _multiplies_slowly(x: torch.Tensor) -> bool:
 
 def _affine_in_torch(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     x = dense(x)
-    n, c, h, w = x.shape
+    # Written into a map of its own: autograd refuses a view as the result, once something changes it in place.
+    y = empty_map(x)
     wide = torch.float32 if _multiplies_slowly(x) else x.dtype
-    matrix = matrix.to(wide)
-    last = is_channels_last(x)  # (N, HW, C) is a view then, and so is the way back
-    pixels = (x.permute(0, 2, 3, 1).reshape(n, h * w, c) if last else x.reshape(n, c, h * w)).to(wide)
-    factors = (pixels, matrix.mT) if last else (matrix, pixels)
+    pixels, out = (_in_columns(each).to(wide) for each in (x, y))
+    last = is_channels_last(x)
+    factors = (pixels, matrix.to(wide).mT) if last else (matrix.to(wide), pixels)
     if bias is None:
-        y = torch.baddbmm(pixels, *factors)
-    else:  # in place, or there would be a second map to fill
-        y = (pixels + bias.to(wide).unsqueeze(1 if last else 2)).baddbmm_(*factors)
-    y = y.to(x.dtype)
-    return y.reshape(n, h, w, c).permute(0, 3, 1, 2) if last else y.reshape(n, c, h, w)
+        torch.baddbmm(pixels, *factors, out=out)
+    else:
+        torch.add(pixels, bias.to(wide).unsqueeze(1 if last else 2), out=out).baddbmm_(*factors)
+    if wide != x.dtype:
+        _in_columns(y).copy_(out)
+    return y
+
+
+def _in_columns(x: torch.Tensor) -> torch.Tensor:
+    """A `dense` map as ``(N, HW, C)`` if it is channels_last, else as ``(N, C, HW)``; a view."""
+    n, c, h, w = x.shape
+    return x.permute(0, 2, 3, 1).reshape(n, h * w, c) if is_channels_last(x) else x.reshape(n, c, h * w)
 
 
 def _gradient_fake(grad, x, matrix, bias):

@@ -2,8 +2,8 @@
 
 import torch
 
-from ..checks import NonFiniteError, check_feature_map, check_finite
-from ..launch import triton_multiplies
+from ..checks import NonFiniteError, can_be_looked_at, check_feature_map, check_finite
+from ..launch import kernels_of, triton_multiplies
 from ..layout import accumulation_dtype, dense, empty_map, is_channels_last, widened_parts
 from ..operators import register
 
@@ -37,16 +37,14 @@ def _gram(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     if not triton_multiplies(x):
         second, first = _gram_in_torch(x)
     else:
-        from . import _triton
-
-        second, first = _triton.gram(x)
+        second, first = kernels_of(__package__).gram(x)
     _check_moments(x, second)
     return second, first
 
 
 def _check_moments(x: torch.Tensor, second: torch.Tensor) -> None:
     """Refuse moments that are not finite, on a CPU; no entry of ``S`` or ``m`` outgrows the diagonal of ``S``."""
-    if second.device.type != "cpu":
+    if not can_be_looked_at(second):
         return
     finite = second.diagonal(dim1=1, dim2=2).isfinite().all(1)
     if not finite.all():
@@ -62,9 +60,7 @@ def _gram_backward(x: torch.Tensor, grad_second: torch.Tensor, grad_first: torch
     symmetric = grad_second + grad_second.mT
     if not triton_multiplies(x):
         return _gram_backward_in_torch(x, symmetric, grad_first)
-    from . import _triton
-
-    return _triton.gram_backward(x, symmetric, grad_first)
+    return kernels_of(__package__).gram_backward(x, symmetric, grad_first)
 
 
 def _upper_rows(channels: int):

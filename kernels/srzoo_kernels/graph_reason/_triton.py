@@ -8,7 +8,8 @@ import torch
 import triton
 import triton.language as tl
 
-from ..launch import Launch, Target, run, target_of
+from ..launch import Launch, Target
+from ..prepared.plan import launched
 
 
 @triton.jit
@@ -124,52 +125,55 @@ def _plan(kernel, tensors: dict[str, torch.Tensor], n: int, k: int, d: int, targ
     return Launch(kernel, (n, 1, 1), tensors | {"k": k, "d": d}, {"NODES": nodes, "DIM": dim}, warps, 1)
 
 
-def plan_graph_reason(g, adjacency, weight, target: Target) -> tuple[Launch, torch.Tensor]:
+def plan_graph_reason(g, adjacency, weight, target: Target) -> tuple[list[Launch], tuple[torch.Tensor]]:
     """The launch that fills ``z`` ``(N, k * d)``."""
     z = torch.empty_like(g)
     tensors = {"g": g, "adjacency": adjacency, "weight": weight, "z": z}
-    return _plan(graph_kernel, tensors, g.shape[0], len(adjacency), len(weight), target), z
+    return [_plan(graph_kernel, tensors, g.shape[0], len(adjacency), len(weight), target)], (z,)
 
 
-def plan_graph_reason_backward(grad, g, adjacency, weight, z, target: Target) -> tuple[Launch, list[torch.Tensor]]:
+def plan_graph_reason_backward(
+    grad, g, adjacency, weight, z, target: Target
+) -> tuple[list[Launch], tuple[torch.Tensor, ...]]:
     """The launch that fills the gradient of ``g`` and each image's float32 share of the other two."""
     n = g.shape[0]
     shares = [torch.empty((n, *m.shape), dtype=torch.float32, device=g.device) for m in (adjacency, weight)]
-    grads = [torch.empty_like(g), *shares]
+    grads = (torch.empty_like(g), *shares)
     tensors = {"grad": grad, "g": g, "adjacency": adjacency, "weight": weight, "z": z}
     tensors |= zip(("grad_g", "grad_adjacency", "grad_weight"), grads, strict=True)
-    return _plan(graph_backward_kernel, tensors, n, len(adjacency), len(weight), target), grads
+    return [_plan(graph_backward_kernel, tensors, n, len(adjacency), len(weight), target)], grads
 
 
-def plan_attention_reason(g, query, key, value, target: Target) -> tuple[Launch, torch.Tensor]:
+def plan_attention_reason(g, query, key, value, target: Target) -> tuple[list[Launch], tuple[torch.Tensor]]:
     """The launch that fills ``z`` ``(N, k * d)``."""
     z = torch.empty_like(g)
     d = len(value)
     tensors = {"g": g, "query": query, "key": key, "value": value, "z": z}
-    return _plan(attention_kernel, tensors, g.shape[0], g.shape[1] // d, d, target), z
+    return [_plan(attention_kernel, tensors, g.shape[0], g.shape[1] // d, d, target)], (z,)
 
 
-def plan_attention_reason_backward(grad, g, query, key, value, z, target: Target) -> tuple[Launch, list[torch.Tensor]]:
+def plan_attention_reason_backward(
+    grad, g, query, key, value, z, target: Target
+) -> tuple[list[Launch], tuple[torch.Tensor, ...]]:
     """The launch that fills the gradient of ``g`` and each image's float32 share of the other three."""
     n, d = g.shape[0], len(value)
     shares = [torch.empty((n, d, d), dtype=torch.float32, device=g.device) for _ in range(3)]
-    grads = [torch.empty_like(g), *shares]
+    grads = (torch.empty_like(g), *shares)
     tensors = {"grad": grad, "g": g, "query": query, "key": key, "value": value, "z": z}
     tensors |= zip(("grad_g", "grad_query", "grad_key", "grad_value"), grads, strict=True)
-    return _plan(attention_backward_kernel, tensors, n, g.shape[1] // d, d, target), grads
+    return [_plan(attention_backward_kernel, tensors, n, g.shape[1] // d, d, target)], grads
+
+
+def _contiguous(*operands: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    return tuple(operand.contiguous() for operand in operands)
 
 
 def _run_forward(plan, operands: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    operands = [operand.contiguous() for operand in operands]
-    launch, z = plan(*operands, target_of(operands[0]))
-    run([launch], z)
-    return z
+    return launched(plan, operands, laid_out=_contiguous)[0]
 
 
 def _run_backward(plan, operands: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
-    operands = [operand.contiguous() for operand in operands]
-    launch, (grad_g, *shares) = plan(*operands, target_of(operands[0]))
-    run([launch], grad_g)
+    grad_g, *shares = launched(plan, operands, laid_out=_contiguous)
     return [grad_g, *(share.sum(0).to(grad_g.dtype) for share in shares)]
 
 

@@ -3,7 +3,7 @@
 import torch
 
 from ..checks import check_finite, check_nodes, check_same_device, check_same_dtype, check_square
-from ..launch import triton_multiplies
+from ..launch import kernels_of, triton_multiplies
 from ..operators import register
 from . import reference
 
@@ -71,9 +71,7 @@ def _graph(g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor) -> to
     check_same_dtype(g, adjacency, weight)  # here and not before the call: autocast may mix dtypes, and mends them
     check_finite(g=g)
     if _fits(g, len(weight)):
-        from . import _triton
-
-        return _triton.graph_reason(g, adjacency, weight)
+        return kernels_of(__package__).graph_reason(g, adjacency, weight)
     return reference.graph_reason(*_widen(g, adjacency, weight)).to(g.dtype)
 
 
@@ -81,9 +79,7 @@ def _graph_backward(
     grad: torch.Tensor, g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor, z: torch.Tensor
 ) -> list[torch.Tensor]:
     if _fits(g, len(weight)):
-        from . import _triton
-
-        return _triton.graph_reason_backward(grad, g, adjacency, weight, z)
+        return kernels_of(__package__).graph_reason_backward(grad, g, adjacency, weight, z)
     dtype, shape = g.dtype, (len(adjacency), len(weight))
     grad, g, adjacency, weight = _widen(grad, g, adjacency, weight)
     nodes = g.unflatten(1, shape)
@@ -100,9 +96,7 @@ def _attention(g: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: t
     check_same_dtype(g, query, key, value)
     check_finite(g=g)
     if _fits(g, len(value)):
-        from . import _triton
-
-        return _triton.attention_reason(g, query, key, value)
+        return kernels_of(__package__).attention_reason(g, query, key, value)
     return reference.attention_reason(*_widen(g, query, key, value)).to(g.dtype)
 
 
@@ -110,9 +104,7 @@ def _attention_backward(
     grad: torch.Tensor, g: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, z: torch.Tensor
 ) -> list[torch.Tensor]:
     if _fits(g, len(value)):
-        from . import _triton
-
-        return _triton.attention_reason_backward(grad, g, query, key, value, z)
+        return kernels_of(__package__).attention_reason_backward(grad, g, query, key, value, z)
     dtype, shape = g.dtype, (-1, len(value))
     grad, g, query, key, value = _widen(grad, g, query, key, value)
     nodes = g.unflatten(1, shape)

@@ -97,4 +97,4 @@ def _fake(labels, is_stuff, pixels, windows, overlap, min_stuff_area):
     return labels.new_empty(labels.shape, dtype=torch.int32), labels.new_empty(segments, dtype=torch.int64)
 
 
-_op = register("panoptic_merge", _merge, fake=_fake)
+_op = register("panoptic_merge", _merge, fake=_fake, detached=True)

@@ -77,4 +77,4 @@ def _flops(masks_shape, *args, out_shape=None, **kwargs) -> int:
     return 10 * out_shape[0]
 
 
-_op = register("paste_masks", _paste, fake=_fake, flops=_flops)
+_op = register("paste_masks", _paste, fake=_fake, flops=_flops, detached=True)

@@ -13,7 +13,7 @@ from .blocks import map_tile, product_blocks, product_tile, split_steps, upper_t
 
 
 @triton.jit
-def _multiply_add(a, b, total, PRECISION: tl.constexpr):
+def multiply_add(a, b, total, PRECISION: tl.constexpr):
     if PRECISION == "widened":  # Triton's interpreter would multiply the bits of a bfloat16 as an integer
         return tl.dot(a.to(tl.float32), b.to(tl.float32), total, input_precision="ieee")
     else:
@@ -21,7 +21,7 @@ def _multiply_add(a, b, total, PRECISION: tl.constexpr):
 
 
 @triton.jit
-def _upper_tile(tile, across):
+def upper_tile(tile, across):
     """Row and column of the ``tile``-th tile on or above the diagonal, counted row by row."""
     row = 0
     rest = tile
@@ -64,12 +64,13 @@ def pixel_product_kernel(
     image = tl.program_id(2).to(tl.int64)
     across = tl.cdiv(channels, TILE)
     if SYMMETRIC:
-        row, column = _upper_tile(tile, across)
-        sums_here = row == column
+        row, column = upper_tile(tile, across)
+        first = row
     else:
         row = tile // across
         column = tile % across
-        sums_here = (column == 0) & WITH_SUMS
+        first = 0  # the column whose tiles sum their rows
+    sums_here = column == first if WITH_SUMS else False
     rows = row * TILE + tl.arange(0, TILE)
     columns = column * TILE + tl.arange(0, TILE)
     start = split * steps * DEPTH
@@ -92,7 +93,7 @@ def pixel_product_kernel(
                 right = left
             else:
                 right = tl.load(b_rows + pixel[None, :] * b_pixel, mask=columns_exist & exists, other=0.0)
-            total = _multiply_add(left, tl.trans(right), total, PRECISION)
+            total = multiply_add(left, tl.trans(right), total, PRECISION)
             row_sums += tl.sum(left.to(tl.float32), 1)
         tl.store(sums + split_image * channels + rows, row_sums, mask=rows < channels)
     else:
@@ -101,7 +102,7 @@ def pixel_product_kernel(
             exists = (pixel < pixels)[None, :]
             left = tl.load(a_rows + pixel[None, :] * a_pixel, mask=rows_exist & exists, other=0.0)
             right = tl.load(b_rows + pixel[None, :] * b_pixel, mask=columns_exist & exists, other=0.0)
-            total = _multiply_add(left, tl.trans(right), total, PRECISION)
+            total = multiply_add(left, tl.trans(right), total, PRECISION)
     here = product + split_image * channels * channels
     inside = rows_exist & (columns < channels)[None, :]
     tl.store(here + rows[:, None] * channels + columns[None, :], total, mask=inside)
@@ -121,7 +122,7 @@ def mirrored_sum_kernel(
     TILE: tl.constexpr,
 ):
     """Sum the splits in their order, and write each upper tile and its mirror image."""
-    row, column = _upper_tile(tl.program_id(0), tl.cdiv(channels, TILE))
+    row, column = upper_tile(tl.program_id(0), tl.cdiv(channels, TILE))
     image = tl.program_id(1).to(tl.int64)
     rows = row * TILE + tl.arange(0, TILE)
     columns = column * TILE + tl.arange(0, TILE)
@@ -182,7 +183,7 @@ def channel_map_kernel(
         k = step * DEPTH + depth
         m = tl.load(m_rows + k[None, :] * matrix_column, mask=rows_exist & (k < channels)[None, :], other=0.0)
         values = tl.load(x_pixels + k[:, None] * channel_stride, mask=(k < channels)[:, None] & pixels_exist, other=0.0)
-        total = _multiply_add(m, values, total, PRECISION)
+        total = multiply_add(m, values, total, PRECISION)
     if WITH_SCALE:
         total *= tl.load(scale + image)
     if WITH_BIAS:

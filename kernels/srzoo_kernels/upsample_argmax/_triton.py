@@ -5,8 +5,9 @@ import triton
 import triton.language as tl
 
 from ..bilinear._triton import WARPS, interpolate_tile, plan_tiles, tile_outputs, tile_positions
-from ..launch import Launch, run
+from ..launch import Launch, Target
 from ..layout import label_dtype
+from ..prepared.plan import launched
 
 
 @triton.jit
@@ -67,8 +68,8 @@ def _argmax_kernel(
 
 
 def plan_upsample_argmax(
-    logits: torch.Tensor, height: int, width: int, align_corners: bool, return_probability: bool
-) -> tuple[Launch, torch.Tensor, torch.Tensor]:
+    logits: torch.Tensor, height: int, width: int, align_corners: bool, return_probability: bool, target: Target
+) -> tuple[list[Launch], tuple[torch.Tensor, torch.Tensor]]:
     """The launch that fills the labels and, if wanted, the probability; as `op._labels` has them."""
     n, k = logits.shape[:2]
     labels = logits.new_empty((n, height, width), dtype=label_dtype(k))
@@ -76,14 +77,12 @@ def plan_upsample_argmax(
     tensors = {"logits": logits, "labels": labels, "probability": probability}
     grid, arguments, constants = plan_tiles(logits, (height, width), align_corners)
     constants["PROBABILITY"] = return_probability
-    return Launch(_argmax_kernel, grid, tensors | arguments, constants, WARPS), labels, probability
+    launches = [Launch(_argmax_kernel, grid, tensors | arguments, constants, WARPS)] if n > 0 else []
+    return launches, (labels, probability)
 
 
 def upsample_argmax_triton(
     logits: torch.Tensor, height: int, width: int, align_corners: bool, return_probability: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Launch the kernel; arguments and results as `op._labels` has them."""
-    launch, labels, probability = plan_upsample_argmax(logits, height, width, align_corners, return_probability)
-    if logits.shape[0] > 0:
-        run([launch], logits)
-    return labels, probability
+    return launched(plan_upsample_argmax, (logits,), height, width, align_corners, return_probability)

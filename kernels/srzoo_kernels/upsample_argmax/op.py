@@ -3,7 +3,7 @@
 import torch
 
 from ..checks import check_logits, check_size
-from ..launch import triton_serves
+from ..launch import kernels_of, triton_serves
 from ..layout import accumulation_dtype, label_dtype
 from ..operators import register
 from . import reference
@@ -45,9 +45,8 @@ def _labels(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Labels ``(N, H, W)`` and, if asked for, probabilities ``(N, H, W)``, else ``(0,)``."""
     if triton_serves(logits):
-        from ._triton import upsample_argmax_triton
-
-        return upsample_argmax_triton(logits, height, width, align_corners, return_probability)
+        kernels = kernels_of(__package__)
+        return kernels.upsample_argmax_triton(logits, height, width, align_corners, return_probability)
     if logits.is_cuda:  # without Triton
         wide = logits.to(accumulation_dtype(logits))
         if return_probability:
@@ -69,4 +68,4 @@ def _flops(logits_shape, height, width, *args, out_shape=None, **kwargs) -> int:
     return 4 * n * k * height * width
 
 
-_op = register("upsample_argmax", _labels, fake=_fake, flops=_flops, autocast=torch.float32)
+_op = register("upsample_argmax", _labels, fake=_fake, flops=_flops, detached=True)

@@ -5,7 +5,7 @@ import math
 import torch
 
 from ..checks import check_logits, check_same_device
-from ..launch import triton_serves
+from ..launch import kernels_of, triton_serves
 from ..layout import accumulation_dtype
 from ..operators import register
 from .cpu import upsample_cross_entropy_cpu
@@ -91,7 +91,7 @@ def _loss(
     Both in float32, or in float64 for float64 logits. Without ``ohem_threshold`` every labelled pixel is learnt from.
     """
     if triton_serves(logits):
-        from ._triton import upsample_cross_entropy_triton as compute
+        compute = kernels_of(__package__).upsample_cross_entropy_triton
     elif logits.is_cuda:  # without Triton
         compute = upsample_cross_entropy_library
     else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,13 +13,24 @@ import numpy as np
 from ...labels.own import own_labels
 from ..files import NoSplit
 from ..masks import IdMap
+from ..objects import Examined
 from ..rle import coder
 from ..samples import ImageFiles, SemanticData
 from .coco_files import find_objects
-from .coco_objects import BACKGROUND, CocoObjects, coco_objects
-from .coco_records import Category, ImageRecord, Records, read_records
+from .coco_objects import (
+    CocoObjects,
+    checked_names,
+    coco_objects,
+    is_background,
+    read_all,
+    read_drawn,
+    refuse_repeated,
+    used_categories,
+)
+from .coco_records import ImageRecord, Records, read_records
 from .format import Format
 
+_BACKGROUND = "background"
 _FILES = ("annotations/instances_{}2017.json", "annotations/instances_{}.json", "annotations/{}.json")
 
 
@@ -27,14 +40,14 @@ class CocoMasks(ImageFiles, SemanticData):
 
     Attributes:
         images: with their annotations.
-        class_of: id in the masks for each category's; 0 is the background.
+        class_of: id in the masks for each category's; 0 is the background. None for one that is no class.
         file: the JSON file.
     """
 
     PER_IMAGE: ClassVar = ("images",)
 
     images: list[ImageRecord]
-    class_of: dict[int, int]
+    class_of: dict[Hashable, int | None]
     file: Path
 
     def __len__(self) -> int:
@@ -44,17 +57,18 @@ class CocoMasks(ImageFiles, SemanticData):
         return self.images[index].path
 
     def mask(self, index: int) -> np.ndarray:
+        return self.examine(index).checked()
+
+    def examine(self, index: int) -> Examined:
         record = self.images[index]
-        mask = np.zeros((record.height, record.width), np.uint8)
-        for annotation in sorted(record.annotations, key=lambda each: -(each.area or 0)):
-            try:
-                mask[_draw(annotation.segmentation, *mask.shape)] = self.class_of[annotation.category]
-            except (KeyError, IndexError, TypeError, ValueError) as error:
-                raise ValueError(
-                    f"{self.target_name(index)}: annotation {annotation.id} is neither a polygon nor run lengths "
-                    f"of a known category ({type(error).__name__}: {error})"
-                ) from error
-        return mask
+        size = record.height, record.width
+        read = partial(read_drawn, size=size, class_of=self.class_of)
+        found, errors, warnings = read_all(record.annotations, read, self.target_name(index))
+        mask = np.zeros(size, np.uint8)
+        # By the areas as drawn: those in the file may be of something else, or missing.
+        for class_id, rle in sorted(found, key=lambda each: -int(coder().area(each[1]))):
+            mask[coder().decode(rle).astype(bool)] = class_id
+        return Examined(mask, errors, warnings)
 
     def target_name(self, index: int) -> str:
         return f"{self.file}:{self.images[index].path.name}"
@@ -67,8 +81,8 @@ class Coco(Format):
     name = "coco"
     layout = (
         "annotations/instances_<split>2017.json or annotations/<split>.json with <split>2017/, <split>/ or images/, "
-        "or <split>/_annotations.coco.json beside the images, or annotations/instances_default.json and images/ "
-        "without splits"
+        "or <split>/_annotations.coco.json beside the images, or without splits one JSON file, such as "
+        "annotations/instances_default.json or result.json, and images/"
     )
     tasks = ("semantic", "instance")
 
@@ -77,43 +91,27 @@ class Coco(Format):
 
     def read(self, root: Path, split: str, task: str = "semantic") -> CocoMasks | CocoObjects:
         found = find_objects(root, split, _FILES)
-        if found is None:
-            raise NoSplit(f"{root} has no annotations of the split {split!r}: expected {self.layout}")
+        lacks_val = split != "test" and find_objects(root, "val", _FILES) is None
+        taken = found or (find_objects(root, "train", _FILES) if lacks_val else None)
         make = coco_objects if task == "instance" else _coco_masks
-        data = make(split, read_records(found.file, found.folder), found.file, self.name)
-        data.is_whole = found.is_whole
+        data = make(split, read_records(taken.file, taken.folders), taken.file, self.name) if taken else None
+        if data is None or (found is None and len(data) < 2):
+            raise NoSplit(f"{root} has no annotations of the split {split!r}: expected {self.layout}")
+        data.is_whole = taken.is_whole or (lacks_val and len(data) > 1)
         return data
 
 
 def _coco_masks(split: str, records: Records, file: Path, format: str) -> CocoMasks:
-    names, class_of = _classes(records.categories)
-    labels = own_labels(names, str(file))
-    id_map = IdMap({i: i for i in range(len(names))})
-    return CocoMasks(format, split, labels, id_map, records.images, class_of, file, unpaired=records.problems)
-
-
-def _classes(categories: list[Category]) -> tuple[list[str], dict[int, int]]:
-    """The classes' names, the background first, and the class id of each category; one may be the background."""
-    objects = [category for category in categories if category.name != BACKGROUND]
-    class_of = {category.id: 0 for category in categories} | {category.id: 1 + i for i, category in enumerate(objects)}
-    return [BACKGROUND, *(category.name for category in objects)], class_of
-
-
-def _draw(segmentation: list | dict | None, height: int, width: int) -> np.ndarray:
-    """``(H, W)`` bool of polygons ``[[x0, y0, x1, ...], ...]`` in pixels, or of run lengths.
-
-    Raises:
-        ValueError, TypeError, KeyError, IndexError: it is neither.
-        RuntimeError: pycocotools is not installed.
-    """
-    rle = coder()
-    if segmentation is None:
-        raise KeyError("segmentation")
-    if isinstance(segmentation, dict) and isinstance(segmentation["counts"], str):
-        runs = segmentation  # already compressed
-    else:
-        try:
-            runs = rle.frPyObjects(segmentation, height, width)
-        except Exception as error:  # pycocotools raises bare exceptions
-            raise ValueError(str(error)) from error
-    return rle.decode(rle.merge(runs) if isinstance(runs, list) else runs).astype(bool)
+    """Masks of a file of annotations; raises as `coco_objects`."""
+    refuse_repeated(records)
+    used = used_categories(records)
+    objects = [category for category in used if not is_background(category)]
+    # What surrounds the objects is a class, whether the file names it or not.
+    names = [_BACKGROUND, *(category.name for category in checked_names(objects, str(file)))]
+    class_of = dict.fromkeys(category.id for category in records.categories)
+    class_of |= {category.id: 0 for category in used} | {category.id: 1 + i for i, category in enumerate(objects)}
+    labels, id_map = own_labels(names, str(file)), IdMap({i: i for i in range(len(names))})
+    doubts = list(records.repeated.values())
+    return CocoMasks(
+        format, split, labels, id_map, records.images, class_of, file, unpaired=records.problems, doubts=doubts
+    )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,11 +19,13 @@ from ..rle import Rle, coder, is_finite, read_segmentation
 from ..samples import ImageFiles, InstanceData
 from .coco_records import Annotation, Category, ImageRecord, Records
 
-BACKGROUND = "background"
+_BACKGROUND = "background"  # also as __background__, or in capitals
+_NO_PARENT = ("none", "", None)  # of the root that Roboflow puts above all other categories
 
 _FITS = 0.5  # intersection over union of a box and the mask's, from which on the box is believed
 _NEAR = 2.0  # pixels that they may differ by, however small they are
 _OUTSIDE = 1.0  # pixels that a box may reach over the border without a word
+_NOTHING = (None, [], {}, "")  # what tools write for an object that they have a box of alone
 
 
 @dataclass
@@ -53,16 +56,8 @@ class CocoObjects(ImageFiles, InstanceData):
     def examine(self, index: int) -> Examined:
         record = self.images[index]
         size = record.height, record.width
-        found, errors, warnings = [], [], []
-        for annotation in record.annotations:
-            where = f"{self.target_name(index)}: annotation {shortened(annotation.id)}"
-            try:
-                each, notes = read_object(annotation, size, self.class_of)
-            except ValueError as error:
-                errors.append(f"{where} {error}")
-                continue
-            found += [each] if each else []
-            warnings += [f"{where} {note}" for note in notes]
+        read = partial(read_object, size=size, class_of=self.class_of)
+        found, errors, warnings = read_all(record.annotations, read, self.target_name(index))
         return Examined(Objects.of(size, found), errors, warnings)
 
     def target_name(self, index: int) -> str:
@@ -82,7 +77,7 @@ def coco_objects(split: str, records: Records, file: Path, format: str) -> CocoO
         ValueError: categories or images cannot be told apart, or there are too many classes or none.
     """
     refuse_repeated(records)
-    categories = used_categories(records.categories)
+    categories = [each for each in used_categories(records) if not is_background(each)]
     class_of = dict.fromkeys(category.id for category in records.categories)
     class_of |= {category.id: i for i, category in enumerate(categories)}
     return CocoObjects(
@@ -106,12 +101,26 @@ def refuse_repeated(records: Records) -> None:
             raise ValueError(f"{records.repeated[key]}; an annotation that names it could mean either")
 
 
-def used_categories(categories: list[Category]) -> list[Category]:
-    """Those that are classes: not the background, nor the root that Roboflow puts above all others."""
-    parents = [(category.name, category.other.get("supercategory")) for category in categories]
-    above = [parent for name, parent in parents if parent != name]
-    roots = [name for name, parent in parents if parent == "none" and name in above]
-    return [category for category in categories if category.name not in (BACKGROUND, *roots)]
+def used_categories(records: Records) -> list[Category]:
+    """Those that are classes: not the root that Roboflow puts above all others, unless an annotation is of it."""
+    named = (annotation.category for image in records.images for annotation in image.annotations)
+    used = {category for category in named if isinstance(category, Hashable)}
+    parents = [_parent(category) for category in records.categories]
+    roots = {
+        category.id
+        for i, category in enumerate(records.categories)
+        if parents[i] in _NO_PARENT and category.name in [*parents[:i], *parents[i + 1 :]] and category.id not in used
+    }
+    return [category for category in records.categories if category.id not in roots]
+
+
+def _parent(category: Category) -> Any:
+    return category.other.get("supercategory")
+
+
+def is_background(category: Category) -> bool:
+    """Whether a category is what surrounds the objects."""
+    return isinstance(category.name, str) and category.name.strip("_").lower() == _BACKGROUND
 
 
 def named_labels(categories: list[Category], origin: str, things: tuple[bool, ...] | None = None) -> LabelSet:
@@ -120,11 +129,7 @@ def named_labels(categories: list[Category], origin: str, things: tuple[bool, ..
     Raises:
         ValueError: a name is no text, or occurs twice, or there are too many classes or none.
     """
-    for category in categories:
-        if not isinstance(category.name, str):
-            id, name = shortened(category.id), shortened(category.name)
-            raise ValueError(f"{origin}: category {id} has the name {name}, expected text")
-    labels = own_labels([category.name for category in categories], origin, fewest=1)
+    labels = own_labels([category.name for category in checked_names(categories, origin)], origin, fewest=1)
     colours = [category.other.get("color") for category in categories]
     if all(_is_colour(colour) for colour in colours):
         return LabelSet(labels.classes, tuple(tuple(colour) for colour in colours), things)
@@ -132,10 +137,36 @@ def named_labels(categories: list[Category], origin: str, things: tuple[bool, ..
     return LabelSet(labels.classes, known.get(labels.classes, labels.palette), things)
 
 
+def checked_names(categories: list[Category], origin: str) -> list[Category]:
+    """The categories, if the name of each is text; else raises ValueError."""
+    for category in categories:
+        if not isinstance(category.name, str):
+            id, name = shortened(category.id), shortened(category.name)
+            raise ValueError(f"{origin}: category {id} has the name {name}, expected text")
+    return categories
+
+
 def _is_colour(colour: Any) -> bool:
     return (
         isinstance(colour, list) and len(colour) == 3 and all(type(each) is int and 0 <= each < 256 for each in colour)
     )
+
+
+def read_all(
+    annotations: Iterable[Annotation], read: Callable[[Annotation], tuple[Any, list[str]]], where: str
+) -> tuple[list, list[str], list[str]]:
+    """What each annotation of an image is read as, and errors and notes with its name; ``where`` names the image."""
+    found, errors, warnings = [], [], []
+    for annotation in annotations:
+        name = f"{where}: annotation {shortened(annotation.id)}"
+        try:
+            each, notes = read(annotation)
+        except ValueError as error:
+            errors.append(f"{name} {error}")
+            continue
+        found += [each] if each else []
+        warnings += [f"{name} {note}" for note in notes]
+    return found, errors, warnings
 
 
 def read_object(
@@ -156,21 +187,47 @@ def read_object(
         ValueError: the category is unknown, or the mask cannot be read.
         RuntimeError: pycocotools is not installed.
     """
+    drawn, notes = read_drawn(annotation, size, class_of)
+    if drawn is None:
+        return None, notes
+    class_id, mask = drawn
+    box, note = _box(annotation.bbox, mask, size)
+    counted = float(coder().area(mask))
+    area = annotation.area if is_finite(annotation.area) and annotation.area > 0 else counted
+    found = FoundObject(box, class_id, mask, annotation.is_crowd, float(area), annotation.id)
+    return found, [*notes, *([note] if note else [])]
+
+
+def read_drawn(
+    annotation: Annotation, size: tuple[int, int], class_of: Mapping[Hashable, int | None]
+) -> tuple[tuple[int, Rle] | None, list[str]]:
+    """Class id and mask of an annotation; arguments, notes and errors as of `read_object`.
+
+    An object of which the file has no polygon but a box gets the box as its mask: tools write rectangles so.
+    """
     category = annotation.category
     if not isinstance(category, Hashable) or category not in class_of:
         known = and_more([shortened(id) for id in class_of], 12)
         raise ValueError(f"is of category {shortened(category)}, which the file does not list; known: {known}")
     if class_of[category] is None:
         return None, [f"is of category {shortened(category)}, the background or the root of all others; it is left out"]
-    mask, notes = read_segmentation(annotation.segmentation, size)
+    mask, notes = _mask(annotation, size)
     if mask is None:
         where = f"the image of {size[1]}x{size[0]}: {_extent(annotation)}"
         return None, [*notes, f"has no pixel in {where}; it is left out"]
-    box, note = _box(annotation.bbox, mask, size)
-    counted = float(coder().area(mask))
-    area = annotation.area if is_finite(annotation.area) and annotation.area > 0 else counted
-    found = FoundObject(box, class_of[category], mask, annotation.is_crowd, float(area), annotation.id)
-    return found, [*notes, *([note] if note else [])]
+    return (class_of[category], mask), notes
+
+
+def _mask(annotation: Annotation, size: tuple[int, int]) -> tuple[Rle | None, list[str]]:
+    segmentation, notes = annotation.segmentation, []
+    is_boxed = _is_box(annotation.bbox) and min(annotation.bbox[2:]) > 0
+    if segmentation not in _NOTHING or not is_boxed:
+        mask, notes = read_segmentation(segmentation, size)
+        if not is_boxed or not isinstance(segmentation, list) or len(notes) < len(segmentation):
+            return mask, notes
+    x0, y0, x1, y1 = _clipped(_corners(annotation.bbox), size)
+    box = [x0, y0, x1, y0, x1, y1, x0, y1]
+    return read_segmentation([box], size)[0], [*notes, "has a box and no polygon; the box is taken for its mask"]
 
 
 def _extent(annotation: Annotation) -> str:
@@ -195,8 +252,7 @@ def _box(bbox: Any, mask: Rle, size: tuple[int, int]) -> tuple[list[float], str]
     if min(bbox[2:]) <= 0:
         return drawn, f"{named} of width {bbox[2]:g} and height {bbox[3]:g}, expected more than 0; {instead}"
     stated = _corners(bbox)
-    limits = [size[1], size[0], size[1], size[0]]
-    box = [min(max(number, 0), limit) for number, limit in zip(stated, limits)]
+    box = _clipped(stated, size)
     beyond = max(abs(a - b) for a, b in zip(stated, box))
     if min(box[2] - box[0], box[3] - box[1]) < 1:
         return drawn, f"{named}, less than one pixel of the image of {size[1]}x{size[0]}; {instead}"
@@ -206,6 +262,12 @@ def _box(bbox: Any, mask: Rle, size: tuple[int, int]) -> tuple[list[float], str]
     if beyond > _OUTSIDE:
         return box, f"{named}, {beyond:g} pixels outside of the image of {size[1]}x{size[0]}; it is cut at the border"
     return box, ""
+
+
+def _clipped(box: list[float], size: tuple[int, int]) -> list[float]:
+    """The part of a box, as corners, in an image of ``size``, ``(H, W)``."""
+    limits = [size[1], size[0], size[1], size[0]]
+    return [min(max(number, 0), limit) for number, limit in zip(box, limits)]
 
 
 def _is_box(bbox: Any) -> bool:

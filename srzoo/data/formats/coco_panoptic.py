@@ -20,9 +20,9 @@ from ..files import NoSplit
 from ..masks import LOSSY
 from ..objects import Examined, Segment, areas_of
 from ..samples import ImageFiles, PanopticData
-from .coco_files import find_annotations
+from .coco_files import ImageFinder, find_annotations
 from .coco_objects import named_labels, refuse_repeated
-from .coco_records import Category, ImageRecord, read_records
+from .coco_records import Category, ImageRecord, read_flag, read_records
 from .format import Format
 
 _FILES = ("annotations/panoptic_{}2017.json", "annotations/panoptic_{}.json")
@@ -65,7 +65,7 @@ class CocoSegments(ImageFiles, PanopticData):
     def examine(self, index: int) -> Examined:
         where = self.target_name(index)
         try:
-            ids = read_ids(self.folder / self._annotation(index).file_name)
+            ids = read_ids(self._png(index))
         except ImageError as error:
             return Examined(None, [str(error)], [])
         areas = areas_of(ids)
@@ -101,7 +101,7 @@ class CocoSegments(ImageFiles, PanopticData):
         if not isinstance(category, Hashable) or category not in self.class_of:
             found, known = shortened(category), and_more([shortened(each) for each in self.class_of], 12)
             raise ValueError(f"segment {id} is of category {found}, which the file does not list; known: {known}")
-        return Segment(id, self.class_of[category], bool(record.get("iscrowd")), 0)
+        return Segment(id, self.class_of[category], read_flag(record, "iscrowd", f"segment {id}"), 0)
 
     def _passed_over(self, segments: list[Segment], areas: dict[int, int]) -> list[str]:
         lines = []
@@ -121,12 +121,15 @@ class CocoSegments(ImageFiles, PanopticData):
     def _annotation(self, index: int) -> SegmentedImage:
         return self.images[index].annotations[0]
 
+    def _png(self, index: int) -> Path:
+        find, name = ImageFinder([self.folder]), self._annotation(index).file_name
+        return find(name) or Path(find.expected(name))
+
     def target_name(self, index: int) -> str:
-        return str(self.folder / self._annotation(index).file_name)
+        return str(self._png(index))
 
     def target_bytes(self, index: int) -> bytes:
-        name, records = self._annotation(index)
-        return (self.folder / name).read_bytes() + json.dumps(records).encode()
+        return self._png(index).read_bytes() + json.dumps(self._annotation(index).records).encode()
 
     def files(self) -> list[Path]:
         return [*super().files(), *(Path(self.target_name(index)) for index in range(len(self))), self.file]
@@ -176,7 +179,7 @@ class CocoPanoptic(Format):
         if found is None:
             raise NoSplit(f"{root} has no annotations of the split {split!r}: expected {self.layout}")
         folder = _png_folder(root, found.file)
-        records = read_records(found.file, found.folder, _segmented_image)
+        records = read_records(found.file, found.folders, _segmented_image)
         refuse_repeated(records)
         images, unpaired = _paired(records.images, found.file)
         labels = named_labels(records.categories, str(found.file), _things(records.categories, found.file))

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-from collections import Counter
-from collections.abc import Callable, Hashable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...images import MAX_PIXELS
 from ...messages import shortened
+from .coco_files import ImageFinder
+
+_FLAGS = {None: False, 0: False, 1: True, "0": False, "1": True}  # True and 1.0 are 1, too
 
 
 class Category(NamedTuple):
@@ -90,30 +92,43 @@ def read_annotation(record: dict, where: str) -> Annotation:
         segmentation=record.get("segmentation"),
         bbox=record.get("bbox"),
         area=_area(record, where),
-        is_crowd=bool(record.get("iscrowd")),
+        is_crowd=read_flag(record, "iscrowd", where),
     )
 
 
-def read_records(file: Path, folder: Path, read: Callable[[dict, str], Any] = read_annotation) -> Records:
-    """Parse a JSON file whose images are in ``folder``.
+def read_flag(record: dict, key: str, where: str) -> bool:
+    """A value that is 0 or 1, maybe as text; 0 if it is not there.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    value = record.get(key)
+    if isinstance(value, Hashable) and value in _FLAGS:
+        return _FLAGS[value]
+    raise ValueError(f"{where} has {key} {shortened(value)}, expected 0 or 1")
+
+
+def read_records(file: Path, folders: Sequence[Path], read: Callable[[dict, str], Any] = read_annotation) -> Records:
+    """Parse a JSON file whose images are in one of ``folders``.
 
     Args:
         file: the JSON file.
-        folder: that of the images.
+        folders: where images may be, the usual place first, see `ImageFinder`.
         read: makes an annotation of its record, given the words that name the record in an error.
 
     Raises:
         ValueError: the file is not COCO's JSON; the message names the record and the key.
     """
     try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
+        content = json.loads(file.read_bytes())  # finds out the encoding
         categories = _categories(content)
         by_image = {_id(record, "id", f"images[{i}]"): [] for i, record in enumerate(_section(content, "images"))}
         lost = _share_out(_section(content, "annotations"), by_image, read)
-        images, missing = _images(content["images"], folder, by_image)
+        images, problems = _images(content["images"], file, ImageFinder(folders), by_image)
     except ValueError as error:
         raise ValueError(f"{file} is not COCO's JSON: {error}") from error
-    problems = [f"{path} is in {file.name}, but there is no such file" for path in missing]
+    except RecursionError as error:
+        raise ValueError(f"{file} is not COCO's JSON: its lists are nested too deep") from error
     if lost:
         problems.append(
             f"{len(lost)} annotations of {file} are of images that it does not list, the first of "
@@ -162,21 +177,27 @@ def _share_out(records: list, by_image: dict[Hashable, list], read: Callable[[di
     return lost
 
 
-def _images(records: list, folder: Path, by_image: dict) -> tuple[list[ImageRecord], list[Path]]:
-    """The images whose file exists, and the paths of the others."""
-    images, missing = [], []
+def _images(records: list, file: Path, find: ImageFinder, by_image: dict) -> tuple[list[ImageRecord], list[str]]:
+    """The images whose file exists, and a line for each of the others."""
+    images, problems = [], []
     named = sorted((_file_name(record, f"images[{i}]"), i) for i, record in enumerate(records))
+    names_of: dict[Path, set[str]] = defaultdict(set)
+    for name, _ in named:
+        if (path := find(name)) is not None:
+            names_of[path].add(name)
     for name, i in named:
-        record, where = records[i], f"images[{i}]"
-        if os.path.isfile(folder / name):  # unlike pathlib's, false for names that no file can have
+        record, where, path = records[i], f"images[{i}]", find(name)
+        if path is None:
+            problems.append(f"{find.expected(name)} is in {file.name}, but there is no such file")
+        elif len(names_of[path]) > 1:
+            problems.append(f"{path} could be {len(names_of[path])} images of {file.name}, {shortened(name)} for one")
+        else:
             width, height = _side(record, "width", where), _side(record, "height", where)
             if width * height > MAX_PIXELS:
                 size = shortened(width * height)
                 raise ValueError(f"{where} ({name}) has {size} pixels, expected at most {MAX_PIXELS:,}")
-            images.append(ImageRecord(record["id"], folder / name, width, height, by_image[record["id"]]))
-        else:
-            missing.append(folder / name)
-    return images, missing
+            images.append(ImageRecord(record["id"], path, width, height, by_image[record["id"]]))
+    return images, problems
 
 
 def _section(content, key: str) -> list:

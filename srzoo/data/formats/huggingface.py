@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL.Image import DecompressionBombError
 
-from ...images import DECODER_ERRORS, ImageError, has_hidden_rotation, to_rgb
+from ...images import ImageError, decoding, has_hidden_rotation, to_rgb
 from ...labels import LabelSet
 from ..files import SPLIT_NAMES, NoSplit
 from ..masks import Storage, mask_array, storage_of
@@ -45,11 +44,15 @@ class RowPairs(SemanticData):
         return replace(self, images=self.images.select(indices), masks=self.masks.select(indices))
 
     def image(self, index: int) -> np.ndarray:
-        return np.array(to_rgb(self._read(self.images, index, 0), self.image_name(index)))
+        image, name = self._read(self.images, index, 0), self.image_name(index)
+        with decoding(name):
+            return np.array(to_rgb(image, name))
 
     def mask(self, index: int) -> np.ndarray:
         as_colours = self.id_map is not None and self.id_map.has_colours
-        return mask_array(self._read(self.masks, index, 1), self.target_name(index), as_colours)
+        mask, name = self._read(self.masks, index, 1), self.target_name(index)
+        with decoding(name):
+            return mask_array(mask, name, as_colours)
 
     def storage(self, index: int) -> Storage:
         return storage_of(self._read(self.masks, index, 1))
@@ -64,10 +67,8 @@ class RowPairs(SemanticData):
             ImageError: there is no image, or it cannot be read.
         """
         name = (self.image_name, self.target_name)[place](index)
-        try:
+        with decoding(name):
             image = rows[index][self.columns[place]]
-        except (*DECODER_ERRORS, DecompressionBombError) as error:
-            raise ImageError(f"{name}: cannot be read ({error})") from error
         if image is None:
             raise ImageError(f"{name}: there is no image")
         return image

@@ -80,5 +80,6 @@ def instances(model: MaskRCNN, image: Image.Image, view: View) -> Instances:
             masks.append((x0, y0, x1, y1), pixels[start : start + area].reshape(y1 - y0, x1 - x0))
             start += area
     config = model.config
-    boxes, scores, labels = (found[key].cpu().numpy() for key in ("boxes", "scores", "labels"))
+    boxes, scores = (found[key].float().cpu().numpy() for key in ("boxes", "scores"))
+    labels = found["labels"].cpu().numpy()
     return Instances(image, boxes, scores, labels, masks, config.classes, config.palette)

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..equality import ComparedByValue
 
-@dataclass
-class PackedMasks:
+
+@dataclass(eq=False)
+class PackedMasks(ComparedByValue):
     """Masks of the objects in one image: ``masks[i]`` is ``(H, W)`` bool.
 
     A hundred masks of an image of 8000x4000 pixels take 400 MB at most, where a float stack would take 13 GB.

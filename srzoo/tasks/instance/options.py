@@ -16,7 +16,7 @@ class InstanceOptions:
     Sizes are in pixels, shares are fractions.
     """
 
-    crop: int | None = option("side of the square crop, in pixels; null for the whole image", None, low=32)
+    crop: int | None = option("side of the square crop, in pixels; null for the whole image", None, low=32, high=8192)
     scale: tuple[float, float] = option(
         "range of the random resize factor before the crop, drawn log-uniformly", (1.0, 1.0)
     )

@@ -14,14 +14,17 @@ import numpy as np
 from PIL import Image
 
 from ...files import replacing
+from ..equality import ComparedByValue
 from ..task import Found
 from .masks import PackedMasks
 from .pictures import draw_instances, save_overlay
 
 
-@dataclass
-class Instances:
+@dataclass(eq=False)
+class Instances(ComparedByValue):
     """The objects found in one image, at the size of the image; the highest score first.
+
+    Equal to another result if all of their values are.
 
     Attributes:
         image: the input as upright RGB.

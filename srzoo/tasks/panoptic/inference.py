@@ -10,12 +10,14 @@ from PIL import Image
 
 from srzoo_kernels import panoptic_merge, upsample_argmax
 
+from ...models.base import check_results
 from ...models.panoptic_fpn import PanopticFPN
 from ..instance.inference import detect, pasted
 from .result import FoundSegment, Panoptic
 from .view import View
 
 _HELD = 1 << 28  # pixels of masks that are held at a time: 256 MiB
+
 
 def segments(model: PanopticFPN, image: Image.Image, view: View) -> Panoptic:
     """The segments of one image, at the size of the image.
@@ -26,6 +28,7 @@ def segments(model: PanopticFPN, image: Image.Image, view: View) -> Panoptic:
         view: how objects and surfaces are merged.
     """
     found = detect(model, image, view.score, view.detections)
+    check_results(logits=found["semantic"])
     size = image.height, image.width
     labels = semantic_labels(model, found["semantic"], size)
     is_stuff = torch.arange(1 + len(model.stuff_ids), device=labels.device) > 0

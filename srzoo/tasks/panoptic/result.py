@@ -14,6 +14,7 @@ from PIL import Image
 
 from ...files import replacing
 from ...labels import LabelSet
+from ..equality import ComparedByValue
 from ..instance.pictures import save_overlay
 from ..task import Found
 from .maps import boxes_of
@@ -36,9 +37,9 @@ class FoundSegment(NamedTuple):
     score: float | None
 
 
-@dataclass
-class Panoptic:
-    """The segments of one image, at the size of the image.
+@dataclass(eq=False)
+class Panoptic(ComparedByValue):
+    """The segments of one image, at the size of the image; equal to another one if all of their values are.
 
     Attributes:
         image: the input as upright RGB.

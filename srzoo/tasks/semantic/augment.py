@@ -30,6 +30,7 @@ class Augment:
             up to ten times.
         jitter: strength of the changes of brightness, contrast and saturation; the hue changes by a sixth of it.
         blur: probability of a Gaussian blur.
+        max_pixels: limit of the image's area at factor 1, if there is a ``short_side``, as of the model's transform.
     """
 
     crop: int
@@ -38,12 +39,13 @@ class Augment:
     max_class_share: float = 0.75
     jitter: float = 0.3
     blur: float = 0.0
+    max_pixels: int = Transform.max_pixels
 
     @cached_property
     def _transform(self) -> v2.Compose:
         return v2.Compose(
             [
-                RandomScaledCrop(self.crop, self.scale, self.short_side, self.max_class_share),
+                RandomScaledCrop(self.crop, self.scale, self.short_side, self.max_class_share, self.max_pixels),
                 v2.RandomHorizontalFlip(),
                 RandomColour(self.jitter, self.jitter / 6),
                 v2.RandomApply([v2.GaussianBlur(5, (0.1, 2.0))], self.blur),
@@ -69,15 +71,26 @@ class RandomScaledCrop(ScaledCrop):
     """`ScaledCrop` in which no class takes too much; a smaller image is padded to the crop.
 
     Args:
-        crop, scale, short_side, max_class_share: as in `Augment`.
+        crop, scale, short_side, max_class_share, max_pixels: as in `Augment`.
     """
 
-    def __init__(self, crop: int, scale: tuple[float, float], short_side: int | None, max_class_share: float):
+    def __init__(
+        self,
+        crop: int,
+        scale: tuple[float, float],
+        short_side: int | None,
+        max_class_share: float,
+        max_pixels: int = Transform.max_pixels,
+    ):
         super().__init__(crop, scale, short_side)
         self.max_class_share = max_class_share
+        self.whole = None if short_side is None else Transform(short_side, max_pixels)
 
     def base_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        return size if self.short_side is None else Transform(self.short_side).input_size(*size)
+        if self.whole is None:
+            return size
+        self.whole.warn_of_limit(*size)
+        return self.whole.input_size(*size)
 
     def corner(self, flat_inputs: list[Any], own: tuple[int, int], window: list[int]) -> list[int]:
         mask = next(item for item in flat_inputs if isinstance(item, tv_tensors.Mask))

@@ -10,6 +10,7 @@ from srzoo_kernels import upsample_argmax
 from srzoo_kernels.bilinear.rows import interpolate_rows
 from srzoo_kernels.layout import label_dtype
 
+from ...models.base import check_results
 from ...zoo.transform import Transform
 from .result import Segmentation
 from .tiling import ImagePixels, tile_logits, whole_logits, window_logits
@@ -44,16 +45,20 @@ def image_logits(model: nn.Module, image: Image.Image, view: View) -> list[torch
 
     Raises:
         ValueError: the model does not support the view.
+        NonFiniteError: the model overflows on the image.
     """
     transform = model.config.transform
     if view.tile is not None:
         transform = transform.without_reduction(image.height, image.width)
+    transform.warn_of_limit(image.height, image.width)
     passes = []
     for scale in view.scales:
         pixels = _pixels(image, transform.scaled(scale), view)
         passes.append(_logits(model, pixels, view))
         if view.flip:
             passes.append(_logits(model, pixels.flip(3), view).flip(3))
+    for logits in passes:
+        check_results(logits=logits)
     return passes
 
 

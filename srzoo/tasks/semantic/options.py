@@ -15,7 +15,7 @@ class SemanticOptions:
     Sizes are in pixels, shares are fractions.
     """
 
-    crop: int = option("side of the square crop, in pixels", low=1)
+    crop: int = option("side of the square crop, in pixels", low=1, high=8192)
     scale: tuple[float, float] = option("range of the random resize factor before the crop, drawn log-uniformly")
     max_class_share: float = option(
         "a crop in which one class covers more than this share is drawn again, up to ten times; 1 to accept every crop",

@@ -13,6 +13,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from ...files import replacing
+from ..equality import ComparedByValue
 from ..task import Found
 from .pictures import label_image, overlay
 
@@ -20,9 +21,9 @@ _JPEG_MAX_SIDE = 65500  # pixels, the limit of libjpeg
 _COUNTED = 1 << 22  # labels at a time: 32 MiB as int64
 
 
-@dataclass
-class Segmentation:
-    """The segmentation of one image, at the size of the image.
+@dataclass(eq=False)
+class Segmentation(ComparedByValue):
+    """The segmentation of one image, at the size of the image; equal to another one if all of their values are.
 
     Attributes:
         image: the input as upright RGB.
@@ -48,7 +49,7 @@ class Segmentation:
             raise ValueError("a result made with brief=True has no probabilities; call the Segmenter without it")
         size = self.labels.shape
         resized = (
-            F.interpolate(logits, size=size, mode="bilinear", align_corners=self._align_corners)[0].float().softmax(0)
+            F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=self._align_corners)[0].softmax(0)
             for logits in self._passes
         )
         return (sum(resized) / len(self._passes)).numpy()

@@ -61,9 +61,14 @@ class SemanticTask:
         from ...data.seeded import AugmentedDataset
         from .augment import Augment
 
-        short_side = None if transform is None else transform.short_side
+        size = {} if transform is None else {"short_side": transform.short_side, "max_pixels": transform.max_pixels}
         augment = Augment(
-            options.crop, options.scale, short_side, options.max_class_share, options.jitter, options.blur
+            options.crop,
+            options.scale,
+            max_class_share=options.max_class_share,
+            jitter=options.jitter,
+            blur=options.blur,
+            **size,
         )
         return AugmentedDataset(data, augment, seed)
 

@@ -242,9 +242,10 @@ def _releasing_memory(parts: list[Part]) -> Iterator[Part]:
 
 
 def _prepare(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
-    """Model input of ``(1, 3, H, W)`` uint8 pixels, on the device of the model."""
-    pixels = pixels.to(next(model.parameters()).device).contiguous(memory_format=torch.channels_last)
-    return model.config.transform.normalize(pixels)
+    """Model input of ``(1, 3, H, W)`` uint8 pixels, of the device and dtype of the model."""
+    like = next(model.parameters())
+    pixels = pixels.to(like.device).contiguous(memory_format=torch.channels_last)
+    return model.config.transform.normalize(pixels).to(like.dtype)
 
 
 def _squeeze_block(model: nn.Module) -> MomentBlock | None:

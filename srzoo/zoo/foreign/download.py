@@ -11,10 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
+from ...files import replacing
+from ...messages import one_line
+from ...web import download
+
 if TYPE_CHECKING:
     from .detector import ForeignDetector
 
 _CHUNK = 1 << 20
+_LARGEST, _LONGEST_S = 2 << 30, 3600  # bytes and seconds of a download
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Download:
         return Path(torch.hub.get_dir()) / "checkpoints" / self.file
 
 
-def read_downloaded(download: Download) -> ForeignDetector:
+def read_downloaded(file: Download) -> ForeignDetector:
     """The detector in a file of another project, which is downloaded if it is not in the cache.
 
     Raises:
@@ -54,33 +59,39 @@ def read_downloaded(download: Download) -> ForeignDetector:
     """
     from .recognition import detector_in, read_foreign
 
-    if not download.path.is_file():
-        _fetch(download)
-    digest = hashlib.sha256()
-    with download.path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    if not digest.hexdigest().startswith(download.sha256):
-        raise ValueError(
-            f"{download.path} has sha256 {digest.hexdigest()[:12]}..., expected {download.sha256}...: it is damaged; "
-            "delete it, so that it is downloaded again"
-        )
-    detector = detector_in(*read_foreign(download.path))
+    if not file.path.is_file():
+        _fetch(file)
+    if problem := _wrong_hash(file.path, file.sha256):
+        raise ValueError(f"{file.path} {problem}: it is damaged; delete it, so that it is downloaded again")
+    detector = detector_in(*read_foreign(file.path))
     if detector is None:
-        raise ValueError(f"{download.path} contains no detector of {download.project}")
+        raise ValueError(f"{file.path} contains no detector of {file.project}")
     return detector
 
 
-def _fetch(download: Download) -> None:
-    import torch
+def _wrong_hash(path: Path, expected: str) -> str:
+    """What is wrong with the SHA-256 of a file, of which the first digits are given; empty if it is right."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    found = digest.hexdigest()
+    return "" if found.startswith(expected) else f"has sha256 {found[:12]}..., expected {expected}..."
 
+
+def _fetch(file: Download) -> None:
+    """Download a file into the cache, if it has the expected hash."""
     try:
-        download.path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(download.address, str(download.path), download.sha256)
-    except (OSError, RuntimeError) as error:  # no network or no space; or another hash
+        file.path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(file.path) as temporary, temporary.open("wb") as target:
+            download(file.address, target, _LARGEST, _LONGEST_S)
+            target.flush()
+            if problem := _wrong_hash(temporary, file.sha256):
+                raise ValueError(f"what was downloaded {problem}")
+    except (OSError, ValueError) as error:  # no network or no space; or another hash
         raise RuntimeError(
-            f"could not download {download.project}'s weights ({type(error).__name__}); get {download.address} on "
-            f"another machine, and put it at {download.path}, or convert it with `srzoo convert {download.file} "
+            f"could not download {file.project}'s weights ({one_line(error)}); get {file.address} on "
+            f"another machine, and put it at {file.path}, or convert it with `srzoo convert {file.file} "
             "OUT.safetensors`"
         ) from error
 

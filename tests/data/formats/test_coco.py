@@ -75,7 +75,7 @@ def test_splits_with_categories_of_their_own(write_coco):
 
 def test_errors_name_the_file(write_coco, write_image):
     root = write_coco([{"category_id": 8, "segmentation": [SQUARE]}])
-    with pytest.raises(ValueError, match=r"instances_train2017.json:a.jpg: annotation 0 .*\(KeyError: 8\)"):
+    with pytest.raises(ValueError, match=r"instances_train2017.json:a.jpg: annotation 0 .*category 8.*known: 7, 90"):
         open_dataset(root, "train")[0]
     write_image(root / "train2017" / "a.jpg", 11, 7)
     write_coco([], images=[{"id": 3, "file_name": "a.jpg", "width": 12, "height": 7}])
@@ -87,6 +87,7 @@ def test_errors_name_the_file(write_coco, write_image):
     (root / "annotations" / "instances_train2017.json").write_text('{"images": []}')
     with pytest.raises(ValueError, match=r"instances_train2017.json .* 'categories'"):
         open_dataset(root, "train")
+    write_coco([])
     with pytest.raises(FileNotFoundError, match="'val'.*instances_<split>2017.json"):
         open_dataset(root, "val")
 
@@ -138,7 +139,7 @@ def test_the_records_keep_each_instance(write_coco):
     small = {"category_id": 7, "segmentation": [INSIDE], "area": 4, "bbox": [3, 2, 2, 2]}
     crowd = {"category_id": 90, "segmentation": {"size": [7, 11], "counts": [6, 1, 70]}, "iscrowd": 1}
     root = write_coco([small, crowd])
-    records = read_records(root / "annotations" / "instances_train2017.json", root / "train2017")
+    records = read_records(root / "annotations" / "instances_train2017.json", [root / "train2017"])
     assert [(category.id, category.name) for category in records.categories] == [(7, "crop"), (90, "weed")]
     assert records.problems == []
     (image,) = records.images
@@ -200,3 +201,236 @@ def test_a_polygon_that_is_none(write_coco):
     root = write_coco([{"category_id": 7, "segmentation": [[1, 2, 3]]}])
     with pytest.raises(ValueError, match="a.jpg: annotation 0 "):
         open_dataset(root, "train")[0]
+
+
+def test_what_is_on_top_is_told_by_the_pixels_not_by_the_file(write_coco):
+    """Tools leave areas out, write 0, or those of boxes."""
+    for areas in ((16, 4), (4, 16), (0, 0), (None, None), (float("nan"), 4)):
+        both = [{"category_id": c, "segmentation": [p], "area": a} for c, p, a in zip((90, 7), (SQUARE, INSIDE), areas)]
+        for annotations in (both, both[::-1]):
+            ids = open_dataset(write_coco(annotations), "train").ids(0)
+            assert ids[1:5, 2:6].tolist() == [[2, 2, 2, 2], [2, 1, 1, 2], [2, 1, 1, 2], [2, 2, 2, 2]]
+
+
+BOX = [2, 1, 4, 4]  # of SQUARE
+
+
+@pytest.mark.parametrize("task", ["semantic", "instance"])
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        {"segmentation": []},
+        {"segmentation": None},
+        {"segmentation": {}},
+        {"segmentation": ""},
+        {},
+        {"segmentation": [[]]},
+        {"segmentation": [[2, 1, 6, 5]]},  # two corners
+        {"segmentation": [[2, 1, 6, 5], [1, 2]], "iscrowd": "0"},
+    ],
+    ids=str,
+)
+def test_a_box_without_a_polygon_is_drawn_and_said(write_coco, annotation, task):
+    root = write_coco([{"category_id": 90, "bbox": BOX, **annotation}, {"category_id": 7, "segmentation": [INSIDE]}])
+    data = open_dataset(root, "train", task=task)
+    found, errors, warnings = data.examine(0)
+    mask = found if task == "semantic" else found.decode([0])[0]
+    assert (mask[1:5, 2:6] > 0).all() and (mask > 0).sum() == 16
+    assert errors == [] and re.search("a.jpg: annotation 0 has a box and no polygon; the box is taken", warnings[-1])
+    report = check(root, task=task)
+    assert any("annotation 0 has a box and no polygon" in line for line in report.warnings)
+
+
+@pytest.mark.parametrize("points", [[[2, 1], [6, 1], [6, 5], [2, 5]]], ids=str)
+def test_the_points_of_a_polygon(write_coco, points):
+    ids = open_dataset(write_coco([{"category_id": 7, "segmentation": points}]), "train").ids(0)
+    assert (ids[1:5, 2:6] == 1).all() and ids.sum() == 16
+
+
+@pytest.mark.parametrize("task", ["semantic", "instance"])
+@pytest.mark.parametrize(
+    ("segmentation", "said"),
+    [
+        ({"counts": [70, 5], "size": [7, 11]}, "75 pixels, expected 77"),
+        ({"counts": [3], "size": [7, 11]}, "3 pixels, expected 77"),
+        ({"counts": [77], "size": [11, 7]}, "swapped"),
+        ({"counts": "d0", "size": [400000, 500000]}, r"\[400000, 500000\], expected"),
+        ({"counts": "d0", "size": [-1, -1]}, r"\[-1, -1\], expected"),
+        ({"counts": [77], "size": [2**40, 2**40]}, "expected"),
+        ({"counts": [7.5, 69.5], "size": [7, 11]}, "cannot be read"),
+        ({"counts": "random text", "size": [7, 11]}, "run lengths"),
+        ([{"counts": [3]}], "not a list of numbers"),
+        ([[1e8, 1, 26, 1, 26, 15, 2, 15]], "x 1e.08 .* far outside"),
+        ([[float("nan"), 1, 26, 1, 26, 15]], "nan"),
+        ([[float("inf"), 1, 26, 1, 26, 15]], "inf"),
+        ([[10**400, 1, 26, 1, 26, 15]], "x 1000"),
+        (7, "type int"),
+        ("polygon", "type str"),
+        ([None], "None"),
+        ([["1", "2", "3", "4", "5", "6"]], "'1'"),
+    ],
+    ids=str,
+)
+def test_geometry_that_cannot_be_drawn_is_named(write_coco, segmentation, said, task):
+    root = write_coco([{"id": 55, "category_id": 7, "segmentation": segmentation}])
+    with pytest.raises(ValueError, match=rf"instances_train2017.json:a.jpg: annotation 55 .*{said}") as caught:
+        open_dataset(root, "train", task=task)[0]
+    assert "Error" not in str(caught.value) and str(caught.value).isprintable()
+    assert any("annotation 55" in line for line in check(root, task=task).errors)
+
+
+def test_run_lengths_of_nothing(write_coco):
+    nothing = {"counts": [], "size": [7, 11]}
+    found, errors, (warning,) = open_dataset(
+        write_coco([{"category_id": 7, "segmentation": nothing}]), "train"
+    ).examine(0)
+    assert not found.any() and errors == [] and "no pixel" in warning
+
+
+def test_an_outline_beyond_memory_is_refused(write_coco):
+    images = [{"id": 3, "file_name": "a.jpg", "width": 170_000_000, "height": 1}]
+    long = {"category_id": 7, "segmentation": [[0, 0, 1.6e8, 0, 1.6e8, 1, 0, 1]]}
+    with pytest.raises(ValueError, match="annotation 0 has a polygon with an outline of 3200000.. pixels, .* 4194304"):
+        open_dataset(write_coco([long], images=images), "train")[0]
+
+
+@pytest.mark.parametrize("task", ["semantic", "instance"])
+@pytest.mark.parametrize("root_name", ["fish", "animals"])
+def test_roboflow_s_root_is_no_class(write_coco, root_name, task):
+    fish = {"id": 1, "name": "fish", "supercategory": root_name}
+    categories = [{"id": 0, "name": root_name, "supercategory": "none"}, fish]
+    data = open_dataset(
+        write_coco([{"category_id": 1, "segmentation": [SQUARE]}], categories=categories), "train", task=task
+    )
+    assert data.labels.classes == (("background", "fish") if task == "semantic" else ("fish",))
+    if root_name == "animals":  # in use, it is one
+        own = open_dataset(
+            write_coco([{"category_id": 0, "segmentation": [SQUARE]}], categories=categories), "train", task=task
+        )
+        assert own.labels.classes[-2:] == ("animals", "fish")
+    # COCO's own categories are not above each other.
+    own = [{"id": 1, "name": "person", "supercategory": "person"}, {"id": 2, "name": "car", "supercategory": "vehicle"}]
+    assert open_dataset(write_coco([], categories=own), "train", task=task).labels.classes[-2:] == ("person", "car")
+
+
+@pytest.mark.parametrize("ids", [(0, 1), (-5, 10**30), ("a", "b"), (1.5, 2.5), (1000, 2)], ids=str)
+def test_ids_of_categories_of_any_kind(write_coco, ids):
+    categories = [{"id": id, "name": str(i)} for i, id in enumerate(ids)]
+    annotations = [{"category_id": id, "segmentation": [SQUARE]} for id in ids[:1]]
+    data = open_dataset(write_coco(annotations, categories=categories), "train")
+    assert data.labels.classes[data.ids(0).max()] == "0"
+
+
+@pytest.mark.parametrize("name", [5, None, ["a"]])
+def test_a_category_s_name_that_is_no_text(write_coco, name):
+    with pytest.raises(ValueError, match=rf"category 7 has the name {re.escape(repr(name))}, expected text"):
+        open_dataset(write_coco([], categories=[{"id": 7, "name": name}]), "train")
+
+
+@pytest.mark.parametrize("name", ["Background", "__background__", "_background_"])
+def test_other_spellings_of_background(write_coco, name):
+    categories = [{"id": 0, "name": name}, {"id": 90, "name": "weed"}]
+    assert open_dataset(write_coco([], categories=categories), "train").labels.classes == ("background", "weed")
+
+
+def test_ids_of_images_that_repeat_are_refused_for_masks_too(write_coco):
+    images = [{"id": 3, "file_name": "a.jpg", "width": 11, "height": 7}] * 2
+    with pytest.raises(ValueError, match="1 ids of its 'images' .* 3"):
+        open_dataset(write_coco([], images=images), "train")
+
+
+@pytest.mark.parametrize("value", [2, "yes", [0], 0.5])
+def test_a_crowd_is_0_or_1(write_coco, value):
+    with pytest.raises(ValueError, match=rf"annotations\[0\] has iscrowd {re.escape(repr(value))}, expected 0 or 1"):
+        open_dataset(write_coco([{"category_id": 7, "segmentation": [SQUARE], "iscrowd": value}]), "train")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "images/a.jpg",
+        "images\\a.jpg",
+        "./a.jpg",
+        "/home/someone/data/a.jpg",
+        "C:\\data\\a.jpg",
+        "../../upload/1/a.jpg",
+        "https://host/bucket/a.jpg?token=1",
+        "s3://bucket/a.jpg",
+    ],
+)
+def test_names_with_folders_of_another_machine(write_coco, name):
+    images = [{"id": 3, "file_name": name, "width": 11, "height": 7}]
+    root = write_coco([], "annotations/instances_train.json", "images", images=images)
+    assert open_dataset(root, "train").image_file(0) == root / "images" / "a.jpg"
+
+
+def test_images_in_folders_below(write_coco, write_image):
+    images = [{"id": i, "file_name": name, "width": 11, "height": 7} for i, name in enumerate(["b.jpg", "x/c.jpg"])]
+    root = write_coco([], "annotations/instances_train.json", "images", images=images)
+    for name in ("one/b.jpg", "two/x/c.jpg"):
+        write_image(root / "images" / name)
+    with pytest.warns(UserWarning, match="1 of 2 images"):
+        splits = [open_dataset(root, split) for split in ("train", "val")]
+    names = [data.image_file(0).relative_to(root / "images").as_posix() for data in splits]
+    assert sorted(names) == ["one/b.jpg", "two/x/c.jpg"]
+    write_image(root / "images" / "three" / "b.jpg")  # either could be meant
+    with pytest.raises(FileNotFoundError, match=r"b.jpg is in instances_train.json, but"):
+        open_dataset(root, "train")
+
+
+def test_two_names_of_one_file(write_coco):
+    images = [{"id": i, "file_name": f"{i}/a.jpg", "width": 11, "height": 7} for i in (1, 2)]
+    with pytest.raises(FileNotFoundError, match=r"a.jpg could be 2 images of instances_train2017.json"):
+        open_dataset(write_coco([], images=images), "train")
+
+
+def test_no_file_outside_of_the_dataset_is_opened(write_coco, tmp_path, write_image):
+    secret = write_image(tmp_path.parent / f"{tmp_path.name}_secret.png")
+    for name in (str(secret), f"../../{secret.name}", f"..\\..\\{secret.name}"):
+        images = [{"id": 3, "file_name": name, "width": 11, "height": 7}]
+        with pytest.raises(FileNotFoundError, match="no such file"):
+            open_dataset(write_coco([], images=images), "train")
+
+
+@pytest.mark.parametrize(
+    ("file", "folder"),
+    [
+        ("annotations/instances_default.json", "images/default"),
+        ("result.json", "images"),
+        ("annotations/export 3.json", "images"),
+        ("_annotations.coco.json", "."),
+        ("coco.json", "photos"),
+    ],
+)
+def test_one_file_without_splits(write_coco, write_image, file, folder):
+    images = [{"id": i, "file_name": f"{i}.jpg", "width": 11, "height": 7} for i in range(6)]
+    root = write_coco([{"image_id": 0, "category_id": 7, "segmentation": [SQUARE]}], file, folder, images=images)
+    for i in range(6):
+        write_image(root / folder / f"{i}.jpg")
+    (root / "meta.json").write_text("{}")
+    with pytest.warns(UserWarning, match="1 of 6 images"):
+        data = open_dataset(root, "val")
+    assert (data.format, len(data), data.image_file(0).name) == ("coco", 1, "5.jpg")
+    assert len(open_dataset(root, "train")) == 5
+
+
+@pytest.mark.parametrize(("split", "folder"), [("Train", "Train"), ("Train", "images/Train"), ("TRAIN", "images")])
+def test_splits_in_capitals(write_coco, split, folder):
+    root = write_coco([], f"annotations/instances_{split}.json", folder)
+    assert len(open_dataset(root, "train")) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_encodings_of_json(write_coco, encoding):
+    root = write_coco([], categories=[{"id": 7, "name": "Löwenzahn"}])
+    file = root / "annotations" / "instances_train2017.json"
+    file.write_text(json.dumps(json.loads(file.read_text()), ensure_ascii=False), encoding=encoding)
+    assert open_dataset(root, "train").labels.classes[1] == "Löwenzahn"
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"images": ' * 50_000, "\xff", "1" * 5000, "", "null", "3"])
+def test_json_that_is_none(write_coco, content):
+    root = write_coco([])
+    (root / "annotations" / "instances_train2017.json").write_text(content, encoding="latin-1")
+    with pytest.raises(ValueError, match="instances_train2017.json is not COCO's JSON: "):
+        open_dataset(root, "train")

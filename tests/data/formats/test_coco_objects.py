@@ -202,7 +202,8 @@ def test_an_object_without_pixels_is_left_out_and_named(write_coco, segmentation
         ({"category_id": "7", "segmentation": [SQUARE]}, "category '7'.*known: 7, 90"),
         ({"category_id": [7], "segmentation": [SQUARE]}, r"category \[7\]"),
         ({"segmentation": [SQUARE]}, "category None"),
-        ({"category_id": 7, "bbox": [2, 1, 4, 4]}, "no segmentation"),
+        ({"category_id": 7, "bbox": [2, 1, 0, 4]}, "no segmentation"),
+        ({"category_id": 7, "bbox": [2, 1, 4]}, "no segmentation"),
         ({"category_id": 7, "segmentation": [[float("nan"), *SQUARE[1:]]]}, "nan"),
         ({"category_id": 7, "segmentation": {"size": [11, 7], "counts": [77]}}, "swapped"),
     ],
@@ -245,6 +246,7 @@ def test_ids_and_images_that_repeat_are_reported(write_coco):
     good = {"category_id": 7, "segmentation": [SQUARE], "id": 5}
     images = [{"id": id, "file_name": "a.jpg", "width": 11, "height": 7} for id in (3, 4)]
     root = write_coco([good, good], images=images)
+    write_coco([good, good], "annotations/instances_val2017.json", images=images)
     assert len(opened(root)) == 2
     _, warnings = messages(root)
     assert re.search("1 images are listed more than once, the first a.jpg", warnings[0])

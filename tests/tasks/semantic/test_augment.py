@@ -1,6 +1,7 @@
 import math
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,8 @@ from srzoo.data.colour import RandomColour, _hue_rotation
 from srzoo.data.opening import open_dataset
 from srzoo.data.seeded import AugmentedDataset
 from srzoo.labels import IGNORE
-from srzoo.tasks.semantic.augment import Augment
+from srzoo.tasks.semantic.augment import Augment, RandomScaledCrop
+from srzoo.zoo.transform import Transform
 
 
 @settings(max_examples=30, deadline=None)
@@ -101,3 +103,12 @@ def test_sample_depends_only_on_seed_and_position(small_camvid):
     assert torch.equal(first[1], again[1])
     assert not torch.equal(first[0], next_epoch[0])
     assert not torch.equal(first[0], other[0])
+
+
+def test_a_short_side_beyond_two_megapixels_is_trained_with():
+    size = RandomScaledCrop(512, (1, 1), 2160, 1, Transform(512).with_short_side(2160).max_pixels).base_size(
+        (2160, 3840)
+    )
+    assert size == (2160, 3840)
+    with pytest.warns(UserWarning, match="3840x2160 .* not 2160"):
+        RandomScaledCrop(512, (1, 1), 2160, 1).base_size((2160, 3840))

@@ -1,0 +1,1 @@
+"""Launches that are planned and compiled once, and then repeated."""

@@ -1,0 +1,80 @@
+"""Signals that end a run: the step is finished and a checkpoint written first."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..evaluate.distributed import is_main_process
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # the last one is not on Windows
+
+
+class Stopped(KeyboardInterrupt):
+    """Raised by a run that a signal ends.
+
+    Attributes:
+        signal: number of the signal.
+    """
+
+    def __init__(self, number: int):
+        super().__init__()
+        self.signal = number
+
+
+class Stop:
+    """Context manager that notes SIGINT, SIGTERM and SIGHUP instead of ending the process at once.
+
+    A second signal raises `Stopped` wherever the process is, and further ones do nothing. Outside of the main thread,
+    which alone can have handlers, all stays as it is, and so do signals that are ignored, as by ``nohup``.
+
+    Attributes:
+        signal: number of the first signal; None before it.
+    """
+
+    def __init__(self):
+        self.signal: int | None = None
+        self._count, self._at_once, self._process = 0, False, os.getpid()
+        self._former: dict[int, object] = {}
+
+    def __enter__(self) -> Stop:
+        if threading.current_thread() is threading.main_thread():
+            for name in _SIGNALS:
+                number = getattr(signal, name, None)
+                if number is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._former[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+
+    def check(self) -> None:
+        """Raise `Stopped` if a signal has come. Of several processes only the main one does, which writes the files.
+
+        The others go on until it has done its step, which needs them, and fail when it is gone.
+        """
+        if self.signal is not None and is_main_process():
+            raise Stopped(self.signal)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Context manager in which a signal raises `Stopped` at once, for what can take long and changes no state."""
+        self.check()
+        self._at_once = True
+        try:
+            yield
+        finally:
+            self._at_once = False
+
+    def _note(self, number: int, frame: object) -> None:
+        if os.getpid() != self._process:  # a process that loads images, which has inherited the handler
+            raise KeyboardInterrupt
+        self._count += 1
+        if self.signal is None:
+            self.signal = number
+        if self._count == 2 or (self._count == 1 and self._at_once and is_main_process()):
+            raise Stopped(self.signal)

@@ -1,0 +1,1 @@
+"""Content that anyone may have written: values in files, and downloads. Nothing in it is believed unchecked."""
