@@ -23,6 +23,7 @@ _NOISE = 24  # how far compression or smoothing moves a channel, at most
 _EXACT = 3  # how far it moves a channel within a plain area
 _PEAK = 0.5  # of the pixels near a value, this share has it so exactly, if it is one that was drawn
 _COVERED = 0.85  # share of all pixels that are near a value that was drawn
+_MIXED = 0.01  # share of all pixels up to which a value between two others is a mixture of both
 _RAREST = 0.0005  # share of all pixels that have a value that was drawn
 
 
@@ -96,6 +97,9 @@ def diagnose_noise(pixels: Mapping[int, int], has_colours: bool) -> Diagnosis | 
             drawn.append(i)
             near += counts[is_near & is_free].sum()
         is_free &= ~is_near
+    drawn = [
+        i for n, i in enumerate(drawn) if counts[i] > _MIXED * total or not _lies_between(places[i], places[drawn[:n]])
+    ]
     if not 2 <= len(drawn) <= MANY_VALUES or near < _COVERED * total:
         return None
     keys = sorted(values[i] for i in drawn)
@@ -103,6 +107,16 @@ def diagnose_noise(pixels: Mapping[int, int], has_colours: bool) -> Diagnosis | 
     id_map, num_classes = _ranked_colours(keys) if has_colours else (_ranks(keys), len(keys))
     text = f"the masks have noise: {_count(values)} different values about {len(keys)}, {shown}"
     return Diagnosis([text], id_map, num_classes, snap=True)
+
+
+def _lies_between(place: np.ndarray, others: np.ndarray) -> bool:
+    """Whether a value is near the line between two others, as mixtures at a border are."""
+    for i, a in enumerate(others):
+        for b in others[:i]:
+            part = np.clip((place - a) @ (b - a) / max(1, (b - a) @ (b - a)), 0, 1)
+            if np.abs(a + part * (b - a) - place).max() <= _NOISE:
+                return True
+    return False
 
 
 def _against_map(
@@ -229,7 +243,7 @@ _CASES = [
         lambda m: m.are_instances,
         lambda m: (
             f"{_first(m.first_file)}: {_count(m.ids)} different values from {m.low} to {m.high}: instance ids, "
-            "or a mask that was resized with interpolation; class ids are needed"
+            "or a mask that was resized with interpolation; class ids are needed, or --task instance for objects"
         ),
         num_classes=_unknown,
     ),

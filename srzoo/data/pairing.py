@@ -70,15 +70,19 @@ class Pairs:
     Attributes:
         by_split: paths of an image and its mask, by split; None for those of no split.
         alone: images and masks without a partner, by split.
+        more: further masks of images that have several, such as one for each object.
         images, masks: where they lie, in words.
+        others: where other masks lie that could as well be meant, in words.
     """
 
     by_split: dict[str | None, list[tuple[Path, Path]]] = field(default_factory=lambda: defaultdict(list))
     alone: dict[str | None, tuple[list[Path], list[Path]]] = field(
         default_factory=lambda: defaultdict(lambda: ([], []))
     )
+    more: dict[Path, list[Path]] = field(default_factory=dict)
     images: str = ""
     masks: str = ""
+    others: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return sum(map(len, self.by_split.values()))
@@ -111,6 +115,8 @@ def find_pairs(root: Path, role: str = "mask") -> Pairs:
         pairs = _paired(root, image_places, mask_places)
         if (len(pairs), -rank) > best[:2]:
             best = len(pairs), -rank, pairs
+        elif pairs and (len(pairs), -rank) == best[:2] and pairs.images == best[2].images:
+            best[2].others.append(pairs.masks)
     return best[2]
 
 
@@ -197,9 +203,8 @@ def _within(place: Entry, paths: list[Path]) -> Iterator[tuple[int, str, list[Pa
         The rank of the masks, a name for the way they were told apart, and both.
     """
     by_ending = defaultdict(list)
-    stems = {path.stem.lower() for path in paths}
     for path in paths:
-        for ending in _endings(path.stem):
+        for ending in (*_endings(path.stem), *_endings(re.sub(r"[_-]\d+$", "", path.stem))):  # x_mask_1: a further mask
             role = _role([ending.strip(_SEPARATORS).lower()]) or ("mask" if ending in ("_L", "_m", "_M") else "")
             if role in ("mask", "picture", "objects"):
                 by_ending[ending.lower()].append(path)
@@ -207,7 +212,7 @@ def _within(place: Entry, paths: list[Path]) -> Iterator[tuple[int, str, list[Pa
     for ending, masks in by_ending.items():
         marked = {path for others in by_ending.values() for path in others}
         images = [path for path in paths if path not in marked]
-        if images and stems:
+        if images:
             rank = {"picture": 2, "objects": 1}.get(_role([ending.strip(_SEPARATORS)]), 0)
             yield rank, f"*{place.kind} {ending}", images, masks
     by_stem = defaultdict(list)
@@ -243,6 +248,8 @@ def _paired(root: Path, image_places: Places, mask_places: Places) -> Pairs:
     images, masks = (
         [(place, path) for place, paths in places for path in paths] for places in (image_places, mask_places)
     )
+    if several := _several(root, image_places, mask_places):
+        return several
     best: list[tuple[int, int]] = []
     fewest = min(len(images), len(masks))
     for with_split, with_folders in ((True, True), (False, True), (True, False), (False, False)):
@@ -262,6 +269,22 @@ def _paired(root: Path, image_places: Places, mask_places: Places) -> Pairs:
         if len(best) == fewest:
             break
     return _result(root, images, masks, best)
+
+
+def _several(root: Path, image_places: Places, mask_places: Places) -> Pairs | None:
+    """The pairs of folders with one image each and several masks, one for each object; None if it is not so."""
+    masks = {(place.split, place.rest): paths for place, paths in mask_places if paths}
+    images = [(place, paths) for place, paths in image_places if paths and (place.split, place.rest) in masks]
+    if len(images) < 2 or any(len(paths) > 1 for _, paths in images) or len(masks) < len(images):
+        return None
+    if all(len(masks[place.split, place.rest]) == 1 for place, _ in images):
+        return None
+    pairs = Pairs(images=f"{len(images)} folders", masks=f"{len(images)} folders")
+    for place, (image,) in images:
+        first, *others = masks[place.split, place.rest]
+        pairs.by_split[place.split].append((image, first))
+        pairs.more[image] = others
+    return pairs
 
 
 def _joined(images: list, masks: list) -> list[tuple[int, int]]:
@@ -337,8 +360,14 @@ def _result(root: Path, images: list, masks: list, joined: list[tuple[int, int]]
     for which, files in enumerate((images, masks)):
         indices = {joint[which] for joint in joined}
         paired = {files[i][1].parent for i in indices}
+        owners = {mask.with_suffix(""): image for each in pairs.by_split.values() for image, mask in each}
         for i, (place, path) in enumerate(files):
-            if i not in indices and path.parent in paired:
+            if i in indices or path.parent not in paired:
+                continue
+            first = re.match(r"(.+)[_\-]\d+$", path.stem)
+            if which and first and (owner := owners.get(path.with_name(first[1]))):
+                pairs.more.setdefault(owner, []).append(path)
+            else:
                 pairs.alone[place.split][which].append(path)
     return pairs
 

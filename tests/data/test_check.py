@@ -1,4 +1,5 @@
 import re
+import shutil
 import struct
 
 import numpy as np
@@ -194,3 +195,32 @@ def test_numbers_out_of_range(root):
             check(root, num_classes=count)
     with pytest.raises(ValueError, match="workers=-1: .*0 or more"):
         check(root, workers=-1)
+
+
+def test_copies_of_images_in_two_splits_are_a_warning(root):
+    shutil.copy(root / "images" / "f0.jpg", root / "images" / "f4.jpg")
+    (warning,) = check(root).warnings
+    assert re.search("val has copies of 1 image of train .*f4.jpg of .*f0.jpg", warning)
+    (root / "images" / "f4.jpg").unlink()
+    assert not any("copies" in text for text in check(root, skip_unusable=True).warnings)
+
+
+@pytest.mark.parametrize("colours", [[0, 255], [(0, 0, 0), (128, 64, 128), (255, 0, 0)]])
+def test_masks_with_noise_are_read_as_the_check_proposes(tmp_path, write_image, colours):
+    for i in range(5):
+        write_image(tmp_path / "images" / f"{i}.png", 240, 320)
+        mask = np.zeros((240, 320, *np.shape(colours[0])), np.uint8)
+        for k, colour in enumerate(colours[1:]):
+            mask[40:200, 32 + 128 * k : 144 + 128 * k] = colour
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{i}.jpg", quality=75)
+    with pytest.warns(UserWarning, match="1 of 5"):
+        report = check(tmp_path)
+    assert report.errors[-1].startswith("the masks have noise")
+    assert (report.num_classes, report.options) == (len(colours), {"snap": True})
+    id_map = (
+        {f"#{a:02x}{b:02x}{c:02x}": i for (a, b, c), i in report.id_map.mapping.items()} if len(colours) > 2 else None
+    )
+    ids = open_dataset(tmp_path, "train", id_map=id_map or report.id_map.mapping, snap=True).ids(0)
+    assert 1 in (ids[120, 80], ids[120, 208])
+    assert (ids == 0).mean() == pytest.approx(1 - 160 * 112 * (len(colours) - 1) / 76800, abs=0.02)

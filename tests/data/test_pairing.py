@@ -107,3 +107,26 @@ def test_two_patterns_name_the_files(tmp_path):
         open_dataset(tmp_path, "train", images="p/n*.jpg", masks="q/*.png")
     with pytest.raises(ValueError, match="images is given without masks"):
         open_dataset(tmp_path, "train", images="p/*.jpg")
+
+
+def test_several_masks_of_an_image(tmp_path):
+    write(tmp_path, "a_mask.png", "b_mask.png", "a.jpg", "b.jpg", "a_mask_1.png")
+    pairs = find_pairs(tmp_path)
+    assert (len(pairs), pairs.more) == (2, {tmp_path / "a.jpg": [tmp_path / "a_mask_1.png"]})
+
+
+def test_one_mask_for_each_object(tmp_path, write_image, write_mask):
+    for name in ("a", "b"):
+        write_image(tmp_path / name / "images" / f"{name}.png")
+        write_mask(tmp_path / name / "masks" / "1.png", [0, 255, 0, 0, 0, 0, 0])
+        write_mask(tmp_path / name / "masks" / "2.png", [0, 0, 0, 255, 255, 0, 0])
+    how = {"id_map": {0: 0, 255: 1}}
+    assert open_dataset(tmp_path, "train", **how).ids(0)[:, 0].tolist() == [0, 1, 0, 1, 1, 0, 0]
+    found = open_dataset(tmp_path, "train", task="instance").objects(0)
+    assert found.boxes.tolist() == [[0, 1, 11, 2], [0, 3, 11, 5]]
+
+
+def test_other_masks_are_told(tmp_path):
+    write(tmp_path, "images/a.jpg", "images/b.jpg", "gt/a.png", "gt/b.png", "mask/a.png", "mask/b.png")
+    (doubt,) = open_dataset(tmp_path, "train").doubts
+    assert "gt/*.png are read, and mask/*.png are not" in doubt

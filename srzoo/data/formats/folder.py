@@ -29,6 +29,55 @@ _LISTS = ("{}.txt", "ImageSets/Segmentation/{}.txt", "ImageSets/{}.txt", "splits
 
 
 @dataclass
+class SeveralMasks(FilePairs):
+    """A split of images with one or several masks each, of which the later lie over the earlier.
+
+    Attributes:
+        more: paths of all masks but the first, by the image.
+    """
+
+    more: dict[Path, list[Path]]
+
+    def mask(self, index: int) -> np.ndarray:
+        mask = super().mask(index)
+        for path in self.more.get(self.pairs[index][0], ()):
+            other = read_mask(path, as_colours=self.id_map is not None and self.id_map.has_colours)
+            if other.shape != mask.shape:
+                raise ValueError(f"{path} and {self.pairs[index][1]} are masks of one image, but differ in size")
+            mask = np.where(other > 0, other, mask)
+        return mask
+
+    def files(self) -> list[Path]:
+        return [*super().files(), *(path for image, _ in self.pairs for path in self.more.get(image, ()))]
+
+
+@dataclass
+class ObjectMasks(PairedFiles, InstanceData):
+    """A split of images with one mask for each object, all of one class: what is not 0 is the object.
+
+    Attributes:
+        more: paths of all masks but the first, by the image.
+    """
+
+    more: dict[Path, list[Path]]
+
+    def objects(self, index: int) -> Objects:
+        image, first = self.pairs[index]
+        found, size = [], None
+        for path in (first, *self.more.get(image, ())):
+            drawn = (read_object_ids(path) > 0).astype(np.uint8)
+            if drawn.shape != (size or drawn.shape):
+                raise ValueError(f"{path} and {first} are masks of one image, but differ in size")
+            size = drawn.shape
+            found += found_in(drawn, {1: (0, False)}) if drawn.any() else []
+        return Objects.of(size, found)
+
+    def target_bytes(self, index: int) -> bytes:
+        image, first = self.pairs[index]
+        return b"".join(path.read_bytes() for path in (first, *self.more.get(image, ())))
+
+
+@dataclass
 class FolderObjects(PairedFiles, InstanceData):
     """A split of images with masks of object ids, all of one class: 0 is the background, and 255 in 8 bits is void."""
 
@@ -69,13 +118,29 @@ class Folder(Format):
         if not found:
             raise NoSplit(f"{root} has no images with masks: expected {self.layout}")
         pairs, unpaired, is_whole = in_split(found, root, split)
+        others = [
+            f"the masks {found.masks} are read, and {other} are not; choose with --data.images and --data.masks"
+            for other in found.others
+        ]
         if task == "instance":
             names = [image.stem for image, _ in pairs]
-            return FolderObjects(
-                self.name, split, _object_labels(root), (1,), names, pairs, unpaired=unpaired, is_whole=is_whole
+            own = (ObjectMasks, [found.more]) if found.more else (FolderObjects, [])
+            return own[0](
+                self.name,
+                split,
+                _object_labels(root),
+                (1,),
+                names,
+                pairs,
+                *own[1],
+                unpaired=unpaired,
+                doubts=others,
+                is_whole=is_whole,
             )
         labels, id_map, doubts = meaning(classes_of(found, root), pairs)
-        return FilePairs(self.name, split, labels, id_map, pairs, unpaired=unpaired, doubts=doubts, is_whole=is_whole)
+        make, more = (SeveralMasks, [found.more]) if found.more else (FilePairs, [])
+        doubts = [*doubts, *others]
+        return make(self.name, split, labels, id_map, pairs, *more, unpaired=unpaired, doubts=doubts, is_whole=is_whole)
 
 
 @dataclass(frozen=True)
