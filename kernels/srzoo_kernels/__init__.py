@@ -2,6 +2,7 @@
 
 from .channel_affine.op import channel_affine
 from .checks import NonFiniteError
+from .decompositions import decompositions
 from .depthwise_conv2d.op import depthwise_conv2d
 from .gram.op import gram
 from .graph_reason.op import attention_reason, graph_reason
@@ -17,6 +18,7 @@ __all__ = [
     "aligned_frames",
     "attention_reason",
     "channel_affine",
+    "decompositions",
     "depthwise_conv2d",
     "gram",
     "graph_reason",

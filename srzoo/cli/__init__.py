@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from ..evaluate.distributed import is_main_process
 from ..messages import nearest, one_line, visible
-from . import convert, data, evaluate, info, listing, segment, train
+from . import convert, data, evaluate, export, info, listing, segment, train
 
 _COMMANDS = {
     "segment": segment,
@@ -21,6 +21,7 @@ _COMMANDS = {
     "train": train,
     "eval": evaluate,
     "convert": convert,
+    "export": export,
 }
 
 
