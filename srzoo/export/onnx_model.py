@@ -32,6 +32,7 @@ class OnnxModel(ZooModel):
         task, config: as of any model of the zoo, from the file's metadata.
         form: what the network in the file takes and returns.
         num_classes: number of classes.
+        logits_stride: stride of the logits.
 
     Shape:
         ``(N, 3, H, W)`` normalized floats to ``(N, K, H, W)`` logits in float32. An image is resized to the size of the
@@ -44,6 +45,7 @@ class OnnxModel(ZooModel):
     """
 
     task = "semantic"
+    logits_stride = 1
 
     def __init__(self, path: str | Path, providers: list[str] | None = None):
         super().__init__()
