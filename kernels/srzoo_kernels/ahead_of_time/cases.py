@@ -180,11 +180,11 @@ def head_cases(x: torch.Tensor, target: Target) -> list[Case]:
     form = torch.channels_last if is_channels_last(x) else torch.contiguous_format
     logits = torch.empty((n, CLASSES, h, w), dtype=x.dtype, device=x.device, memory_format=form)
     height, width = STRIDE * h, STRIDE * w
-    ids = logits.new_empty((n, height, width), dtype=torch.int64)
-    weight = logits.new_empty(CLASSES, dtype=torch.float32)
+    labelled = logits.new_empty((n, height, width), dtype=torch.int64)
     (argmax,), (labels, _) = argmax_kernel.plan_upsample_argmax(logits, height, width, False, False, target)
-    loss, plane, sums = loss_kernels.plan_losses(logits, ids, weight, 0.0, False, mining=False)
-    (cells, corner_sum), grad = loss_kernels.plan_gradient(logits, ids, weight, plane, weight[0], 0.0, False)
+    operands, options = (logits, labelled, None, None, None), (255, 0.0, None, False, True)
+    (loss, total, cells, corner_sum), (_, grad) = loss_kernels.plan_loss(*operands, *options, target)
+    plane, ids, sums = (loss.arguments[name] for name in ("log_totals", "ids", "sums"))
     along_width, outputs = 3 * n * CLASSES * h * width, n * CLASSES * height * width
     scratch = _size(cells.arguments["corners"])
     block = cells.constants["CLASSES"] * cells.constants["COLUMNS"]
@@ -192,7 +192,14 @@ def head_cases(x: torch.Tensor, target: Target) -> list[Case]:
     name = "upsample_cross_entropy"
     cases = [
         Case("upsample_argmax", argmax, _size(logits, labels), _tile_operations(argmax, 3), along_width + 6 * outputs),
-        Case(name, loss, _size(logits, ids, plane, sums), _tile_operations(loss, 10), along_width + 13 * outputs),
+        Case(
+            name,
+            loss,
+            _size(logits, labelled, ids, plane, sums),
+            _tile_operations(loss, 10),
+            along_width + 13 * outputs,
+        ),
+        Case(f"{name} total", total, _size(sums), sums.numel(), sums.numel()),
         Case(f"{name} gradient", cells, _size(logits, ids, plane), slopes, along_width + 14 * outputs, scratch),
         Case(f"{name} gradient, second stage", corner_sum, _size(grad), 4 * grad.numel(), 0, scratch),
     ]
