@@ -11,6 +11,7 @@ from .paste_masks.frames import aligned_frames, torchvision_frames
 from .paste_masks.op import paste_masks
 from .squeeze_reasoning.op import squeeze_reasoning, squeeze_reasoning_weights
 from .upsample_argmax.op import upsample_argmax
+from .upsample_cross_entropy.labels import check_labels
 from .upsample_cross_entropy.op import upsample_cross_entropy
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "aligned_frames",
     "attention_reason",
     "channel_affine",
+    "check_labels",
     "decompositions",
     "depthwise_conv2d",
     "gram",
