@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from ..messages import and_more
+from ..messages import and_more, printable
 from .data_options import add_reading_arguments
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
     print("\n".join(["", *task.describe(report)]))
     problems = [f"error: {text}" for text in report.errors] + [f"warning: {text}" for text in report.warnings]
     if problems:
-        print("\n" + and_more(problems, _SHOWN, "\n"))
+        print("\n" + and_more([printable(problem) for problem in problems], _SHOWN, "\n"))
     options_to_paste = task.proposed_options(report)
     if options_to_paste:
         heading = "proposed options for `srzoo train`; check them before use:"
