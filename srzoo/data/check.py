@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from tqdm import tqdm
@@ -160,8 +161,14 @@ def _inspected(data: ImageData, indices: list[int], workers: int) -> Iterator[Im
     if not workers:
         yield from (inspect(data, index) for index in indices)
         return
-    with ProcessPoolExecutor(workers, initializer=_receive, initargs=(data,)) as pool:
-        yield from pool.map(_inspect_received, indices, chunksize=4)
+    try:
+        with ProcessPoolExecutor(workers, initializer=_receive, initargs=(data,)) as pool:
+            yield from pool.map(_inspect_received, indices, chunksize=4)
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            f"a process that read files of {data.split} was killed, maybe for lack of memory; use fewer --workers, or "
+            "0 to see at which file"
+        ) from error
 
 
 _received: ImageData  # set once in each worker's process, so that it is sent there once

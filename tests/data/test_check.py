@@ -1,4 +1,6 @@
+import os
 import re
+import signal
 import struct
 import warnings
 
@@ -6,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srzoo.data.check import check, check_quickly, check_splits
+from srzoo.data.check import _inspected, check, check_quickly, check_splits
 from srzoo.data.opening import open_dataset
 from srzoo.data.seeded import AugmentedDataset
 
@@ -237,3 +239,17 @@ def test_many_notes_of_one_kind_are_counted(write_coco):
     report = check(write_coco(boxes))
     (line,) = [each for each in report.warnings if "annotation" in each]
     assert re.search("annotation 0 has a box and no polygon.*; 39 others are like it", line)
+
+
+class Dying(list):
+    """Images of which reading one kills the process."""
+
+    split = "train"
+
+    def image(self, index):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_is_killed_is_told():
+    with pytest.raises(RuntimeError, match="train was killed.*--workers, or 0"):
+        list(_inspected(Dying(), [0], workers=1))
