@@ -6,7 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from ..messages import and_more
+from ..messages import and_more, printable
 from .data_options import add_reading_arguments
 
 if TYPE_CHECKING:
@@ -24,8 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--task", default="semantic", metavar="NAME", help="task to check it for (default: %(default)s)")
     check.add_argument("--num_classes", type=int, metavar="N", help="number of classes of the model to train")
     check.add_argument(
-        "--workers", type=int, default=os.cpu_count(), help="number of processes that read files (default: %(default)s)"
+        "--workers", type=int, default=_processes(), help="number of processes that read files (default: %(default)s)"
     )
+
+
+def _processes() -> int:
+    """The processors that this process may use; Windows takes 61 processes at most."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(usable or 1, 61)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -41,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     print("\n".join(["", *task.describe(report)]))
     problems = [f"error: {text}" for text in report.errors] + [f"warning: {text}" for text in report.warnings]
     if problems:
-        print("\n" + and_more(problems, _SHOWN, "\n"))
+        print("\n" + and_more([printable(problem) for problem in problems], _SHOWN, "\n"))
     options_to_paste = task.proposed_options(report)
     if options_to_paste:
         heading = "proposed options for `srzoo train`; check them before use:"
