@@ -6,8 +6,8 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from ..messages import and_more, printable
-from .data_options import add_reading_arguments
+from ..messages import and_more, visible
+from .data_options import add_reading_arguments, given_reading
 
 if TYPE_CHECKING:
     from ..data.report import SplitFacts
@@ -39,15 +39,16 @@ def run(options: argparse.Namespace) -> int:
     from ..tasks.task import get_task
 
     task = get_task(options.task)
-    report = check(options.root, options.format, options.num_classes, options.id_map, options.workers, options.task)
-    detected = "" if options.format else ", detected; choose another with --data.format NAME"
+    given = given_reading(options)
+    report = check(options.root, num_classes=options.num_classes, workers=options.workers, task=options.task, **given)
+    detected = "" if given.get("format") else ", detected; choose another with --data.format NAME"
     print(f"format  {report.format}{detected}")
     for split, facts in report.splits.items():
         print(f"{split:7} {facts.images} images{_sizes(facts)}")
     print("\n".join(["", *task.describe(report)]))
     problems = [f"error: {text}" for text in report.errors] + [f"warning: {text}" for text in report.warnings]
     if problems:
-        print("\n" + and_more([printable(problem) for problem in problems], _SHOWN, "\n"))
+        print("\n" + and_more([visible(problem) for problem in problems], _SHOWN, "\n"))
     options_to_paste = task.proposed_options(report)
     if options_to_paste:
         heading = "proposed options for `srzoo train`; check them before use:"

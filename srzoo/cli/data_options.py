@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
-from .arguments import yaml_value
+from .arguments import add_options
+
+_BLOCK = "data."
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that name the dataset, for training and evaluation."""
-    parser.add_argument("--data.root", dest="root", required=True, metavar="PATH", help="folder of the dataset")
+    parser.add_argument("--data.root", dest="data.root", required=True, metavar="PATH", help="folder of the dataset")
     add_reading_arguments(parser)
 
 
 def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how the files of a dataset are read."""
-    parser.add_argument(
-        "--data.format",
-        "--format",
-        dest="format",
-        metavar="NAME",
-        help="format of the dataset (default: detected from its folder)",
-    )
-    parser.add_argument(
-        "--data.id_map",
-        dest="id_map",
-        type=yaml_value,
-        metavar="MAP",
-        help="class id of each value or colour in the masks, 255 for void: '{0: 255, 1: 0}' or \"{'#ff0000': 0}\"",
-    )
+    from ..data.reading import Reading
+
+    add_options(parser, Reading, "how the dataset is read", block=_BLOCK, skipped=(f"{_BLOCK}root",))
+    parser.add_argument("--format", dest=f"{_BLOCK}format", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+
+def given_reading(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of `add_data_arguments` that were given, by the names that `open_dataset` has for them."""
+    return {name.removeprefix(_BLOCK): value for name, value in vars(options).items() if name.startswith(_BLOCK)}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..evaluate.distributed import is_main_process, process_group
 from ..options import keys, option
 from .arguments import add_options, given_options, repeated
-from .data_options import add_data_arguments
+from .data_options import add_data_arguments, given_reading
 from .outputs import percent, prepare_folder, unique_stems
 from .startup import heavy_imports
 
@@ -94,7 +94,10 @@ def run(options: argparse.Namespace) -> int:
     task = get_task(task_of(options.model))
     given = {name: value for view in views() for name, value in given_options(options, view).items()}
     view = make_view(task, given, measured=True)
-    format = options.format or detect_format(options.root, task.name)
+    reading = given_reading(options)
+    root = reading.pop("root")
+    if not reading.keys() & {"format", "images"}:
+        reading["format"] = detect_format(root, task.name)
     with heavy_imports():
         from ..evaluate.receipt import read_receipts
         from ..evaluate.worst import WorstImages
@@ -113,8 +116,8 @@ def run(options: argparse.Namespace) -> int:
     with process_group(options.device):  # sets the GPU of each process
         segmenter = Segmenter(options.model, options.device, **dataclasses.asdict(view))
         classes = segmenter.config.classes
-        dataset = open_dataset(options.root, options.split, format, len(classes), options.id_map, task=task.name)
-        task.check({options.split: dataset}, len(classes), options.root, training=False)
+        dataset = open_dataset(root, options.split, num_classes=len(classes), task=task.name, **reading)
+        task.check({options.split: dataset}, len(classes), root, training=False)
         if dataset.labels and dataset.labels.classes != classes:
             theirs, ours = next((a, b) for a, b in zip(dataset.labels.classes, classes) if a != b)
             warnings.warn(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..evaluate.distributed import is_main_process
 from .arguments import add_options, given_options, yaml_value
-from .data_options import add_data_arguments
+from .data_options import add_data_arguments, given_reading
 from .outputs import prepare_folder
 
 if TYPE_CHECKING:
@@ -60,9 +60,10 @@ def run(options: argparse.Namespace) -> int:
         recipe = default_recipe(images=len(splits["train"]), **overrides)
     else:
         raise ValueError("pass --model NAME to fine-tune a model on your own data, or --recipe NAME")
-    get_task(recipe.task).check(splits, None, options.root, training=True)
     train_set, val_set = splits.values()
-    _say(f"{options.root}: {train_set.format}, {len(train_set)} images to train on, {len(val_set)} to evaluate")
+    root = train_set.reading.root
+    get_task(recipe.task).check(splits, None, root, training=True)
+    _say(f"{root}: {train_set.format}, {len(train_set)} images to train on, {len(val_set)} to evaluate")
     try:
         from torch import cuda
 
@@ -128,16 +129,18 @@ def open_splits(options: argparse.Namespace, model: str, start: str, num_classes
     from ..data.opening import open_dataset
     from ..zoo.info import task_of
 
+    reading = given_reading(options)
     splits = {
-        split: open_dataset(options.root, split, options.format, num_classes, options.id_map, task=task_of(model))
+        split: open_dataset(split=split, num_classes=num_classes, task=task_of(model), **reading)
         for split in ("train", "val")
     }
     if num_classes is None and splits["train"].labels is None:
+        root = reading["root"]
         of_model = own_classes(model, start)
         if of_model is None:
             raise ValueError(
                 "unknown number of classes; pass --num_classes N, or write their names to "
-                f"{Path(options.root, 'classes.txt')}, one per line; `srzoo data check {options.root}` counts them"
+                f"{Path(root, 'classes.txt')}, one per line; `srzoo data check {root}` counts them"
             )
         return open_splits(options, model, start, of_model)
     return splits

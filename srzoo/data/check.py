@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -30,11 +31,12 @@ def check(
     id_map: Mapping | None = None,
     workers: int = 0,
     task: str = "semantic",
+    **how: Any,
 ) -> Report:
     """Read every image and annotation of a dataset.
 
     Args:
-        root, format, num_classes, id_map, task: as for `open_dataset`.
+        root, format, num_classes, id_map, task, **how: as for `open_dataset`.
         workers: number of processes that read; 0 reads in this one.
 
     Raises:
@@ -43,11 +45,12 @@ def check(
     """
     if workers < 0:
         raise ValueError(f"workers={workers}: expected 0 or more")
-    format = detect_format(root, task) if format is None else format
+    if format is None and not how.get("images"):
+        format = detect_format(root, task)
     splits, missing, unreadable = {}, {}, {}
     for split in SPLIT_NAMES:
         try:
-            splits[split] = read_split(root, split, format, num_classes, id_map, task)
+            splits[split] = read_split(root, split, format, num_classes, id_map, task, **how)
         except NoSplit as error:
             missing[split] = error
         except ValueError as error:

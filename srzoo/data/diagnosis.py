@@ -9,18 +9,25 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import NamedTuple
 
+import numpy as np
+
 from ..labels import IGNORE
 from ..labels.own import MAX_CLASSES
 from ..messages import and_more
 from .masks import IdMap, Key, hex_colour
 
 MAX_VALUES = 4096  # different values that are counted; no set of ids has as many
-_MANY = 64  # with more values than this a mask was not labelled: it is a photograph, or was interpolated
+MANY_VALUES = 64  # with more values than this a mask was not labelled: it is a photograph, or was interpolated
 _STEP = 5  # values at least this far apart are shades of gray rather than ids
 _SHOWN = 12  # values that a message lists
 _VOID = {IGNORE: IGNORE}
-_NOISE = 31  # from black or white, that a value is near to it
 _NONE = MappingProxyType({})
+_NOISE = 24  # how far compression or smoothing moves a channel, at most
+_FAR = 31  # from black or white, that a value of a smoothed mask still is near to it
+_EXACT = 3  # how far it moves a channel within a plain area
+_PEAK = 0.5  # of the pixels near a value, this share has it so exactly, if it is one that was drawn
+_COVERED = 0.85  # share of all pixels that are near a value that was drawn
+_RAREST = 0.0005  # share of all pixels that have a value that was drawn
 
 
 @dataclass
@@ -31,11 +38,13 @@ class Diagnosis:
         errors: one line each.
         id_map: a proposed one, if the masks can be used with it.
         num_classes: the number under that map, or the given one; None if the masks do not tell.
+        snap: whether values beside those of the map are to be read as the nearest of them.
     """
 
     errors: list[str] = field(default_factory=list)
     id_map: dict[Key, int] | None = None
     num_classes: int | None = None
+    snap: bool = False
 
 
 def diagnose(
@@ -71,6 +80,39 @@ def diagnose(
     return _plain_ids(_Ids(values, first_file, num_classes))
 
 
+def diagnose_noise(pixels: Mapping[int, int], has_colours: bool) -> Diagnosis | None:
+    """Find the values that masks were drawn with, if all others are noise about them or mixtures of two.
+
+    Args:
+        pixels: number of pixels of each value, or of each packed colour.
+        has_colours: which of both.
+    """
+    total = sum(pixels.values())
+    values = sorted(pixels, key=lambda value: -pixels[value])[:MAX_VALUES]
+    counts = np.array([pixels[value] for value in values])
+    packed = np.array(values)
+    places = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], 1) if has_colours else packed[:, None]
+    drawn, near, is_free = [], 0, np.ones(len(values), bool)
+    for i in range(len(values)):
+        if counts[i] < _RAREST * total:
+            break
+        if not is_free[i]:
+            continue
+        distance = np.abs(places - places[i]).max(1)
+        is_near = distance <= _NOISE
+        if counts[distance <= _EXACT].sum() >= _PEAK * counts[is_near].sum():
+            drawn.append(i)
+            near += counts[is_near & is_free].sum()
+        is_free &= ~is_near
+    if not 2 <= len(drawn) <= MANY_VALUES or near < _COVERED * total:
+        return None
+    keys = sorted(values[i] for i in drawn)
+    shown = _colour_names(keys) if has_colours else _numbers(keys)
+    id_map, num_classes = _ranked_colours(keys) if has_colours else (_ranks(keys), len(keys))
+    text = f"the masks have noise: {_count(values)} different values about {len(keys)}, {shown}"
+    return Diagnosis([text], id_map, num_classes, snap=True)
+
+
 def _against_map(
     values: list[int], first_file: Mapping, id_map: IdMap, num_classes: int | None, colours: tuple[int, int]
 ) -> Diagnosis:
@@ -91,7 +133,7 @@ def _colour_masks(values: list[int], first_file: Mapping, colours: tuple[int, in
     found, masks = colours
     if found < masks:
         return Diagnosis([f"{found} of {masks} masks are RGB, the others store ids; they must be of one kind"])
-    if len(values) > _MANY:
+    if len(values) > MANY_VALUES:
         return Diagnosis([f"{_first(first_file)}: {_count(values)} different colours, so it is not a mask of classes"])
     text = f"the masks are RGB pictures, not ids: {_colour_names(values)} ({_first(first_file)})"
     return Diagnosis([text], *_ranked_colours(values))
@@ -101,7 +143,7 @@ def _changing_palettes(value: int, palettes: Mapping[int, set[int]]) -> Diagnosi
     seen = _colour_names(sorted(palettes[value]))
     text = f"the masks' palettes differ: value {value} is {seen}, so the colours are the classes, not the values"
     colours = sorted(set().union(*palettes.values()))
-    return Diagnosis([text], *(_ranked_colours(colours) if len(colours) <= _MANY else ()))
+    return Diagnosis([text], *(_ranked_colours(colours) if len(colours) <= MANY_VALUES else ()))
 
 
 def _two_encodings(values: Sequence[int], together: Mapping[frozenset[int], str]) -> Diagnosis | None:
@@ -162,7 +204,7 @@ class _Ids:
     def are_instances(self) -> bool:
         """Whether they are too many, or too large, for class ids."""
         is_dense = len(self.ids) >= self.high and self.high < MAX_CLASSES
-        return self.low < 0 or self.high >= 1 << 16 or (len(self.ids) > _MANY and not is_dense)
+        return self.low < 0 or self.high >= 1 << 16 or (len(self.ids) > MANY_VALUES and not is_dense)
 
     @property
     def are_shades(self) -> bool:
@@ -180,8 +222,8 @@ class _Ids:
     @property
     def are_noisy(self) -> bool:
         """Whether they are near black and near white, as lossy compression or a resize leaves of two values."""
-        dark = [value for value in self.ids if value <= _NOISE]
-        light = [value for value in self.ids if value >= IGNORE - _NOISE]
+        dark = [value for value in self.ids if value <= _FAR]
+        light = [value for value in self.ids if value >= IGNORE - _FAR]
         return len(dark) > 1 and len(light) > 1 and len(dark) + len(light) == len(self.ids) and self.high < IGNORE
 
     @property

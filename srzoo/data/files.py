@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Container, Iterable
 from pathlib import Path, PureWindowsPath
@@ -11,9 +10,11 @@ from ..images import SUFFIXES
 from ..messages import and_more
 
 # The names that the folder or file of a split may have.
-SPLIT_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
-
-_HELD_OUT = 5  # every fifth image is for val if the dataset has no splits
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
 
 
 class NoSplit(FileNotFoundError):
@@ -108,21 +109,3 @@ def _listed_name(line: str, known: Container[str]) -> str:
         path = PureWindowsPath(text)  # accepts either slash
         names.append(path.stem if path.suffix.lower() in SUFFIXES else path.name)
     return next((name for name in names if name in known), names[-1])
-
-
-def hold_out(count: int, split: str, where: Path) -> list[int]:
-    """Indices of the images in a split of a dataset without splits: every fifth is for val, the others for train.
-
-    Args:
-        count: number of images.
-        split: "train" or "val".
-        where: the dataset, for messages.
-
-    Raises:
-        ValueError: there is only one image.
-    """
-    if count == 1:
-        raise ValueError(f"{where} has one image, and names no train and val: they need at least one each")
-    if split == "val":  # the figure is too high if neighbouring frames of a video are in both
-        warnings.warn(f"{where} names no train and val: every fifth image is held out for val", stacklevel=2)
-    return [i for i in range(count) if split == ("train" if i % _HELD_OUT else "val")]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
 
 from ..labels import IGNORE
-from .diagnosis import MAX_VALUES, Diagnosis, diagnose
+from .diagnosis import MANY_VALUES, MAX_VALUES, Diagnosis, diagnose, diagnose_noise
 from .masks import LOSSY, IdMap, pack
 from .report import TRAINED_WITH, ImageFacts, Report, SplitFacts, class_name
 from .samples import SemanticData
@@ -24,25 +24,27 @@ def inspect_mask(facts: ImageFacts, data: SemanticData, index: int, image: np.nd
     facts.doubts += warnings
     if mask is None or errors:
         return
-    if image is not None and image.shape[:2] != mask.shape[:2]:
+    if image is not None and image.shape[:2] != mask.shape[:2] and not data.reading.resize_masks:
         facts.problems.append(data.size_mismatch(index, image, mask.shape))
+        facts.is_of_other_size = True
     facts.is_colour = mask.ndim == 3
     stored = data.storage(index)
-    if stored.encoding in LOSSY:
+    if stored.encoding in LOSSY and not data.id_map.snaps:
         facts.problems.append(f"{data.target_name(index)}: a mask as JPEG, which changes ids; masks must be PNG")
-        return
+        facts.is_lossy = True
     if not facts.is_colour:
         facts.palette, facts.is_gray_colour = stored.palette, stored.has_channels
     facts.pixels = _count(pack(mask))
 
 
 def _count(values: np.ndarray) -> dict[int, int]:
-    """How often each of the first 4096 values in ``(H, W)`` integers occurs."""
+    """How often each of the 4096 most frequent values in ``(H, W)`` integers occurs."""
     if values.dtype == np.uint8:
         counts = np.bincount(values.ravel(), minlength=256)
         return {int(value): int(counts[value]) for value in counts.nonzero()[0]}
     found, counts = np.unique(values, return_counts=True)
-    return dict(zip(found[:MAX_VALUES].tolist(), counts[:MAX_VALUES].tolist()))
+    order = np.sort(np.argsort(-counts, kind="stable")[:MAX_VALUES])
+    return dict(zip(found[order].tolist(), counts[order].tolist()))
 
 
 def judge_masks(
@@ -56,14 +58,28 @@ def judge_masks(
     parts = report.splits.values()
     if report.id_map.is_assumed and any(part.colours for part in parts) and all(part.may_be_colours for part in parts):
         report.splits = read(_under(_BLACK, splits))  # else gray ones count as ids
-    diagnosis = _diagnose(report)
+    is_lossy = any(part.lossy for part in parts)
+    diagnosis = _snapped(report, is_lossy) or _diagnose(report)
+    if is_lossy and not diagnosis.snap:
+        return []  # the values mean nothing, and the files are named
+    if any(part.other_sizes for part in report.splits.values()):
+        report.options["resize_masks"] = True
     report.num_classes = diagnosis.num_classes
     if diagnosis.id_map:
-        report.id_map, report.is_proposed = IdMap(diagnosis.id_map), True
+        report.id_map, report.is_proposed = IdMap(diagnosis.id_map, snaps=diagnosis.snap), True
+        report.options |= {"snap": True} if diagnosis.snap else {}
         are_palettes = report.id_map.has_colours and not any(part.colours for part in report.splits.values())
         if are_palettes and not limit:  # their values say nothing, as the palettes differ: count the colours
             report.splits = read(_under(report.id_map, splits))
     return diagnosis.errors
+
+
+def _snapped(report: Report, is_lossy: bool) -> Diagnosis | None:
+    """What values with noise about a few right ones mean; None if they have none, or the data has an id map."""
+    pixels: Counter = sum((part.pixels for part in report.splits.values()), Counter())
+    if not report.id_map.is_assumed or not (is_lossy or len(pixels) > MANY_VALUES):
+        return None
+    return diagnose_noise(pixels, has_colours=any(part.colours for part in report.splits.values()))
 
 
 def _under(id_map: IdMap, splits: dict[str, SemanticData]) -> dict[str, SemanticData]:

@@ -112,13 +112,14 @@ class IdMap:
     Args:
         mapping: a class id, or 255 for void, for each value from 0 to 65535 or for each ``(R, G, B)``.
         is_assumed: True for the default map, which neither the format nor the user chose.
+        snaps: whether values and colours that are not in the map are read as the nearest that is.
 
     Raises:
         ValueError: a key or a class id is out of range, values and colours are mixed, or all is void.
     """
 
-    def __init__(self, mapping: Mapping[Key, int], is_assumed: bool = False):
-        self.mapping, self.is_assumed = dict(mapping), is_assumed
+    def __init__(self, mapping: Mapping[Key, int], is_assumed: bool = False, snaps: bool = False):
+        self.mapping, self.is_assumed, self.snaps = dict(mapping), is_assumed, snaps
         self.has_colours = any(isinstance(key, tuple) for key in self.mapping)
         for key, class_id in self.mapping.items():
             if isinstance(key, tuple) != self.has_colours or not _is_key(key):
@@ -160,6 +161,8 @@ class IdMap:
             found, expected = ("colours", "ids") if mask.ndim == 3 else ("ids", "colours")
             raise ValueError(f"{name}: a mask of {found} where {expected} were expected{_ADVICE}")
         values = pack(mask)
+        if self.snaps:
+            self._snap(values)
         if values.min(initial=0) >= 0 and values.max(initial=0) < len(self._table):
             ids = self._table.take(values)
             unknown = ids == _UNKNOWN
@@ -171,8 +174,22 @@ class IdMap:
             raise ValueError(f"{name}: {kind} {self.key_name(value)} is not in the id map ({self}){_ADVICE}")
         return ids
 
+    def _snap(self, values: np.ndarray) -> None:
+        """Add the values in a mask that are not in the table to it, each with the class of the nearest key."""
+        found = np.unique(values[(values >= 0) & (values < len(self._table))])
+        lacking = found[self._table[found] == _UNKNOWN].astype(np.int64)
+        keys = np.array([key if self.has_colours else [key] for key in self.mapping])
+        split = (
+            np.stack([lacking >> 16, lacking >> 8 & 255, lacking & 255], 1) if self.has_colours else lacking[:, None]
+        )
+        classes = np.array([*self.mapping.values()], np.uint8)
+        for part, own in zip(
+            np.array_split(lacking, len(lacking) // 4096 + 1), np.array_split(split, len(lacking) // 4096 + 1)
+        ):
+            self._table[part] = classes[((own[:, None] - keys) ** 2).sum(2).argmin(1)]
+
     def __reduce__(self):
-        return IdMap, (self.mapping, self.is_assumed)  # the table of colours is 16 MB
+        return IdMap, (self.mapping, self.is_assumed, self.snaps)  # the table of colours is 16 MB
 
     def key_name(self, packed: int) -> str:
         """A value, or a packed colour as ``#rrggbb`` if the map is one of colours."""
@@ -192,6 +209,8 @@ class IdMap:
         return f"{{{', '.join(parts)}}}"
 
     def __contains__(self, packed: int) -> bool:
+        if self.snaps:
+            self._snap(np.array([packed]))
         return 0 <= packed < len(self._table) and self._table[packed] != _UNKNOWN
 
     def __getitem__(self, packed: int) -> int:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 from ..labels.own import MAX_CLASSES
 from ..messages import and_more, nearest
-from .files import SPLIT_NAMES
+from .files import SPLIT_NAMES, NoSplit
 from .formats import FORMATS, Format
+from .formats.folder import FilePatterns
+from .holdout import hold_out
 from .masks import IdMap, parse_id_map
+from .reading import Reading
 from .samples import ImageData, SemanticData
 
 
@@ -42,6 +47,7 @@ def open_dataset(
     num_classes: int | None = None,
     id_map: Mapping | None = None,
     task: str = "semantic",
+    **how: Any,
 ) -> ImageData:
     """A split of a dataset.
 
@@ -53,6 +59,7 @@ def open_dataset(
         id_map: from the values in masks, or colours as "#rrggbb", to class ids; by default the format's.
         task: which annotations to read; "semantic" returns a `SemanticData`, "instance" an `InstanceData`, "panoptic" a
             `PanopticData`.
+        **how: the other fields of `srzoo.data.reading.Reading`: images, masks, holdout, ...
 
     Raises:
         NoSplit: the dataset has no such split.
@@ -61,9 +68,13 @@ def open_dataset(
         ValueError: the format, the split or ``id_map`` is invalid, the format cannot read the task, or numbers of
             classes contradict each other.
     """
-    data = read_split(root, split, format, num_classes, id_map, task)
-    if data.unpaired:
-        raise FileNotFoundError(f"{and_more(data.unpaired)}; `srzoo data check {root}` names all")
+    data = read_split(root, split, format, num_classes, id_map, task, **how)
+    if data.unpaired and data.reading.skip_unusable:
+        warnings.warn(f"left out of {split}: {and_more(data.unpaired)}", stacklevel=2)
+    elif data.unpaired:
+        raise FileNotFoundError(
+            f"{and_more(data.unpaired)}; `srzoo data check {root}` names all, and --data.skip_unusable leaves them out"
+        )
     if not len(data):
         raise FileNotFoundError(f"the split {split!r} has no images in {root}")
     return data
@@ -76,13 +87,20 @@ def read_split(
     num_classes: int | None = None,
     id_map: Mapping | None = None,
     task: str = "semantic",
+    **how: Any,
 ) -> ImageData:
     """`open_dataset`, but an empty split and files without a partner are no error."""
-    reader = _reader(detect_format(root, task) if format is None else format, task)
+    if id_map is not None:
+        parse_id_map(id_map)  # its errors say more than those of the type
+    reading = Reading(root=root, format=format, id_map=None if id_map is None else dict(id_map), **how)
+    reader = _reader_of(reading, task)
     if split not in SPLIT_NAMES:
         raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLIT_NAMES)}")
     _check_count(num_classes, task)
     data = reader.read(Path(root), split, task)
+    data.reading = reading
+    if data.is_whole:
+        data = _held_out(data, split, root)
     named = len(data.labels.classes) if data.labels else None
     if None not in (named, num_classes) and named != num_classes:
         raise ValueError(f"{root} names {named} classes, but the model has {num_classes}")
@@ -91,6 +109,39 @@ def read_split(
     elif id_map is not None:
         raise ValueError(f"an id map applies to masks of class ids, and task {task!r} has none; leave it out")
     return data
+
+
+def _held_out(data: ImageData, split: str, root: str | Path) -> ImageData:
+    """The images of a split of a dataset that has none for validation."""
+    if split == "test":
+        raise NoSplit(f"{root} has no split 'test'")
+    if len(data) < 2 and split == "train":
+        return data
+    if len(data) < 2:
+        raise NoSplit(f"{root} has no split for val, and {len(data)} image, of which none can be held out")
+    try:
+        indices, how = hold_out(data.image_names(), data.reading.holdout)
+    except ValueError as error:
+        raise ValueError(f"{root}: {error}") from error
+    if split == "val":
+        warnings.warn(
+            f"{root} has no split for val: {len(indices)} of {len(data)} images are held out, {how}; choose with "
+            "--data.holdout SHARE, or fifth",
+            stacklevel=2,
+        )
+        return data.select(indices)
+    held = set(indices)
+    return data.select([i for i in range(len(data)) if i not in held])
+
+
+def _reader_of(reading: Reading, task: str) -> Format:
+    if reading.images:
+        if reading.format not in (None, FilePatterns.name):
+            raise ValueError(f"format {reading.format!r} knows its files; leave out --data.images and --data.masks")
+        if not Path(reading.root).is_dir():
+            raise FileNotFoundError(f"no folder {reading.root}")
+        return FilePatterns(reading.images, reading.masks)
+    return _reader(detect_format(reading.root, task) if reading.format is None else reading.format, task)
 
 
 def _reader(format: str, task: str) -> Format:
@@ -118,6 +169,10 @@ def _set_id_map(data: SemanticData, id_map: Mapping | None, count: int | None) -
         data.id_map, data.is_map_given = parse_id_map(id_map), True
     elif data.id_map is None:
         data.id_map = IdMap.identity(count or MAX_CLASSES)
+    if data.reading.snap:
+        if data.id_map.is_assumed:
+            raise ValueError("snap needs an id map, whose values or colours are the right ones: pass --data.id_map")
+        data.id_map = IdMap(data.id_map.mapping, snaps=True)
     highest = max(data.id_map.classes)
     if count is not None and highest >= count:
         raise ValueError(f"the id map leads to class {highest}, but there are {count} (0..{count - 1})")

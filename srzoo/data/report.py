@@ -32,6 +32,8 @@ class ImageFacts:
         pixels: of a mask, count of each value, colours packed as by `srzoo.data.masks.pack`.
         is_colour: whether the values are colours.
         is_gray_colour: whether the file stores colours, all of them gray, so that its values look like ids.
+        is_lossy: whether its encoding changes values.
+        is_of_other_size: whether the annotation has another size than the image.
         palette: packed colour of each value, if the mask is a palette file.
         objects: number of objects or segments of each class id, without crowds.
         crowds: number of groups of objects of each class id.
@@ -46,6 +48,8 @@ class ImageFacts:
     pixels: dict[int, int] = field(default_factory=dict)
     is_colour: bool = False
     is_gray_colour: bool = False
+    is_lossy: bool = False
+    is_of_other_size: bool = False
     palette: dict[int, int] = field(default_factory=dict)
     objects: Counter = field(default_factory=Counter)
     crowds: Counter = field(default_factory=Counter)
@@ -72,6 +76,9 @@ class SplitFacts:
         first_file: the first mask with each value.
         colours: number of masks with colours.
         gray_colours: number of masks that store colours, all of them gray.
+        palette_masks: number of masks with a palette.
+        lossy: number of masks whose encoding changes values.
+        other_sizes: number of annotations of another size than their images.
         palettes: the packed colours that palette files give each value.
         together: the first mask with each set of a few values that one mask holds.
         said: what was said about images, by kind.
@@ -89,6 +96,9 @@ class SplitFacts:
     first_file: dict[int, str] = field(default_factory=dict)
     colours: int = 0
     gray_colours: int = 0
+    palette_masks: int = 0
+    lossy: int = 0
+    other_sizes: int = 0
     palettes: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     together: dict[frozenset[int], str] = field(default_factory=dict)
     said: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -105,6 +115,9 @@ class SplitFacts:
         self.doubts += facts.doubts
         self.colours += facts.is_colour
         self.gray_colours += facts.is_gray_colour
+        self.palette_masks += bool(facts.palette)
+        self.lossy += facts.is_lossy
+        self.other_sizes += facts.is_of_other_size
         if facts.size:
             self.sizes[facts.size] += 1
         if facts.has_hidden_rotation:
@@ -126,8 +139,8 @@ class SplitFacts:
 
     @property
     def may_be_colours(self) -> bool:
-        """Whether every mask that was read stores colours, gray or not."""
-        return self.colours + self.gray_colours == self.inspected
+        """Whether every mask that was read stores colours, gray or not, or has a palette of them."""
+        return self.colours + self.gray_colours + self.palette_masks == self.inspected
 
 
 @dataclass
@@ -141,6 +154,7 @@ class Report:
         num_classes: given, named, or counted; None if the masks do not tell.
         id_map: the one in use, or the proposed one if that does not fit; None for data without masks of class ids.
         is_proposed: whether `id_map` is a proposal.
+        options: proposed fields of `srzoo.data.reading.Reading` besides the id map, by name.
         errors: what would make training fail, or learn something wrong; one line each.
         warnings: what is suspicious, but possibly intended; one line each.
     """
@@ -151,6 +165,7 @@ class Report:
     num_classes: int | None
     id_map: IdMap | None = None
     is_proposed: bool = False
+    options: dict[str, object] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 

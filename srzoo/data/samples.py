@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -15,6 +16,10 @@ from ..images import has_hidden_rotation, read_image
 from ..labels import LabelSet
 from .masks import IdMap, Storage, read_mask, storage_of
 from .objects import Examined, InstanceSample, Objects, PanopticSample, Segment, examined
+from .reading import Reading
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass
@@ -27,13 +32,20 @@ class ImageData(ABC):
         labels: names and colours of the classes, or None if the dataset does not name them.
         unpaired: a line for each image without an annotation, and the reverse; no item contains such files.
         doubts: a line for what is wrong with the annotations as a whole, although they can be read.
+        is_whole: whether the dataset has no split for validation, so that these images are those of train and val
+            together; `open_dataset` selects from them.
+        reading: how the files are read, if `open_dataset` read them.
     """
+
+    PER_IMAGE: ClassVar[tuple[str, ...]] = ()  # a class's own fields that have an element for each image
 
     format: str
     split: str
     labels: LabelSet | None
     unpaired: list[str] = field(default_factory=list, kw_only=True)
     doubts: list[str] = field(default_factory=list, kw_only=True)
+    is_whole: bool = field(default=False, kw_only=True)
+    reading: Reading = field(default_factory=Reading, kw_only=True)
 
     @abstractmethod
     def __len__(self) -> int:
@@ -70,6 +82,11 @@ class ImageData(ABC):
     @abstractmethod
     def files(self) -> list[Path]:
         """Every file of the split; none of them may be overwritten."""
+
+    def select(self, indices: Sequence[int]) -> Self:
+        """A split of some of the images, in this order."""
+        names = {name for cls in type(self).__mro__ for name in vars(cls).get("PER_IMAGE", ())}
+        return replace(self, **{name: [getattr(self, name)[i] for i in indices] for name in names})
 
     def has_hidden_rotation(self, index: int) -> bool:
         """`srzoo.images.has_hidden_rotation` of an image that can be read."""
@@ -127,7 +144,7 @@ class ImageData(ABC):
 
     def arguments(self, root: str = "PATH") -> list[str]:
         """The command line options that open this split again; ``root`` stands for its folder."""
-        return ["--data.format", self.format, "--data.root", root, "--split", self.split]
+        return [*replace(self.reading, format=self.format).arguments(root), "--split", self.split]
 
 
 class ImageFiles(ImageData):
@@ -158,6 +175,8 @@ class PairedFiles(ImageFiles):
     Attributes:
         pairs: the paths of an image and of its annotation.
     """
+
+    PER_IMAGE: ClassVar = ("pairs",)
 
     pairs: list[tuple[Path, Path]]
 
@@ -230,6 +249,9 @@ class SemanticData(ImageData):
 
     def __getitem__(self, index: int) -> SemanticSample:
         image, ids = self.image(index), self.ids(index)
+        if image.shape[:2] != ids.shape and self.reading.resize_masks:
+            size = image.shape[1::-1]
+            ids = np.array(Image.fromarray(ids).resize(size, Image.Resampling.NEAREST))
         if image.shape[:2] != ids.shape:
             raise ValueError(self.size_mismatch(index, image, ids.shape))
         return SemanticSample(image, ids)
@@ -242,11 +264,6 @@ class SemanticData(ImageData):
     def facts(self) -> dict[str, object]:
         """That of `ImageData`, and the id map if the user gave it. Raises as `digest`."""
         return {**super().facts(), "id_map": self.id_map.to_yaml() if self.is_map_given else None}
-
-    def arguments(self, root: str = "PATH") -> list[str]:
-        """That of `ImageData`, and the id map if the user gave it."""
-        id_map = ["--data.id_map", self.id_map.to_yaml()] if self.is_map_given else []
-        return [*super().arguments(root), *id_map]
 
 
 @dataclass
@@ -269,6 +286,8 @@ class _Categorized(ImageData):
         category_ids: the dataset's own id of each class, in order of class id: results files have these.
         image_ids: the dataset's own id of each image.
     """
+
+    PER_IMAGE: ClassVar = ("image_ids",)
 
     category_ids: tuple[int, ...]
     image_ids: list

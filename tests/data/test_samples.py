@@ -61,7 +61,7 @@ def test_arguments_open_the_same_split(write_pairs):
     dataset = open_dataset(root, "train", num_classes=2)
     assert dataset.arguments() == ["--data.format", "folder", "--data.root", "PATH", "--split", "train"]
     dataset = open_dataset(root, "train", id_map={0: 1, 1: 0})
-    assert dataset.arguments("here")[3:] == ["here", "--split", "train", "--data.id_map", "{0: 1, 1: 0}"]
+    assert dataset.arguments("here")[3:] == ["here", "--data.id_map", "{0: 1, 1: 0}", "--split", "train"]
     assert dataset.facts()["id_map"] == "{0: 1, 1: 0}"
 
 

@@ -8,10 +8,17 @@ from .camvid_original import CamVidOriginal
 from .cityscapes import Cityscapes
 from .coco import Coco
 from .coco_panoptic import CocoPanoptic
+from .cvat import Cvat
 from .folder import Folder
 from .format import Format
 from .huggingface import HuggingFace
+from .label_studio import LabelStudio
+from .labelme import Labelme
 from .pascal_context import PascalContext
+from .supervisely import Supervisely
+from .via import Via
+from .voc import Voc
+from .yolo import Yolo
 
 # The first that matches a folder and reads the task is the one detected.
 FORMATS: dict[str, Format] = {
@@ -25,6 +32,13 @@ FORMATS: dict[str, Format] = {
         Coco(),
         CocoPanoptic(),
         HuggingFace(),
+        Voc(),
+        Supervisely(),
+        Cvat(),
+        LabelStudio(),
+        Via(),
+        Labelme(),
+        Yolo(),
         Folder(),
     )
 }

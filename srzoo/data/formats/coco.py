@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from ...labels.own import own_labels
-from ..files import NoSplit, hold_out
+from ..files import NoSplit
 from ..masks import IdMap
 from ..objects import Examined
 from ..rle import coder
@@ -42,6 +43,8 @@ class CocoMasks(ImageFiles, SemanticData):
         class_of: id in the masks for each category's; 0 is the background. None for one that is no class.
         file: the JSON file.
     """
+
+    PER_IMAGE: ClassVar = ("images",)
 
     images: list[ImageRecord]
     class_of: dict[Hashable, int | None]
@@ -90,12 +93,10 @@ class Coco(Format):
         found = find_objects(root, split, _FILES)
         if found is None:
             raise NoSplit(f"{root} has no annotations of the split {split!r}: expected {self.layout}")
-        records = read_records(found.file, found.folders)
-        if found.is_whole:
-            images = [records.images[i] for i in hold_out(len(records.images), split, root)]
-            records = replace(records, images=images)
         make = coco_objects if task == "instance" else _coco_masks
-        return make(split, records, found.file, self.name)
+        data = make(split, read_records(found.file, found.folders), found.file, self.name)
+        data.is_whole = found.is_whole
+        return data
 
 
 def _coco_masks(split: str, records: Records, file: Path, format: str) -> CocoMasks:

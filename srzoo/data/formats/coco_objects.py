@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ...labels import LabelSet
 from ...labels.coco import COCO_INSTANCE
@@ -37,6 +37,8 @@ class CocoObjects(ImageFiles, InstanceData):
         class_of: class id of each category's; None for one that is no class, see `used_categories`.
         file: the JSON file.
     """
+
+    PER_IMAGE: ClassVar = ("images",)
 
     images: list[ImageRecord]
     class_of: dict[Hashable, int | None]

@@ -1,22 +1,31 @@
-"""A plain folder: ``images/`` and ``masks/`` with files of equal name, and ``classes.txt`` with a name per line.
+"""A folder of images and one of masks, whatever they are called, see `srzoo.data.pairing`; or two patterns of files.
 
-The masks have ids of classes or, for instances, ids of objects.
+The masks have ids or colours of classes or, for instances, ids of objects. A file such as ``classes.txt``, with a name
+per line, names the classes, see `srzoo.data.class_files`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from ...images import SUFFIXES, opened
 from ...labels import IGNORE, LabelSet
 from ...labels.own import own_labels
-from ..files import SPLIT_NAMES, NoSplit, files_by_stem, hold_out, pair, read_lines, read_names
-from ..masks import read_object_ids
+from ..class_files import Classes, find_classes
+from ..files import SPLIT_NAMES, NoSplit, pair, read_lines, read_names
+from ..masks import IdMap, pack, read_mask, read_object_ids, storage_of
 from ..objects import Objects, areas_of, found_in
+from ..pairing import MASK_SUFFIXES, Pairs, find_pairs, pair_files
 from ..samples import FilePairs, InstanceData, PairedFiles
 from .format import Format
 
 _MANY = 4096  # a mask with more ids than this does not hold object ids
+_PEEKED = 8  # masks that are read to see whether they store ids or colours
+_LISTS = ("{}.txt", "ImageSets/Segmentation/{}.txt", "ImageSets/{}.txt", "splits/{}.txt", "ImageSets/Main/{}.txt")
 
 
 @dataclass
@@ -43,61 +52,156 @@ class FolderObjects(PairedFiles, InstanceData):
 class Folder(Format):
     name = "folder"
     layout = (
-        "images/ and masks/, split by train.txt and val.txt, by folders images/<split>/ and masks/<split>/ or "
-        "<split>/images/ and <split>/masks/, or else by every fifth file"
+        "images/ and masks/, or names like imgs/ and labels/, train_images/ and train_masks/, x.jpg and x_mask.png, "
+        "split by train.txt and val.txt, by folders train/ and val/ anywhere, or else by srzoo"
     )
     tasks = ("semantic", "instance")
 
     def matches(self, root: Path) -> bool:
-        return any((base / "masks").is_dir() and (base / "images").is_dir() for base in (root, root / "train"))
+        if any((base / "masks").is_dir() and (base / "images").is_dir() for base in (root, root / "train")):
+            return True
+        return len(find_pairs(root)) > 0
 
     def read(self, root: Path, split: str, task: str = "semantic") -> FilePairs | FolderObjects:
-        pairs, unpaired = pair(*_files(root, split))
+        return self._data(find_pairs(root, "objects" if task == "instance" else "mask"), root, split, task)
+
+    def _data(self, found: Pairs, root: Path, split: str, task: str) -> FilePairs | FolderObjects:
+        if not found:
+            raise NoSplit(f"{root} has no images with masks: expected {self.layout}")
+        pairs, unpaired, is_whole = in_split(found, root, split)
         if task == "instance":
             names = [image.stem for image, _ in pairs]
-            return FolderObjects(self.name, split, _object_labels(root), (1,), names, pairs, unpaired=unpaired)
-        return FilePairs(self.name, split, _labels(root), None, pairs, unpaired=unpaired)
+            return FolderObjects(
+                self.name, split, _object_labels(root), (1,), names, pairs, unpaired=unpaired, is_whole=is_whole
+            )
+        labels, id_map, doubts = meaning(classes_of(found, root), pairs)
+        return FilePairs(self.name, split, labels, id_map, pairs, unpaired=unpaired, doubts=doubts, is_whole=is_whole)
 
 
-def _files(root: Path, split: str) -> tuple[dict[str, Path], dict[str, Path], list[str] | None]:
-    """Images and masks by name, and the names in the split, or None if all of them are."""
-    found = _split_folders(root, split)
-    if found:
-        return *map(files_by_stem, found), None
-    listed = _split_list(root, split)
-    has_others = any(_split_list(root, name) or _split_folders(root, name) for name in SPLIT_NAMES)
-    if not listed and (has_others or split == "test"):
-        raise NoSplit(f"{root} has no split {split!r}: no {split}.txt, images/{split}/ or {split}/images/")
-    images, masks = files_by_stem(root / "images"), files_by_stem(root / "masks")
-    if listed:
-        return images, masks, read_names(listed, {*images, *masks})
-    names = sorted({*images, *masks})
-    return images, masks, [names[i] for i in hold_out(len(names), split, root)]
+@dataclass(frozen=True)
+class FilePatterns(Folder):
+    """The files that two patterns name, such as ``photos/**/*.jpg``."""
+
+    images: str
+    masks: str
+
+    def read(self, root: Path, split: str, task: str = "semantic") -> FilePairs | FolderObjects:
+        images, masks = (
+            [path for path in sorted(root.glob(pattern)) if path.suffix.lower() in suffixes]
+            for pattern, suffixes in ((self.images, SUFFIXES), (self.masks, MASK_SUFFIXES))
+        )
+        for pattern, files in ((self.images, images), (self.masks, masks)):
+            if not files:
+                raise ValueError(f"{root} has no image files {pattern!r}; give a pattern as in 'photos/**/*.jpg'")
+        found = pair_files(images, [path for path in masks if path not in set(images)], root)
+        if not found:
+            raise ValueError(
+                f"none of the {len(masks)} masks {self.masks!r} has the name of one of the {len(images)} images "
+                f"{self.images!r}: {masks[0].name}, {images[0].name}"
+            )
+        return self._data(found, root, split, task)
+
+
+def in_split(found: Pairs, root: Path, split: str) -> tuple[list[tuple[Path, Path]], list[str], bool]:
+    """The pairs of a split, a line for each file without a partner, and whether the dataset has no split for val.
+
+    If so, the pairs for "train" and "val" are the same, and some are to be held out.
+
+    Raises:
+        NoSplit: there is no such split.
+    """
+    lists = {name: path for name in SPLIT_NAMES if (path := _split_list(root, name))}
+    names = set(lists) or set(found.by_split) - {None}
+    is_whole = "val" not in names
+    if split not in names and (split == "test" or not is_whole):
+        raise NoSplit(f"{root} has no split {split!r}: no {split}.txt and no folder {split}/ with images and masks")
+    if is_whole:
+        split = "train" if "train" in names else None
+    if lists and split:
+        return *_listed(found, lists[split]), is_whole
+    alone = found.alone[split]
+    lines = [f"{path} has no {lack}" for paths, lack in zip(alone, ("mask", "image")) for path in paths]
+    return found.by_split[split], lines, is_whole
+
+
+def _listed(found: Pairs, path: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
+    images, masks = {}, {}
+    for pairs in found.by_split.values():
+        for image, mask in pairs:
+            images[image.stem], masks[image.stem] = image, mask
+    for alone in found.alone.values():
+        images |= {image.stem: image for image in alone[0] if image.stem not in images}
+        masks |= {mask.stem: mask for mask in alone[1] if mask.stem not in masks}
+    return pair(images, masks, read_names(path, {*images, *masks}))
 
 
 def _split_list(root: Path, split: str) -> Path | None:
     """The file that lists a split."""
-    return next((path for name in SPLIT_NAMES[split] if (path := root / f"{name}.txt").is_file()), None)
+    paths = [root / pattern.format(name) for pattern in _LISTS for name in SPLIT_NAMES[split]]
+    return next((path for path in paths if path.is_file()), None)
 
 
-def _split_folders(root: Path, split: str) -> tuple[Path, Path] | None:
-    """The folders of images and masks of a split that has its own."""
-    candidates = [
-        folders
-        for name in SPLIT_NAMES[split]
-        for folders in (
-            (root / name / "images", root / name / "masks"),
-            (root / "images" / name, root / "masks" / name),
-        )
-    ]
-    return next((folders for folders in candidates if folders[0].is_dir()), None)
+def classes_of(found: Pairs, root: Path) -> Classes | None:
+    """The classes that a file in the folder names, or in those of images and masks, or in between.
+
+    Raises:
+        ValueError: ``classes.txt`` is not UTF-8.
+    """
+    files = [next(iter(pairs)) for pairs in found.by_split.values() if pairs]
+    folders = [root, *(folder for pair in files for path in pair for folder in path.parents if root in folder.parents)]
+    return find_classes(folders)
 
 
-def _labels(root: Path) -> LabelSet | None:
-    path = root / "classes.txt"
-    if not path.is_file():
-        return None
-    return own_labels(read_lines(path), str(path))
+def meaning(
+    classes: Classes | None, pairs: Sequence[tuple[Path, Path]]
+) -> tuple[LabelSet | None, IdMap | None, list[str]]:
+    """Names and colours of the classes, the id map of their masks, whether these store ids or colours, and doubts.
+
+    Raises:
+        ValueError: the classes cannot be used.
+    """
+    if classes is None:
+        return None, None, []
+    labels = classes.labels()
+    kind = _stored_as(classes, pairs)
+    if kind is None:
+        return None, None, [f"{classes.path} names classes, but most masks have neither their colours nor their ids"]
+    palette = _palette(pairs) if kind == "ids" and classes.colours is None else {}
+    ids = classes.values or range(len(classes.names))
+    own = {class_id: palette[value] for value, class_id in zip(ids, classes.ids) if value in palette}
+    colours = [own[i] for i in range(len(labels.classes)) if i in own]
+    if len({*colours}) == len(labels.classes):
+        labels = LabelSet(labels.classes, tuple(colours))
+    return labels, classes.id_map(as_colours=kind == "colours"), []
+
+
+def _stored_as(classes: Classes, pairs: Sequence[tuple[Path, Path]]) -> str | None:
+    """Whether masks have the classes' "colours", as RGB or by their palettes, or their "ids", or None of both."""
+    if classes.colours is None and classes.values is None:
+        return "ids"
+    colours = np.unique(pack(np.array([classes.colours or []], np.uint8).reshape(1, -1, 3)))
+    ids = np.array([*(classes.values or range(len(classes.names))), IGNORE])
+    hits, total = {"colours": 0, "ids": 0}, 0
+    for _, path in pairs[:: max(1, len(pairs) // _PEEKED)][:_PEEKED]:
+        try:
+            values, packed = read_mask(path), pack(read_mask(path, as_colours=True))
+        except ValueError:
+            continue  # the check reports it
+        hits["colours"] += int(np.isin(packed, colours).sum())
+        hits["ids"] += int(np.isin(values, ids).sum()) if values.ndim == 2 else 0
+        total += packed.size
+    best = max(hits, key=lambda kind: hits[kind])  # the first of equal ones
+    return best if 2 * hits[best] > total else None if total else "ids"
+
+
+def _palette(pairs: Sequence[tuple[Path, Path]]) -> dict[int, tuple[int, int, int]]:
+    """The colour that the first mask's palette gives each value; empty if it has none."""
+    try:
+        with opened(pairs[0][1]) as image:
+            packed = storage_of(image).palette
+    except (ValueError, IndexError):
+        return {}
+    return {value: (colour >> 16, colour >> 8 & 255, colour & 255) for value, colour in packed.items()}
 
 
 def _object_labels(root: Path) -> LabelSet:

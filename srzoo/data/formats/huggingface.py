@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from ...images import ImageError, decoding, has_hidden_rotation, to_rgb
 from ...labels import LabelSet
-from ..files import SPLIT_NAMES, NoSplit, hold_out
+from ..files import SPLIT_NAMES, NoSplit
 from ..masks import Storage, mask_array, storage_of
 from ..samples import SemanticData
 from .format import Format
@@ -38,6 +39,9 @@ class RowPairs(SemanticData):
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def select(self, indices: Sequence[int]) -> RowPairs:
+        return replace(self, images=self.images.select(indices), masks=self.masks.select(indices))
 
     def image(self, index: int) -> np.ndarray:
         image, name = self._read(self.images, index, 0), self.image_name(index)
@@ -130,8 +134,9 @@ class HuggingFace(Format):
             each: next((splits[name] for name in SPLIT_NAMES[each] if name in splits), None) for each in SPLIT_NAMES
         }
         if split != "test" and found["val"] is None and found["train"] is not None:
-            rows = found["train"]
-            return from_dataset(rows.select(hold_out(len(rows), split, root)), split)
+            data = from_dataset(found["train"], split)
+            data.is_whole = True
+            return data
         if found[split] is None:
-            raise NoSplit(f"{root} has no split {' or '.join(map(repr, SPLIT_NAMES[split]))}, only {', '.join(splits)}")
+            raise NoSplit(f"{root} has no split {split!r}, only {', '.join(splits)}")
         return from_dataset(found[split], split)

@@ -44,6 +44,7 @@ def proposed_options(report: Report) -> list[str]:
         options.append(f"--num_classes {report.num_classes}")
     if report.is_proposed:
         options.append(f'--data.id_map "{report.id_map.to_yaml()}"')
+    options += [f"--data.{name} {str(value).lower()}" for name, value in report.options.items()]
     counts = next(report.class_pixels(split) for split in report.splits)[:IGNORE][: report.num_classes]
     if counts.any() and (report.is_proposed or not report.errors):
         weights = class_weights(shares_of(counts))

@@ -274,10 +274,10 @@ def test_cvat_s_file_without_splits(tmp_path, write_image, write_coco):
     for i in range(6):
         write_image(tmp_path / "images" / f"{i}.jpg")
     root = write_coco([], "annotations/instances_default.json", "images", images=images)
-    with pytest.warns(UserWarning, match="every fifth image"):
-        assert opened(root, "val").image_ids == [0, 5]
-    assert opened(root).image_ids == [1, 2, 3, 4]
-    assert len(open_dataset(root, "train")) == 4  # masks, too
+    with pytest.warns(UserWarning, match="1 of 6 images"):
+        assert opened(root, "val").image_ids == [5]
+    assert opened(root).image_ids == [0, 1, 2, 3, 4]
+    assert len(open_dataset(root, "train")) == 5  # masks, too
     with pytest.raises(NoSplit, match="'test'"):
         opened(root, "test")
     write_coco([], "annotations/train.json", "images")

@@ -10,8 +10,8 @@ from srzoo.data.opening import open_dataset
 ROWS = [0, 1, 2, 1, 0, 255, 2]
 
 
-def stems(root, split):
-    return [image.stem for image, _ in open_dataset(root, split).pairs]
+def stems(root, split, **how):
+    return [image.stem for image, _ in open_dataset(root, split, **how).pairs]
 
 
 def test_split_by_lists(write_pairs):
@@ -48,15 +48,20 @@ def test_split_by_folders(tmp_path, write_image, write_mask, pattern, val):
     with pytest.raises(NoSplit, match="no split 'test'"):
         open_dataset(tmp_path, "test")
     shutil.rmtree(tmp_path / pattern.format(kind="images", split=val))
-    with pytest.raises(NoSplit, match="no split 'val'"):
+    with pytest.raises(NoSplit, match="1 image"):
         open_dataset(tmp_path, "val")
 
 
-def test_without_a_split_every_fifth_is_held_out(write_pairs):
+def test_without_a_split_the_end_is_held_out_or_every_fifth(write_pairs):
     root = write_pairs(*[ROWS] * 7)
-    with pytest.warns(UserWarning, match="every fifth image"):
-        assert stems(root, "val") == ["f0", "f5"]
-    assert stems(root, "train") == ["f1", "f2", "f3", "f4", "f6"]
+    with pytest.warns(UserWarning, match="1 of 7 images .*f6"):
+        assert stems(root, "val") == ["f6"]
+    assert stems(root, "train") == ["f0", "f1", "f2", "f3", "f4", "f5"]
+    with pytest.warns(UserWarning, match="every fifth"):
+        assert stems(root, "val", holdout="fifth") == ["f0", "f5"]
+    assert stems(root, "train", holdout="fifth") == ["f1", "f2", "f3", "f4", "f6"]
+    with pytest.warns(UserWarning, match="3 of 7"):
+        assert stems(root, "val", holdout=0.4) == ["f4", "f5", "f6"]
 
 
 def test_classes_have_the_names_in_the_file(write_pairs):
@@ -79,7 +84,7 @@ def test_ids_beyond_the_classes_are_refused_where_their_number_is_known(write_pa
     root = write_pairs(*[ROWS] * 2)
     assert open_dataset(root, "train")[0]
     assert open_dataset(root, "train", num_classes=3)[0]
-    with pytest.raises(ValueError, match=r"f1.png: id 2 "):
+    with pytest.raises(ValueError, match=r"f0.png: id 2 "):
         open_dataset(root, "train", num_classes=2)[0]
 
 
@@ -114,20 +119,17 @@ def test_an_image_that_is_listed_twice_would_count_twice(write_pairs):
 
 def test_one_image_cannot_be_split(write_pairs):
     root = write_pairs(ROWS)
-    for split in ("train", "val"):
-        with pytest.raises(ValueError, match="data has one image"):
-            open_dataset(root, split)
+    assert stems(root, "train") == ["f0"]
+    with pytest.raises(NoSplit, match="data .*1 image"):
+        open_dataset(root, "val")
 
 
 def test_folders_in_the_folders(tmp_path, write_image, write_mask):
-    write_image(tmp_path / "images" / "monday" / "a.png")
-    write_mask(tmp_path / "masks" / "monday" / "a.png", ROWS)
-    message = r"images .*\(monday\)"
-    with pytest.raises(ValueError, match=message):
-        open_dataset(tmp_path, "train")
-    write_image(tmp_path / "images" / "b.png")  # files beside the folder do not hide it
-    with pytest.raises(ValueError, match=message):
-        open_dataset(tmp_path, "train")
+    for folder in ("monday", "tuesday"):
+        write_image(tmp_path / "images" / folder / "a.png")
+        write_mask(tmp_path / "masks" / folder / "a.png", ROWS)
+    data = open_dataset(tmp_path, "train")
+    assert [mask.parent.name for _, mask in data.pairs] == ["monday"]
 
 
 @pytest.mark.parametrize("name", ["classes.txt", "train.txt"])
@@ -145,6 +147,7 @@ def objects(root, split="train"):
 def test_masks_of_object_ids(write_pairs):
     root = write_pairs([0, 1, 1, 3, 0, 255, 3], [0] * 7)
     (root / "train.txt").write_text("f0\nf1\n")
+    (root / "val.txt").write_text("f1\n")
     data = objects(root)
     assert (data.format, data.labels.classes, data.category_ids, data.image_ids) == (
         "folder",

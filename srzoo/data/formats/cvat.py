@@ -1,0 +1,142 @@
+"""CVAT's XML ("CVAT for images"): polygons, boxes, ellipses and masks of all images in one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.parsers import expat
+
+import numpy as np
+
+from ...messages import one_line, shortened
+from ..class_files import parse_colour
+from ..pairing import split_of
+from ..shapes import Annotated, Annotation, Bitmap, Polygon, Shape, box, ellipse, flat, from_row_runs, turned
+from .drawn import ImageIndex, ShapesFormat, contain, files_named, peek, split_in
+
+_AREAS = ("polygon", "box", "ellipse", "mask")
+_WITHOUT_AREA = ("polyline", "points", "cuboid", "skeleton", "tag")
+
+
+class Cvat(ShapesFormat):
+    name = "cvat"
+    layout = "annotations.xml of CVAT for images, and the images in any folder"
+
+    def matches(self, root: Path) -> bool:
+        return contain(root, ".xml", "<annotations>", "<image ")
+
+    def parse(self, root: Path) -> Annotated:
+        index, found = ImageIndex(root), Annotated(names=[], colours={}, origin=str(root))
+        for path in files_named(root, ".xml"):
+            if "<annotations>" not in peek(path):
+                continue
+            try:
+                _File(path, root, index, found).read()
+            except (OSError, ValueError, expat.ExpatError) as error:
+                found.problems.append(f"{path}: {one_line(error)}")
+        return found
+
+
+class _File:
+    """One XML file, read from its beginning to its end."""
+
+    def __init__(self, path: Path, root: Path, index: ImageIndex, found: Annotated):
+        self.path, self.root, self.index, self.found = path, root, index, found
+        self.image: Annotation | None = None
+        self.layers: list[tuple[float, Shape]] = []
+        self.inside: list[str] = []
+        self.text = ""
+        self.label = ""
+
+    def read(self) -> None:
+        parser = expat.ParserCreate()
+        parser.buffer_text = True
+        parser.StartElementHandler, parser.EndElementHandler = self._start, self._end
+        parser.CharacterDataHandler = self._characters
+        parser.EntityDeclHandler = self._refuse
+        with self.path.open("rb") as file:
+            parser.ParseFile(file)
+
+    def _refuse(self, name, *_) -> None:
+        raise ValueError(f"it declares the entity {shortened(name)}, which is not read")
+
+    def _characters(self, text: str) -> None:
+        self.text += text
+
+    def _start(self, name: str, values: dict[str, str]) -> None:
+        self.inside.append(name)
+        self.text = ""
+        if name == "image":
+            self._open(values)
+        elif name == "track" and "meta" not in self.inside:
+            if not any("tracks" in doubt for doubt in self.found.doubts):
+                self.found.doubts.append(
+                    f"{self.path}: tracks of a video are left out; export the task as 'CVAT for images', with images"
+                )
+        elif self.image and self.inside[-2] == "image":
+            self._shape(name, values)
+
+    def _end(self, name: str) -> None:
+        self.inside.pop()
+        if name == "name" and self.inside[-1:] == ["label"]:
+            self.label = self.text.strip()
+            if self.label and self.label not in self.found.names:
+                self.found.names.append(self.label)
+        elif name == "color" and self.inside[-1:] == ["label"] and parse_colour(self.text):
+            self.found.colours[self.label] = parse_colour(self.text)
+        elif name == "image" and self.image:
+            self.image.shapes = [shape for _, shape in sorted(self.layers, key=lambda layer: layer[0])]
+            self.image, self.layers = None, []
+
+    def _open(self, values: dict[str, str]) -> None:
+        name = values.get("name", "")
+        path = self.index.find(name, self.path.parent)
+        if path is None:
+            self.found.problems.append(f"{self.path}: no image {name!r}")
+            return
+        try:
+            size = int(values["height"]), int(values["width"])
+        except (KeyError, ValueError):
+            size = None
+        split = split_of(values.get("subset", "")) or split_in(path, self.root)
+        self.image = Annotation(path, self.path, size if size and min(size) > 0 else None, split=split)
+        self.found.annotations.append(self.image)
+
+    def _shape(self, kind: str, values: dict[str, str]) -> None:
+        if kind in _WITHOUT_AREA and kind != "tag":
+            self.image.left_out[kind] += 1
+        if kind not in _AREAS:
+            return
+        number = sum(len(each) for each in (self.layers, self.image.errors))
+        try:
+            group = values.get("group_id")
+            shape = Shape(
+                values["label"], _outline(kind, values), group if group != "0" else None, number, kind == "box"
+            )
+            self.layers.append((float(values.get("z_order", 0)), shape))
+        except (KeyError, ValueError) as error:
+            reason = f"has no {error}" if isinstance(error, KeyError) else one_line(error)
+            self.image.errors.append(f"{self.path}:{self.image.image.name}: {kind} {number} {reason}")
+
+
+def _outline(kind: str, values: dict[str, str]) -> Polygon | Bitmap:
+    degrees = float(values.get("rotation", 0))
+    if kind == "polygon":
+        return Polygon([flat([point.split(",") for point in values["points"].split(";")])])
+    if kind == "box":
+        x0, y0, x1, y1 = (float(values[key]) for key in ("xtl", "ytl", "xbr", "ybr"))
+        return turned(box(x0, y0, x1, y1), degrees, ((x0 + x1) / 2, (y0 + y1) / 2))
+    if kind == "ellipse":
+        return ellipse(*(float(values[key]) for key in ("cx", "cy", "rx", "ry")), degrees)
+    left, top, width, height = (int(float(values[key])) for key in ("left", "top", "width", "height"))
+    lengths = [int(length) for length in values["rle"].split(",")]
+    return Bitmap(left, top, _Runs(lengths, height, width))
+
+
+class _Runs:
+    """A bitmap from its run lengths."""
+
+    def __init__(self, lengths: list[int], height: int, width: int):
+        self.lengths, self.height, self.width = lengths, height, width
+
+    def __call__(self) -> np.ndarray:
+        return from_row_runs(self.lengths, self.height, self.width)

@@ -1,0 +1,133 @@
+"""VGG Image Annotator (VIA), versions 1 and 2: a JSON file, or a project, of all images in a folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ...messages import one_line, shortened
+from ..shapes import Annotated, Annotation, Polygon, Shape, box, ellipse, flat
+from .drawn import ImageIndex, ShapesFormat, contain, files_named, peek, read_json, split_in
+
+_USUAL = ("class", "label", "name", "type", "category", "object")  # attributes that name the class
+_UNNAMED = "object"
+_WITHOUT_AREA = ("point", "polyline", "line")
+
+
+class Via(ShapesFormat):
+    name = "via"
+    layout = "the JSON or CSV file of VGG Image Annotator beside the images, for each split or for all"
+
+    def matches(self, root: Path) -> bool:
+        return contain(root, ".json", '"regions"', '"shape_attributes"') or contain(
+            root, ".csv", "region_shape_attributes", "filename"
+        )
+
+    def parse(self, root: Path) -> Annotated:
+        index, found = ImageIndex(root), Annotated(origin=str(root))
+        records = []
+        for path in [*files_named(root, ".json"), *files_named(root, ".csv")]:
+            try:
+                records += [(path, record) for record in _records(path)]
+            except ValueError as error:
+                found.problems.append(one_line(error))
+        attribute = _class_attribute(region for _, record in records for region in _regions(record))
+        for path, record in records:
+            name = record.get("filename")
+            image = index.find(name, path.parent) if isinstance(name, str) else None
+            if image is None:
+                found.problems.append(f"{path}: no image {shortened(name)}")
+                continue
+            annotation = Annotation(image, path, split=split_in(image, root))
+            for i, region in enumerate(_regions(record)):
+                _add(annotation, region, attribute, i)
+            if annotation.shapes or annotation.errors or annotation.left_out or not record.get("is_project"):
+                found.annotations.append(annotation)
+        return found
+
+
+def _records(path: Path) -> Iterator[dict]:
+    if path.suffix.lower() == ".csv":
+        yield from _rows(path) if "region_shape_attributes" in peek(path) else ()
+        return
+    content = read_json(path)
+    if isinstance(content, dict) and isinstance(content.get("_via_img_metadata"), dict):
+        content = {key: {**each, "is_project": True} for key, each in content["_via_img_metadata"].items()}
+    for record in content.values() if isinstance(content, dict) else ():
+        if isinstance(record, dict) and "filename" in record and "regions" in record:
+            yield record
+
+
+def _rows(path: Path) -> Iterator[dict]:
+    by_name: dict[str, list] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            for row in csv.DictReader(file):
+                regions = by_name.setdefault(row.get("filename") or row["#filename"], [])
+                shape = json.loads(row["region_shape_attributes"] or "{}")
+                if shape:
+                    attributes = json.loads(row["region_attributes"] or "{}")
+                    regions.append({"shape_attributes": shape, "region_attributes": attributes})
+    except (OSError, KeyError, ValueError, csv.Error) as error:
+        raise ValueError(f"{path} is not VIA's CSV: {one_line(error)}") from error
+    yield from ({"filename": name, "regions": regions} for name, regions in by_name.items())
+
+
+def _regions(record: dict) -> list:
+    regions = record["regions"]
+    return [*regions.values()] if isinstance(regions, dict) else regions if isinstance(regions, list) else []
+
+
+def _class_attribute(regions: Iterable[Any]) -> str | None:
+    """The attribute that most regions have, one of the usual names first."""
+    count = Counter()
+    for region in regions:
+        attributes = region.get("region_attributes") if isinstance(region, dict) else None
+        count.update(key for key, value in attributes.items() if value) if isinstance(attributes, dict) else None
+    usual = [key for key in count if key.lower() in _USUAL]
+    return max(usual or count, key=lambda key: (count[key], -_rank(key)), default=None)
+
+
+def _rank(key: str) -> int:
+    return _USUAL.index(key.lower()) if key.lower() in _USUAL else len(_USUAL)
+
+
+def _label(region: dict, attribute: str | None) -> str:
+    attributes = region.get("region_attributes")
+    value = attributes.get(attribute) if isinstance(attributes, dict) and attribute else None
+    if isinstance(value, dict):  # a checkbox: the first that is ticked
+        value = next((key for key, ticked in value.items() if ticked), None)
+    return value.strip() if isinstance(value, str) and value.strip() else _UNNAMED
+
+
+def _add(annotation: Annotation, region: Any, attribute: str | None, i: int) -> None:
+    shape = region.get("shape_attributes") if isinstance(region, dict) else None
+    kind = shape.get("name") if isinstance(shape, dict) else None
+    if kind in _WITHOUT_AREA:
+        annotation.left_out[kind] += 1
+        return
+    try:
+        outline = _outline(kind, shape)
+    except (KeyError, TypeError, ValueError) as error:
+        reason = one_line(error) if type(error) is ValueError else f"cannot be read: {shortened(region)}"
+        annotation.errors.append(f"{annotation.file}:{annotation.image.name}: region {i} {reason}")
+        return
+    annotation.shapes.append(Shape(_label(region, attribute), outline, None, i, kind == "rect"))
+
+
+def _outline(kind: Any, shape: Any) -> Polygon:
+    if kind == "polygon":
+        return Polygon([flat(list(zip(shape["all_points_x"], shape["all_points_y"], strict=True)))])
+    if kind == "rect":
+        x, y, width, height = (float(shape[key]) for key in ("x", "y", "width", "height"))
+        return box(x, y, x + width, y + height)
+    if kind == "circle":
+        return ellipse(float(shape["cx"]), float(shape["cy"]), float(shape["r"]), float(shape["r"]))
+    if kind == "ellipse":
+        x, y, rx, ry = (float(shape[key]) for key in ("cx", "cy", "rx", "ry"))
+        return ellipse(x, y, rx, ry, float(shape.get("theta", 0)) * 57.29577951308232)
+    raise ValueError(f"is a {shortened(kind)}, expected polygon, rect, circle or ellipse")

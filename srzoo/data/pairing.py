@@ -1,0 +1,349 @@
+"""Which files of a folder are images, which are their masks, and of which split, told by the names people use.
+
+A name says its role by words: ``images/``, ``imgs``, ``JPEGImages``, ``x_mask.png``, ``train_labels``. What is left of
+a file's path without the words of roles and splits is its key, and an image and a mask of one key belong together. Keys
+are compared as they are, then without regard to case and to zeros before numbers, then without one prefix or suffix
+that all masks have, or all images, and last without their folders.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+from ..images import SUFFIXES
+from .files import SPLIT_NAMES
+
+MASK_SUFFIXES = SUFFIXES | {".mat", ".npy"}
+
+
+def _set(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", text))
+
+
+_IMAGE_WORDS = _set(
+    "image images img imgs jpegimages jpgimages pngimages leftimg8bit photo photos picture pictures pic pics rgb "
+    "original originals orig input inputs frame frames raw sat"
+)
+_MASK_WORDS = _set(
+    "mask masks label labels lbl annotation annotations annot annots ann anns gt gts groundtruth truth ground seg segs "
+    "segmentation segmentations segmentationclass segmentationclasspng segmentationclassraw segmap target targets "
+    "trimap trimaps gtfine labelids labeltrainids manual matte mattes"
+)
+_OBJECT_WORDS = _set("segmentationobject segmentationobjectpng instance instances instanceids objects")
+_PICTURE_WORDS = _set(  # of masks drawn for people
+    "color colour colored coloured colormap overlay overlays vis visual visualization visualizations "
+    "segmentationclassvisualization human preview previews boundary boundaries edge edges blend"
+)
+_SPLITS = {name: split for split, names in SPLIT_NAMES.items() for name in names}
+_SHOWN = 200  # files of which an affix is looked for
+_SEPARATORS = " _-.()"
+
+
+class Entry(NamedTuple):
+    """A file, or a folder's place: what its path says.
+
+    Attributes:
+        role: "image", "mask", "objects", "picture" (a mask drawn for people), "other" or "".
+        kind: the part of the path that says so, in lower case.
+        split: "train", "val", "test" or None.
+        rest: the path without the parts that say role and split.
+    """
+
+    role: str
+    kind: str
+    split: str | None
+    rest: tuple[str, ...]
+
+
+@dataclass
+class Pairs:
+    """The pairs found in a folder.
+
+    Attributes:
+        by_split: paths of an image and its mask, by split; None for those of no split.
+        alone: images and masks without a partner, by split.
+        images, masks: where they lie, in words.
+    """
+
+    by_split: dict[str | None, list[tuple[Path, Path]]] = field(default_factory=lambda: defaultdict(list))
+    alone: dict[str | None, tuple[list[Path], list[Path]]] = field(
+        default_factory=lambda: defaultdict(lambda: ([], []))
+    )
+    images: str = ""
+    masks: str = ""
+
+    def __len__(self) -> int:
+        return sum(map(len, self.by_split.values()))
+
+
+def find_pairs(root: Path, role: str = "mask") -> Pairs:
+    """The images of a folder, and their masks.
+
+    Args:
+        root: the folder, which is searched with all of its folders.
+        role: "mask" for masks of classes, "objects" for masks of object ids.
+    """
+    images, masks = defaultdict(list), defaultdict(list)
+    for parts, paths in _folders(root):
+        place = _place(parts)
+        rank = 1 if place.role == "picture" else 0
+        wanted = place.role in (role, "picture") or (role == "objects" and place.role == "mask")
+        if wanted:
+            masks[rank + (place.role != role), place.kind].append((place, paths))
+        if place.role in ("image", ""):
+            images[place.kind].append((place, [path for path in paths if path.suffix.lower() in SUFFIXES]))
+        if place.role in ("image", "", role):
+            for own_rank, kind, own_images, own_masks in _within(place, paths):
+                images[kind].append((place, own_images))
+                masks[own_rank, kind].append((place, own_masks))
+    best: tuple = (0, 0, Pairs())
+    for (image_kind, image_places), ((rank, mask_kind), mask_places) in product(images.items(), masks.items()):
+        if (image_kind.startswith("*") or mask_kind.startswith("*")) and image_kind != mask_kind:
+            continue
+        pairs = _paired(root, image_places, mask_places)
+        if (len(pairs), -rank) > best[:2]:
+            best = len(pairs), -rank, pairs
+    return best[2]
+
+
+def pair_files(images: Sequence[Path], masks: Sequence[Path], root: Path) -> Pairs:
+    """`find_pairs` of files whose roles are known; their folders may say the split."""
+    places = [defaultdict(list), defaultdict(list)]
+    for found, paths in zip(places, (images, masks)):
+        for path in paths:
+            found[path.parent].append(path)
+    return _paired(
+        root,
+        *([(_place(folder.relative_to(root).parts), paths) for folder, paths in found.items()] for found in places),
+    )
+
+
+def _folders(root: Path) -> Iterator[tuple[tuple[str, ...], list[Path]]]:
+    """Each folder with images, as the parts of its path below the root, and those images."""
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        paths = [Path(folder, name) for name in sorted(files) if not name.startswith(".")]
+        paths = [path for path in paths if path.suffix.lower() in MASK_SUFFIXES]
+        if paths:
+            yield Path(folder).relative_to(root).parts, paths
+
+
+def words(name: str) -> list[str]:
+    """The words of a name, in lower case: runs of letters, and numbers. Capitals do not part words."""
+    return re.findall(r"[a-z]+\d*[a-z]+|[a-z]+|\d+", name.lower())
+
+
+def split_of(name: str) -> str | None:
+    """The split that a name of a folder or file is of."""
+    return _SPLITS.get(name.lower())
+
+
+def _place(parts: Sequence[str]) -> Entry:
+    place = Entry("", "", None, ())
+    for part in reversed(parts):
+        said = _meaning(part)
+        if (said.role and place.role) or (said.split and place.split) or not (said.role or said.split):
+            said = Entry("", "", None, (part,))
+        place = Entry(
+            place.role or said.role, place.kind or said.kind, place.split or said.split, (*said.rest, *place.rest)
+        )
+    return place
+
+
+def _meaning(part: str) -> Entry:
+    """What the name of a folder says; the rest are its other words, if it says a role."""
+    if split := split_of(part):
+        return Entry("", "", split, ())
+    said = words(part)
+    joined = re.match(r"(training|train|validation|valid|val|testing|test)([a-z]+)$", part.lower())
+    if joined and {joined[2]} & (_IMAGE_WORDS | _MASK_WORDS):
+        said = [joined[1], joined[2]]
+    role = _role(said)
+    if not role:
+        return Entry("", "", None, ())
+    split = next((_SPLITS[word] for word in said if word in _SPLITS), None)
+    others = [word for word in said if not (split and word in _SPLITS)]
+    known = _OBJECT_WORDS | _PICTURE_WORDS | _MASK_WORDS | _IMAGE_WORDS
+    left = "_".join(word for word in others if word not in known)
+    return Entry(role, " ".join(others), split, (left,) if left else ())
+
+
+def _role(said: Iterable[str]) -> str:
+    said = set(said)
+    if "panoptic" in said:
+        return "other"
+    if said & _OBJECT_WORDS:
+        return "objects"
+    is_mask = said & _MASK_WORDS
+    if said & _PICTURE_WORDS and (is_mask or said & {"segmentationclassvisualization", "overlay", "overlays"}):
+        return "picture"
+    if is_mask:
+        return "mask"
+    return "image" if said & _IMAGE_WORDS else ""
+
+
+def _within(place: Entry, paths: list[Path]) -> Iterator[tuple[int, str, list[Path], list[Path]]]:
+    """Images and masks that lie in one folder, told apart by a word in their names or by their encoding.
+
+    Yields:
+        The rank of the masks, a name for the way they were told apart, and both.
+    """
+    by_ending = defaultdict(list)
+    stems = {path.stem.lower() for path in paths}
+    for path in paths:
+        for ending in _endings(path.stem):
+            role = _role([ending.strip(_SEPARATORS).lower()]) or ("mask" if ending in ("_L", "_m", "_M") else "")
+            if role in ("mask", "picture", "objects"):
+                by_ending[ending.lower()].append(path)
+                break
+    for ending, masks in by_ending.items():
+        marked = {path for others in by_ending.values() for path in others}
+        images = [path for path in paths if path not in marked]
+        if images and stems:
+            rank = {"picture": 2, "objects": 1}.get(_role([ending.strip(_SEPARATORS)]), 0)
+            yield rank, f"*{place.kind} {ending}", images, masks
+    by_stem = defaultdict(list)
+    for path in paths:
+        by_stem[path.stem].append(path)
+    twins = [each for each in by_stem.values() if len(each) == 2]
+    told = [sorted(each, key=_is_lossless) for each in twins if _is_lossless(each[0]) != _is_lossless(each[1])]
+    if 4 * len(told) > len(paths):
+        yield 0, f"*{place.kind} twins", [each[0] for each in told], [each[1] for each in told]
+
+
+def _is_lossless(path: Path) -> bool:
+    return path.suffix.lower() not in (".jpg", ".jpeg", ".webp")
+
+
+def _endings(stem: str) -> Iterator[str]:
+    """A name's last words and its first word, with their separators: "_mask" of x_mask."""
+    for match in (
+        re.search(r"[ _\-.]+[A-Za-z]+\d*[A-Za-z]+$", stem),
+        re.search(r"[ _\-.]+[A-Za-z]+$", stem),
+        re.match(r"[A-Za-z]+[ _\-.]+", stem),
+        re.match(r"[A-Za-z]+(?=\d)", stem),
+    ):
+        if match and match[0] != stem:
+            yield match[0]
+
+
+Places = list[tuple[Entry, list[Path]]]
+
+
+def _paired(root: Path, image_places: Places, mask_places: Places) -> Pairs:
+    """The pairs by the first way to compare keys that finds most of them."""
+    images, masks = (
+        [(place, path) for place, paths in places for path in paths] for places in (image_places, mask_places)
+    )
+    best: list[tuple[int, int]] = []
+    fewest = min(len(images), len(masks))
+    for with_split, with_folders in ((True, True), (False, True), (True, False), (False, False)):
+        for name_of in _ways(images, masks):
+            keys = [
+                [
+                    (place.split if with_split else None, place.rest if with_folders else (), way(path.stem))
+                    for place, path in files
+                ]
+                for files, way in zip((images, masks), name_of)
+            ]
+            found = _joined(*keys)
+            if len(found) > len(best):
+                best = found
+            if len(best) == fewest:
+                break
+        if len(best) == fewest:
+            break
+    return _result(root, images, masks, best)
+
+
+def _joined(images: list, masks: list) -> list[tuple[int, int]]:
+    """Indices of the images and masks of one key; keys that several files have are left out."""
+    counts = [Counter(images), Counter(masks)]
+    places = {key: j for j, key in enumerate(masks) if counts[1][key] == 1}
+    return [(i, places[key]) for i, key in enumerate(images) if counts[0][key] == 1 and key in places]
+
+
+def _ways(images: list, masks: list) -> Iterator[tuple[Callable[[str], str], Callable[[str], str]]]:
+    """Functions of the names of images and of masks that may make them equal."""
+    yield str, str
+    yield _plain, _plain
+    stems = [[path.stem for _, path in files] for files in (images, masks)]
+    plain = [[_plain(stem) for stem in each] for each in stems]
+    for prefix, suffix in _affixes(*plain):  # of the masks
+        yield _plain, _without(prefix, suffix)
+    for prefix, suffix in _affixes(*reversed(plain)):  # of the images
+        yield _without(prefix, suffix), _plain
+    own = [_common(each) for each in plain]
+    yield _without(*own[0]), _without(*own[1])
+    yield _bare, _bare
+
+
+def _plain(stem: str) -> str:
+    """A name without regard to case and to zeros before its numbers."""
+    return re.sub(r"(?<!\d)0+(?=\d)", "", stem.lower())
+
+
+def _bare(stem: str) -> str:
+    """A name without the words of roles."""
+    known = _IMAGE_WORDS | _MASK_WORDS
+    return " ".join(word for word in re.findall(r"[a-z]+|\d+", _plain(stem)) if word not in known)
+
+
+def _without(prefix: str, suffix: str) -> Callable[[str], str]:
+    def way(stem: str) -> str:
+        name = _plain(stem)
+        if not name.startswith(prefix) or not name.endswith(suffix):
+            return f"\0{name}"  # equal to no other
+        return name[len(prefix) : len(name) - len(suffix)]
+
+    return way
+
+
+def _affixes(names: list[str], longer: list[str]) -> list[tuple[str, str]]:
+    """The prefix and suffix that names have more than others, most frequent first."""
+    known, found = set(names), Counter()
+    for name in longer[:: max(1, len(longer) // _SHOWN)]:
+        spans = ((i, j) for i in range(len(name)) for j in range(i + 1, len(name) + 1))
+        found.update((name[:i], name[j:]) for i, j in spans if (i, j) != (0, len(name)) and name[i:j] in known)
+    return [affix for affix, _ in found.most_common(5)]
+
+
+def _common(names: list[str]) -> tuple[str, str]:
+    """The prefix and suffix of all names, up to the first and from the last number."""
+    prefix, suffix = _same(names).rstrip("0123456789"), _same([name[::-1] for name in names])[::-1].lstrip("0123456789")
+    return (prefix, suffix) if all(len(prefix) + len(suffix) <= len(name) for name in names) else ("", "")
+
+
+def _same(names: list[str]) -> str:
+    """What all names begin with."""
+    low, high = min(names), max(names)
+    return low[: next((i for i, (a, b) in enumerate(zip(low, high)) if a != b), min(len(low), len(high)))]
+
+
+def _result(root: Path, images: list, masks: list, joined: list[tuple[int, int]]) -> Pairs:
+    pairs = Pairs(
+        images=_where(root, images, [i for i, _ in joined]), masks=_where(root, masks, [j for _, j in joined])
+    )
+    for i, j in joined:
+        pairs.by_split[images[i][0].split or masks[j][0].split].append((images[i][1], masks[j][1]))
+    for which, files in enumerate((images, masks)):
+        indices = {joint[which] for joint in joined}
+        paired = {files[i][1].parent for i in indices}
+        for i, (place, path) in enumerate(files):
+            if i not in indices and path.parent in paired:
+                pairs.alone[place.split][which].append(path)
+    return pairs
+
+
+def _where(root: Path, files: list, indices: list[int]) -> str:
+    """The folders of files in words."""
+    folders = sorted({str(files[i][1].parent.relative_to(root)) for i in indices})
+    endings = sorted({files[i][1].suffix for i in indices})
+    return ", ".join(f"{folder}/*{'|'.join(endings)}" for folder in folders[:3]) + (", ..." if len(folders) > 3 else "")
