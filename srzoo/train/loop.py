@@ -124,6 +124,8 @@ def _train(
     del state  # as large as the model, its average and the optimizer's state together
     if is_main_process():
         keep_recipe(out, recipe)
+        if recipe.precision == "auto" and not trainer.is_finished:
+            print(f"precision {accelerator.mixed_precision}, the fastest on this machine")
     if trainer.is_finished:
         if is_main_process():
             trainer.write_missing()

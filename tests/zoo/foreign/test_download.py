@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import re
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 import torch
@@ -87,19 +89,27 @@ def test_a_damaged_file_is_not_loaded(cache, monkeypatch):
         srzoo.create_model("mask_rcnn_r50_coco", pretrained=True)
 
 
+class _SomethingElse(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"something else")
+
+    def log_message(self, *_):
+        pass
+
+
 def test_the_download_is_checked(cache, monkeypatch):
     """A file with another hash does not get into the cache."""
-    source = cache.parent / "source.pth"
-    source.parent.mkdir(parents=True, exist_ok=True)
-    source.write_bytes(b"something else")
-    for name in NAMES:
-        monkeypatch.setitem(
-            download.DOWNLOADED,
-            name,
-            dataclasses.replace(download.DOWNLOADED[name], address=f"file://{source.parent}/{source.name}"),
-        )
-    with pytest.raises(RuntimeError, match="could not download torchvision's weights"):
-        srzoo.create_model("mask_rcnn_r50_coco", pretrained=True)
+    with HTTPServer(("127.0.0.1", 0), _SomethingElse) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/{FILE}"
+        for name in NAMES:
+            changed = dataclasses.replace(download.DOWNLOADED[name], address=address)
+            monkeypatch.setitem(download.DOWNLOADED, name, changed)
+        with pytest.raises(RuntimeError, match="could not download torchvision's weights .* sha256 .*bf2d0c1e"):
+            srzoo.create_model("mask_rcnn_r50_coco", pretrained=True)
+        server.shutdown()
     assert not list(cache.glob("*"))
 
 
