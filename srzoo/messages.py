@@ -12,11 +12,11 @@ _LARGEST = 1 << 4096  # a larger number is not written out
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of an error's text, or its type where it has none, as `visible` text."""
-    return visible((str(error)[: 2 * _LONGEST] or type(error).__name__).splitlines()[0])
+    """The first line of an error's text, or its type where it has none, as `printable` text."""
+    return printable((str(error)[: 2 * _LONGEST] or type(error).__name__).splitlines()[0])
 
 
-def visible(text: str, length: int = _LONGEST) -> str:
+def printable(text: str, length: int = _LONGEST) -> str:
     """A text from outside, such as a file's name, for a terminal: in one line, and cut off where it is long.
 
     Control characters, which can move the cursor or change the colours, and marks that reverse the direction of

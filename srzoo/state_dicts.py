@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .files import replacing
-from .messages import and_more, one_line, shortened, visible
+from .messages import and_more, one_line, printable, shortened
 
 if TYPE_CHECKING:
     import torch
@@ -131,9 +131,9 @@ def refuse_damage(path: Path) -> None:
     except Exception as error:  # a damaged archive can raise anything
         raise ValueError(f"it is damaged: {one_line(error)}") from error
     if packed is not None:
-        raise ValueError(f"its record {visible(packed, 60)} is compressed, which those of torch.save are not")
+        raise ValueError(f"its record {printable(packed, 60)} is compressed, which those of torch.save are not")
     if damaged is not None:
-        raise ValueError(f"it is damaged: its record {visible(damaged, 60)} differs from its checksum")
+        raise ValueError(f"it is damaged: its record {printable(damaged, 60)} differs from its checksum")
 
 
 def _unusual(value: torch.Tensor) -> str:
@@ -160,9 +160,9 @@ def _is_state_dict(content: object) -> bool:
 def reason(error: Exception) -> str:
     """Why a file cannot be read, without PyTorch's advice to read it unsafely."""
     if found := re.search(r"GLOBAL (\S+)", str(error)):
-        return f"it holds {visible(found[1], 100)}, which could run code when read; save its state dict alone"
+        return f"it holds {printable(found[1], 100)}, which could run code when read; save its state dict alone"
     if isinstance(error, (RuntimeError, OSError, ValueError)) and str(error):
-        return visible(re.split(r"\. |\n", str(error))[0], 200)
+        return printable(re.split(r"\. |\n", str(error))[0], 200)
     return "it is damaged, or of another format"
 
 
@@ -178,7 +178,7 @@ def not_finite(state: Mapping[str, torch.Tensor]) -> str | None:
 def misfit(state: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> str:
     """Why ``state`` cannot be loaded as ``wanted``: the first problem and the number of others; empty if it can."""
     problems = [f"lacks {key}" for key in wanted if key not in state]
-    problems += [f"has an unexpected {visible(key, 100)}" for key in state if key not in wanted]
+    problems += [f"has an unexpected {printable(key, 100)}" for key in state if key not in wanted]
     problems += [
         f"has {key} of shape {tuple(state[key].shape)} instead of {tuple(value.shape)}"
         for key, value in wanted.items()

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from srzoo.files import LockedError, locked, remove_leftovers, replacing
-from srzoo.messages import one_line, visible
+from srzoo.messages import one_line, printable
 
 
 def test_a_file_is_written_completely(tmp_path):
@@ -97,6 +97,6 @@ def test_leftovers_of_a_killed_writer_are_removed_and_others_are_kept(tmp_path):
 
 
 def test_text_from_outside_is_visible_and_short():
-    assert visible("a\x1b]0;t\x07\r\nb\u202e\ud800é道") == r"a\x1b]0;t\x07\r\nb\u202e\ud800é道"
-    assert len(visible("x" * 10**7)) < 2100
+    assert printable("a\x1b]0;t\x07\r\nb\u202e\ud800é道") == r"a\x1b]0;t\x07\r\nb\u202e\ud800é道"
+    assert len(printable("x" * 10**7)) < 2100
     assert one_line(ValueError("x\x1b[31m" * 10**5 + "\nmore"))[:12] == r"x\x1b[31mx\x"

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"srzoo_kernels"},
     {
-        *("srzoo.files", "srzoo.images", "srzoo.messages", "srzoo.options", "srzoo.state_dicts"),
+        *("srzoo.files", "srzoo.images", "srzoo.messages", "srzoo.options", "srzoo.state_dicts", "srzoo.web"),
         "srzoo.untrusted",
         "srzoo.labels",
     },

@@ -10,7 +10,7 @@ import warnings
 from typing import NoReturn
 
 from ..evaluate.distributed import is_main_process
-from ..messages import nearest, one_line, visible
+from ..messages import nearest, one_line, printable
 from . import convert, data, evaluate, info, listing, segment, train
 
 _COMMANDS = {
@@ -62,7 +62,7 @@ def _run(options: argparse.Namespace, is_program: bool) -> int:
         number = getattr(error, "signal", signal.SIGINT)
         said = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
         if is_main_process():
-            print(f"srzoo: {said}{f'; {visible(str(error))}' if str(error) else ''}", file=sys.stderr)
+            print(f"srzoo: {said}{f'; {printable(str(error))}' if str(error) else ''}", file=sys.stderr)
         return 128 + number
     except BrokenPipeError:  # the reader of a pipe has closed it, e.g. `srzoo list | head`
         sys.stderr.close()
@@ -105,4 +105,4 @@ def _plain(option: str) -> str:
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
     if is_main_process():  # only one of several processes prints it
-        print(f"srzoo: warning: {visible(str(message))}", file=sys.stderr)
+        print(f"srzoo: warning: {printable(str(message))}", file=sys.stderr)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ..messages import visible
+from ..messages import printable
 from .startup import heavy_imports
 
 
@@ -24,5 +24,5 @@ def run(options: argparse.Namespace) -> int:
         from ..zoo.conversion import convert
 
     what = convert(options.source, options.target, options.dataset)
-    print(f"{visible(str(options.source))}: {visible(what)} -> {visible(str(options.target))}")
+    print(f"{printable(str(options.source))}: {printable(what)} -> {printable(str(options.target))}")
     return 0

@@ -6,6 +6,7 @@ They are listed without torch, so that `srzoo list` is fast.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +14,13 @@ from urllib.parse import urlparse
 
 from ...files import replacing
 from ...messages import one_line
-from ...untrusted.download import download
+from ...web import fetch
 
 if TYPE_CHECKING:
     from .detector import ForeignDetector
 
 _CHUNK = 1 << 20
-_LARGEST, _LONGEST_S = 2 << 30, 3600  # bytes and seconds of a download
+_LARGEST, _LONGEST_S = 1 << 30, 3600  # bytes and seconds of a download
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ def read_downloaded(file: Download) -> ForeignDetector:
 
     if not file.path.is_file():
         _fetch(file)
-    if problem := _wrong_hash(file.path, file.sha256):
+    with file.path.open("rb") as content:
+        problem = _wrong_hash(iter(lambda: content.read(_CHUNK), b""), file.sha256)
+    if problem:
         raise ValueError(f"{file.path} {problem}: it is damaged; delete it, so that it is downloaded again")
     detector = detector_in(*read_foreign(file.path))
     if detector is None:
@@ -69,12 +72,11 @@ def read_downloaded(file: Download) -> ForeignDetector:
     return detector
 
 
-def _wrong_hash(path: Path, expected: str) -> str:
-    """What is wrong with the SHA-256 of a file, of which the first digits are given; empty if it is right."""
+def _wrong_hash(content: Iterable[bytes], expected: str) -> str:
+    """What is wrong with the SHA-256 of a content, of which the first digits are given; empty if it is right."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
+    for part in content:
+        digest.update(part)
     found = digest.hexdigest()
     return "" if found.startswith(expected) else f"has sha256 {found[:12]}..., expected {expected}..."
 
@@ -83,11 +85,11 @@ def _fetch(file: Download) -> None:
     """Download a file into the cache, if it has the expected hash."""
     try:
         file.path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(file.path) as temporary, temporary.open("wb") as target:
-            download(file.address, target, _LARGEST, _LONGEST_S)
-            target.flush()
-            if problem := _wrong_hash(temporary, file.sha256):
-                raise ValueError(f"what was downloaded {problem}")
+        content = fetch(file.address, _LARGEST, _LONGEST_S)
+        if problem := _wrong_hash([content], file.sha256):
+            raise ValueError(f"what was downloaded {problem}")
+        with replacing(file.path) as temporary:
+            temporary.write_bytes(content)
     except (OSError, ValueError) as error:  # no network or no space; or another hash
         raise RuntimeError(
             f"could not download {file.project}'s weights ({one_line(error)}); get {file.address} on "

@@ -89,7 +89,7 @@ def test_a_damaged_file_is_not_loaded(cache, monkeypatch):
 
 def test_the_download_is_checked(cache, monkeypatch):
     """A file with another hash does not get into the cache."""
-    monkeypatch.setattr(download, "download", lambda address, file, most, seconds: file.write(b"something else"))
+    monkeypatch.setattr(download, "fetch", lambda address, max_bytes, max_seconds: b"something else")
     with pytest.raises(RuntimeError, match="could not download torchvision's weights .* sha256 .*bf2d0c1e"):
         srzoo.create_model("mask_rcnn_r50_coco", pretrained=True)
     assert not list(cache.glob("*"))
