@@ -30,7 +30,7 @@ RECIPE = Recipe.from_dict(
         "semantic.scale": (0.3, 0.6),
     }
 )
-KILLS = 6
+KILLS = 24
 # What Python tells its audit hooks of, and what changes files.
 EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "shutil.rmtree", "fcntl.lockf"}
 
