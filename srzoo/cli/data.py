@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from ..messages import and_more, visible
-from .data_options import add_reading_arguments, given_reading
+from .data_options import add_data_arguments, given_reading
 
 if TYPE_CHECKING:
     from ..data.report import SplitFacts
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     summary = "read every image and annotation, list what would fail in training, and propose options"
     check = actions.add_parser("check", help=summary, description=summary[0].upper() + summary[1:] + ".")
     check.add_argument("root", metavar="ROOT", help="folder of the dataset")
-    add_reading_arguments(check)
+    add_data_arguments(check, with_root=False)
     check.add_argument("--task", default="semantic", metavar="NAME", help="task to check it for (default: %(default)s)")
     check.add_argument("--num_classes", type=int, metavar="N", help="number of classes of the model to train")
     check.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from .arguments import add_options
@@ -10,18 +11,24 @@ from .arguments import add_options
 _BLOCK = "data."
 
 
-def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name the dataset, for training and evaluation."""
-    parser.add_argument("--data.root", dest="data.root", required=True, metavar="PATH", help="folder of the dataset")
-    add_reading_arguments(parser)
-
-
-def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how the files of a dataset are read."""
+def add_data_arguments(parser: argparse.ArgumentParser, with_root: bool = True) -> None:
+    """Add the options that say which dataset is read, and how."""
     from ..data.reading import Reading
 
-    add_options(parser, Reading, "how the dataset is read", block=_BLOCK, skipped=(f"{_BLOCK}root",))
+    skipped = () if with_root else (f"{_BLOCK}root",)
+    add_options(parser, Reading, "how the dataset is read", block=_BLOCK, skipped=skipped)
+    add_old_names(parser)
+
+
+def add_old_names(parser: argparse.ArgumentParser) -> None:
+    """Add names of options that are not in the help any more."""
     parser.add_argument("--format", dest=f"{_BLOCK}format", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+
+def check_root(reading: Mapping[str, Any]) -> None:
+    """Raises ValueError if there is no folder to read."""
+    if not reading.get("root"):
+        raise ValueError("which data? pass --data.root PATH, the folder of the dataset")
 
 
 def given_reading(options: argparse.Namespace) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..evaluate.distributed import is_main_process, process_group
 from ..options import keys, option
 from .arguments import add_options, given_options, repeated
-from .data_options import add_data_arguments, given_reading
+from .data_options import add_data_arguments, check_root, given_reading
 from .outputs import percent, prepare_folder, unique_stems
 from .startup import heavy_imports
 
@@ -87,17 +87,15 @@ def views() -> Iterator[type]:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..data.opening import detect_format, open_dataset
+    from ..data.opening import open_dataset
     from ..tasks.task import get_task, make_view
     from ..zoo.info import task_of
 
     task = get_task(task_of(options.model))
     given = {name: value for view in views() for name, value in given_options(options, view).items()}
     view = make_view(task, given, measured=True)
-    reading = given_reading(options)
+    reading = _reading(options, task.name)
     root = reading.pop("root")
-    if not reading.keys() & {"format", "images"}:
-        reading["format"] = detect_format(root, task.name)
     with heavy_imports():
         from ..evaluate.receipt import read_receipts
         from ..evaluate.worst import WorstImages
@@ -125,6 +123,22 @@ def run(options: argparse.Namespace) -> int:
                 stacklevel=1,
             )
         return _measure(options, segmenter, dataset, worst)
+
+
+def _reading(options: argparse.Namespace, task: str) -> dict[str, Any]:
+    """How the data is read: as the options say, and else as the data that the model was trained on, if it is alike."""
+    from ..data.opening import detect_format
+    from ..recipes.recipe import reading_of
+
+    given, learnt = given_reading(options), reading_of(options.model).given()
+    check_root({**learnt, **given})
+    root = given.get("root", learnt.get("root"))
+    if given.keys() & {"format", "images"}:
+        return given if "root" in given else {**given, "root": root}
+    format = None if "images" in learnt and "root" not in given else detect_format(root, task)
+    if learnt.get("format") == format or format is None:
+        return {**learnt, **given}
+    return {**given, "format": format}
 
 
 def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageData, worst: Any) -> int:

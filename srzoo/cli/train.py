@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from ..evaluate.distributed import is_main_process
 from .arguments import add_options, given_options, yaml_value
-from .data_options import add_data_arguments, given_reading
+from .data_options import add_old_names, check_root
 from .outputs import prepare_folder
 
 if TYPE_CHECKING:
+    from ..data.reading import Reading
     from ..data.samples import ImageData
     from ..recipes.recipe import Recipe
 
@@ -25,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recipe",
         help="name of a recipe, or a YAML file (default: a recipe to fine-tune --model on the data)",
     )
-    add_data_arguments(parser)
+    add_old_names(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/<recipe or model>)")
     parser.add_argument(
         "--workers",
@@ -45,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    from ..data.reading import Reading
+    from ..options import build
     from ..recipes.recipe import default_recipe, load_recipe, read_overrides
     from ..tasks.task import get_task
 
@@ -52,15 +56,17 @@ def run(options: argparse.Namespace) -> int:
     overrides = read_overrides(keys)
     if options.recipe:
         recipe = load_recipe(options.recipe, **overrides)
-        splits = open_splits(options, recipe.model, recipe.start, recipe.model_options.get("num_classes"))
+        splits = open_splits(recipe.data, recipe.model, recipe.start, recipe.model_options.get("num_classes"))
     elif "model" in overrides:
         num_classes = overrides.get("model_options", {}).get("num_classes")
-        splits = open_splits(options, overrides["model"], overrides.get("start", ""), num_classes)
+        reading = build(Reading, overrides, block="data.")
+        splits = open_splits(reading, overrides["model"], overrides.get("start", ""), num_classes)
         # The number of steps depends on the number of images.
         recipe = default_recipe(images=len(splits["train"]), **overrides)
     else:
         raise ValueError("pass --model NAME to fine-tune a model on your own data, or --recipe NAME")
     train_set, val_set = splits.values()
+    recipe = dataclasses.replace(recipe, data=train_set.reading)
     root = train_set.reading.root
     get_task(recipe.task).check(splits, None, root, training=True)
     _say(f"{root}: {train_set.format}, {len(train_set)} images to train on, {len(val_set)} to evaluate")
@@ -114,11 +120,11 @@ def overridden_keys(options: argparse.Namespace) -> dict:
     return overrides
 
 
-def open_splits(options: argparse.Namespace, model: str, start: str, num_classes: int | None) -> dict[str, ImageData]:
+def open_splits(reading: Reading, model: str, start: str, num_classes: int | None) -> dict[str, ImageData]:
     """Open the splits "train" and "val".
 
     Args:
-        options: the options that name the dataset.
+        reading: which dataset it is, and how it is read.
         model: name of the model.
         start: the recipe's start, whose file may say how many classes there are.
         num_classes: number of classes; None for that of the data, or else of the model.
@@ -129,20 +135,21 @@ def open_splits(options: argparse.Namespace, model: str, start: str, num_classes
     from ..data.opening import open_dataset
     from ..zoo.info import task_of
 
-    reading = given_reading(options)
+    given = reading.given()
+    check_root(given)
     splits = {
-        split: open_dataset(split=split, num_classes=num_classes, task=task_of(model), **reading)
+        split: open_dataset(split=split, num_classes=num_classes, task=task_of(model), **given)
         for split in ("train", "val")
     }
     if num_classes is None and splits["train"].labels is None:
-        root = reading["root"]
+        root = reading.root
         of_model = own_classes(model, start)
         if of_model is None:
             raise ValueError(
                 "unknown number of classes; pass --num_classes N, or write their names to "
                 f"{Path(root, 'classes.txt')}, one per line; `srzoo data check {root}` counts them"
             )
-        return open_splits(options, model, start, of_model)
+        return open_splits(reading, model, start, of_model)
     return splits
 
 

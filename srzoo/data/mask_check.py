@@ -58,10 +58,11 @@ def judge_masks(
     parts = report.splits.values()
     if report.id_map.is_assumed and any(part.colours for part in parts) and all(part.may_be_colours for part in parts):
         report.splits = read(_under(_BLACK, splits))  # else gray ones count as ids
-    is_lossy = any(part.lossy for part in parts)
+    lossy = sum(part.lossy for part in parts)
+    is_lossy = 2 * lossy > sum(part.inspected for part in parts)  # else some files are of a wrong kind, and are named
     diagnosis = _snapped(report, is_lossy) or _diagnose(report)
-    if is_lossy and not diagnosis.snap:
-        return []  # the values mean nothing, and the files are named
+    if lossy and not diagnosis.snap:
+        return []  # values mean little
     if any(part.other_sizes for part in report.splits.values()):
         report.options["resize_masks"] = True
     report.num_classes = diagnosis.num_classes

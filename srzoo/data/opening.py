@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ def read_split(
         raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLIT_NAMES)}")
     _check_count(num_classes, task)
     data = reader.read(Path(root), split, task)
-    data.reading = reading
+    data.reading = replace(reading, format=reader.name)
     if data.is_whole:
         data = _held_out(data, split, root)
     named = len(data.labels.classes) if data.labels else None
@@ -118,7 +119,7 @@ def _held_out(data: ImageData, split: str, root: str | Path) -> ImageData:
     if len(data) < 2 and split == "train":
         return data
     if len(data) < 2:
-        raise NoSplit(f"{root} has no split for val, and {len(data)} image, of which none can be held out")
+        raise NoSplit(f"{root} has no split 'val', and {len(data)} image, of which none can be held out")
     try:
         indices, how = hold_out(data.image_names(), data.reading.holdout)
     except ValueError as error:

@@ -6,6 +6,7 @@ A reader of one tool's files makes an `Annotated` of them; `masks_of` and `objec
 from __future__ import annotations
 
 import hashlib
+import io
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image
 
-from ..images import MAX_PIXELS
+from ..images import MAX_PIXELS, decoding
 from ..labels import IGNORE, LabelSet
 from ..labels.own import own_labels, spread_colour
 from ..messages import and_more, one_line, shortened
@@ -97,12 +98,9 @@ class Annotation:
         """
         size = self.size
         if size is None:
-            try:
-                with Image.open(self.image) as image:
-                    is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-                    size = image.size if is_turned else image.size[::-1]
-            except (OSError, ValueError, Image.DecompressionBombError) as error:
-                raise ValueError(f"{self.image}: cannot be read ({one_line(error)})") from error
+            with decoding(str(self.image)), Image.open(self.image) as image:
+                is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+                size = image.size if is_turned else image.size[::-1]
         if size[0] * size[1] > MAX_PIXELS:
             raise ValueError(f"{self.file}: an image of {size[1]}x{size[0]}, at most {MAX_PIXELS:,} pixels are read")
         return size
@@ -240,15 +238,19 @@ class ShapeMasks(_Shapes, SemanticData):
     """A split of images with shapes, which are drawn as a mask when it is asked for, over a background of 0."""
 
     def mask(self, index: int) -> np.ndarray:
-        size, drawn, errors, _ = self._drawn(index)
-        if errors:
-            raise ValueError(and_more(errors))
+        return self.examine(index).checked()
+
+    def examine(self, index: int) -> Examined:
+        try:
+            size, drawn, errors, warnings = self._drawn(index)
+        except ValueError as error:
+            return Examined(None, [one_line(error)], [])
         mask = np.zeros(size, np.uint8)
         for shape, rle in drawn:
             name = shape.label.lower()
             id = 0 if name in BACKGROUND else IGNORE if name in VOID else self.class_of[shape.label]
             mask[coder().decode(rle).astype(bool)] = id
-        return mask
+        return Examined(mask, errors, warnings)
 
 
 @dataclass
@@ -341,6 +343,18 @@ def flat(points: Any) -> list[float]:
     if len(numbers) < 6:
         raise ValueError(f"has {len(numbers) // 2} points, expected 3 or more")
     return numbers
+
+
+def from_picture(content: bytes) -> np.ndarray:
+    """``(H, W)`` bool from an image file: where it is not transparent, or else not black.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    with decoding("has a bitmap"), Image.open(io.BytesIO(content)) as image:
+        if "A" in image.getbands() or "transparency" in image.info:
+            return np.array(image.convert("RGBA").getchannel("A")) > 0
+        return np.array(image.convert("L")) > 0
 
 
 def from_row_runs(lengths: Sequence[int], height: int, width: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import yaml
 
+from ..data.reading import Reading
 from ..messages import nearest, one_line, shortened
 from ..options import build, check, documented, full_names, merged, option, read, renamed
 from ..tasks.task import TASKS, get_task
@@ -22,7 +23,7 @@ from ..zoo.config import MAX_SHORT_SIDE
 from ..zoo.foreign.download import DOWNLOADED
 from ..zoo.info import task_of
 from ..zoo.published import PUBLISHED
-from ..zoo.weights import holds_model, is_model_file, read_config
+from ..zoo.weights import holds_model, is_model_file, read_config, read_run_recipe
 
 RUN_FILES = ("model.safetensors", "best.safetensors")  # the weights of a run after its last and its best epoch
 STARTS = ("published", "imagenet", "random")
@@ -33,7 +34,7 @@ _STEPS, _MAX_EPOCHS, _BATCH_SIZE = 3000, 300, 4
 @documented
 @dataclass(kw_only=True)
 class Recipe:
-    """How to train a model: the keys that all tasks have, and ``options``, the block of the model's task.
+    """How to train a model: the keys that all tasks have, ``data``, and ``options``, the block of the model's task.
 
     Sizes are in pixels, rates are per step, shares are fractions.
     """
@@ -86,6 +87,7 @@ class Recipe:
     compile: bool = option("compile the model with ``torch.compile``", False)
     evaluate_every: int = option("number of epochs between evaluations on val", 8, low=1)
     seed: int = option("seed of initialization, order and augmentation", 0, low=0, high=(1 << 32) - 1)
+    data: Reading = dataclasses.field(default_factory=Reading)
     options: Any = None
 
     def __post_init__(self):
@@ -116,7 +118,7 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """All keys, with those of the task in a block under its name, as in a YAML file."""
         values = dataclasses.asdict(self)
-        options = values.pop("options")
+        options, values["data"] = values.pop("options"), self.data.given()
         return {**values, self.task: options}
 
     def flat(self) -> dict[str, Any]:
@@ -278,6 +280,15 @@ def parse_recipe(text: str, where: str) -> Recipe:
         return _recipe(_given(_parsed(text.encode(), where), where), where)
 
 
+def reading_of(model: str | Path) -> Reading:
+    """How the data was read that a model was trained on, if it is a file of a run, which tells it."""
+    try:
+        stored = read_run_recipe(model)
+        return parse_recipe(stored, f"the recipe in {model}").data if stored else Reading()
+    except (ValueError, OSError):
+        return Reading()
+
+
 _LARGEST = 1 << 20  # bytes of a file
 
 
@@ -374,7 +385,7 @@ def _recipe(found: Mapping[str, Any], where: str) -> Recipe:
     if "model" not in found:  # its task says which block is needed
         raise ValueError(f"{where} has no model: add it to the file, or pass --model VALUE")
     task = task_of(found["model"])
-    foreign = [name for name in found if "." in name and not name.startswith(f"{task}.")]
+    foreign = [name for name in found if "." in name and not name.startswith((f"{task}.", "data."))]
     if foreign:
         raise ValueError(f"{where}: {foreign[0]} does not belong to {task}, the task of {found['model']}; leave it out")
     return build(Recipe, found, where, options=build(get_task(task).Options, found, where, f"{task}."))

@@ -259,7 +259,8 @@ def read_checkpoint(out: Path, recipe: Recipe, data: ImageData) -> dict | None:
         raise unusable(out, reason(error)) from error
     made_on = state["data"]
     wanted = recipe.flat()
-    changed = [key for key in wanted if made_with.get(key) != wanted[key]]
+    # The data is compared by what it holds, wherever it lies.
+    changed = [key for key in wanted if made_with.get(key) != wanted[key] and not key.startswith("data.")]
     if changed:
         raise ValueError(
             f"{path} was made with {changed[0]}={shortened(made_with.get(changed[0]))}, but the recipe has "

@@ -91,11 +91,13 @@ class Coco(Format):
 
     def read(self, root: Path, split: str, task: str = "semantic") -> CocoMasks | CocoObjects:
         found = find_objects(root, split, _FILES)
-        if found is None:
-            raise NoSplit(f"{root} has no annotations of the split {split!r}: expected {self.layout}")
+        lacks_val = split != "test" and find_objects(root, "val", _FILES) is None
+        taken = found or (find_objects(root, "train", _FILES) if lacks_val else None)
         make = coco_objects if task == "instance" else _coco_masks
-        data = make(split, read_records(found.file, found.folders), found.file, self.name)
-        data.is_whole = found.is_whole
+        data = make(split, read_records(taken.file, taken.folders), taken.file, self.name) if taken else None
+        if data is None or (found is None and len(data) < 2):
+            raise NoSplit(f"{root} has no annotations of the split {split!r}: expected {self.layout}")
+        data.is_whole = taken.is_whole or (lacks_val and len(data) > 1)
         return data
 
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from ...images import DECODER_ERRORS
 from ...messages import one_line, shortened
 from ..class_files import find_classes
-from ..shapes import Annotated, Annotation, Bitmap, Polygon, Shape, box, ellipse, flat
+from ..shapes import Annotated, Annotation, Bitmap, Polygon, Shape, box, ellipse, flat, from_picture
 from .drawn import ImageIndex, ShapesFormat, contain, files_named, read_json, split_in
 
 _WITHOUT_AREA = ("line", "linestrip", "point", "points")
@@ -103,7 +100,6 @@ class _Picture:
 
     def __call__(self) -> np.ndarray:
         try:
-            with Image.open(io.BytesIO(base64.b64decode(self.text))) as image:
-                return np.array(image.convert("L")) > 0
-        except (binascii.Error, Image.DecompressionBombError, *DECODER_ERRORS) as error:
+            return from_picture(base64.b64decode(self.text))
+        except binascii.Error as error:
             raise ValueError(f"has a mask that cannot be read ({one_line(error)})") from error

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from ...images import DECODER_ERRORS
 from ...messages import one_line, shortened
 from ..class_files import read_classes
+from ..files import NoSplit
 from ..pairing import split_of
-from ..shapes import Annotated, Annotation, Bitmap, Polygon, Shape, box, flat
+from ..shapes import Annotated, Annotation, Bitmap, Polygon, Shape, box, flat, from_picture
 from .drawn import ImageIndex, ShapesFormat, contain, read_json, split_in
 
 _LARGEST = 1 << 28  # bytes of an unpacked bitmap file
@@ -33,7 +31,7 @@ class Supervisely(ShapesFormat):
     def parse(self, root: Path) -> Annotated:
         classes = read_classes(root / "meta.json") if (root / "meta.json").is_file() else None
         if classes is None:
-            raise ValueError(f"{root / 'meta.json'} does not list the classes of Supervisely")
+            raise NoSplit(f"{root} has no meta.json with the classes of Supervisely")
         found = Annotated(names=classes.names, origin=str(classes.path))
         found.colours = dict(zip(classes.names, classes.colours or ()))
         index = ImageIndex(root)
@@ -112,9 +110,6 @@ class _Packed:
     def __call__(self) -> np.ndarray:
         try:
             content = zlib.decompressobj().decompress(base64.b64decode(self.text), _LARGEST)
-            with Image.open(io.BytesIO(content)) as image:
-                if "A" in image.getbands() or "transparency" in image.info:
-                    return np.array(image.convert("RGBA").getchannel("A")) > 0
-                return np.array(image.convert("L")) > 0
-        except (binascii.Error, zlib.error, Image.DecompressionBombError, *DECODER_ERRORS) as error:
+        except (binascii.Error, zlib.error) as error:
             raise ValueError(f"has a bitmap that cannot be read ({one_line(error)})") from error
+        return from_picture(content)

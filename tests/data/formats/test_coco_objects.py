@@ -246,6 +246,7 @@ def test_ids_and_images_that_repeat_are_reported(write_coco):
     good = {"category_id": 7, "segmentation": [SQUARE], "id": 5}
     images = [{"id": id, "file_name": "a.jpg", "width": 11, "height": 7} for id in (3, 4)]
     root = write_coco([good, good], images=images)
+    write_coco([good, good], "annotations/instances_val2017.json", images=images)
     assert len(opened(root)) == 2
     _, warnings = messages(root)
     assert re.search("1 images are listed more than once, the first a.jpg", warnings[0])

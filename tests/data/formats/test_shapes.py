@@ -237,7 +237,7 @@ def test_a_bad_file_is_named_and_the_others_are_read(root, tool):
         ({"label": "dog", "points": "x"}, "no pairs of numbers"),
         ({"label": "dog", "points": [[1e999, 0], [1, 1], [2, 2]]}, "finite|Infinity|inf"),
         ({"label": "dog", "points": [[900, 0], [1, 1], [2, 2]]}, "900"),
-        ({"label": "dog", "points": [[0, 0], [9, 9]], "shape_type": "mask", "mask": "AAAA"}, "cannot be read"),
+        ({"label": "dog", "points": [[0, 0], [9, 9]], "shape_type": "mask", "mask": "AAAA"}, "not an image"),
         (3, "no label"),
     ],
 )
