@@ -90,11 +90,11 @@ def small_camvid(tmp_path) -> Path:
 
 @pytest.fixture
 def write_image():
-    """Write noise as an image file; the suffix of the path decides the format."""
+    """Write noise, another for each name, as an image file; the suffix of the path decides the format."""
 
     def write(path: Path, height: int = 7, width: int = 11) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        noise = np.random.default_rng([*path.name.encode()]).integers(0, 256, (height, width, 3), dtype=np.uint8)
         Image.fromarray(noise).save(path)
         return path
 

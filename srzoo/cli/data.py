@@ -1,9 +1,11 @@
-"""Check a dataset before training on it."""
+"""Check a dataset before training on it, or convert it to the plain layout."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..messages import and_more, visible
@@ -16,7 +18,7 @@ _SHOWN = 50  # problems to list at most
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(metavar="ACTION", required=True)
+    actions = parser.add_subparsers(metavar="ACTION", required=True, dest="action")
     summary = "read every image and annotation, list what would fail in training, and propose options"
     check = actions.add_parser("check", help=summary, description=summary[0].upper() + summary[1:] + ".")
     check.add_argument("root", metavar="ROOT", help="folder of the dataset")
@@ -25,6 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--num_classes", type=int, metavar="N", help="number of classes of the model to train")
     check.add_argument(
         "--workers", type=int, default=_processes(), help="number of processes that read files (default: %(default)s)"
+    )
+    summary = "write any dataset that can be read as images/, masks/ and classes.txt; objects as COCO's JSON"
+    convert = actions.add_parser("convert", help=summary, description=summary[0].upper() + summary[1:] + ".")
+    convert.add_argument("root", metavar="IN", help="folder of the dataset")
+    convert.add_argument("out", type=Path, metavar="OUT", help="the folder to write, new or empty")
+    add_data_arguments(convert, with_root=False)
+    convert.add_argument(
+        "--task", default="semantic", metavar="NAME", help="semantic or instance (default: %(default)s)"
     )
 
 
@@ -35,6 +45,32 @@ def _processes() -> int:
 
 
 def run(options: argparse.Namespace) -> int:
+    return _convert(options) if options.action == "convert" else _check(options)
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from ..data.conversion import convert
+    from ..data.files import SPLIT_NAMES, NoSplit
+    from ..data.opening import detect_format, read_split
+
+    given, splits = given_reading(options), {}
+    if not given.keys() & {"format", "images"}:
+        given["format"] = detect_format(options.root, options.task)
+    for split in SPLIT_NAMES:
+        with contextlib.suppress(NoSplit):
+            splits[split] = read_split(options.root, split, task=options.task, **given)
+    if not splits:
+        raise ValueError(f"{options.root} has no split of format {given.get('format')!r}")
+    converted = convert(splits, options.out)
+    for split, count in converted.images.items():
+        print(f"{split:7} {count} images")
+    if converted.problems:
+        print(and_more([f"left out: {text}" for text in converted.problems], _SHOWN, "\n"))
+    print(f"check it with `srzoo data check {options.out} --task {options.task}`")
+    return 2 if converted.problems else 0
+
+
+def _check(options: argparse.Namespace) -> int:
     from ..data.check import check
     from ..tasks.task import get_task
 

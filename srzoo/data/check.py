@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import warnings
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -19,7 +22,7 @@ from .mask_check import absent_in_masks, inspect_mask, judge_masks, unlabelled_m
 from .object_check import absent_objects, inspect_objects, splits_without_objects
 from .opening import detect_format, read_split
 from .report import TRAINED_WITH, ImageFacts, Report, SplitFacts, passed_over
-from .samples import ImageData, InstanceData, PanopticData, SemanticData
+from .samples import ImageData, ImageFiles, InstanceData, PanopticData, SemanticData
 
 _CHECKED = 32  # images of each split that are read before a long run
 
@@ -97,6 +100,7 @@ def check_splits(
             *passed_over(report.splits),
             *(absent_in_masks if isinstance(first, SemanticData) else absent_objects)(report),
             *_shared_images(splits),
+            *_same_content(splits),
             *_hidden_rotations(report),
         ]
     return report
@@ -210,6 +214,31 @@ def _shared_images(splits: dict[str, ImageData]) -> Iterable[str]:
         shared = sorted(images[split] & learnt)
         if shared:
             yield f"{split} shares {_images(shared)} with train ({shared[0]}), so a figure on {split} is too high"
+
+
+def _same_content(splits: dict[str, ImageData]) -> Iterable[str]:
+    """A line for each split with image files that train has under another name."""
+    by_size: dict[int, dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    for split, data in splits.items():
+        for path in dict.fromkeys(map(data.image_file, range(len(data)))) if isinstance(data, ImageFiles) else ():
+            with contextlib.suppress(OSError):  # it is named elsewhere
+                by_size[path.stat().st_size][split].append(path)
+    copies: dict[str, list[tuple[Path, Path]]] = defaultdict(list)
+    for paths in by_size.values():
+        if "train" in paths and len(paths) > 1:
+            learnt = {_hashed(path): path for path in paths["train"]}
+            for split in paths.keys() - {"train"}:
+                own = ((path, learnt.get(_hashed(path))) for path in paths[split])
+                copies[split] += [(path, twin) for path, twin in own if twin and twin != path]
+    for split in splits:
+        if copies[split]:
+            path, twin = copies[split][0]
+            count = _images([str(path) for path, _ in copies[split]])
+            yield f"{split} has copies of {count} of train ({path} of {twin}), so a figure on {split} is too high"
+
+
+def _hashed(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()
 
 
 def _images(names: list[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from PIL import Image
 from ..images import ImageError, opened
 from ..labels import IGNORE
 from ..labels.own import MAX_CLASSES
+from ..messages import one_line
 
+ARRAYS = (".mat", ".npy")  # suffixes of files that are no images
 LOSSY = ("JPEG", "MPO")  # encodings that change ids
 _UNKNOWN = 254
 _MANY = 8  # values in a row of one class that are written as a range
@@ -35,8 +37,56 @@ def read_mask(path: str | Path, as_colours: bool = False) -> np.ndarray:
     Raises:
         ImageError: the file cannot be read, or contains floating-point values.
     """
+    if Path(path).suffix.lower() in ARRAYS:
+        return read_array(Path(path))
     with opened(path) as image:
         return mask_array(image, str(path), as_colours)
+
+
+def read_array(path: Path) -> np.ndarray:
+    """``(H, W)`` integers in a file of NumPy or MATLAB: the largest array of two dimensions, in whatever structure.
+
+    Raises:
+        ImageError: there is none, or the file cannot be read.
+        RuntimeError: SciPy is not installed.
+    """
+    if path.suffix.lower() == ".npy":
+        try:
+            found = [np.load(path, allow_pickle=False)]
+        except (OSError, ValueError, EOFError) as error:
+            raise ImageError(f"{path}: cannot be read ({one_line(error)})") from error
+    else:
+        try:
+            from scipy.io import loadmat
+        except ModuleNotFoundError as error:
+            raise RuntimeError("masks in .mat files need the package 'scipy': pip install 'srzoo[data]'") from error
+        try:
+            content = loadmat(path)
+        except Exception as error:  # scipy raises many kinds; NotImplementedError for HDF5
+            raise ImageError(f"{path}: cannot be read by scipy ({one_line(error)}); save it as PNG") from error
+        found = [*_arrays([value for name, value in content.items() if not name.startswith("__")])]
+    found = [each.squeeze() for each in found if each.dtype.kind in "iubf"]
+    found = [each for each in found if each.ndim == 2 and min(each.shape) > 1]
+    if not found:
+        raise ImageError(f"{path}: no array of two dimensions; save the ids of classes as 8-bit PNG")
+    mask = max(found, key=lambda each: each.size)
+    if mask.dtype.kind == "f" and not (np.isfinite(mask).all() and (mask == np.rint(mask)).all()):
+        raise ImageError(f"{path}: a mask of floating-point values; save class ids as 8-bit PNG")
+    return mask.astype(np.uint8 if mask.dtype == bool else np.int32) if mask.dtype.kind in "bf" else mask
+
+
+def _arrays(values: Iterable, depth: int = 6) -> Iterator[np.ndarray]:
+    """The arrays of numbers in cells and structures of MATLAB."""
+    for value in values:
+        if not isinstance(value, (np.ndarray, np.void)):
+            continue
+        if value.dtype.names and depth:
+            rows = value.reshape(-1) if isinstance(value, np.ndarray) else [value]
+            yield from _arrays([row[name] for row in rows for name in value.dtype.names], depth - 1)
+        elif value.dtype == object and depth:
+            yield from _arrays(value.reshape(-1), depth - 1)
+        elif isinstance(value, np.ndarray):
+            yield value
 
 
 def mask_array(image: Image.Image, name: str, as_colours: bool = False) -> np.ndarray:
@@ -71,6 +121,11 @@ def read_object_ids(path: Path) -> np.ndarray:
     Raises:
         ImageError: it cannot be read, has colours or negative numbers, or is compressed with losses.
     """
+    if path.suffix.lower() in ARRAYS:
+        ids = read_array(path)
+        if ids.min(initial=0) < 0:
+            raise ImageError(f"{path}: the id {ids.min()}, expected 0 or more")
+        return ids
     with opened(path) as image:
         if image.format in LOSSY:
             raise ImageError(f"{path}: ids as {image.format}, which changes them; they must be PNG")

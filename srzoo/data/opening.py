@@ -18,6 +18,7 @@ from .holdout import hold_out
 from .masks import IdMap, parse_id_map
 from .reading import Reading
 from .samples import ImageData, SemanticData
+from .survey import survey
 
 
 def detect_format(root: str | Path, task: str = "semantic") -> str:
@@ -32,13 +33,22 @@ def detect_format(root: str | Path, task: str = "semantic") -> str:
         raise FileNotFoundError(f"no folder {root}")
     found = [name for name, format in FORMATS.items() if format.matches(root)]
     if not found:
-        inside = ", ".join(sorted(path.name for path in root.iterdir())[:5]) or "nothing"
-        raise ValueError(
-            f"{root} has no known layout (it holds {inside}); for your own data make {FORMATS['folder'].layout}. "
-            f"Formats: {', '.join(FORMATS)}"
-        )
+        raise ValueError(f"{root} has no known layout: {_below(root, task) or survey(root)}")
     able = [name for name in found if task in FORMATS[name].tasks]
     return _reader(able[0] if able else found[0], task).name
+
+
+def _below(root: Path, task: str) -> str:
+    """Which folders in a folder have a layout that can be read, and what to type; empty if none has."""
+    found = {}
+    for folder in sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        names = [name for name, format in FORMATS.items() if format.matches(folder) and task in format.tasks]
+        if names:
+            found[folder] = names[0]
+    if not found:
+        return ""
+    shown = ", ".join(f"{folder.name} ({name})" for folder, name in list(found.items())[:5])
+    return f"but folders in it have: {shown}; give one of them, such as {next(iter(found))}"
 
 
 def open_dataset(

@@ -19,8 +19,9 @@ from typing import NamedTuple
 
 from ..images import SUFFIXES
 from .files import SPLIT_NAMES
+from .masks import ARRAYS
 
-MASK_SUFFIXES = SUFFIXES | {".mat", ".npy"}
+MASK_SUFFIXES = SUFFIXES | set(ARRAYS)
 
 
 def _set(text: str) -> frozenset[str]:

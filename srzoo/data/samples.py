@@ -14,7 +14,7 @@ from PIL import Image
 
 from ..images import has_hidden_rotation, read_image
 from ..labels import LabelSet
-from .masks import IdMap, Storage, read_mask, storage_of
+from .masks import ARRAYS, IdMap, Storage, read_mask, storage_of
 from .objects import Examined, InstanceSample, Objects, PanopticSample, Segment, examined
 from .reading import Reading
 
@@ -274,6 +274,8 @@ class FilePairs(PairedFiles, SemanticData):
         return read_mask(self.pairs[index][1], as_colours=self.id_map is not None and self.id_map.has_colours)
 
     def storage(self, index: int) -> Storage:
+        if self.pairs[index][1].suffix.lower() in ARRAYS:
+            return Storage()
         with Image.open(self.pairs[index][1]) as image:
             return storage_of(image)
 

@@ -6,7 +6,7 @@ from srzoo.data.opening import detect_format, open_dataset
 
 def test_a_folder_that_is_not_a_dataset(tmp_path):
     (tmp_path / "photos").mkdir()
-    with pytest.raises(ValueError, match=r"\(it holds photos\).* images/ and masks/"):
+    with pytest.raises(ValueError, match=r"no known layout: it holds no files.*images/.*masks/"):
         detect_format(tmp_path)
     with pytest.raises(FileNotFoundError, match="no folder .*gone"):
         detect_format(tmp_path / "gone")

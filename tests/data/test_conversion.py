@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from srzoo.cli import main
+from srzoo.data.conversion import convert
+from srzoo.data.opening import open_dataset
+
+ROWS = [0, 1, 2, 1, 0, 255, 2]
+
+
+@pytest.fixture
+def root(write_pairs):
+    root = write_pairs(*[ROWS] * 3)
+    (root / "train.txt").write_text("f0\nf1\n")
+    (root / "val.txt").write_text("f2\n")
+    (root / "classes.txt").write_text("soil\nweed\ncrop\n")
+    return root
+
+
+def test_masks_with_names_and_colours(root, tmp_path, capsys):
+    assert main(["data", "convert", str(root), str(tmp_path / "out")]) == 0
+    assert "train   2 images" in capsys.readouterr().out
+    for split in ("train", "val"):
+        old, new = open_dataset(root, split), open_dataset(tmp_path / "out", split)
+        assert (new.format, new.labels, len(new)) == ("folder", old.labels, len(old))
+        for i in range(len(old)):
+            assert all(np.array_equal(a, b) for a, b in zip(old[i], new[i]))
+
+
+def test_objects_as_coco(root, tmp_path):
+    (root / "classes.txt").unlink()
+    assert main(["data", "convert", str(root), str(tmp_path / "out"), "--task", "instance"]) == 0
+    old, new = (open_dataset(each, "val", task="instance") for each in (root, tmp_path / "out"))
+    assert (new.format, new.labels.classes) == ("coco", old.labels.classes)
+    (_, a), (_, b) = old[0], new[0]
+    assert a.boxes.tolist() == b.boxes.tolist()
+    assert np.array_equal(a.decode([0, 1]), b.decode([0, 1]))
+
+
+def test_what_cannot_be_read_is_told_and_the_rest_written(root, tmp_path, capsys):
+    (root / "masks" / "f0.png").write_bytes(b"")
+    assert main(["data", "convert", str(root), str(tmp_path / "out")]) == 2
+    assert "left out: " in (printed := capsys.readouterr().out) and "f0.png" in printed
+    assert len(open_dataset(tmp_path / "out", "train")) == 1
+
+
+def test_a_folder_that_is_not_empty(root):
+    with pytest.raises(ValueError, match="not empty"):
+        convert({"train": open_dataset(root, "train")}, root)
+
+
+def test_an_image_with_a_rotation_is_written_upright(root, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.open(root / "images" / "f0.jpg").save(root / "images" / "f0.jpg", exif=exif)
+    splits = {split: open_dataset(root, split) for split in ("train", "val")}
+    convert(splits, tmp_path / "out")
+    old, new = splits["train"], open_dataset(tmp_path / "out", "train")
+    names = [path.name for path, _ in new.pairs]
+    assert names == ["f0.png", "f1.jpg"]
+    assert np.array_equal(old[0].image, new[0].image)

@@ -1,0 +1,56 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from srzoo.data.opening import detect_format
+from srzoo.data.survey import survey
+
+
+def write(root, folder, count, few_colours, ending=".png", prefix="f"):
+    rng = np.random.default_rng(0)
+    (root / folder).mkdir(parents=True)
+    for i in range(count):
+        pixels = rng.integers(0, 2 if few_colours else 255, (20, 30, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / folder / f"{prefix}{i}{ending}")
+
+
+def test_folders_of_other_names_and_the_line_to_type(tmp_path):
+    write(tmp_path, "a b", 3, few_colours=False, ending=".jpg")
+    write(tmp_path, "c", 3, few_colours=True)
+    assert survey(tmp_path).startswith("it holds 3 images in a b/, 3 images in c/")
+    with pytest.raises(ValueError, match=r"--data.images 'a b/\*' --data.masks 'c/\*'"):
+        detect_format(tmp_path)
+
+
+def test_masks_of_other_names(tmp_path):
+    write(tmp_path, "a", 2, few_colours=False)
+    write(tmp_path, "c", 1, few_colours=True, prefix="other")
+    (tmp_path / "c" / "other0.png").rename(tmp_path / "c" / "other7.png")
+    assert "none has the name of an image (other7.png)" in survey(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.zip", "", "a.zip is an archive: unpack it"),
+        ("a.xml", "<annotation><object><bndbox/></object></annotation>", "boxes alone"),
+        ("a.json", json.dumps({"asset": 1, "regions": []}), "a.json is of no known tool .*'asset', 'regions'"),
+        ("a.json", "{", "no JSON"),
+        ("notes.md", "", "No masks and no annotations"),
+    ],
+)
+def test_what_else_lies_there(tmp_path, name, content, said):
+    write(tmp_path, "photos", 2, few_colours=False)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=f"2 images in photos/.*{said}"):
+        detect_format(tmp_path)
+
+
+def test_a_dataset_in_the_folder(tmp_path, write_image, write_mask):
+    write_image(tmp_path / "v1" / "images" / "a.jpg")
+    write_mask(tmp_path / "v1" / "masks" / "a.png", [0, 1])
+    (tmp_path / "v1").rename(tmp_path / "set")
+    write(tmp_path, "more", 1, few_colours=False)
+    assert detect_format(tmp_path) == "folder"  # it is found at any depth
