@@ -177,7 +177,8 @@ class FoldedBlock(nn.Module):
     def __init__(self, block: SqueezeReasoning, conv: nn.Conv2d):
         super().__init__()
         self.block, self.conv = block, conv
-        projected = torch.einsum("ocij,cr->oijr", conv.weight, block.project.weight.flatten(1))
+        with no_autocast(conv.weight.device.type):
+            projected = torch.einsum("ocij,cr->oijr", conv.weight, block.project.weight.flatten(1))
         self.register_buffer("projected", projected.detach().flatten(0, 2), persistent=False)  # (k^2 O, R)
 
     @property

@@ -104,7 +104,7 @@ def test_train_with_an_unknown_recipe(capsys):
             ["train", "--data.root", "x", "--num_classes", "x"],
             "--num_classes: .*'x'; `srzoo train --help`",
         ),
-        (["eval", "--scale", "1"], r"--model, --data\.root; `srzoo eval --help`"),
+        (["eval", "--scale", "1"], r"--model; `srzoo eval --help`"),
         (["data", "check", "x", "--workers", "x"], "--workers: .*'x'; `srzoo data check --help`"),
         (["nonsense"], "'nonsense'.*; `srzoo --help`"),
         ([], "COMMAND; `srzoo --help`"),
