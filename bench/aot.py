@@ -30,6 +30,7 @@ def row(case: Case, report: Report, x: torch.Tensor, target: Target, tf32: bool)
     rate = rates.operations(dtype, tf32 and case.tensor_core)
     programs = case.launch.grid[0] * case.launch.grid[1] * case.launch.grid[2]
     predicted = roofline(case.bytes, case.operations, rate, programs, target)
+    from_cache = roofline(case.bytes, case.operations, rate, programs, target, case.operand_bytes)
     limit = 1e6 * max(case.bytes / rates.memory, case.least_operations / rate)
     blocks = {name: value for name, value in case.launch.constants.items() if isinstance(value, int) and value > 1}
     return {
@@ -50,11 +51,13 @@ def row(case: Case, report: Report, x: torch.Tensor, target: Target, tf32: bool)
         "load_bits": report.load_bits,
         "bytes": case.bytes,
         "scratch_bytes": case.scratch_bytes,
+        "operand_bytes": case.operand_bytes,
         "operations": case.operations,
         "least_operations": case.least_operations,
         "device": rates.name,
         "limit_us_predicted": f"{limit:.2f}",
         "roofline_us_predicted": f"{predicted:.2f}",
+        "with_operands_us_predicted": f"{from_cache:.2f}",
         "scratch_us_in_l2_assumed": f"{1e6 * case.scratch_bytes / rates.cache:.2f}",
         "roofline_over_limit": f"{predicted / limit:.2f}",
     }

@@ -139,24 +139,12 @@ def contexts(size: tuple[int, int], device: str):
     for name, options in PLACES.items():
         torch.manual_seed(0)
         model = MaskRCNN("resnet50", 80, **options).to(device, memory_format=torch.channels_last).eval()
-        parts = {name: _folded_norms(model).backbone} | (
+        parts = {name: fuse(model, blocks=False).backbone} | (
             {f"{name}, folded": fuse(model).backbone} if "behind layer4" in name else {}
         )
         for side, backbone in parts.items():
             sides[side] = torch.inference_mode()(lambda backbone=backbone: backbone(x))
     return "backbone and pyramid", sides
-
-
-def _folded_norms(model: MaskRCNN) -> MaskRCNN:
-    """The model with its BatchNorms folded, but the block left where it is."""
-    import srzoo.models.folding as folding
-
-    original = folding._fold_into_lateral
-    folding._fold_into_lateral = lambda backbone: None
-    try:
-        return fuse(model)
-    finally:
-        folding._fold_into_lateral = original
 
 
 def measure(name: str, sides: dict, options: argparse.Namespace):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import ctypes
+import itertools
 import os
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -74,6 +75,27 @@ def replayed(run: Callable[[], object]) -> Callable[[], object]:
     with torch.cuda.graph(graph):
         run()
     return lambda: (graph.replay(), run)[0]  # keeps the tensors that the graph reads
+
+
+def in_turn(calls: Sequence[Callable[[], object]]) -> Callable[[], object]:
+    """A function that runs the next of ``calls`` at every call, so that no cache serves one input over and over."""
+    following = itertools.cycle(calls)
+    return lambda: next(following)()
+
+
+def timed(sides: dict[str, list[Callable[[], object]]], repeats: int, device: str, uncaptured: str = ""):
+    """Yield the way that the sides were run and their `paired_times`: "called", and on a GPU also "replayed".
+
+    Args:
+        sides: the calls of each side, one for each input; they are taken in turn.
+        repeats, device: as in `paired_times`.
+        uncaptured: a side that waits for the device, so that no CUDA graph can be made of it.
+    """
+    yield "called", paired_times({side: in_turn(calls) for side, calls in sides.items()}, repeats, device)
+    if device != "cpu":
+        sides = {side: calls for side, calls in sides.items() if side != uncaptured}
+        graphs = {side: in_turn([replayed(call) for call in calls]) for side, calls in sides.items()}
+        yield "replayed", paired_times(graphs, repeats, device)
 
 
 def paired_times(sides: dict[str, Callable[[], object]], repeats: int, device: str) -> dict[str, list[float]]:

@@ -1,12 +1,14 @@
 """The forms of the block: time in inference and in training, and the memory that autograd keeps.
 
     python bench/sr_block.py [--repeats 15] [--threads 2] [--device cpu] [--dtypes float32 bfloat16]
+        [--shapes 1x512x128x256] [--formats contiguous channels_last]
 
 Writes ``bench/results/sr_block.csv``, or ``sr_block_gpu.csv`` for a GPU. *direct* follows the paper's equations (or the
 authors' code). *compiled* is the direct form under ``torch.compile``. *srzoo* is gram -> reason -> affine. *folded* is
 the block folded into the 3x3 convolution that follows; the time of that convolution is subtracted. Results are compared
 before anything is timed. On a GPU inference is timed twice: as called, with launches, and as the replay of a CUDA
-graph, which is the time of the kernels alone.
+graph, which is the time of the kernels alone; and three maps are taken in turn, as the cache would hold a single one.
+The dtype "tf32" is float32 with ``allow_tf32``.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import statistics
 import sys
 
 import torch
-from paired import ROOT, machine, median_ratio, paired_times, replayed, results_file, write_csv
+from paired import ROOT, machine, median_ratio, paired_times, results_file, timed, write_csv
 from torch import nn
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
@@ -26,15 +28,24 @@ from srzoo.layers import ReleasedSqueezeReasoning, SqueezeReasoning
 from srzoo.models.folding import FoldedBlock
 from srzoo_kernels import channel_affine, gram
 
-CHANNELS, HEIGHT, WIDTH = 512, 128, 256
+SHAPES = ["1x512x128x256"]
+# What the networks have: the paper's head at two resolutions and a training batch, narrower heads, and DFNet's stride.
+SHAPES_OF_A_GPU = [*SHAPES, "1x256x128x256", "1x128x128x256", "1x512x96x96", "8x512x96x96", "1x512x32x64"]
+MAPS_OF_A_GPU = 3
+FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
-def block_of(kind: str, dtype: torch.dtype, device: str) -> nn.Module:
-    """A block of the paper or of the released code, with a projection that is not zero."""
+def block_of(kind: str, x: torch.Tensor) -> nn.Module:
+    """A block of the paper or of the released code for ``x``, with a projection that is not zero."""
     torch.manual_seed(0)
-    module = SqueezeReasoning(CHANNELS) if kind == "paper" else ReleasedSqueezeReasoning(CHANNELS)
+    module = (SqueezeReasoning if kind == "paper" else ReleasedSqueezeReasoning)(x.shape[1])
     nn.init.normal_(module.project.weight, std=0.02)
-    return module.to(device, dtype)
+    return module.to(x.device, x.dtype)
+
+
+def each_map(form, maps: list[torch.Tensor]) -> list:
+    """A call of ``form`` for each map."""
+    return [lambda x=x: form(x) for x in maps]
 
 
 def step(form, x: torch.Tensor, gradient: torch.Tensor):
@@ -74,31 +85,35 @@ def check(form, truth: torch.Tensor, x: torch.Tensor) -> None:
         raise AssertionError(f"a form is off by {error:.1e}")
 
 
-def inference_rows(kind: str, x: torch.Tensor, options):
+def inference_rows(kind: str, maps: list[torch.Tensor], options):
     """Yield the rows of the forms in inference."""
-    module = block_of(kind, x.dtype, options.device).eval()
+    x = maps[0]
+    module = block_of(kind, x).eval()
     direct, ours = module.forward_direct, module.forward
     sides = {"direct": direct, "compiled": torch.compile(direct), "srzoo": ours}
     exact = copy.deepcopy(module).float()
     with torch.inference_mode():
         for form in sides.values():
             check(form, exact.forward_direct(x.float()), x)
-        runs = {side: (lambda form=form: form(x)) for side, form in sides.items()}
+        runs = {side: each_map(form, maps) for side, form in sides.items()}
         if kind == "paper":
-            conv = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1).to(x.device, x.dtype)
+            conv = nn.Conv2d(x.shape[1], x.shape[1], 3, padding=1).to(x.device, x.dtype)
+            if not x.is_contiguous():
+                conv = conv.to(memory_format=torch.channels_last)
             folded = FoldedBlock(module, conv)
             check(folded, copy.deepcopy(conv).float()(exact.forward_direct(x.float())), x)
-            runs |= {"convolution": lambda: conv(x), "folded": lambda: folded(x)}
-        for way, times in timed(runs, options):
+            runs |= {"convolution": each_map(conv, maps), "folded": each_map(folded, maps)}
+        for way, times in timed(runs, options.repeats, options.device):
             if kind == "paper":
                 alone = times.pop("convolution")
                 times["folded"] = [a - b for a, b in zip(times["folded"], alone)]
             yield from rows_of(f"{kind}, inference", way, times, x)
 
 
-def training_rows(kind: str, x: torch.Tensor, options):
+def training_rows(kind: str, maps: list[torch.Tensor], options):
     """Yield the rows of the forms in training, with the memory that autograd keeps."""
-    module = block_of(kind, x.dtype, options.device).train()
+    x = maps[0]
+    module = block_of(kind, x).train()
     direct, ours = module.forward_direct, module.forward
     gradient = torch.randn_like(x)
     sides = {"direct": direct, "compiled": torch.compile(direct), "srzoo": ours}
@@ -111,31 +126,34 @@ def training_rows(kind: str, x: torch.Tensor, options):
         yield row
 
 
-def product_rows(x: torch.Tensor, options):
-    """Yield the rows of each product and of a ``torch.mm`` with as many multiply-adds, in the dtype of x."""
-    pixels = x.flatten(2)[0]
-    square = torch.randn(CHANNELS, CHANNELS, device=x.device, dtype=x.dtype)
-    matrix = square[None] / CHANNELS
-    half = pixels[: CHANNELS // 2]  # gram computes the upper half of S
-    sides = {
-        "torch.mm (C/2 x P)(P x C)": lambda: half @ pixels.mT,
-        "gram": lambda: gram(x),
-        "torch.mm (C x C)(C x P)": lambda: square @ pixels,
-        "channel_affine": lambda: channel_affine(x, matrix),
+def product_rows(maps: list[torch.Tensor], options):
+    """Yield the rows of each product and of a product of PyTorch with as many multiply-adds, in the dtype of x."""
+    x = maps[0]
+    n, c = x.shape[:2]
+    square = torch.randn(n, c, c, device=x.device, dtype=x.dtype)
+    matrix = square / c
+    forms = {  # gram computes the upper half of S
+        "torch.mm (C/2 x P)(P x C)": lambda x: x.flatten(2)[:, : c // 2] @ x.flatten(2).mT,
+        "gram": gram,
+        "torch.mm (C x C)(C x P)": lambda x: square @ x.flatten(2),
+        "channel_affine": lambda x: channel_affine(x, matrix),
     }
+    sides = {side: each_map(form, maps) for side, form in forms.items()}
     with torch.inference_mode():
-        for way, times in timed(sides, options):
+        for way, times in timed(sides, options.repeats, options.device):
             names = list(sides)
             for baseline, ours in (names[:2], names[2:]):
                 yield from rows_of("product", way, {baseline: times[baseline], ours: times[ours]}, x)
 
 
-def timed(runs, options):
-    """Yield the way the sides were run, "called" or "replayed", and their times."""
-    yield "called", paired_times(runs, options.repeats, options.device)
-    if options.device != "cpu":
-        graphs = {side: replayed(run) for side, run in runs.items()}
-        yield "replayed", paired_times(graphs, options.repeats, options.device)
+def is_tf32(x: torch.Tensor) -> bool:
+    return x.is_cuda and x.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
+
+
+def described(x: torch.Tensor) -> str:
+    """The shape, e.g. "C=512, 128x256", with the number of images if there are several."""
+    n, c, h, w = x.shape
+    return f"C={c}, {h}x{w}" + (f", batch {n}" if n > 1 else "")
 
 
 def rows_of(what: str, way: str, times: dict[str, list[float]], x: torch.Tensor):
@@ -143,8 +161,9 @@ def rows_of(what: str, way: str, times: dict[str, list[float]], x: torch.Tensor)
     first = next(iter(times.values()))
     for side, values in times.items():
         yield {
-            "what": f"{what}, C={CHANNELS}, {HEIGHT}x{WIDTH}",
-            "dtype": str(x.dtype).removeprefix("torch."),
+            "what": f"{what}, {described(x)}",
+            "dtype": "tf32" if is_tf32(x) else str(x.dtype).removeprefix("torch."),
+            "memory_format": "contiguous" if x.is_contiguous() else "channels_last",
             "side": side,
             "way": way,
             "ms": round(1e3 * statistics.median(values), 4 if x.is_cuda else 2),
@@ -159,20 +178,34 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--shapes", nargs="+", help="NxCxHxW (default: all for the device)")
+    parser.add_argument("--formats", nargs="+", default=["contiguous"], choices=FORMATS)
+    parser.add_argument("--kinds", nargs="+", default=["paper", "released"], choices=["paper", "released"])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = []
-    for name in options.dtypes:
-        torch.manual_seed(0)
-        x = torch.randn(1, CHANNELS, HEIGHT, WIDTH).relu().to(options.device, getattr(torch, name))  # as after a ReLU
-        groups = [product_rows(x, options)]
-        groups += [part(kind, x, options) for kind in ("paper", "released") for part in (inference_rows, training_rows)]
+    for maps in inputs(options):
+        groups = [product_rows(maps, options)]
+        groups += [part(kind, maps, options) for kind in options.kinds for part in (inference_rows, training_rows)]
         for group in groups:
             for row in group:
                 rows.append(row | machine(options.device, options.threads, options.repeats))
                 facts = f"{row['ms']:>9} {row['ratio']:>7} {row['dtype']:>9} {row['way']:8} {row['side']:26}"
                 print(facts, row["what"], flush=True)
             write_csv(rows, results_file("sr_block", options.device))
+
+
+def inputs(options):
+    """Yield the maps of each dtype, shape and memory format, as after a ReLU."""
+    on_gpu = options.device != "cpu"
+    for name in options.dtypes:
+        torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
+        dtype = torch.float32 if name == "tf32" else getattr(torch, name)
+        for shape in options.shapes or (SHAPES_OF_A_GPU if on_gpu else SHAPES):
+            for form in options.formats:
+                torch.manual_seed(0)
+                drawn = [torch.randn(*map(int, shape.split("x"))).relu() for _ in range(MAPS_OF_A_GPU if on_gpu else 1)]
+                yield [x.to(options.device, dtype).contiguous(memory_format=FORMATS[form]) for x in drawn]
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .export.onnx import export_onnx
+    from .export.package import export_package
+    from .export.program import export_program
     from .layers import SqueezeReasoning
     from .layers.insertion import insert
     from .models.folding import fuse
@@ -24,6 +27,9 @@ _HOME = {
     "load_model": ".zoo.factory",
     "save_model": ".zoo.factory",
     "fuse": ".models.folding",
+    "export_onnx": ".export.onnx",
+    "export_package": ".export.package",
+    "export_program": ".export.program",
     "insert": ".layers.insertion",
     "SqueezeReasoning": ".layers",
     "list_models": ".zoo.info",
@@ -42,6 +48,9 @@ __all__ = [
     "Segmenter",
     "SqueezeReasoning",
     "create_model",
+    "export_onnx",
+    "export_package",
+    "export_program",
     "fuse",
     "insert",
     "list_models",
@@ -54,7 +63,7 @@ __all__ = [
 def __getattr__(name: str):
     if name in _HOME:
         return getattr(import_module(_HOME[name], __name__), name)
-    if name in ("backbones", "data", "evaluate", "labels", "layers", "models", "tasks", "train", "zoo"):
+    if name in ("backbones", "data", "evaluate", "export", "labels", "layers", "models", "tasks", "train", "zoo"):
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -7,9 +7,8 @@ import os
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 try:
@@ -20,7 +19,6 @@ except ImportError:  # Windows: files are not locked there
 _ENDING = ".partial"  # of the folder that a file is written in
 _LOCK = ".srzoo-lock"  # in such a folder; another process can tell by it whether the writer still lives
 _FORMER = re.compile(r"\..+\.\d+\.partial")  # a file that version 0.1 wrote in place of such a folder
-_ABANDONED_S = 60  # age from which such a folder without a lock is a killed writer's
 
 
 class LockedError(OSError):
@@ -42,8 +40,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     folder = None
     try:
-        folder = tempfile.mkdtemp(prefix=".", suffix=_ENDING, dir=path.parent)
-        with locked(Path(folder, _LOCK)):
+        with ExitStack() as stack:
+            folder = _locked_folder(path.parent, stack)
             temporary = Path(folder, path.name)
             yield temporary
             umask = os.umask(0)
@@ -59,6 +57,17 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _locked_folder(parent: Path, stack: ExitStack) -> str:
+    """Make a folder with a lock in it, until the stack is left."""
+    while True:
+        folder = tempfile.mkdtemp(prefix=".", suffix=_ENDING, dir=parent)
+        try:
+            stack.enter_context(locked(Path(folder, _LOCK)))
+            return folder
+        except FileNotFoundError:  # `remove_leftovers` has come between the two
+            pass
 
 
 def _is_within(name: object, folder: str) -> bool:
@@ -137,8 +146,9 @@ def remove_leftovers(folder: Path) -> None:
                     shutil.rmtree(path, ignore_errors=True)
             except LockedError:  # its writer lives
                 pass
-        elif time.time() - path.stat().st_mtime > _ABANDONED_S and not any(path.iterdir()):
-            path.rmdir()
+        else:
+            with suppress(OSError):  # it is not empty, and so not one of these
+                path.rmdir()
     for path in folder.glob(".tmp??????"):  # safetensors' own, beside the file of version 0.1
         if path.is_file() and not path.is_symlink() and _starts_like_tensors(path):
             path.unlink()

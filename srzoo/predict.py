@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .export.onnx_model import OnnxModel, is_onnx_file
 from .images import ImageError, as_image, name_of
 from .messages import one_line
 from .models.base import check_zoo_model
@@ -22,8 +23,9 @@ class Segmenter:
     """A model for prediction: ``Segmenter("srnet_lite0_camvid")("street.png").overlay()``.
 
     Args:
-        model: a name with published weights, the path of one of srzoo's ``.safetensors`` files, or a model from
-            `create_model` or `load_model`, which is copied and fused (`srzoo.fuse`).
+        model: a name with published weights, the path of one of srzoo's ``.safetensors`` files or of an ONNX file from
+            `srzoo.export_onnx`, which onnxruntime runs, or a model from `create_model` or `load_model`, which is copied
+            and fused (`srzoo.fuse`).
         device: "auto" (the GPU if there is one), or anything that ``torch.device`` accepts.
         tile: segment large images at full detail, in tiles of at most this side in pixels that share the context of the
             whole image (`srzoo.tasks.semantic.tiling.tile_logits`); 1024 is a good size. Without tiles a large image is
@@ -45,13 +47,18 @@ class Segmenter:
         **view: Any,
     ):
         self.device = _resolve_device(device)
-        if isinstance(model, (str, Path)):
+        if is_onnx_file(model):
+            model = OnnxModel(model)
+        elif isinstance(model, (str, Path)):
             model = trained_model(model)
         check_zoo_model(model, "Segmenter")
         self.config, self.task = model.config, get_task(model.task)
         self.view = make_view(self.task, view if tile is None else {**view, "tile": tile})
         self.task.check_view(model, self.view)
-        self.model = fuse(model).to(self.device, memory_format=torch.channels_last)
+        if isinstance(model, OnnxModel):
+            self.model = model.eval()
+        else:
+            self.model = fuse(model).to(self.device, memory_format=torch.channels_last)
 
     def __call__(self, image: Any, brief: bool = False) -> Result | list[Result]:
         """Run the model on one image, or on each image of a list.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .files import replacing
-from .messages import and_more, one_line, shortened, visible
+from .messages import and_more, one_line, visible
 
 if TYPE_CHECKING:
     import torch
@@ -67,15 +67,21 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, torch.Tensor], dict]:
     state = next((each for each in (*entries, content) if _is_state_dict(each)), None)
     if state is None:
         raise ValueError(f"{path} holds no state dict of tensors")
+    claimed = 0
     for key, value in state.items():
-        if problem := _unusual(value):
-            raise ValueError(f"{path}: {shortened(key, 100)} is {problem}; save it as a dense tensor on the CPU")
+        problem = _unusual(value)
+        claimed += 0 if problem else max(0, value.nbytes - value.untyped_storage().nbytes())
+        if claimed > _CLAIMED:
+            problem = f"expanded to {tuple(value.shape)} from {value.untyped_storage().nbytes()} bytes"
+        if problem:
+            raise ValueError(f"{path}: {visible(key, 100)} is {problem}; save it as a dense tensor on the CPU")
     others = {} if state is content else {key: value for key, value in content.items() if value is not state}
     while prefix := next((each for each in _PREFIXES if all(key.startswith(each) for key in state)), None):
         state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state, others
 
 
+_CLAIMED = 1 << 30  # bytes that expanded tensors may take beyond those in the file
 _ENTRIES = ("state_dict", "model", "model_state_dict", "net")
 
 
@@ -137,15 +143,13 @@ def refuse_damage(path: Path) -> None:
 
 
 def _unusual(value: torch.Tensor) -> str:
-    """What a tensor in a file is, if it is not a dense one with memory of its own; empty if it is."""
+    """What a tensor in a file is, if it is not a dense one with values; empty if it is."""
     import torch
 
     if value.is_nested or value.layout != torch.strided:
         return "nested" if value.is_nested else f"a {value.layout} tensor"
     if value.is_quantized or value.is_meta:
         return "quantized" if value.is_quantized else "a meta tensor, which has no values"
-    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-        return f"expanded to {tuple(value.shape)} from {value.untyped_storage().nbytes()} bytes"
     return ""
 
 

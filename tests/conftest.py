@@ -11,10 +11,26 @@ import pytest
 import torch
 from PIL import Image
 
+from srzoo_kernels.launch import interpreted
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 
 torch.set_num_threads(max(1, 2 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """What runs on a GPU where there is one has the mark "gpu": ``pytest -m gpu`` is for a person with a card."""
+    for item in items:
+        if "device" in getattr(item, "fixturenames", ()):
+            item.add_marker("gpu")
+
+
+@pytest.fixture
+def device() -> str:
+    """Either "cuda", where there is a GPU and kernels are compiled, or "cpu"."""
+    return "cuda" if torch.cuda.is_available() and not interpreted() else "cpu"
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ LAYERS = [
     {"srzoo.models"},
     {"srzoo.zoo"},
     {"srzoo.tasks"},
-    {"srzoo.recipes"},
+    {"srzoo.recipes", "srzoo.export"},
     {"srzoo.predict", "srzoo.evaluate"},
     {"srzoo.train"},
     {"srzoo.cli"},
@@ -30,6 +30,8 @@ INDEPENDENT = [
     ("srzoo.layers", "srzoo.data"),
     ("srzoo.tasks.instance", "srzoo.tasks.semantic"),
     ("srzoo.predict", "srzoo.evaluate"),
+    ("srzoo.recipes", "srzoo.export"),
+    ("srzoo.tasks", "srzoo.export"),
 ]
 # What a module may not import although both lie in one layer: panoptic imports the two others, and they do not know it.
 FORBIDDEN = {

@@ -42,6 +42,18 @@ def test_python_code_runs(readme, run_python, request):
     assert result.returncode == 0, result.stderr
 
 
+def test_export_commands(readme, run_python, request, tmp_path):
+    (block,) = (block for block in blocks(readme, "bash") if "srzoo export" in block)
+    lines = [line for line in block.splitlines() if line.startswith("srzoo ")]
+    assert [shlex.split(line)[1] for line in lines] == ["export", "segment"]
+    for line in lines:
+        root = str(request.config.rootpath)
+        arguments = shlex.split(line.replace("examples/", f"{root}/examples/"), comments=True)[1:]
+        result = run_python("-m", "srzoo", *arguments, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+    assert {path.name for path in (tmp_path / "segmented").iterdir()} == {"street_labels.png", "street_overlay.jpg"}
+
+
 def test_train_and_eval_commands_are_parsed(readme):
     lines = [
         line
@@ -58,7 +70,7 @@ def test_train_and_eval_commands_are_parsed(readme):
             patch.setattr(command._COMMANDS[arguments[0]], "run", lambda options, seen=seen: seen.append(options) or 0)
             assert command.main(arguments) == 0
             given = vars(seen[0])
-            assert given.get("data.root", given.get("root")) in ("PATH", "my_data")
+            assert (given.get("data.root") or given["root"]) in ("PATH", "my_data")
 
 
 def test_table_of_models(readme):

@@ -2,6 +2,7 @@
 
 from .channel_affine.op import channel_affine
 from .checks import NonFiniteError
+from .decompositions import decompositions
 from .depthwise_conv2d.op import depthwise_conv2d
 from .gram.op import gram
 from .graph_reason.op import attention_reason, graph_reason
@@ -10,6 +11,7 @@ from .paste_masks.frames import aligned_frames, torchvision_frames
 from .paste_masks.op import paste_masks
 from .squeeze_reasoning.op import squeeze_reasoning, squeeze_reasoning_weights
 from .upsample_argmax.op import upsample_argmax
+from .upsample_cross_entropy.labels import check_labels
 from .upsample_cross_entropy.op import upsample_cross_entropy
 
 __all__ = [
@@ -17,6 +19,8 @@ __all__ = [
     "aligned_frames",
     "attention_reason",
     "channel_affine",
+    "check_labels",
+    "decompositions",
     "depthwise_conv2d",
     "gram",
     "graph_reason",

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from ..evaluate.distributed import is_main_process
 from ..messages import nearest, one_line, visible
-from . import convert, data, evaluate, info, listing, segment, train
+from . import convert, data, evaluate, export, info, listing, segment, train
 
 _COMMANDS = {
     "segment": segment,
@@ -21,6 +21,7 @@ _COMMANDS = {
     "train": train,
     "eval": evaluate,
     "convert": convert,
+    "export": export,
 }
 
 
@@ -35,7 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
         signal, such as 130, if a signal ended it. With
         ``SRZOO_TRACEBACK=1`` in the environment errors are raised instead.
     """
-    arguments = sys.argv[1:] if arguments is None else arguments
+    is_program = arguments is None
+    arguments = sys.argv[1:] if is_program else arguments
     parser = _Parser(prog="srzoo", description="Scene understanding with Squeeze Reasoning (SRNet).")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     command = next((word for word in arguments if not word.startswith("-")), None)
@@ -48,14 +50,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     with warnings.catch_warnings():  # restores showwarning, too
         warnings.showwarning = _show_warning
-        return options.run(options) if os.environ.get("SRZOO_TRACEBACK") == "1" else _run(options)
+        return options.run(options) if os.environ.get("SRZOO_TRACEBACK") == "1" else _run(options, is_program)
 
 
-def _run(options: argparse.Namespace) -> int:
-    """Run the command, and print an error as one line."""
+def _run(options: argparse.Namespace, is_program: bool) -> int:
+    """Run the command, and print an error as one line; ``is_program`` says that the process ends afterwards."""
     try:
         return options.run(options)
     except KeyboardInterrupt as error:
+        if is_program:  # a further one would interrupt the end of the process, with a traceback
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         number = getattr(error, "signal", signal.SIGINT)
         said = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
         if is_main_process():

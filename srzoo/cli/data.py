@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..messages import and_more
+from ..messages import and_more, visible
 from .data_options import add_data_arguments, given_reading
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--task", default="semantic", metavar="NAME", help="task to check it for (default: %(default)s)")
     check.add_argument("--num_classes", type=int, metavar="N", help="number of classes of the model to train")
     check.add_argument(
-        "--workers", type=int, default=os.cpu_count(), help="number of processes that read files (default: %(default)s)"
+        "--workers", type=int, default=_processes(), help="number of processes that read files (default: %(default)s)"
     )
     summary = "write any dataset that can be read as images/, masks/ and classes.txt; objects as COCO's JSON"
     convert = actions.add_parser("convert", help=summary, description=summary[0].upper() + summary[1:] + ".")
@@ -36,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     convert.add_argument(
         "--task", default="semantic", metavar="NAME", help="semantic or instance (default: %(default)s)"
     )
+
+
+def _processes() -> int:
+    """The processors that this process may use; Windows takes 61 processes at most."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(usable or 1, 61)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -78,7 +84,7 @@ def _check(options: argparse.Namespace) -> int:
     print("\n".join(["", *task.describe(report)]))
     problems = [f"error: {text}" for text in report.errors] + [f"warning: {text}" for text in report.warnings]
     if problems:
-        print("\n" + and_more(problems, _SHOWN, "\n"))
+        print("\n" + and_more([visible(problem) for problem in problems], _SHOWN, "\n"))
     options_to_paste = task.proposed_options(report)
     if options_to_paste:
         heading = "proposed options for `srzoo train`; check them before use:"

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from ..images import ImageWarning
 from ..labels import IGNORE
 from ..messages import and_more, one_line
 from .files import SPLIT_NAMES, NoSplit
 from .mask_check import absent_in_masks, inspect_mask, judge_masks, unlabelled_masks
 from .object_check import absent_objects, inspect_objects, splits_without_objects
 from .opening import detect_format, read_split
-from .report import TRAINED_WITH, ImageFacts, Report, SplitFacts
+from .report import TRAINED_WITH, ImageFacts, Report, SplitFacts, passed_over
 from .samples import ImageData, ImageFiles, InstanceData, PanopticData, SemanticData
 
 _CHECKED = 32  # images of each split that are read before a long run
@@ -94,7 +97,7 @@ def check_splits(
     ]
     if limit is None:
         report.warnings += [
-            *dict.fromkeys(doubt for facts in report.splits.values() for doubt in facts.doubts),
+            *passed_over(report.splits),
             *(absent_in_masks if isinstance(first, SemanticData) else absent_objects)(report),
             *_shared_images(splits),
             *_same_content(splits),
@@ -112,6 +115,8 @@ def check_quickly(splits: dict[str, ImageData], num_classes: int | None, root: s
         root: folder of the dataset, for the message.
         may_be_void: allow masks that are void throughout.
 
+    What is passed over, or doubtful in single images, is one warning.
+
     Raises:
         ValueError: something is wrong; the message has the first problem and the number of others.
     """
@@ -121,12 +126,17 @@ def check_quickly(splits: dict[str, ImageData], num_classes: int | None, root: s
         return
     if report.errors:
         raise ValueError(f"{and_more(report.errors)}; `srzoo data check {root}` lists all, and what to do")
+    if doubts := passed_over(report.splits):
+        warnings.warn(f"{and_more(doubts)}; `srzoo data check {root}` lists all", stacklevel=2)
 
 
 def inspect(data: ImageData, index: int) -> ImageFacts:
     """Read one image and, for the known tasks, its annotation."""
     facts = ImageFacts()
-    image = facts.tried(data.image, index)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        image = facts.tried(data.image, index)
+    facts.said = [(each.message.kind, str(each.message)) for each in said if isinstance(each.message, ImageWarning)]
     if image is not None:
         facts.size, facts.has_hidden_rotation = image.shape[:2], data.has_hidden_rotation(index)
     if isinstance(data, SemanticData):
@@ -158,8 +168,14 @@ def _inspected(data: ImageData, indices: list[int], workers: int) -> Iterator[Im
     if not workers:
         yield from (inspect(data, index) for index in indices)
         return
-    with ProcessPoolExecutor(workers, initializer=_receive, initargs=(data,)) as pool:
-        yield from pool.map(_inspect_received, indices, chunksize=4)
+    try:
+        with ProcessPoolExecutor(workers, initializer=_receive, initargs=(data,)) as pool:
+            yield from pool.map(_inspect_received, indices, chunksize=4)
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            f"a process that read files of {data.split} was killed, maybe for lack of memory; use fewer --workers, or "
+            "0 to see at which file"
+        ) from error
 
 
 _received: ImageData  # set once in each worker's process, so that it is sent there once

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +21,9 @@ MANY_VALUES = 64  # with more values than this a mask was not labelled: it is a 
 _STEP = 5  # values at least this far apart are shades of gray rather than ids
 _SHOWN = 12  # values that a message lists
 _VOID = {IGNORE: IGNORE}
+_NONE = MappingProxyType({})
 _NOISE = 24  # how far compression or smoothing moves a channel, at most
+_FAR = 31  # from black or white, that a value of a smoothed mask still is near to it
 _EXACT = 3  # how far it moves a channel within a plain area
 _PEAK = 0.5  # of the pixels near a value, this share has it so exactly, if it is one that was drawn
 _COVERED = 0.85  # share of all pixels that are near a value that was drawn
@@ -50,6 +54,7 @@ def diagnose(
     num_classes: int | None,
     colours: tuple[int, int],
     palettes: Mapping[int, set[int]],
+    together: Mapping[frozenset[int], str] = _NONE,
 ) -> Diagnosis:
     """Judge the values of all masks.
 
@@ -59,6 +64,7 @@ def diagnose(
         num_classes: of the model, if known.
         colours: number of masks with colours, and number of masks.
         palettes: the packed colours that palette files give each value.
+        together: the first file with each set of values that one mask holds.
     """
     values = sorted(first_file)
     if not values:
@@ -70,6 +76,8 @@ def diagnose(
     ambiguous = [value for value in values if len(palettes.get(value, ())) > 1]
     if ambiguous:
         return _changing_palettes(ambiguous[0], palettes)
+    if two := _two_encodings(values, together):
+        return two
     return _plain_ids(_Ids(values, first_file, num_classes))
 
 
@@ -152,6 +160,35 @@ def _changing_palettes(value: int, palettes: Mapping[int, set[int]]) -> Diagnosi
     return Diagnosis([text], *(_ranked_colours(colours) if len(colours) <= MANY_VALUES else ()))
 
 
+def _two_encodings(values: Sequence[int], together: Mapping[frozenset[int], str]) -> Diagnosis | None:
+    """The masks if some hold ids from 1 on and the others shades, as 0 and 1 in some and 0 and 255 in others.
+
+    No mask holds both. Where 255 is void, some mask of many holds it beside an object.
+    """
+    ids = list(itertools.takewhile(lambda value: value in values, itertools.count(1)))
+    shades = [value for value in values if value not in (0, *ids)]
+    is_binary = ids == [1] and shades == [IGNORE]
+    steps = [b - a for a, b in pairwise(shades)]
+    if not ids or not (is_binary or (steps and min(steps) >= _STEP and shades[-1] >= 1 << 7)):
+        return None
+    shaded = [each for each in together if not each.isdisjoint(shades) and 0 in each]
+    if not shaded or any(not each.isdisjoint(ids) and not each.isdisjoint(shades) for each in together):
+        return None
+    text = (
+        f"masks of two encodings in one set: some hold {_numbers([0, *ids])}, others {_numbers([0, *shades])}, first "
+        f"{together[shaded[0]]}; store all alike"
+    )
+    if is_binary:
+        text += ", or say that 255 is void with --data.id_map '{0: 0, 1: 1, 255: 255}'"
+    is_paired = len(ids) == len(shades)
+    id_map = {0: 0} | _from_1(ids) | _from_1(shades) if is_paired else None
+    return Diagnosis([text], id_map, len(ids) + 1 if is_paired else None)
+
+
+def _from_1(values: Sequence[int]) -> dict[int, int]:
+    return {value: i for i, value in enumerate(values, 1)}
+
+
 def _ranked_colours(packed: list[int]) -> tuple[dict[Key, int], int]:
     """A class for each colour, and their number; black, the usual background, is the first."""
     return {(v >> 16, v >> 8 & 255, v & 255): i for i, v in enumerate(packed)}, len(packed)
@@ -197,6 +234,13 @@ class _Ids:
         return [*self.ids, IGNORE] if is_class else self.ids
 
     @property
+    def are_noisy(self) -> bool:
+        """Whether they are near black and near white, as lossy compression or a resize leaves of two values."""
+        dark = [value for value in self.ids if value <= _FAR]
+        light = [value for value in self.ids if value >= IGNORE - _FAR]
+        return len(dark) > 1 and len(light) > 1 and len(dark) + len(light) == len(self.ids) and self.high < IGNORE
+
+    @property
     def beyond(self) -> list[int]:
         """Those that are not ids of the model's classes."""
         return [value for value in self.ids if not 0 <= value < self.num_classes]
@@ -232,6 +276,15 @@ _CASES = [
         lambda m: m.ids == [0] and m.has_255,
         lambda m: "the masks hold 0 and 255 alone: drawn in black and white, and 255 means void here",
         lambda m: {0: 0, IGNORE: 1},
+    ),
+    _Case(
+        "black and white with noise",
+        lambda m: m.are_noisy and m.may_be(2),
+        lambda m: (
+            f"the masks hold values near 0 and near 255: {_numbers(m.ids)}; drawn in black and white, and compressed "
+            "with losses or resized"
+        ),
+        lambda m: {value: int(value > IGNORE // 2) for value in range(IGNORE + 1)},
     ),
     _Case(
         "ids of the model's classes",

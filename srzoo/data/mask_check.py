@@ -90,7 +90,7 @@ def _under(id_map: IdMap, splits: dict[str, SemanticData]) -> dict[str, Semantic
 
 def _diagnose(report: Report) -> Diagnosis:
     """`diagnose` over all splits together."""
-    parts = report.splits.values()
+    parts = list(report.splits.values())
     first_file: dict[int, str] = {}
     palettes: dict[int, set[int]] = defaultdict(set)
     for part in parts:
@@ -98,7 +98,8 @@ def _diagnose(report: Report) -> Diagnosis:
         for value, colours in part.palettes.items():
             palettes[value] |= colours
     colours = sum(part.colours for part in parts), sum(part.inspected for part in parts)
-    return diagnose(first_file, report.id_map, report.num_classes, colours, palettes)
+    together = {values: name for part in reversed(parts) for values, name in part.together.items()}
+    return diagnose(first_file, report.id_map, report.num_classes, colours, palettes, together)
 
 
 def unlabelled_masks(report: Report) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..messages import one_line
 ARRAYS = (".mat", ".npy")  # suffixes of files that are no images
 LOSSY = ("JPEG", "MPO")  # encodings that change ids
 _UNKNOWN = 254
+_MANY = 8  # values in a row of one class that are written as a range
 
 Key = int | tuple[int, int, int]  # a value, or a colour (R, G, B)
 
@@ -26,7 +28,8 @@ _ADVICE = "; `srzoo data check` proposes an id map"
 def read_mask(path: str | Path, as_colours: bool = False) -> np.ndarray:
     """The values in a mask file: ``(H, W)`` integers, or ``(H, W, 3)`` uint8 colours.
 
-    A palette image returns its indices. An RGB file with equal channels is gray, and returns one of them.
+    A palette image returns its indices. An RGB file with equal channels is gray, and returns one of them. A file of one
+    colour whose opacity varies returns the opacity: the mask was drawn there.
 
     Args:
         as_colours: always return colours, for a palette image those of its palette.
@@ -90,6 +93,8 @@ def mask_array(image: Image.Image, name: str, as_colours: bool = False) -> np.nd
     """`read_mask` of a loaded Pillow image; ``name`` is for the error."""
     if as_colours:
         return np.array(image.convert("RGB"))
+    if image.mode in ("LA", "La", "RGBA", "RGBa") and (opacity := _drawn_opacity(image)) is not None:
+        return opacity
     if image.mode == "1":
         return np.array(image, dtype=np.uint8)
     if image.mode in ("L", "P") or image.mode.startswith("I"):
@@ -101,6 +106,13 @@ def mask_array(image: Image.Image, name: str, as_colours: bool = False) -> np.nd
     colours = np.array(image.convert("RGB"))
     is_gray = (colours == colours[..., :1]).all()
     return np.ascontiguousarray(colours[..., 0]) if is_gray else colours
+
+
+def _drawn_opacity(image: Image.Image) -> np.ndarray | None:
+    """``(H, W)`` uint8 opacity of an image of one colour, or None if it has several, or the opacity is the same."""
+    *colours, (low, high) = image.getextrema()
+    is_plain = all(first == last for first, last in colours)
+    return np.array(image.getchannel(len(colours))) if is_plain and low != high else None
 
 
 def read_object_ids(path: Path) -> np.ndarray:
@@ -239,9 +251,17 @@ class IdMap:
         return hex_colour(packed) if self.has_colours else str(packed)
 
     def to_yaml(self) -> str:
-        """The map on one line, as ``--data.id_map`` takes it: ``{0: 255, 7: 0}`` or ``{'#ff0000': 1}``."""
-        names = {key: f"'{hex_colour(_packed(key))}'" if self.has_colours else key for key in sorted(self.mapping)}
-        return "{" + ", ".join(f"{name}: {self.mapping[key]}" for key, name in names.items()) + "}"
+        """The map on one line, as ``--data.id_map`` takes it: ``{0: 255, 7: 0}``, ``{0-99: 0}``, ``{'#ff0000': 1}``."""
+        if self.has_colours:
+            parts = [f"'{hex_colour(_packed(key))}': {self.mapping[key]}" for key in sorted(self.mapping)]
+            return f"{{{', '.join(parts)}}}"
+        parts = []
+        for class_id, first, last in _ranges(self.mapping):
+            if last - first >= _MANY:
+                parts.append(f"{first}-{last}: {class_id}")
+            else:
+                parts += [f"{value}: {class_id}" for value in range(first, last + 1)]
+        return f"{{{', '.join(parts)}}}"
 
     def __contains__(self, packed: int) -> bool:
         if self.snaps:
@@ -255,6 +275,17 @@ class IdMap:
         if self.has_colours:
             return f"{len(self.mapping)} colours"
         return f"{len(self.mapping)} values from {min(self.mapping)} to {max(self.mapping)}"
+
+
+def _ranges(mapping: Mapping[int, int]) -> list[tuple[int, int, int]]:
+    """The class id, first and last of each run of consecutive values with one class id."""
+    found: list[tuple[int, int, int]] = []
+    for value in sorted(mapping):
+        if found and found[-1][0] == mapping[value] and found[-1][2] == value - 1:
+            found[-1] = (*found[-1][:2], value)
+        else:
+            found.append((mapping[value], value, value))
+    return found
 
 
 def pack(mask: np.ndarray) -> np.ndarray:
@@ -274,23 +305,25 @@ def parse_id_map(values: Mapping) -> IdMap:
     """An `IdMap` from parsed YAML.
 
     Args:
-        values: a class id for each value, or for each colour as ``'#rrggbb'``.
+        values: a class id for each value, for each range of values as ``'0-127'``, or for each colour as ``'#rrggbb'``.
 
     Raises:
         ValueError: it is not such a mapping, or as for `IdMap`.
     """
     if not isinstance(values, Mapping) or not values:
         raise ValueError(f"id map: expected e.g. {{0: 255, 1: 0}} or {{'#ff0000': 0}}, got {values!r}")
-    return IdMap({_parse_key(key): class_id for key, class_id in values.items()})
+    return IdMap({key: class_id for name, class_id in values.items() for key in _parse_keys(name)})
 
 
-def _parse_key(key) -> Key:
-    if not isinstance(key, str):
-        return key
+def _parse_keys(name) -> Iterable[Key]:
+    if not isinstance(name, str):
+        return [name]
+    if found := re.fullmatch(r"\s*(\d{1,5})\s*-\s*(\d{1,5})\s*", name):
+        return range(int(found[1]), int(found[2]) + 1)
     try:
-        return tuple(bytes.fromhex(key.removeprefix("#")))
+        return [tuple(bytes.fromhex(name.removeprefix("#")))]
     except ValueError:
-        raise ValueError(f"id map: {key!r} is not a colour, expected e.g. '#ff0000'") from None
+        raise ValueError(f"id map: {name!r} is not a colour, expected e.g. '#ff0000', nor a range as '0-127'") from None
 
 
 def _is_key(key: Key) -> bool:

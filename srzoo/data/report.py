@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from .diagnosis import MAX_VALUES
 from .masks import IdMap
 
 TRAINED_WITH = ("train", "val")
+_FEW = 64  # values of a mask; one with more holds no ids
+_ALIKE = 3  # lines that are listed one by one although they differ in numbers alone
 
 
 @dataclass
@@ -23,6 +26,7 @@ class ImageFacts:
     Attributes:
         problems: files that cannot be read, sizes that differ, and mistakes in the annotation.
         doubts: mistakes that are passed over.
+        said: the kind and text of each `srzoo.images.ImageWarning` about the image.
         size: ``(H, W)`` of the image, or None.
         has_hidden_rotation: see `srzoo.images.has_hidden_rotation`.
         pixels: of a mask, count of each value, colours packed as by `srzoo.data.masks.pack`.
@@ -38,6 +42,7 @@ class ImageFacts:
 
     problems: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+    said: list[tuple[str, str]] = field(default_factory=list)
     size: tuple[int, int] | None = None
     has_hidden_rotation: bool = False
     pixels: dict[int, int] = field(default_factory=dict)
@@ -75,6 +80,8 @@ class SplitFacts:
         lossy: number of masks whose encoding changes values.
         other_sizes: number of annotations of another size than their images.
         palettes: the packed colours that palette files give each value.
+        together: the first mask with each set of a few values that one mask holds.
+        said: what was said about images, by kind.
         problems: a line for each file that cannot be used, and each mistake in an annotation.
         doubts: a line for each mistake that is passed over.
         objects, crowds, areas: as of `ImageFacts`, of all images.
@@ -93,6 +100,8 @@ class SplitFacts:
     lossy: int = 0
     other_sizes: int = 0
     palettes: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+    together: dict[frozenset[int], str] = field(default_factory=dict)
+    said: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     problems: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     objects: Counter = field(default_factory=Counter)
@@ -117,6 +126,10 @@ class SplitFacts:
         self.crowds.update(facts.crowds)
         self.areas.update(facts.areas)
         self.without_objects += not (facts.objects or facts.crowds)
+        for kind, text in facts.said:
+            self.said[kind].append(text)
+        if facts.pixels and len(facts.pixels) <= _FEW and not facts.is_colour:
+            self.together.setdefault(frozenset(facts.pixels), target_name)
         for value, count in facts.pixels.items():
             if value in self.pixels or len(self.pixels) < MAX_VALUES:
                 self.pixels[value] += count
@@ -190,3 +203,26 @@ def aligned(rows: Sequence[Sequence[str]], left: int) -> list[str]:
 def share(count: float, total: float) -> str:
     """A part of a whole in percent, or a dash for nothing."""
     return f"{count / total:.2%}" if count else "-"
+
+
+def passed_over(splits: Mapping[str, SplitFacts]) -> list[str]:
+    """A line for each doubt about an annotation, and for each kind of doubt about the images of a split."""
+    lines = _grouped([doubt for facts in splits.values() for doubt in facts.doubts])
+    for split, facts in splits.items():
+        for texts in facts.said.values():
+            count = "" if len(texts) == 1 else f"{len(texts)} of {facts.inspected} images of {split}, the first "
+            lines.append(f"{count}{texts[0]}")
+    return lines
+
+
+def _grouped(lines: Sequence[str]) -> list[str]:
+    """The lines; of many notes on annotations that differ in numbers alone, the first and the number of the others."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for line in lines:
+        note = line.partition(": annotation ")[2].partition(" ")[2]
+        alike[re.sub(r"[-\d.]+", "0", note) if note else line].append(line)
+    return [
+        text
+        for each in alike.values()
+        for text in (each if len(each) <= _ALIKE else [f"{each[0]}; {len(each) - 1} others are like it"])
+    ]

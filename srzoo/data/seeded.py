@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from ..images import ImageWarning
 from .samples import ImageData
 
 
@@ -45,7 +47,9 @@ class AugmentedDataset(Dataset):
             ValueError: the image or its annotation cannot be read.
         """
         index = position % len(self.dataset)
-        sample = self.dataset[index]
+        with warnings.catch_warnings():  # said before the run, and here of each image in each epoch
+            warnings.simplefilter("ignore", ImageWarning)
+            sample = self.dataset[index]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(np.random.SeedSequence([self.seed, position]).generate_state(1)[0]))
             return (*self.augment(*sample), index)

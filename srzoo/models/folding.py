@@ -27,7 +27,7 @@ from .base import check_zoo_model
 _log = logging.getLogger("srzoo")
 
 
-def fuse(model: nn.Module) -> nn.Module:
+def fuse(model: nn.Module, blocks: bool = True) -> nn.Module:
     """Return a copy of a model for inference, in evaluation mode, with the same output and fewer passes over memory.
 
     Every BatchNorm that directly follows a convolution, in an ``nn.Sequential`` or anywhere in a backbone, is folded
@@ -38,6 +38,7 @@ def fuse(model: nn.Module) -> nn.Module:
 
     Args:
         model: from `create_model` or `load_model`. It is not changed. Save this model, not the copy.
+        blocks: fold Squeeze Reasoning too. Without it, the copy can be exported for batches of any size.
 
     Returns:
         The fused copy. Its logits differ by float32 rounding, below 1e-4.
@@ -57,6 +58,8 @@ def fuse(model: nn.Module) -> nn.Module:
         if type(part).forward is nn.Sequential.forward and id(part) not in traced:
             for (conv, _), (norm, _) in pairwise(part._modules.items()):  # named_children skips shared modules
                 _fold_norm(part, conv, norm)
+    if not blocks:
+        return model
     for part in list(model.modules()):
         if isinstance(part, ContextHead):
             _fold_block(part)
@@ -174,7 +177,8 @@ class FoldedBlock(nn.Module):
     def __init__(self, block: SqueezeReasoning, conv: nn.Conv2d):
         super().__init__()
         self.block, self.conv = block, conv
-        projected = torch.einsum("ocij,cr->oijr", conv.weight, block.project.weight.flatten(1))
+        with no_autocast(conv.weight.device.type):
+            projected = torch.einsum("ocij,cr->oijr", conv.weight, block.project.weight.flatten(1))
         self.register_buffer("projected", projected.detach().flatten(0, 2), persistent=False)  # (k^2 O, R)
 
     @property

@@ -26,7 +26,11 @@ def fingerprint(data: ImageData) -> torch.Tensor:
     """
     images = {data.image_file(index) for index in range(len(data))} if isinstance(data, ImageFiles) else set()
     digests = b"".join(_digest(path, path in images) for path in data.files())
-    return torch.frombuffer(bytearray(digests), dtype=torch.uint8).view(-1, _DIGEST) if digests else torch.empty(0, 8)
+    return (
+        torch.frombuffer(bytearray(digests), dtype=torch.uint8).view(-1, _DIGEST)
+        if digests
+        else torch.empty(0, _DIGEST, dtype=torch.uint8)
+    )
 
 
 def _digest(path: Path, is_image: bool) -> bytes:

@@ -122,10 +122,11 @@ def _train(
         if is_main_process():
             print(f"the run in {out} {said} step {trainer.run.step} of {trainer.steps}")
     del state  # as large as the model, its average and the optimizer's state together
-    if is_main_process():
-        keep_recipe(out, recipe)
+    if is_main_process() and recipe.precision == "auto" and not trainer.is_finished:
+        print(f"precision {accelerator.mixed_precision}, the fastest on this machine")
     if trainer.is_finished:
         if is_main_process():
+            keep_recipe(out, recipe)
             trainer.write_missing()
     else:
         with Stop() as stop:
@@ -246,6 +247,8 @@ class _Trainer:
             Stopped: a signal has come. The checkpoint is written if the state is one between two steps.
         """
         run, loader, self.stop = self.run, self._loader(workers), stop
+        if is_main_process():
+            keep_recipe(self.out, self.recipe)
         saved, batches = run.step, iter(loader)
         try:
             with tqdm(

@@ -147,7 +147,8 @@ class Run:
             part.load_state_dict(_of_optimizer(part, Value(found, "the state", name)))
         else:
             fresh = part.state_dict()
-            part.load_state_dict(_alike(Value(found, "the state", name), fresh))
+            of_recipe = {key: value for key, value in fresh.items() if key == "base_lrs"}
+            part.load_state_dict({**_alike(Value(found, "the state", name), fresh), **of_recipe})
 
 
 def _of_optimizer(optimizer: torch.optim.Optimizer, found: Value) -> dict:
@@ -165,25 +166,28 @@ def _of_optimizer(optimizer: torch.optim.Optimizer, found: Value) -> dict:
     for index, values in state.found.items():
         if not isinstance(index, int) or not 0 <= index < len(parameters):
             state.fail(f"a mapping from the numbers 0 to {len(parameters) - 1}")
-        shape, own = parameters[index].shape, Value(values, state.where, f"{state.key}[{index}]").keys()
-        for value in own.values():
-            _check_moment(value, shape)
-    # The numbers of the parameters are those of this run, since `state` goes by them.
-    return {
-        "state": state.found,
-        "param_groups": [{**_alike(*pair), "params": pair[1]["params"]} for pair in zip(groups, fresh)],
-    }
+        kept = Value(values, state.where, f"{state.key}[{index}]")
+        for name in _MOMENTS[type(optimizer)]:
+            _check_moment(kept[name], parameters[index].shape if name != "step" else torch.Size())
+    # All but the present rate follows from the recipe, which is the same.
+    rates = [group["lr"].number(0, own["initial_lr"]) for group, own in zip(groups, fresh)]
+    return {"state": state.found, "param_groups": [{**own, "lr": rate} for own, rate in zip(fresh, rates)]}
+
+
+# What each optimizer keeps for a parameter. SGD without momentum keeps None.
+_MOMENTS = {torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"), torch.optim.SGD: ("momentum_buffer",)}
 
 
 def _check_moment(value: Value, shape: torch.Size) -> None:
-    """Check a value that an optimizer keeps for a parameter: a tensor of its shape, or a single number."""
-    if value.found is None:
+    """Check a tensor that an optimizer keeps for a parameter."""
+    found = value.found
+    if found is None and value.key.endswith("momentum_buffer"):
         return
-    if not isinstance(value.found, torch.Tensor):
-        value.number()
-    elif value.found.dim() and value.found.shape != shape:
-        raise ValueError(f"{value.key} has the shape {tuple(value.found.shape)} instead of {tuple(shape)}")
-    elif not_finite({"": value.found}) is not None:
+    if not isinstance(found, torch.Tensor) or not found.is_floating_point():
+        value.fail("a floating tensor")
+    if found.shape != shape:
+        raise ValueError(f"{value.key} has the shape {tuple(found.shape)} instead of {tuple(shape)}")
+    if not_finite({"": found}) is not None:
         raise ValueError(f"{value.key} has values that are not finite")
 
 

@@ -1,1 +1,1 @@
-"""Content that anyone may have written: values in files, and downloads. Nothing in it is believed unchecked."""
+"""Values in files that anyone may have written. Nothing in them is believed unchecked."""

@@ -145,7 +145,7 @@ def task_of(model: str) -> str:
 
     Args:
         model: the name of a model, or the path of one of srzoo's ``.safetensors`` files, of which only the header is
-            read.
+            read, or of an exported ``.onnx`` file.
 
     Raises:
         ValueError: unknown name, or the file is not one of srzoo's.
@@ -153,6 +153,8 @@ def task_of(model: str) -> str:
     """
     if is_model_file(model):
         return read_config(model).task
+    if model.endswith(".onnx"):
+        return "semantic"  # the one whose exported files can be run, see `srzoo.export.onnx_model`
     return registry.ARCHITECTURES[registry.split_name(model)[0]].task
 
 

@@ -78,7 +78,8 @@ def convert_released(state: State, target: Path, dataset: str | None) -> str:
 
 
 def _convert_srnet(state: State, target: Path, dataset: str | None) -> str:
-    depth, classes = _depth(state), length(state, "head.final.4.weight", 19)
+    # At least the 2 that a model has; the comparison of shapes names a tensor with fewer.
+    depth, classes = _depth(state), max(2, length(state, "head.final.4.weight", 19))
     if dataset is None:
         fitting = [name for name, number in _CLASSES.items() if number == classes]
         dataset = fitting[0] if len(fitting) == 1 else None

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..messages import one_line, shortened
+from ..messages import one_line, visible
 from ..state_dicts import not_finite, write_state_dict
 from .config import ModelConfig
 
@@ -33,7 +33,7 @@ def read_model_file(path: str | Path) -> tuple[ModelConfig, dict[str, torch.Tens
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
     if broken := not_finite(state):
         raise ValueError(
-            f"{path}: {shortened(broken, 100)} has values that are not finite, so its results would be meaningless; "
+            f"{path}: {visible(broken, 100)} has values that are not finite, so its results would be meaningless; "
             "use a file from before its training diverged"
         )
     return config, state

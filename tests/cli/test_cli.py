@@ -1,4 +1,5 @@
 import re
+import warnings
 
 import pytest
 
@@ -103,7 +104,7 @@ def test_train_with_an_unknown_recipe(capsys):
             ["train", "--data.root", "x", "--num_classes", "x"],
             "--num_classes: .*'x'; `srzoo train --help`",
         ),
-        (["eval", "--scale", "1"], r"--model, --data\.root; `srzoo eval --help`"),
+        (["eval", "--scale", "1"], r"--model; `srzoo eval --help`"),
         (["data", "check", "x", "--workers", "x"], "--workers: .*'x'; `srzoo data check --help`"),
         (["nonsense"], "'nonsense'.*; `srzoo --help`"),
         ([], "COMMAND; `srzoo --help`"),
@@ -124,3 +125,29 @@ def test_out_of_memory_is_one_line_of_error(monkeypatch, capsys):
     monkeypatch.setattr("srzoo.cli.listing.run", too_much)
     assert main(["list"]) == 2
     assert re.fullmatch(r"srzoo: .*memory.*smaller.*\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "word"), [(2, 130, "interrupted"), (15, 143, "SIGTERM"), (1, 129, "SIGHUP")]
+)
+def test_a_signal_is_told_and_is_the_exit_status(number, status, word, monkeypatch, capsys):
+    class Ended(KeyboardInterrupt):
+        signal = number
+
+    def ended(options):
+        raise Ended("the same command resumes")
+
+    monkeypatch.setattr("srzoo.cli.listing.run", ended)
+    assert main(["list"]) == status
+    assert re.fullmatch(f"srzoo: .*{word}; the same command resumes\n", capsys.readouterr().err)
+
+
+def test_text_from_outside_cannot_control_the_terminal(monkeypatch, capsys):
+    def hostile(options):
+        warnings.warn("a\x1b]0;t\x07", stacklevel=1)
+        raise ValueError("b\x1b[31m" + "x" * 10**6 + "\nforged line")
+
+    monkeypatch.setattr("srzoo.cli.listing.run", hostile)
+    assert main(["list"]) == 2
+    warned, error = capsys.readouterr().err.splitlines()
+    assert (warned, error[:17]) == (r"srzoo: warning: a\x1b]0;t\x07", r"srzoo: b\x1b[31mx") and len(error) < 2100

@@ -1,13 +1,17 @@
+import os
 import re
 import shutil
+import signal
 import struct
+import warnings
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from srzoo.data.check import check, check_splits
+from srzoo.data.check import _inspected, check, check_quickly, check_splits
 from srzoo.data.opening import open_dataset
+from srzoo.data.seeded import AugmentedDataset
 
 ROWS = [0, 1, 2, 1, 0, 255, 2]
 
@@ -224,3 +228,60 @@ def test_masks_with_noise_are_read_as_the_check_proposes(tmp_path, write_image, 
     ids = open_dataset(tmp_path, "train", id_map=id_map or report.id_map.mapping, snap=True).ids(0)
     assert 1 in (ids[120, 80], ids[120, 208])
     assert (ids == 0).mean() == pytest.approx(1 - 160 * 112 * (len(colours) - 1) / 76800, abs=0.02)
+
+
+def test_images_that_are_not_what_they_seem_are_said(write_pairs, tmp_path):
+    root = write_pairs(*[[0, 0, 1, 1]] * 10)
+    for i in range(10):
+        name = root / "images" / f"f{i}"
+        name.with_suffix(".jpg").unlink()
+        if i < 5:
+            Image.fromarray(np.full((4, 11), 100 * i + 1, np.uint16)).save(name.with_suffix(".png"))
+        else:
+            Image.fromarray(np.full((4, 11, 4), 30, np.uint8)).save(name.with_suffix(".png"))
+    with pytest.warns(UserWarning, match="held out"):
+        report = check(root)
+    assert report.errors == []
+    lines = " ".join(report.warnings)
+    assert re.search(r"4 of 8 images of train, the first .*f1.png: values up to 101 where 65535", lines)
+    assert re.search(r"4 of 8 images of train, the first .*f6.png: 100% of the pixels are transparent", lines)
+    splits = {"train": open_dataset(root, "train")}
+    with pytest.warns(UserWarning, match=r"4 of 8 images .*, and 1 more; `srzoo data check here` lists all") as said:
+        check_quickly(splits, 2, "here")
+    assert len(said) == 1
+    dataset = AugmentedDataset(splits["train"], lambda *pair: pair, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert dataset[0][0].shape == (4, 11, 3)
+
+
+def test_masks_of_two_encodings_in_one_folder(write_pairs):
+    root = write_pairs([0, 1], [0, 1], [0, 255], [0, 255], [0, 1], [0, 0])
+    with pytest.warns(UserWarning, match="held out"):
+        report = check(root)
+    assert re.search(r"two encodings.*f2.png", report.errors[0])
+    assert (report.id_map.mapping, report.num_classes) == ({0: 0, 1: 1, 255: 1}, 2)
+    with pytest.warns(UserWarning, match="held out"):
+        report = check(root, id_map={0: 0, 1: 1, 255: 255})
+    assert report.errors == []
+
+
+def test_many_notes_of_one_kind_are_counted(write_coco):
+    boxes = [{"category_id": 7, "bbox": [i % 5, 1, 4, 4], "segmentation": []} for i in range(40)]
+    report = check(write_coco(boxes))
+    (line,) = [each for each in report.warnings if "annotation" in each]
+    assert re.search("annotation 0 has a box and no polygon.*; 39 others are like it", line)
+
+
+class Dying(list):
+    """Images of which reading one kills the process."""
+
+    split = "train"
+
+    def image(self, index):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_is_killed_is_told():
+    with pytest.raises(RuntimeError, match="train was killed.*--workers, or 0"):
+        list(_inspected(Dying(), [0], workers=1))

@@ -52,6 +52,8 @@ WRONG = [
     ([-1, 0, 1], None, "3 .*from -1 to 1", None, None),
     ([0, 1 << 20], 2, "2 .*from 0 to 1048576", None, None),
     (range(0, 256, 2), 2, "128 .*from 0 to 254", None, None),
+    ([0, 1, 2, 3, 252, 253, 254, 255], None, "near 0 and near 255", {v: int(v > 127) for v in range(256)}, 2),
+    ([0, 9, 230, 254, 255], 2, "near 0 and near 255", {v: int(v > 127) for v in range(256)}, 2),
 ]
 
 
@@ -94,3 +96,37 @@ def test_a_given_map_is_not_questioned():
     assert re.search(r"4 of 9 masks .* 3 values from 0 to 2 \(m66051.png\)", error)
     (error,) = judged([0x010203], id_map=IdMap({(0, 0, 0): 0}), colours=(9, 9)).errors
     assert re.search(r"colours .*: #010203 \(first in m66051.png\)", error)
+
+
+def together(*sets, num_classes=None, id_map=None):
+    values = sorted({value for each in sets for value in each})
+    files = {frozenset(each): f"f{i}.png" for i, each in enumerate(sets)}
+    return diagnose(
+        dict.fromkeys(values, "m.png"), id_map or IdMap.identity(254), num_classes, (0, len(sets)), {}, files
+    )
+
+
+@pytest.mark.parametrize("num_classes", [None, 2])
+def test_masks_of_two_encodings(num_classes):
+    found = together({0, 1}, {0}, {0, 255}, {255}, num_classes=num_classes)
+    assert re.search(r"two encodings .* 0, 1, others 0, 255, first f2.png.*'{0: 0, 1: 1, 255: 255}'", found.errors[0])
+    assert (found.id_map, found.num_classes) == ({0: 0, 1: 1, 255: 1}, 2)
+
+
+def test_masks_of_two_encodings_of_several_classes():
+    found = together({0, 1, 2}, {0, 3}, {0, 85, 170}, {0, 255})
+    assert found.id_map == {0: 0, 1: 1, 2: 2, 3: 3, 85: 1, 170: 2, 255: 3}
+    assert "two encodings" in together({0, 1}, {0, 2}, {0, 3}, {0, 127, 255}).errors[0]
+
+
+def test_void_is_no_second_encoding():
+    for sets in (
+        [{0, 1}, {0, 255}, {0, 1, 255}],  # beside an object
+        [{0, 1}, {255}],  # all of a mask
+        [{0, 1, 2}, {0, 255}],
+        [{0, 1}, {0, 2}, {0, 3}],
+        [{0, 1}, {0, 200}],
+    ):
+        assert not any("two encodings" in error for error in together(*sets).errors)
+    said = IdMap({0: 0, 1: 1, 255: 255})
+    assert together({0, 1}, {0, 255}, id_map=said).errors == []

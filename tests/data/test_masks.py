@@ -99,6 +99,9 @@ def test_what_is_not_in_the_map_is_named(id_map, mask, message):
         ({-1: 0}, "-1 .*0 to 65535"),
         ({"#00ff": 0}, r"\(0, 255\) .*0 to 65535"),
         ({"red": 0}, "'red' .*'#ff0000'"),
+        ({"0-70000": 0}, "65536 .*0 to 65535"),
+        ({"9-3": 0}, "expected at least one"),
+        ({"0-": 0}, "'0-' .*'0-127'"),
         ({0: 255}, "only void.*0..253"),
         ([0, 1], "expected e.g. {0: 255, 1: 0}"),
     ],
@@ -112,6 +115,22 @@ def test_a_map_as_yaml_has_it():
     assert parse_id_map({"#ff0080": 1, "#000000": 255}).mapping == {(255, 0, 128): 1, (0, 0, 0): 255}
 
 
-@pytest.mark.parametrize("text", ["{0: 255, 7: 0}", "{'#000000': 0, '#ff0000': 1}"])
+@pytest.mark.parametrize("text", ["{0: 255, 7: 0}", "{'#000000': 0, '#ff0000': 1}", "{0-127: 0, 128-255: 1}"])
 def test_a_map_on_one_line_is_read_as_it_was(text):
     assert parse_id_map(yaml.safe_load(text)).to_yaml() == text
+
+
+def test_a_mask_that_is_drawn_as_opacity(tmp_path):
+    opacity = np.zeros((4, 5), np.uint8)
+    opacity[1:3] = 255
+    for colour in ((255, 0, 0), (0, 0, 0), (255, 255, 255)):
+        rgba = np.dstack([np.full((4, 5, 3), colour, np.uint8), opacity])
+        Image.fromarray(rgba).save(tmp_path / "m.png")
+        assert (read_mask(tmp_path / "m.png") == opacity).all()
+    Image.fromarray(np.dstack([np.full((4, 5), 255, np.uint8), opacity])).save(tmp_path / "m.png")
+    assert (read_mask(tmp_path / "m.png") == opacity).all()
+    rgba[..., 0] = opacity // 255 * 3  # colours that differ are the mask, whatever the opacity is
+    Image.fromarray(rgba).save(tmp_path / "m.png")
+    assert read_mask(tmp_path / "m.png").shape == (4, 5, 3)
+    Image.fromarray(np.dstack([opacity // 255, np.full((4, 5), 255, np.uint8)])).save(tmp_path / "m.png")
+    assert (read_mask(tmp_path / "m.png") == opacity // 255).all()

@@ -7,8 +7,6 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what a determinis
 import pytest
 import torch
 
-from srzoo_kernels.launch import interpreted
-
 
 @pytest.fixture(autouse=True)
 def _poisoned_memory():
@@ -17,11 +15,6 @@ def _poisoned_memory():
     assert torch.utils.deterministic.fill_uninitialized_memory and torch.empty(8).isnan().all()
     yield
     torch.use_deterministic_algorithms(False)
-
-
-@pytest.fixture
-def device():
-    return "cuda" if torch.cuda.is_available() and not interpreted() else "cpu"
 
 
 @pytest.fixture

@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from srzoo_kernels import channel_affine, gram, graph_reason, operators, upsample_cross_entropy
+from srzoo_kernels.channel_affine import op as affine_op
+from srzoo_kernels.upsample_argmax import op as argmax_op
 
 
 def test_everything_about_an_operator_is_registered_in_one_place():
@@ -38,6 +41,22 @@ def test_everything_about_an_operator_is_registered_in_one_place():
     assert torch.equal(inside, square(x.detach().bfloat16().float()))  # cast, and the product inside left alone
     for name in ("square", "square_backward"):
         assert torch._C._dispatch_has_computed_kernel_for_dispatch_key(f"srzoo_test::{name}", "CUDA")
+
+
+@pytest.mark.parametrize("key", ["CPU", "CUDA", "MPS", "XPU"])
+def test_every_operator_runs_on_every_device(key):
+    names = [name for name in torch._C._dispatch_get_all_op_names() if name.startswith("srzoo::")]
+    assert len(names) >= 15
+    for name in names:
+        assert torch._C._dispatch_has_computed_kernel_for_dispatch_key(name, key), name
+
+
+def test_a_device_that_is_neither_a_cpu_nor_cuda_runs_plain_pytorch():
+    with FakeTensorMode():
+        x = torch.randn(1, 8, 3, 5, device="xpu")
+        assert affine_op._affine(x, x.new_empty(1, 8, 8), None).device.type == "xpu"
+        labels, probability = argmax_op._labels(x, 7, 9, False, True)
+        assert labels.device.type == probability.device.type == "xpu"
 
 
 def test_a_name_is_registered_once():

@@ -202,6 +202,29 @@ def test_no_gradient_is_computed_where_none_is_needed():
     assert counter.get_total_flops() == 13 * 3 * 6 * 6
 
 
+def test_without_triton_a_gpu_s_wrong_label_is_a_loss_and_a_gradient_of_nan():
+    logits, target = sample(1, 3, (3, 3), (6, 6))
+    target[0, 3, 3] = 7
+    loss, gradient = upsample_cross_entropy_library(logits, target, None, 255, 0.1, None, 0, False, True)
+    assert loss.isnan() and gradient.isnan().all()
+
+
+@pytest.mark.parametrize(("options", "launches"), [({}, 4), ({"ohem": (0.7, 9)}, 5), ({"label_smoothing": 0.1}, 4)])
+def test_a_training_step_does_not_look_at_a_value(options, launches, idle, monkeypatch):
+    """What would wait for a GPU, or keep its launches from a CUDA graph."""
+    logits, target = sample(1, 3, (4, 4), (16, 16), dtype=torch.float32)
+
+    def waited(*arguments):
+        raise AssertionError("a value was looked at")
+
+    for name in ("item", "tolist", "__bool__", "__int__", "__float__", "nonzero", "unique"):
+        monkeypatch.setattr(torch.Tensor, name, waited)
+    for step in range(3):
+        count = idle.count
+        upsample_cross_entropy(logits.requires_grad_(), target, **options).backward()
+        assert idle.count == count + launches, step
+
+
 def test_wrong_labels_are_named():
     logits, target = sample(1, 3, (3, 3), (6, 6))
     target[0, 0, 0], target[0, 0, 1], target[0, 3, 3] = 7, -2, 7

@@ -6,7 +6,7 @@ Every size is as small as its case allows: an interpreted step of a program take
 import pytest
 import torch
 
-from srzoo_kernels import upsample_argmax, upsample_cross_entropy
+from srzoo_kernels import check_labels, upsample_argmax, upsample_cross_entropy
 from srzoo_kernels.launch import interpreted, triton_serves
 from srzoo_kernels.upsample_argmax import reference as argmax
 from srzoo_kernels.upsample_cross_entropy import reference as loss
@@ -110,6 +110,56 @@ def test_no_labelled_pixel_is_a_loss_of_zero(device):
     assert not logits.grad.any()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"label_smoothing": 0.1, "weight": [0.5, 1.0, 2.0]},
+        {"ohem": (0.3, 9)},
+        {"ohem": (0.3, 0), "weight": [0.5, 1.0, 2.0]},
+        {"ohem": (0.0, 999), "label_smoothing": 0.2},
+    ],
+    ids=str,
+)
+def test_every_option_of_the_kernels(options, device):
+    logits = random_logits((2, 3, 3, 4), torch.float32, CONTIGUOUS)
+    target = torch.randint(3, (2, 9, 12), generator=torch.Generator().manual_seed(0))
+    target[:, :3, ::2] = 1  # also ignored: an id that is a class
+    for dtype in (torch.int64, torch.uint8):
+        weight = torch.tensor(options["weight"], device=device) if "weight" in options else None
+        there = logits.clone().to(device).requires_grad_()
+        arguments = options | {"weight": weight, "ignore_index": 1}
+        value = upsample_cross_entropy(there, target.to(device, dtype), **arguments)
+        value.backward()
+        exact = logits.double().requires_grad_()
+        arguments["weight"] = None if weight is None else weight.double().cpu()
+        expected = loss.upsample_cross_entropy(exact, target, **arguments)
+        expected.backward()
+        torch.testing.assert_close(value.detach().double().cpu(), expected.detach(), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(there.grad.double().cpu(), exact.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [3, -1, 2**32, -(2**40)])
+@pytest.mark.parametrize("threshold", [None, 0.7])
+def test_a_wrong_label_is_a_loss_and_a_gradient_of_nan(wrong, threshold, device):
+    """A GPU is not waited for to look; `check_labels` then tells which label it was."""
+    from srzoo_kernels.upsample_cross_entropy._triton import upsample_cross_entropy_triton
+
+    logits = random_logits((1, 3, 2, 2), torch.float32, CONTIGUOUS).to(device)
+    target = torch.zeros(1, 5, 6, dtype=torch.int64, device=device)
+    target[0, :, 0] = 255
+    found = []
+    for label in (255, wrong):
+        target[0, 4, 5] = label
+        found.append(upsample_cross_entropy_triton(logits, target, None, 255, 0.0, threshold, 3, False, True))
+    (value, gradient), (broken, broken_gradient) = found
+    assert value.isfinite() and gradient.isfinite().all()
+    assert broken.isnan() and broken_gradient.isnan().all()
+    with pytest.raises(ValueError, match=rf"0\.\.2\b.*255.*\b1 .*{wrong}"):
+        check_labels(target, 3)
+
+
+@pytest.mark.skipif(not interpreted(), reason="a GPU is not waited for")
 def test_wrong_labels_are_named(device):
     with pytest.raises(ValueError, match=r"0\.\.2\b.*\b64 .*\b3$"):
         upsample_cross_entropy(torch.zeros(1, 3, 2, 2, device=device), torch.full((1, 8, 8), 3, device=device))

@@ -153,3 +153,12 @@ def test_compiles_without_a_graph_break(small, training):
 def test_one_class_is_refused(name):
     with pytest.raises(ValueError, match="num_classes=1: expected 2 "), torch.device("meta"):
         create_model(name, num_classes=1)
+
+
+def test_sizes_are_rounded_up_without_negative_numbers():
+    """ONNX rounds their quotients toward zero, so a file would take 200 pixels down to 192 rather than up to 208."""
+    model = create_model("fcn_lite0", num_classes=3).eval()
+    sides = {2: torch.export.Dim("h", min=64, max=2048), 3: torch.export.Dim("w", min=64, max=2048)}
+    program = torch.export.export(model, (torch.rand(1, 3, 128, 160),), dynamic_shapes={"x": sides})
+    names = [node.target.__name__ for node in program.graph.nodes if callable(node.target)]
+    assert "floordiv" in names and "neg" not in names

@@ -220,7 +220,7 @@ def changed(**entries):
             torch_file(changed(**{"head.module.conv_adj.weight": [16, 16, 1]})),
             r"head.module.conv_adj.weight .*\(16, 16, 1\) .*\(32, 32, 1\)",
         ),
-        (torch_file(changed(**{"head.final.4.weight": []})), r"head.final.4.weight .*\(\) .*\(1, 512, 1, 1\)"),
+        (torch_file(changed(**{"head.final.4.weight": []})), r"head.final.4.weight .*\(\) .*\(2, 512, 1, 1\)"),
         (torch_file({"layer0.0.0.weight": torch.zeros(1)}), "SRNet R50 .*lacks layer0.0.1.weight.* 308 more"),
         (torch_file({"conv1.6.weight": torch.zeros(1)}), "ResNet-50 .*lacks conv1.0.weight"),
         (torch_file({"conv_adj.weight": torch.zeros(3)}), "channels/2 = 256 .*nodes=3"),

@@ -1,5 +1,4 @@
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -64,16 +63,6 @@ def test_padding_is_the_mean_colour():
 def test_an_unknown_fit():
     with pytest.raises(ValueError, match="'stretch' or 'pad', got 'crop'"):
         Transform(800, fit="crop")
-
-
-def test_through_json():
-    for transform in (TRANSFORM, DETECTOR):
-        values = json.loads(json.dumps(dataclasses.asdict(transform)))
-        assert Transform.from_dict(values) == transform
-    older = {"short_side": 540, "max_pixels": 2 << 20, "mean": [0.5] * 3, "std": [0.5] * 3}
-    assert Transform.from_dict(older) == Transform(540, mean=(0.5,) * 3, std=(0.5,) * 3)
-    with pytest.raises(TypeError, match="crop"):
-        Transform.from_dict({**older, "crop": 3})
 
 
 def test_scaled_and_without_reduction():

@@ -16,6 +16,7 @@ from srzoo.zoo import published, registry, weights
 from srzoo.zoo.config import ModelConfig
 from srzoo.zoo.info import licence_chain
 from srzoo.zoo.published import PUBLISHED
+from srzoo.zoo.transform import Transform
 from srzoo.zoo.weights import read_model_file
 
 NAMES = sorted(PUBLISHED)
@@ -209,6 +210,18 @@ def test_configuration_round_trip():
     things = LabelSet(config.classes, config.palette, tuple(name == "car" for name in config.classes))
     panoptic = dataclasses.replace(config, task="panoptic", labels=things)
     assert ModelConfig.from_json(panoptic.to_json()) == panoptic != config
+
+
+def test_transform_through_json():
+    """Keys that an older file lacks have their defaults."""
+    config = srzoo.create_model("srnet_lite0_camvid").config
+    for transform in (Transform(540), Transform(800, long_side=1333, multiple=32, fit="pad")):
+        changed = dataclasses.replace(config, transform=transform)
+        assert ModelConfig.from_json(changed.to_json()).transform == transform
+    older = {"short_side": 540, "max_pixels": 2 << 20, "mean": [0.5] * 3, "std": [0.5] * 3}
+    values = {**json.loads(config.to_json()), "transform": older}
+    found = ModelConfig.from_json(json.dumps(values)).transform
+    assert found == Transform(540, mean=(0.5,) * 3, std=(0.5,) * 3)
 
 
 @pytest.mark.parametrize(("name", "family"), [("srnet_lite0_camvid", None), ("dfseg_v1_camvid", "dfseg")])

@@ -36,6 +36,7 @@ class Case:
         bytes: least traffic with device memory, each operand once; without `scratch_bytes`.
         operations: executed, two per multiply-add, padding included.
         least_operations: what the mathematics asks for; for a symmetric result half of the product.
+        operand_bytes: what all programs of a product read through the L2 cache; 0 where they share nothing.
         scratch_bytes: partial results handed to a second stage, written or read here; meant to stay in the L2 cache.
         tensor_core: whether it is a product that belongs on tensor cores.
         streams: whether it reads a map, and so has to load 128 bits at a time.
@@ -47,6 +48,7 @@ class Case:
     operations: int
     least_operations: int
     scratch_bytes: int = 0
+    operand_bytes: int = 0
     tensor_core: bool = True
     streams: bool = True
 
@@ -70,6 +72,22 @@ def _map_operations(launch: Launch) -> int:
     return 2 * n * tiles * constants["ROWS"] * constants["COLUMNS"] * padded
 
 
+def _product_operands(launch: Launch) -> int:
+    """Bytes of both tiles of every program; one that also sums its rows and is symmetric reads a single tile."""
+    tiles, _, n = launch.grid
+    constants, a = launch.constants, launch.arguments["a"]
+    once = -(-a.shape[1] // constants["TILE"]) if constants["SYMMETRIC"] and constants["WITH_SUMS"] else 0
+    return n * (2 * tiles - once) * constants["TILE"] * launch.arguments["pixels"] * a.element_size()
+
+
+def _map_operands(launch: Launch) -> int:
+    """Bytes of the matrix's and the map's tile of every program, and of the map where it is added."""
+    tiles, n, _ = launch.grid
+    constants, x = launch.constants, launch.arguments["x"]
+    read = n * tiles * (constants["ROWS"] + constants["COLUMNS"]) * x.shape[1] * x.element_size()
+    return read + (_size(x) if constants["RESIDUAL"] else 0)
+
+
 def gram_cases(x: torch.Tensor, target: Target) -> list[Case]:
     """Both stages of `gram`, and its gradient."""
     launches, (second, first) = plan_gram(x, target)
@@ -81,14 +99,16 @@ def gram_cases(x: torch.Tensor, target: Target) -> list[Case]:
     scratch = 4 * product.grid[1] * n * (tiles + c) if len(launches) == 2 else 0
     moved = _size(x) + (0 if scratch else results)
     halved = n * h * w * c * (c + 1)
-    cases = [Case("gram", product, moved, _product_operations(product), halved, scratch)]
+    operands = _product_operands(product)
+    cases = [Case("gram", product, moved, _product_operations(product), halved, scratch, operands)]
     if scratch:
         cases.append(Case("gram second stage", launches[1], results, 0, 0, scratch, tensor_core=False))
     matrix = second.to(x.dtype)
     scale = x.new_empty(n, dtype=torch.float32) if x.dtype == torch.float16 else None
     (backward,), (grad,) = plan_gram_backward(x, matrix, first, scale, target)
     moved = _size(x, matrix, first, grad)
-    return [*cases, Case("gram backward", backward, moved, _map_operations(backward), 2 * halved)]
+    operands = _map_operands(backward)
+    return [*cases, Case("gram backward", backward, moved, _map_operations(backward), 2 * halved, 0, operands)]
 
 
 def channel_affine_cases(x: torch.Tensor, target: Target) -> list[Case]:
@@ -99,10 +119,12 @@ def channel_affine_cases(x: torch.Tensor, target: Target) -> list[Case]:
     cases = []
     for name, each, offset in (("channel_affine", matrix, bias), ("channel_affine dX", matrix.mT, None)):
         (launch,), (y,) = plan_channel_affine(x, each, offset, target)
-        cases.append(Case(name, launch, _size(x, matrix, bias, y), _map_operations(launch), least))
+        moved = _size(x, matrix, bias, y)
+        cases.append(Case(name, launch, moved, _map_operations(launch), least, 0, _map_operands(launch)))
     (launch,), (parts, part_sums) = plan_channel_affine_backward(x, x, True, target)
     scratch = _size(parts, part_sums)
-    return [*cases, Case("channel_affine dM db", launch, 2 * _size(x), _product_operations(launch), least, scratch)]
+    operations, operands = _product_operations(launch), _product_operands(launch)
+    return [*cases, Case("channel_affine dM db", launch, 2 * _size(x), operations, least, scratch, operands)]
 
 
 def reason_cases(x: torch.Tensor, target: Target) -> list[Case]:
@@ -180,11 +202,11 @@ def head_cases(x: torch.Tensor, target: Target) -> list[Case]:
     form = torch.channels_last if is_channels_last(x) else torch.contiguous_format
     logits = torch.empty((n, CLASSES, h, w), dtype=x.dtype, device=x.device, memory_format=form)
     height, width = STRIDE * h, STRIDE * w
-    ids = logits.new_empty((n, height, width), dtype=torch.int64)
-    weight = logits.new_empty(CLASSES, dtype=torch.float32)
+    labelled = logits.new_empty((n, height, width), dtype=torch.int64)
     (argmax,), (labels, _) = argmax_kernel.plan_upsample_argmax(logits, height, width, False, False, target)
-    loss, plane, sums = loss_kernels.plan_losses(logits, ids, weight, 0.0, False, mining=False)
-    (cells, corner_sum), grad = loss_kernels.plan_gradient(logits, ids, weight, plane, weight[0], 0.0, False)
+    operands, options = (logits, labelled, None, None, None), (255, 0.0, None, False, True)
+    (loss, total, cells, corner_sum), (_, grad) = loss_kernels.plan_loss(*operands, *options, target)
+    plane, ids, sums = (loss.arguments[name] for name in ("log_totals", "ids", "sums"))
     along_width, outputs = 3 * n * CLASSES * h * width, n * CLASSES * height * width
     scratch = _size(cells.arguments["corners"])
     block = cells.constants["CLASSES"] * cells.constants["COLUMNS"]
@@ -192,7 +214,14 @@ def head_cases(x: torch.Tensor, target: Target) -> list[Case]:
     name = "upsample_cross_entropy"
     cases = [
         Case("upsample_argmax", argmax, _size(logits, labels), _tile_operations(argmax, 3), along_width + 6 * outputs),
-        Case(name, loss, _size(logits, ids, plane, sums), _tile_operations(loss, 10), along_width + 13 * outputs),
+        Case(
+            name,
+            loss,
+            _size(logits, labelled, ids, plane, sums),
+            _tile_operations(loss, 10),
+            along_width + 13 * outputs,
+        ),
+        Case(f"{name} total", total, _size(sums), sums.numel(), sums.numel()),
         Case(f"{name} gradient", cells, _size(logits, ids, plane), slopes, along_width + 14 * outputs, scratch),
         Case(f"{name} gradient, second stage", corner_sum, _size(grad), 4 * grad.numel(), 0, scratch),
     ]

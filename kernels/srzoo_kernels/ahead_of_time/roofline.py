@@ -1,6 +1,7 @@
 """What a kernel could take on a device, predicted from its bytes and its operations. No measurement.
 
-Rates are the vendors' figures for the SXM boards, dense. The L2 rates are assumptions, since no vendor gives them.
+Rates are the vendors' figures for the SXM boards, dense. The L2 rates are assumptions, since no vendor gives them; that
+of an H100 to its processors is what `gram` and `channel_affine`, which it bounds, were measured to take there.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ class Rates:
     Attributes:
         name: of the board.
         memory, cache: bytes per second from device memory and from the L2 cache.
+        operands: bytes per second from the L2 cache to all processors, of what many programs read.
         cache_bytes: size of the L2 cache.
         half, tf32, fma: operations per second in float16 and bfloat16, TF32, and float32.
         registers, shared, threads: per processor: 32-bit registers, bytes, and resident threads.
@@ -29,6 +31,7 @@ class Rates:
     half: float
     tf32: float
     fma: float
+    operands: float
     registers: int = 65536
     shared: int = 0
     threads: int = 2048
@@ -39,10 +42,12 @@ class Rates:
 
 
 RATES = {
-    A100: Rates("A100", 2.039e12, 5.0e12, 40 << 20, 312e12, 156e12, 19.5e12, shared=164 * 1024),
-    H100: Rates("H100", 3.35e12, 5.5e12, 50 << 20, 989.4e12, 494.7e12, 66.9e12, shared=228 * 1024),
-    B200: Rates("B200", 8.0e12, 10e12, 126 << 20, 2250e12, 1125e12, 75e12, shared=228 * 1024),
-    MI300: Rates("MI300X", 5.3e12, 10e12, 256 << 20, 1307e12, 653.7e12, 163.4e12, registers=131072, shared=64 * 1024),
+    A100: Rates("A100", 2.039e12, 5.0e12, 40 << 20, 312e12, 156e12, 19.5e12, 5.0e12, shared=164 * 1024),
+    H100: Rates("H100", 3.35e12, 5.5e12, 50 << 20, 989.4e12, 494.7e12, 66.9e12, 6.0e12, shared=228 * 1024),
+    B200: Rates("B200", 8.0e12, 10e12, 126 << 20, 2250e12, 1125e12, 75e12, 10e12, shared=228 * 1024),
+    MI300: Rates(
+        "MI300X", 5.3e12, 10e12, 256 << 20, 1307e12, 653.7e12, 163.4e12, 10e12, registers=131072, shared=64 * 1024
+    ),
 }
 
 
@@ -52,10 +57,14 @@ def filled(programs: int, target: Target) -> float:
     return programs / (waves * target.processors)
 
 
-def roofline(memory_bytes: int, operations: int, rate: float, programs: int, target: Target) -> float:
-    """Predicted microseconds: the longer of the bytes from memory and the operations of the processors at work."""
+def roofline(
+    memory_bytes: int, operations: int, rate: float, programs: int, target: Target, operand_bytes: int = 0
+) -> float:
+    """Predicted microseconds: the longest of the bytes from memory, the operations of the processors at work, and the
+    bytes that their programs read from the L2 cache, each tile by every program that multiplies it."""
     rates = RATES[target]
-    return 1e6 * max(memory_bytes / rates.memory, operations / (rate * filled(programs, target)))
+    busy = filled(programs, target)
+    return 1e6 * max(memory_bytes / rates.memory, operations / (rate * busy), operand_bytes / rates.operands)
 
 
 def occupancy(registers: int, shared: int, threads: int, target: Target) -> float:

@@ -78,7 +78,7 @@ def interpolate_tile(
     """
     value = tl.zeros((low_y.shape[0], left.shape[0]), DTYPE)
     for step in tl.static_range(SPAN):
-        line = plane + tl.minimum(row + step, h - 1) * stride_h
+        line = plane + tl.minimum(row + step, h - 1).to(tl.int64) * stride_h  # beyond 2^31 in a large channels_last map
         first = tl.load(line + left).to(DTYPE)
         second = tl.load(line + right).to(DTYPE)
         mixed = first + across * (second - first)

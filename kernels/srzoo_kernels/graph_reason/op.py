@@ -63,6 +63,11 @@ def _widen(*operands: torch.Tensor) -> list[torch.Tensor]:
     return [operand.to(torch.promote_types(operand.dtype, torch.float32)) for operand in operands]
 
 
+def _own(z: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """A tensor of its own, since autograd refuses operations in place on an operator's view."""
+    return z.to(dtype, copy=True)
+
+
 def _fits(g: torch.Tensor, dim: int) -> bool:
     return triton_multiplies(g) and max(dim, g.shape[1] // dim) <= _MAX_SIDE
 
@@ -72,7 +77,7 @@ def _graph(g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor) -> to
     check_finite(g=g)
     if _fits(g, len(weight)):
         return kernels_of(__package__).graph_reason(g, adjacency, weight)
-    return reference.graph_reason(*_widen(g, adjacency, weight)).to(g.dtype)
+    return _own(reference.graph_reason(*_widen(g, adjacency, weight)), g.dtype)
 
 
 def _graph_backward(
@@ -97,7 +102,7 @@ def _attention(g: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: t
     check_finite(g=g)
     if _fits(g, len(value)):
         return kernels_of(__package__).attention_reason(g, query, key, value)
-    return reference.attention_reason(*_widen(g, query, key, value)).to(g.dtype)
+    return _own(reference.attention_reason(*_widen(g, query, key, value)), g.dtype)
 
 
 def _attention_backward(

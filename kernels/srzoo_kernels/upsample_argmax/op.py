@@ -47,7 +47,7 @@ def _labels(
     if triton_serves(logits):
         kernels = kernels_of(__package__)
         return kernels.upsample_argmax_triton(logits, height, width, align_corners, return_probability)
-    if logits.is_cuda:  # without Triton
+    if logits.device.type != "cpu":  # a GPU without Triton, or another device
         wide = logits.to(accumulation_dtype(logits))
         if return_probability:
             return reference.upsample_argmax(wide, (height, width), align_corners, True)

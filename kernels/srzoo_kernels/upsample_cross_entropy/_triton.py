@@ -9,9 +9,10 @@ smoothing and ``L_p = log sum_k exp x_pk``, summed over the labelled pixels:
 The gradient by ``x_pk`` is ``slope_pk / sum_p w_y``; the logits get it through the resize, which is linear.
 
 The first kernel keeps the running softmax denominator of a tile of output pixels in registers, and writes its logarithm
-(one plane, whatever the classes) and two sums a tile. In the second a cell, the outputs between four source pixels,
-sums what it gives to each of them; the third adds up a source pixel's four cells. No atomics: the same input gives the
-same bits.
+(one plane, whatever the classes), the pixels' class ids and three sums a tile; the second adds these up. In the third a
+cell, the outputs between four source pixels, sums what it gives to each of them; the fourth adds up a source pixel's
+four cells. No atomics: the same input gives the same bits. Nothing waits for the device: a label that is no class makes
+the loss and its gradient NaN.
 """
 
 import math
@@ -32,13 +33,15 @@ from ..bilinear._triton import (
     tile_positions,
     triton_dtype,
 )
-from ..launch import Launch, run
+from ..launch import Launch, Target
 from ..layout import accumulation_dtype
-from .labels import IGNORED, class_ids, hard_pixels
+from ..prepared.plan import launched
+from .labels import lowest
 
 GRADIENT_COLUMNS = 32
 GRADIENT_WARPS = 1  # so that a thread owns one column of cells, and a pixel's weights serve every class of its block
 SUM_PIXELS = 512
+TOTAL_TILES = 1024
 _WEIGHTS_COST = 6  # what those weights take, in classes
 
 
@@ -50,14 +53,18 @@ def classes_per_block(classes: int) -> int:
 @triton.jit
 def _loss_kernel(
     logits,  # (N, K, h, w)
-    labels,  # (N, H, W) int64, negative where ignored
+    target,  # (N, H, W) int64 or uint8
     weight,  # (K,)
+    mined,  # (N, H, W): probabilities of the true classes
+    cutoff,  # (): one more that is kept
     log_totals,  # (N, H, W)
-    probability,  # (N, H, W)
-    sums,  # (tiles, 2)
+    ids,  # (N, H, W) int32
+    sums,  # (3, tiles)
     scale_y: tl.float64,
     scale_x: tl.float64,
     smoothing: tl.float64,
+    threshold: tl.float64,
+    ignore_index,
     classes,
     h,
     w,
@@ -73,10 +80,18 @@ def _loss_kernel(
     COLUMNS: tl.constexpr,
     DTYPE: tl.constexpr,
     PROBABILITY: tl.constexpr,
+    WEIGHTED: tl.constexpr,
+    SMOOTHED: tl.constexpr,
+    MINED: tl.constexpr,
+    LEAST: tl.constexpr,
 ):
-    """``L_p`` of every pixel, and a tile's sums of the loss's numerator and of ``w_y``; ``weight`` is in ``DTYPE``.
+    """``L_p`` and the class id of every pixel, and a tile's sums: the loss's numerator, ``w_y``, and wrong labels.
 
-    For ``PROBABILITY``, which mining asks for, instead the true class's softmax ``exp(x_py - L_p)`` alone.
+    Ids are -1 where the pixel is ignored, wrong, or not mined: mined are probabilities below ``threshold`` and, for
+    ``LEAST``, up to ``cutoff``. ``weight`` is in ``DTYPE``; without ``WEIGHTED`` every ``w_k`` is 1. For
+    ``PROBABILITY``, which mining asks for, instead of all that ``log_totals`` gets the true class's softmax
+    ``exp(x_py - L_p)``, and 2 where there is no label.
+
     One pass over the classes keeps ``max_k x_pk`` and ``sum_k exp(x_pk - max)`` of a tile of outputs in registers.
 
     The scales are `source_scale`, the sizes those of ``logits`` and ``labels``, the strides those of ``logits`` in
@@ -87,7 +102,17 @@ def _loss_kernel(
         scale_y, scale_x, h, w, stride_w, ALIGN_CORNERS, ROWS, COLUMNS, DTYPE
     )
     out, mask = tile_outputs(image, y, x, height, width)
-    ids = tl.load(labels + out, mask, -1).to(tl.int32)
+    labels = tl.load(target + out, mask, 0).to(tl.int64)
+    labelled = mask & (labels != ignore_index)
+    wrong = labelled & ((labels < 0) | (labels >= classes))
+    labelled = labelled & (labels >= 0) & (labels < classes)
+    if MINED:
+        truth = tl.load(mined + out, mask, 2.0)
+        hard = truth < tl.full((), threshold, DTYPE)
+        if LEAST:
+            hard = hard | (truth <= tl.load(cutoff))
+        labelled = labelled & hard
+    classes_of = tl.where(labelled, labels, -1).to(tl.int32)
 
     plane = logits + image * stride_n
     best = tl.full((ROWS, COLUMNS), float("-inf"), DTYPE)
@@ -101,31 +126,78 @@ def _loss_kernel(
         smaller = tl.exp(-tl.abs(value - best))
         total = tl.where(value > best, total * smaller + 1.0, total + smaller)
         best = tl.maximum(best, value)
-        class_weight = tl.load(weight + k).to(DTYPE)
-        true = tl.where(ids == k, value, true)
-        share = tl.where(ids == k, class_weight, share)
-        weighted += class_weight * value
-        weights += class_weight
+        true = tl.where(classes_of == k, value, true)
+        if WEIGHTED:
+            class_weight = tl.load(weight + k).to(DTYPE)
+            share = tl.where(classes_of == k, class_weight, share)
+        if SMOOTHED:
+            if WEIGHTED:
+                weighted += class_weight * value
+                weights += class_weight
+            else:
+                weighted += value
+                weights += 1.0
         plane += stride_k
 
     log_total = tl.log(total)  # L_p - best
     if PROBABILITY:
-        tl.store(probability + out, tl.exp(true - best - log_total), mask)
+        tl.store(log_totals + out, tl.where(labelled, tl.exp(true - best - log_total), 2.0), mask)
     else:
-        smooth = tl.full((), smoothing, DTYPE)
-        loss = (1.0 - smooth) * share * (best - true + log_total)
-        loss += smooth / classes * (weights * (best + log_total) - weighted)
+        if not WEIGHTED:
+            share = tl.where(labelled, 1.0, 0.0).to(DTYPE)
+        loss = share * (best - true + log_total)
+        if SMOOTHED:
+            smooth = tl.full((), smoothing, DTYPE)
+            loss = (1.0 - smooth) * loss + smooth / classes * (weights * (best + log_total) - weighted)
         # An ignored pixel's share of every softmax gradient becomes exp(x - inf) = 0.
-        tl.store(log_totals + out, tl.where(ids >= 0, best + log_total, float("inf")), mask)
+        tl.store(log_totals + out, tl.where(labelled, best + log_total, float("inf")), mask)
+        tl.store(ids + out, classes_of, mask)
         tile = (image * tl.num_programs(1) + tl.program_id(1)) * tl.num_programs(0) + tl.program_id(0)
-        tl.store(sums + tile * 2, tl.sum(tl.where(ids >= 0, loss, 0.0)))
-        tl.store(sums + tile * 2 + 1, tl.sum(share))
+        tiles = tl.num_programs(0).to(tl.int64) * tl.num_programs(1) * tl.num_programs(2)
+        tl.store(sums + tile, tl.sum(tl.where(labelled, loss, 0.0)))
+        tl.store(sums + tiles + tile, tl.sum(share))
+        tl.store(sums + 2 * tiles + tile, tl.sum(tl.where(wrong, 1.0, 0.0).to(DTYPE)))
+
+
+@triton.jit
+def _total_kernel(
+    sums,  # (3, tiles)
+    weight,  # (K,)
+    loss,  # ()
+    totals,  # (2,): the sum of weight, and the loss's divisor
+    tiles,
+    classes,
+    TILES: tl.constexpr,
+    DTYPE: tl.constexpr,
+    WEIGHTED: tl.constexpr,
+):
+    """Sum the tiles in float64. The loss is 0 without a labelled pixel, and it and the divisor NaN with a wrong one."""
+    index = tl.arange(0, TILES)
+    numerator = tl.zeros((TILES,), tl.float64)
+    divisor = tl.zeros((TILES,), tl.float64)
+    wrong = tl.zeros((TILES,), tl.float64)
+    for start in range(0, tiles, TILES):
+        inside = start + index < tiles
+        here = sums + start + index
+        numerator += tl.load(here, inside, 0.0).to(tl.float64)
+        divisor += tl.load(here + tiles, inside, 0.0).to(tl.float64)
+        wrong += tl.load(here + 2 * tiles, inside, 0.0).to(tl.float64)
+    weights = classes.to(tl.float64)
+    if WEIGHTED:
+        each = tl.zeros((TILES,), tl.float64)
+        for start in range(0, classes, TILES):
+            each += tl.load(weight + start + index, start + index < classes, 0.0).to(tl.float64)
+        weights = tl.sum(each)
+    total = tl.where(tl.sum(wrong) > 0, float("nan"), tl.sum(divisor))
+    tl.store(loss, tl.where(total <= 0, 0.0, tl.sum(numerator) / total).to(DTYPE))
+    tl.store(totals, weights.to(DTYPE))
+    tl.store(totals + 1, total.to(DTYPE))
 
 
 @triton.jit
 def _cell_gradient_kernel(
     logits,  # (N, K, h, w)
-    labels,  # (N, H, W) int64, negative where ignored
+    ids,  # (N, H, W) int32, -1 where there is nothing to learn from
     weight,  # (K,)
     log_totals,  # (N, H, W)
     totals,  # (2,): the sum of weight, and the loss's divisor
@@ -148,6 +220,8 @@ def _cell_gradient_kernel(
     CLASSES: tl.constexpr,
     COLUMNS: tl.constexpr,
     DTYPE: tl.constexpr,
+    WEIGHTED: tl.constexpr,
+    SMOOTHED: tl.constexpr,
 ):
     """What the outputs of each cell give to its four source pixels: ``corners[c] = sum_p a_c(p) slope_pk``.
 
@@ -156,7 +230,7 @@ def _cell_gradient_kernel(
     program takes ``COLUMNS`` cells of a source row and ``CLASSES`` classes, and visits the outputs of its cells.
 
     The scales are `source_scale`, ``outputs_y`` and ``outputs_x`` `outputs_per_pixel`, the sizes those of ``logits``
-    and ``labels``, the strides those of ``logits`` in elements.
+    and ``ids``, the strides those of ``logits`` in elements.
     """
     tiles = tl.cdiv(w, COLUMNS)
     i = tl.program_id(0) // tiles
@@ -165,11 +239,14 @@ def _cell_gradient_kernel(
     image = tl.program_id(2).to(tl.int64)
     plane = logits + image * stride_n + tl.minimum(k, classes - 1).to(tl.int64)[:, None] * stride_k
     # The cells' corners, (CLASSES, COLUMNS) each.
-    upper, lower = plane + i * stride_h, plane + tl.minimum(i + 1, h - 1) * stride_h
+    upper = plane + i.to(tl.int64) * stride_h
+    lower = plane + tl.minimum(i + 1, h - 1).to(tl.int64) * stride_h
     left, right = tl.minimum(j, w - 1) * stride_w, tl.minimum(j + 1, w - 1) * stride_w
     upper_left, upper_right = tl.load(upper + left[None, :]).to(DTYPE), tl.load(upper + right[None, :]).to(DTYPE)
     lower_left, lower_right = tl.load(lower + left[None, :]).to(DTYPE), tl.load(lower + right[None, :]).to(DTYPE)
-    class_weight = tl.load(weight + k, k < classes, 0.0).to(DTYPE)
+    class_weight = tl.full((CLASSES,), 1.0, DTYPE)
+    if WEIGHTED:
+        class_weight = tl.load(weight + k, k < classes, 0.0).to(DTYPE)
     smooth = tl.full((), smoothing, DTYPE)
     weights = tl.load(totals)
 
@@ -196,15 +273,22 @@ def _cell_gradient_kernel(
             low_x, _beside, across = source_position(x, scale_x, w, ALIGN_CORNERS, DTYPE)
             across = tl.where(j == w - 1, 0.0, across).to(DTYPE)
             inside = (x < end_x) & (low_x == j) & (low_y == i)
-            ids = tl.load(labels + line + x, inside, -1).to(tl.int32)
+            label = tl.load(ids + line + x, inside, -1)
             log_total = tl.load(log_totals + line + x, inside, float("inf"))
             # The slope of these outputs, (CLASSES, COLUMNS).
-            true = (1.0 - smooth) * tl.load(weight + ids, ids >= 0, 0.0).to(DTYPE)
-            every = tl.where(ids >= 0, smooth / classes, 0.0)
+            true = tl.where(label >= 0, 1.0, 0.0).to(DTYPE)
+            if WEIGHTED:
+                true = tl.load(weight + label, label >= 0, 0.0).to(DTYPE)
             value = start + across[None, :] * (stop - start)
-            slope = tl.exp(value - log_total[None, :]) * (true + every * weights)[None, :]
-            slope -= tl.where(ids[None, :] == k[:, None], true[None, :], 0.0)
-            slope -= every[None, :] * class_weight[:, None]
+            slope = tl.exp(value - log_total[None, :])
+            if SMOOTHED:
+                true *= 1.0 - smooth
+                every = tl.where(label >= 0, smooth / classes, 0.0)
+                slope *= (true + every * weights)[None, :]
+                slope -= every[None, :] * class_weight[:, None]
+            else:
+                slope *= true[None, :]
+            slope -= tl.where(label[None, :] == k[:, None], true[None, :], 0.0)
             slope = tl.where(inside[None, :], slope, 0.0)
             to_right += across[None, :] * slope
             to_left += (1.0 - across)[None, :] * slope
@@ -237,7 +321,7 @@ def _corner_sum_kernel(
     grad_stride_w,
     PIXELS: tl.constexpr,
 ):
-    """The gradient of a source pixel: what its four cells give to it, over the divisor, or zero where that is zero.
+    """The gradient of a source pixel: what its four cells give to it over the divisor, zero if that is zero, or NaN.
 
     The pixel is the upper left corner of its own cell, and one of the others of the cells before and above.
     """
@@ -252,45 +336,91 @@ def _corner_sum_kernel(
     value += tl.load(here + 2 * size - w, inside & (i > 0), 0.0)
     value += tl.load(here + 3 * size - w - 1, inside & (i > 0) & (j > 0), 0.0)
     divisor = tl.load(totals + 1)
-    value = tl.where(divisor > 0, value, 0.0) / tl.where(divisor > 0, divisor, 1.0)
-    out = gradient + image * grad_stride_n + k.to(tl.int64) * grad_stride_k + i * grad_stride_h + j * grad_stride_w
+    value = tl.where(divisor <= 0, 0.0, value / divisor)
+    out = gradient + image * grad_stride_n + k.to(tl.int64) * grad_stride_k
+    out += i.to(tl.int64) * grad_stride_h + j * grad_stride_w
     tl.store(out, value, inside)
 
 
-def plan_losses(
-    logits: torch.Tensor, ids: torch.Tensor, weight: torch.Tensor, smoothing: float, align_corners: bool, mining: bool
-) -> tuple[Launch, torch.Tensor, torch.Tensor]:
-    """The launch over every output pixel, the plane it fills and its sums per tile of loss and of weight.
-
-    The plane gets true-class probabilities for mining, else the logarithms of the softmax denominators.
-    """
-    grid, arguments, constants = plan_tiles(logits, ids.shape[1:], align_corners)
-    plane = logits.new_empty(ids.shape, dtype=weight.dtype)
-    sums = logits.new_empty((math.prod(grid), 2), dtype=weight.dtype)
-    tensors = {"logits": logits, "labels": ids, "weight": weight, "log_totals": plane, "probability": plane}
-    arguments |= {**tensors, "sums": sums, "smoothing": smoothing}
-    return Launch(_loss_kernel, grid, arguments, constants | {"PROBABILITY": mining}, WARPS), plane, sums
-
-
-def plan_gradient(
+def _loss_launch(
     logits: torch.Tensor,
-    ids: torch.Tensor,
-    weight: torch.Tensor,
-    log_totals: torch.Tensor,
-    divisor: torch.Tensor,
-    smoothing: float,
+    target: torch.Tensor,
+    weight: torch.Tensor | None,
+    plane: torch.Tensor,
+    ignore_index: int,
     align_corners: bool,
-) -> tuple[list[Launch], torch.Tensor]:
-    """The launches that fill the gradient of ``logits``, given the plane of `plan_losses` and the sum of weights."""
+    smoothing: float = 0.0,
+    threshold: float | None = None,
+    mined: torch.Tensor | None = None,
+    cutoff: torch.Tensor | None = None,
+    results: dict[str, torch.Tensor] | None = None,
+) -> Launch:
+    """The launch over every output pixel; without ``results``, ids and sums, that of the probabilities."""
+    grid, arguments, constants = plan_tiles(logits, target.shape[1:], align_corners)
+    absent = plane  # a pointer that is never followed
+    tensors = {"logits": logits, "target": target, "weight": absent if weight is None else weight}
+    tensors |= {"mined": absent if mined is None else mined, "cutoff": absent if cutoff is None else cutoff}
+    tensors |= {"log_totals": plane} | (results or {"ids": absent, "sums": absent})
+    numbers = {"smoothing": smoothing, "threshold": threshold or 0.0, "ignore_index": ignore_index}
+    constants |= {"PROBABILITY": results is None, "WEIGHTED": weight is not None, "SMOOTHED": smoothing != 0}
+    constants |= {"MINED": mined is not None, "LEAST": cutoff is not None}
+    return Launch(_loss_kernel, grid, tensors | arguments | numbers, constants, WARPS)
+
+
+def plan_probability(
+    logits: torch.Tensor, target: torch.Tensor, ignore_index: int, align_corners: bool, device: Target
+) -> tuple[list[Launch], tuple[torch.Tensor]]:
+    """The launch that fills the true classes' probabilities ``(N, H, W)``: 2 where there is no label."""
+    probability = logits.new_empty(target.shape, dtype=accumulation_dtype(logits))
+    return [_loss_launch(logits, target, None, probability, ignore_index, align_corners)], (probability,)
+
+
+def plan_loss(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    weight: torch.Tensor | None,
+    mined: torch.Tensor | None,
+    cutoff: torch.Tensor | None,
+    ignore_index: int,
+    smoothing: float,
+    threshold: float | None,
+    align_corners: bool,
+    with_gradient: bool,
+    device: Target,
+) -> tuple[list[Launch], tuple[torch.Tensor, torch.Tensor]]:
+    """The two launches that fill the loss, and with the gradient the two that fill that; as `op._loss` has them.
+
+    ``weight`` has the accumulator's dtype; ``mined`` and ``cutoff`` are of `plan_probability`, or None.
+    """
     n, k, h, w = logits.shape
-    height, width = ids.shape[1:]
-    corners = logits.new_empty((4, n, k, h, w), dtype=weight.dtype)
-    gradient = torch.empty_like(logits, dtype=weight.dtype)
-    totals = torch.stack([weight.sum(), divisor]).to(weight.dtype)
+    height, width = target.shape[1:]
+    dtype = accumulation_dtype(logits)
+    accumulator = triton_dtype(dtype)
+    loss = logits.new_empty((), dtype=dtype)
+    gradient = torch.empty_like(logits if with_gradient else logits.new_empty(0), dtype=dtype)
+    log_totals = logits.new_empty(target.shape, dtype=dtype)
+    ids = logits.new_empty(target.shape, dtype=torch.int32)
+    tiles = math.prod(plan_tiles(logits, (height, width), align_corners)[0])
+    sums, totals = logits.new_empty((3, tiles), dtype=dtype), logits.new_empty(2, dtype=dtype)
+    options = {"smoothing": smoothing, "threshold": threshold, "mined": mined, "cutoff": cutoff}
+    results = {"ids": ids, "sums": sums}
+    is_weighted = weight is not None
+    absent = totals  # a pointer that is never followed
+    total = Launch(
+        _total_kernel,
+        (1, 1, 1),
+        {"sums": sums, "weight": weight if is_weighted else absent, "loss": loss, "totals": totals}
+        | {"tiles": tiles, "classes": k},
+        {"TILES": TOTAL_TILES, "DTYPE": accumulator, "WEIGHTED": is_weighted},
+    )
+    first = _loss_launch(logits, target, weight, log_totals, ignore_index, align_corners, **options, results=results)
+    if not with_gradient:
+        return [first, total], (loss, gradient)
+    corners = logits.new_empty((4, n, k, h, w), dtype=dtype)
     arguments = {
         "logits": logits,
-        "labels": ids,
-        "weight": weight,
+        "ids": ids,
+        "weight": weight if is_weighted else absent,
         "log_totals": log_totals,
         "totals": totals,
         "corners": corners,
@@ -303,14 +433,21 @@ def plan_gradient(
         "ALIGN_CORNERS": align_corners,
         "CLASSES": classes_per_block(k),
         "COLUMNS": GRADIENT_COLUMNS,
-        "DTYPE": triton_dtype(weight.dtype),
+        "DTYPE": accumulator,
+        "WEIGHTED": is_weighted,
+        "SMOOTHED": smoothing != 0,
     }
     grid = h * triton.cdiv(w, GRADIENT_COLUMNS), triton.cdiv(k, constants["CLASSES"]), n
     cells = Launch(_cell_gradient_kernel, grid, arguments, constants, GRADIENT_WARPS)
     strides = zip(("grad_stride_n", "grad_stride_k", "grad_stride_h", "grad_stride_w"), gradient.stride(), strict=True)
     arguments = {"corners": corners, "totals": totals, "gradient": gradient, "classes": k, "h": h, "w": w}
     grid = triton.cdiv(h * w, SUM_PIXELS), k, n
-    return [cells, Launch(_corner_sum_kernel, grid, arguments | dict(strides), {"PIXELS": SUM_PIXELS})], gradient
+    corner_sum = Launch(_corner_sum_kernel, grid, arguments | dict(strides), {"PIXELS": SUM_PIXELS})
+    return [first, total, cells, corner_sum], (loss, gradient)
+
+
+def _laid_out(logits: torch.Tensor, target: torch.Tensor, *others: torch.Tensor | None) -> tuple:
+    return logits, target.contiguous(), *(None if each is None else each.contiguous() for each in others)
 
 
 def upsample_cross_entropy_triton(
@@ -326,19 +463,16 @@ def upsample_cross_entropy_triton(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Launch the kernels; arguments and results as `op._loss` has them."""
     dtype = accumulation_dtype(logits)
-    ids = class_ids(target, logits.shape[1], ignore_index).contiguous()
-    gradient = logits.new_empty(0, dtype=dtype)
     if logits.shape[0] == 0:
-        return logits.new_zeros((), dtype=dtype), torch.empty_like(logits, dtype=dtype) if with_gradient else gradient
-    weight = logits.new_ones(logits.shape[1], dtype=dtype) if weight is None else weight.to(dtype).contiguous()
+        gradient = torch.empty_like(logits if with_gradient else logits.new_empty(0), dtype=dtype)
+        return logits.new_zeros((), dtype=dtype), gradient
+    weight = None if weight is None else weight.to(dtype)
+    mined = cutoff = None
     if ohem_threshold is not None:
-        launch, probability, _ = plan_losses(logits, ids, weight, 0.0, align_corners, mining=True)
-        run([launch], logits)
-        ids = ids.where(hard_pixels(probability, ids != IGNORED, ohem_threshold, ohem_min_kept), IGNORED)
-    launch, log_totals, sums = plan_losses(logits, ids, weight, label_smoothing, align_corners, mining=False)
-    run([launch], logits)
-    loss, divisor = sums.sum(0, dtype=torch.float64)
-    if with_gradient:
-        launches, gradient = plan_gradient(logits, ids, weight, log_totals, divisor, label_smoothing, align_corners)
-        run(launches, logits)
-    return torch.where(divisor > 0, loss / divisor, 0.0).to(dtype), gradient
+        options = (ignore_index, align_corners)
+        (mined,) = launched(plan_probability, (logits, target), *options, laid_out=_laid_out)
+        if ohem_min_kept > 0:
+            cutoff = lowest(mined, ohem_min_kept)
+    operands = (logits, target, weight, mined, cutoff)
+    options = (ignore_index, label_smoothing, ohem_threshold, align_corners, with_gradient)
+    return launched(plan_loss, operands, *options, laid_out=_laid_out)

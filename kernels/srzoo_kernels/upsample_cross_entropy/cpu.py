@@ -8,7 +8,7 @@ import torch
 
 from ..bilinear.cells import Cells, Part
 from ..layout import accumulation_dtype
-from .labels import IGNORED, class_ids, hard_pixels
+from .labels import IGNORED, hard_pixels, ids_and_wrong
 
 _BLOCK = 1 << 20  # elements of a block of cells: 4 MB of float32; many classes leave too few cells in less
 
@@ -27,7 +27,7 @@ def upsample_cross_entropy_cpu(
     """The op's CPU kernel; arguments and results as `op._loss` has them."""
     k = logits.shape[1]
     dtype = accumulation_dtype(logits)
-    labels = class_ids(target, k, ignore_index)
+    labels, _ = ids_and_wrong(target, k, ignore_index)
     cells = Cells(logits.shape[2:], target.shape[1:], align_corners, dtype)
     if ohem_threshold is not None:
         probability = torch.zeros(labels.shape, dtype=dtype)

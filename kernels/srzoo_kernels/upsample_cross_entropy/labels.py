@@ -3,26 +3,37 @@
 import torch
 
 IGNORED = -1
+_UNLABELLED = 2.0  # in place of a probability, where there is no label: above every threshold
 
 
-def class_ids(target: torch.Tensor, classes: int, ignore_index: int) -> torch.Tensor:
-    """The labels of ``target`` ``(N, H, W)`` in int64, with `IGNORED` where they are ``ignore_index``.
+def check_labels(target: torch.Tensor, classes: int, ignore_index: int = 255) -> None:
+    """Refuse labels that are neither a class nor ``ignore_index``. Waits for the device.
 
-    Waits for the device, to check that every label is a class.
+    On a GPU `upsample_cross_entropy` does not look, and gives NaN for such a label; this tells which it was.
+
+    Args:
+        target: ``(N, H, W)``, int64 or uint8.
+        classes: their number.
+        ignore_index: the id of unlabelled pixels.
 
     Raises:
-        ValueError: another value is not in ``0 .. classes - 1``.
+        ValueError: some labels are not in ``0 .. classes - 1``; the message has their values and number.
     """
-    # int64 first: a comparison of uint8 with a number beyond 255 wraps the number.
-    target = target.long()
-    ids = target.where(target != ignore_index, IGNORED)
-    wrong = (ids >= classes) | ((ids < 0) & (target != ignore_index))
+    _, wrong = ids_and_wrong(target, classes, ignore_index)
     if wrong.any():
         found = target[wrong].unique()
         values = ", ".join(map(str, found[:8].tolist())) + (", ..." if len(found) > 8 else "")
         allowed = f"0..{classes - 1} or ignore_index={ignore_index}"
         raise ValueError(f"labels must be {allowed}, but {int(wrong.sum())} pixels have: {values}")
-    return ids
+
+
+def ids_and_wrong(target: torch.Tensor, classes: int, ignore_index: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The labels of ``target`` ``(N, H, W)`` in int64, `IGNORED` where they are no class, and where that is wrong."""
+    # int64 first: a comparison of uint8 with a number beyond 255 wraps the number.
+    target = target.long()
+    is_class = (target >= 0) & (target < classes)
+    labelled = target != ignore_index
+    return target.where(is_class & labelled, IGNORED), labelled & ~is_class
 
 
 def hard_pixels(probability: torch.Tensor, labelled: torch.Tensor, threshold: float, min_kept: int) -> torch.Tensor:
@@ -37,11 +48,18 @@ def hard_pixels(probability: torch.Tensor, labelled: torch.Tensor, threshold: fl
     Returns:
         ``(N, H, W)`` bool, true on labelled pixels only.
     """
-    candidates = probability[labelled]
-    if min_kept >= len(candidates):
-        return labelled
     keep = probability < threshold
-    if min_kept > 0:
-        # Not kthvalue, which torch.use_deterministic_algorithms refuses on CUDA.
-        keep |= probability <= candidates.topk(min_kept, largest=False, sorted=False).values.amax()
+    if min_kept > 0 and probability.numel() > 0:
+        keep |= probability <= lowest(probability.where(labelled, _UNLABELLED), min_kept)
     return keep & labelled
+
+
+def lowest(probability: torch.Tensor, count: int) -> torch.Tensor:
+    """The largest of the ``count`` lowest probabilities, or of all if there are fewer, ``()``.
+
+    Does not wait for the device, as counting the labelled pixels would: those without a label have 2, and so where too
+    few are labelled all of them are below the result.
+    """
+    flat = probability.flatten()
+    # Not kthvalue, which torch.use_deterministic_algorithms refuses on CUDA.
+    return flat.topk(min(count, len(flat)), largest=False, sorted=False).values.amax()

@@ -4,7 +4,7 @@ import torch
 from torch.nn import functional as F
 
 from ..layout import accumulation_dtype
-from .labels import IGNORED, class_ids, hard_pixels
+from .labels import IGNORED, hard_pixels, ids_and_wrong
 
 
 def upsample_cross_entropy_library(
@@ -24,7 +24,7 @@ def upsample_cross_entropy_library(
     the resize on a GPU, and says so under ``torch.use_deterministic_algorithms``.
     """
     k, dtype = logits.shape[1], accumulation_dtype(logits)
-    ids = class_ids(target, k, ignore_index)
+    ids, wrong = ids_and_wrong(target, k, ignore_index)
     weight = logits.new_ones(k, dtype=dtype) if weight is None else weight.to(dtype)
     full = F.interpolate(logits.to(dtype), ids.shape[1:], mode="bilinear", align_corners=align_corners)
     logarithms = full.log_softmax(1)  # (N, K, H, W)
@@ -37,11 +37,11 @@ def upsample_cross_entropy_library(
     # The loss is -sum(shares * logarithms) / sum(true).
     shares = label_smoothing / k * weight[:, None, None] * kept
     shares = shares.scatter_add(1, classes, (1 - label_smoothing) * true)
-    divisor = true.sum()
-    loss = torch.where(divisor > 0, -(shares * logarithms).sum() / divisor, 0.0)
+    divisor = true.sum().masked_fill(wrong.any(), float("nan"))
+    loss = torch.where(divisor <= 0, 0.0, -(shares * logarithms).sum() / divisor)
     if not with_gradient:
         return loss, logits.new_empty(0, dtype=dtype)
     slope = logarithms.exp_() * shares.sum(1, keepdim=True) - shares
-    slope = torch.where(divisor > 0, slope / divisor, 0.0)
+    slope = torch.where(divisor <= 0, 0.0, slope / divisor)
     gradient = torch.ops.aten.upsample_bilinear2d_backward(slope, full.shape[2:], logits.shape, align_corners)
     return loss, torch.empty_like(logits, dtype=dtype).copy_(gradient)

@@ -4,11 +4,12 @@ import math
 
 import torch
 
-from ..checks import check_logits, check_same_device
+from ..checks import can_be_looked_at, check_logits, check_same_device
 from ..launch import kernels_of, triton_serves
 from ..layout import accumulation_dtype
 from ..operators import register
 from .cpu import upsample_cross_entropy_cpu
+from .labels import check_labels
 from .library import upsample_cross_entropy_library
 
 
@@ -42,7 +43,9 @@ def upsample_cross_entropy(
         zero, where no pixel is labelled (the library: NaN).
 
     Raises:
-        ValueError: a shape, dtype, device or option does not fit, or a label is neither a class nor ``ignore_index``.
+        ValueError: a shape, dtype, device or option does not fit. On a CPU also where a label is neither a class nor
+            ``ignore_index``; on a GPU the loss and its gradient are NaN then, as looking would wait for the device, and
+            `check_labels` tells which label it was.
     """
     check_logits(logits)
     _check_target(logits, target)
@@ -90,9 +93,11 @@ def _loss(
 
     Both in float32, or in float64 for float64 logits. Without ``ohem_threshold`` every labelled pixel is learnt from.
     """
+    if can_be_looked_at(target):
+        check_labels(target, logits.shape[1], ignore_index)
     if triton_serves(logits):
         compute = kernels_of(__package__).upsample_cross_entropy_triton
-    elif logits.is_cuda:  # without Triton
+    elif logits.device.type != "cpu":  # a GPU without Triton, or another device
         compute = upsample_cross_entropy_library
     else:
         compute = upsample_cross_entropy_cpu
@@ -141,5 +146,4 @@ _op = register(
     flops=_flops,
     save=_save,
     backward=_differentiate,
-    autocast=torch.float32,
 )

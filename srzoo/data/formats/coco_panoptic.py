@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...images import ImageError, opened
-from ...messages import and_more, shortened
+from ...messages import and_more, shortened, visible
 from ..files import NoSplit
 from ..masks import LOSSY
 from ..objects import Examined, Segment, areas_of
@@ -210,14 +210,14 @@ def _segmented_image(record: dict, where: str) -> SegmentedImage:
     if not isinstance(name, str):
         raise ValueError(f"{where} has file_name {shortened(name)}, expected the name of a PNG file")
     if not isinstance(segments, list):
-        raise ValueError(f"{where} ({name}) has no list 'segments_info'")
+        raise ValueError(f"{where} ({visible(name)}) has no list 'segments_info'")
     return SegmentedImage(name, segments)
 
 
 def _paired(images: list[ImageRecord], file: Path) -> tuple[list[ImageRecord], list[str]]:
     """The images with one annotation, and a line for each of the others."""
     unpaired = [
-        f"{image.path} has {len(image.annotations) or 'no'} annotations in {file.name}, expected 1"
+        f"{visible(str(image.path))} has {len(image.annotations) or 'no'} annotations in {file.name}, expected 1"
         for image in images
         if len(image.annotations) != 1
     ]

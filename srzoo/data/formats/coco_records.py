@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...images import MAX_PIXELS
-from ...messages import shortened
+from ...messages import shortened, visible
 from .coco_files import ImageFinder
 
 _FLAGS = {None: False, 0: False, 1: True, "0": False, "1": True}  # True and 1.0 are 1, too
@@ -141,7 +141,7 @@ def _repeated(content: dict, file: Path) -> dict[str, str]:
     lines = {}
     names = [name for name, count in Counter(record["file_name"] for record in content["images"]).items() if count > 1]
     if names:
-        lines["file names"] = f"{file}: {len(names)} images are listed more than once, the first {names[0]}"
+        lines["file names"] = f"{file}: {len(names)} images are listed more than once, the first {visible(names[0])}"
     for key in ("categories", "images", "annotations"):
         ids = [id for record in content[key] if isinstance(id := record.get("id"), Hashable) and id is not None]
         twice = [id for id, count in Counter(ids).items() if count > 1]
@@ -188,14 +188,14 @@ def _images(records: list, file: Path, find: ImageFinder, by_image: dict) -> tup
     for name, i in named:
         record, where, path = records[i], f"images[{i}]", find(name)
         if path is None:
-            problems.append(f"{find.expected(name)} is in {file.name}, but there is no such file")
+            problems.append(f"{visible(find.expected(name))} is in {file.name}, but there is no such file")
         elif len(names_of[path]) > 1:
             problems.append(f"{path} could be {len(names_of[path])} images of {file.name}, {shortened(name)} for one")
         else:
             width, height = _side(record, "width", where), _side(record, "height", where)
             if width * height > MAX_PIXELS:
                 size = shortened(width * height)
-                raise ValueError(f"{where} ({name}) has {size} pixels, expected at most {MAX_PIXELS:,}")
+                raise ValueError(f"{where} ({visible(name)}) has {size} pixels, expected at most {MAX_PIXELS:,}")
             images.append(ImageRecord(record["id"], path, width, height, by_image[record["id"]]))
     return images, problems
 
@@ -203,7 +203,8 @@ def _images(records: list, file: Path, find: ImageFinder, by_image: dict) -> tup
 def _section(content, key: str) -> list:
     records = _value(content, key, "it")
     if not isinstance(records, list):
-        raise ValueError(f"its {key!r} is of type {type(records).__name__}, expected a list")
+        found = "null" if records is None else f"of type {type(records).__name__}"
+        raise ValueError(f"its {key!r} is {found}, expected a list")
     return records
 
 
@@ -234,7 +235,9 @@ def _side(record: dict, key: str, where: str) -> int:
     except (ValueError, TypeError, OverflowError):
         side = 0
     if side < 1:
-        raise ValueError(f"{where} ({record['file_name']}) has {key} {shortened(value)}, expected 1 or more pixels")
+        raise ValueError(
+            f"{where} ({visible(record['file_name'])}) has {key} {shortened(value)}, expected 1 or more pixels"
+        )
     return side
 
 

@@ -252,8 +252,13 @@ def _squeeze_block(model: nn.Module) -> MomentBlock | None:
     """The block whose moments the tiles share; None for a model without context.
 
     Raises:
-        ValueError: the model has a context of another kind.
+        ValueError: the model has a context of another kind, or is an exported network.
     """
+    if not hasattr(model, "head"):
+        raise ValueError(
+            f"{model.config.name} is exported, so tiles cannot share its context; run it without tiles, or the model "
+            "that it was exported from"
+        )
     for module in model.head.modules():  # not the backbone: a block inserted there sees only its tile
         if isinstance(module, MomentBlock):
             return module

@@ -280,10 +280,8 @@ def test_geometry_that_cannot_be_drawn_is_named(write_coco, segmentation, said, 
 
 
 def test_run_lengths_of_nothing(write_coco):
-    nothing = {"counts": [], "size": [7, 11]}
-    found, errors, (warning,) = open_dataset(
-        write_coco([{"category_id": 7, "segmentation": nothing}]), "train"
-    ).examine(0)
+    root = write_coco([{"category_id": 7, "segmentation": {"counts": [], "size": [7, 11]}}])
+    found, errors, (warning,) = open_dataset(root, "train").examine(0)
     assert not found.any() and errors == [] and "no pixel" in warning
 
 

@@ -1,0 +1,95 @@
+"""A model for deployment in each way it can be run: images a second, memory, and how far its labels agree.
+
+    python bench/deploy.py --data.root PATH [--repeats 15] [--threads 2] [--model srnet_lite0_camvid] [--size 528 720]
+
+All sides take the same normalized images of one size to logits at that size. ``onnxruntime, 8 bits`` is calibrated on
+every eighth image of the train split; the share of equal labels, against PyTorch's, is over every eighth image of val.
+Writes ``bench/results/deploy.csv``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from paired import extra_memory, machine, median_ratio, paired_times, results_file, write_csv
+from PIL import Image
+
+import srzoo
+from srzoo.data.opening import open_dataset
+from srzoo.export.onnx_model import OnnxModel
+
+_EACH = 8
+BASELINE = "fused"
+
+
+def sides(model: torch.nn.Module, size: tuple[int, int], calibrate: list, folder: Path) -> dict[str, Callable]:
+    """The ways to run the model, each a function from images to logits."""
+    fused = srzoo.fuse(model).to(memory_format=torch.channels_last)
+    compiled = torch.compile(fused)
+    srzoo.export_package(model, folder / "model.pt2", size=size)
+    srzoo.export_onnx(model, folder / "float.onnx", size=size)
+    srzoo.export_onnx(model, folder / "int8.onnx", calibrate, size=size)
+    return {
+        "eager": model.to(memory_format=torch.channels_last),
+        "fused": fused,
+        "compiled": compiled,
+        "AOTInductor": torch._inductor.aoti_load_package(str(folder / "model.pt2")),
+        "onnxruntime": OnnxModel(folder / "float.onnx"),
+        "onnxruntime, 8 bits": OnnxModel(folder / "int8.onnx"),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data.root", dest="root", required=True, help="CamVid, or another dataset of the model")
+    parser.add_argument("--model", default="srnet_lite0_camvid")
+    parser.add_argument("--size", type=int, nargs=2, default=(528, 720))
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    size = tuple(options.size)
+    model = srzoo.create_model(options.model, pretrained=True).eval()
+    images = {
+        split: [Image.fromarray(data[i][0]) for i in range(0, len(data), _EACH)]
+        for split in ("train", "val")
+        for data in (open_dataset(options.root, split, None, len(model.config.classes)),)
+    }
+    resized = [image.resize(size[::-1], Image.Resampling.BILINEAR) for image in images["val"]]
+    inputs = [model.config.transform.normalize(srzoo.zoo.transform._pixels(i).permute(2, 0, 1)[None]) for i in resized]
+    inputs = [x.contiguous(memory_format=torch.channels_last) for x in inputs]
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        runs = sides(model, size, images["train"], Path(folder))
+        expected = [model(x).argmax(1) for x in inputs]
+        agreed = {
+            name: sum(float((run(x).argmax(1) == labels).float().mean()) for x, labels in zip(inputs, expected))
+            for name, run in runs.items()
+        }
+        calls = {name: lambda run=run: run(inputs[0]) for name, run in runs.items()}
+        times = paired_times(calls, options.repeats, "cpu")
+        rows = [
+            {
+                "model": options.model,
+                "size": f"{size[0]}x{size[1]}",
+                "side": name,
+                "milliseconds": round(1e3 * statistics.median(each), 1),
+                "over_fused": round(median_ratio(each, times[BASELINE]), 3),
+                "images_per_second": round(1 / statistics.median(each), 2),
+                "extra_mib": round(extra_memory(calls[name], "cpu"), 1),
+                "equal_labels": round(agreed[name] / len(inputs), 5),
+                **machine("cpu", options.threads, options.repeats),
+            }
+            for name, each in times.items()
+        ]
+    for row in rows:
+        print(*list(row.values())[2:8], sep=", ")
+    write_csv(rows, results_file("deploy", "cpu"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# What a GPU has to say, in parts of at most nine minutes each, from a machine that has PyTorch and Triton:
+#
+#     OUT=folder bench/on_gpu.sh [profile|operators|models|training ...]
+#
+# Correctness first: a part that measures kernels stops where their tests fail. CSVs go into $OUT (default: results of
+# this checkout), and what did not end in time leaves what it had written.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+OUT=${OUT:-bench/results}
+mkdir -p "$OUT"
+export PYTHONPATH="$PWD:$PWD/kernels${PYTHONPATH:+:$PYTHONPATH}" PYTHONDONTWRITEBYTECODE=1
+DEVICE=${DEVICE:-cuda}
+
+tests() {
+    timeout 200 python3 -m pytest -q -x -p no:cacheprovider -m "gpu and not slow" tests
+}
+
+keep() {
+    local name
+    for name in "$@"; do
+        if [ "bench/results/$name" -ef "$OUT/$name" ] || [ ! -e "bench/results/$name" ]; then continue; fi
+        cp "bench/results/$name" "$OUT/"
+    done
+}
+
+for part in "${@:-profile}"; do
+    case $part in
+    profile)
+        timeout 520 python3 bench/gpu_profile.py host operators --device "$DEVICE" --out "$OUT/gpu_profile.csv"
+        ;;
+    operators)
+        tests
+        timeout 220 python3 bench/sr_block.py --device "$DEVICE" --dtypes float16 bfloat16 float32 || true
+        timeout 100 python3 bench/head.py --device "$DEVICE" --dtypes float16 bfloat16 || true
+        keep sr_block_gpu.csv head_gpu.csv
+        ;;
+    models)
+        timeout 200 python3 bench/gpu_profile.py models --device "$DEVICE" --out "$OUT/gpu_profile_models.csv" || true
+        timeout 320 python3 bench/models.py --device "$DEVICE" || true
+        keep models_gpu.csv
+        ;;
+    training)
+        timeout 500 python3 bench/gpu_profile.py training --device "$DEVICE" --out "$OUT/gpu_profile_training.csv" || true
+        ;;
+    *)
+        echo "unknown part '$part'; choose profile, operators, models or training" >&2
+        exit 2
+        ;;
+    esac
+done

@@ -1,0 +1,169 @@
+"""What is exported of a model: its network from an image to logits, labels, or a detector's raw outputs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from srzoo_kernels.layout import label_dtype
+
+from ..models.base import ZooModel, check_zoo_model
+from ..models.folding import fuse
+from ..models.mask_rcnn import MaskRCNN
+from ..models.panoptic_fpn import PanopticFPN
+from ..models.semantic import SegmentationNet
+from ..zoo.config import ModelConfig
+from ..zoo.info import model_info
+
+KEY = "srzoo"  # of the metadata in an exported file
+
+
+@dataclass(frozen=True)
+class Form:
+    """What an exported network takes and returns.
+
+    Attributes:
+        size: ``(H, W)`` of its images in pixels; None for any.
+        batch: number of images; None for any.
+        images: "float" for ``(N, 3, H, W)`` normalized by the model's mean and standard deviation, or "uint8" for
+            ``(N, H, W, 3)`` RGB in 0..255.
+        output: "logits" ``(N, K, H, W)`` or "labels" ``(N, H, W)`` of a semantic model. A detector returns what its
+            heads compute, see `outputs_of`.
+        half: float16 weights, images and logits.
+
+    Raises:
+        ValueError: a value is out of range.
+    """
+
+    size: tuple[int, int] | None = None
+    batch: int | None = 1
+    images: Literal["float", "uint8"] = "float"
+    output: Literal["logits", "labels"] = "logits"
+    half: bool = False
+
+    def __post_init__(self):
+        for name, allowed in (("images", ("float", "uint8")), ("output", ("logits", "labels"))):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, got {getattr(self, name)!r}")
+        if self.size is not None and min(self.size) < 32:
+            raise ValueError(f"size must be at least 32x32 pixels, got {self.size[0]}x{self.size[1]}")
+        if self.batch is not None and self.batch < 1:
+            raise ValueError(f"batch must be 1 or more, got {self.batch}")
+
+
+class ExportedNetwork(nn.Module):
+    """A model as it is exported: fused, with the form's input and output.
+
+    Args:
+        model: from `create_model` or `load_model`.
+        form: what it takes and returns.
+
+    Attributes:
+        metadata: what the exported file says about itself, text by name; under `KEY` all that `Segmenter` needs.
+        output_names: of what `forward` returns, in order.
+
+    Raises:
+        ValueError: the model is not one of srzoo's, or is a detector, which has no labels for pixels.
+    """
+
+    def __init__(self, model: nn.Module, form: Form):
+        super().__init__()
+        check_zoo_model(model, "export")
+        if form.output == "labels" and not isinstance(model, SegmentationNet):
+            raise ValueError(f"a model of task {model.task!r} has no labels for pixels; export its logits")
+        self.form, config = form, model.config
+        self.metadata = metadata(config, model, form)
+        # The block stays a module of its own: folded weights differ for each image of a batch, which ONNX cannot say.
+        self.model = fuse(model, blocks=False)
+        if form.half:
+            self.model.half()
+        divisor = getattr(self.model, "size_divisor", 1)
+        if form.size is not None and isinstance(model, SegmentationNet) and not any(s % divisor for s in form.size):
+            self.model.size_divisor = 1  # nothing to enlarge
+        dtype = torch.float16 if form.half else torch.float32
+        # Of values in 0..255; (x / 255 - mean) / std.
+        mean, std = (255 * torch.tensor(each)[:, None, None] for each in (config.transform.mean, config.transform.std))
+        self.register_buffer("mean", mean.to(dtype), persistent=False)
+        self.register_buffer("std", std.to(dtype), persistent=False)
+        self.output_names = [form.output] if isinstance(model, SegmentationNet) else outputs_of(self.model)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        if self.form.images == "uint8":
+            images = (images.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) / self.std
+        if not isinstance(self.model, SegmentationNet):
+            return raw_outputs(self.model, images)
+        logits = self.model(images)
+        if self.form.output == "labels":
+            return logits.argmax(1).to(label_dtype(logits.shape[1]))
+        return logits
+
+    def example(self) -> torch.Tensor:
+        """Images of the form, or of a typical size where any is taken, for the trace."""
+        height, width = self.form.size or (128, 192)
+        count = self.form.batch or 2
+        if self.form.images == "uint8":
+            return self.mean.new_zeros((count, height, width, 3), dtype=torch.uint8)
+        return self.mean.new_zeros(count, 3, height, width)
+
+    def dynamic_shapes(self) -> dict[int, torch.export.Dim]:
+        """The axes of the images whose length is open, for ``torch.export.export``."""
+        first = 1 if self.form.images == "uint8" else 2
+        dims = {} if self.form.batch else {0: torch.export.Dim("batch", min=1)}
+        if self.form.size is None:
+            dims |= {first: torch.export.Dim("height", min=32), first + 1: torch.export.Dim("width", min=32)}
+        return dims
+
+
+def outputs_of(model: MaskRCNN) -> list[str]:
+    """Names of what a detector's network computes before boxes are chosen.
+
+    The levels of the pyramid ``level_i`` ``(N, C, h_i, w_i)``, fine to coarse; ``objectness_i`` ``(N, A, h_i, w_i)``
+    and ``deltas_i`` ``(N, 4 A, h_i, w_i)`` of the proposals at each level and at a coarser one; and ``semantic``
+    ``(N, 1 + stuff, h, w)`` of Panoptic FPN. Choosing boxes, RoIAlign and the heads on them are not exported.
+    """
+    count = len(model.backbone.level_names)
+    rpn = [f"{kind}_{i}" for kind in ("objectness", "deltas") for i in range(count + 1)]
+    return [f"level_{i}" for i in range(count)] + rpn + (["semantic"] if isinstance(model, PanopticFPN) else [])
+
+
+def raw_outputs(model: MaskRCNN, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The tensors that `outputs_of` names, for normalized ``images`` ``(N, 3, H, W)``.
+
+    Images are padded at the right and at the bottom to the model's ``input_multiple``, as in its `forward`.
+    """
+    multiple = model.input_multiple
+    height, width = ((multiple - side % multiple) % multiple for side in images.shape[-2:])
+    images = F.pad(images, (0, width, 0, height))
+    levels = model.backbone(images)
+    own = [levels[name] for name in model.backbone.level_names]
+    objectness, deltas = model.rpn.head(list(levels.values()))
+    semantic = [model.semantic_head(own)] if isinstance(model, PanopticFPN) else []
+    return (*own, *objectness, *deltas, *semantic)
+
+
+def metadata(config: ModelConfig, model: ZooModel, form: Form) -> dict[str, str]:
+    """What an exported file says about itself: for people and programs, and under `KEY` for srzoo, as JSON."""
+    transform = config.transform
+    own = {
+        "config": json.loads(config.to_json()),
+        "form": dataclasses.asdict(form),
+        "align_corners": getattr(model, "align_corners", False),
+    }
+    return {
+        KEY: json.dumps(own, sort_keys=True),
+        "name": config.name,
+        "task": config.task,
+        "classes": json.dumps(config.classes),
+        "palette": json.dumps(config.palette),
+        "mean": json.dumps(transform.mean),
+        "std": json.dumps(transform.std),
+        "short_side": str(transform.short_side),
+        "multiple": str(transform.multiple),
+        "licence": "\n".join(model_info(config.name).licence),
+    }

@@ -1,0 +1,144 @@
+"""Models as ONNX files, in float32, float16 or 8 bits."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import nn
+
+from ..files import replacing
+from ..images import as_image
+from .network import ExportedNetwork, Form
+from .program import program_of
+
+_OPSET = 18
+_INPUT = "images"
+
+
+def export_onnx(
+    model: nn.Module, path: str | Path, calibrate: Iterable[Any] | None = None, **form: Any
+) -> ExportedNetwork:
+    """Export a model as an ONNX file of standard operators.
+
+    Args:
+        model: from `create_model` or `load_model`. A detector is exported without its choice of boxes, see
+            `srzoo.export.network.outputs_of`.
+        path: the ``.onnx`` file to write. The classes, the transform and the licence are its metadata.
+        calibrate: photographs as the model will see them, a hundred or so, anything that `srzoo.images.as_image`
+            takes: convolutions then compute in 8 bits, with ranges measured on these. None for the weights' precision.
+        **form: fields of `srzoo.export.network.Form`.
+
+    Returns:
+        What was exported, with its metadata.
+
+    Raises:
+        ImportError: onnx, onnxscript or, for 8 bits, onnxruntime is not installed.
+        ValueError: the model is not one of srzoo's, an invalid form, or no image to calibrate with.
+        srzoo.images.ImageError: an image cannot be read.
+        OSError: the file cannot be written.
+    """
+    network = ExportedNetwork(model, Form(**form))
+    if calibrate is not None and network.form.half:
+        raise ValueError("half=True and calibrate contradict each other: convolutions compute in 8 or in 16 bits")
+    try:
+        import onnxscript  # noqa: F401
+
+        if calibrate is not None:
+            import onnxruntime.quantization  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f"ONNX files need {error.name}, which is not installed: pip install 'srzoo[export]'"
+        ) from error
+    onnx = torch.onnx.export(
+        program_of(network),
+        dynamo=True,
+        opset_version=_OPSET,
+        input_names=[_INPUT],
+        output_names=network.output_names,
+        verbose=False,
+    )
+    onnx.model.metadata_props.update(network.metadata)
+    _name_axes(onnx.model, network)
+    with replacing(path) as temporary:
+        if calibrate is None:
+            onnx.save(temporary)
+        else:
+            with tempfile.TemporaryDirectory() as folder:
+                plain = Path(folder, "plain.onnx")
+                onnx.save(plain)
+                _quantize(plain, temporary, network, calibrate)
+    return network
+
+
+def _name_axes(model: Any, network: ExportedNetwork) -> None:
+    """Call the open axes "batch", "height" and "width", which the exporter numbers."""
+    graph = model.graph
+    (images,) = graph.inputs
+    names = {
+        str(images.shape[axis]): dim.__name__ for axis, dim in network.dynamic_shapes().items()
+    }  # by the exporter's name
+    for value in (images, *graph.outputs):
+        value.shape = type(value.shape)([names.get(str(side), side) for side in value.shape])
+
+
+def _quantize(source: Path, target: Path, network: ExportedNetwork, images: Iterable[Any]) -> None:
+    """Convolutions in 8 bits, by onnxruntime's static quantization.
+
+    The block is left in float: its moments are sums of products over the whole image, whose range 8 bits cannot hold.
+    """
+    import onnx
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    prepared = source.with_name("prepared.onnx")
+    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+    quantize_static(
+        str(prepared),
+        str(target),
+        _Calibration(network, images),
+        quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=["Conv"],
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        calibrate_method=CalibrationMethod.MinMax,
+        extra_options={"CalibMovingAverage": True},
+    )
+    model = onnx.load(str(target))
+    onnx.helper.set_model_props(model, network.metadata)
+    onnx.save(model, str(target))
+
+
+class _Calibration:
+    """Yields the network's inputs for images, as onnxruntime asks for them."""
+
+    def __init__(self, network: ExportedNetwork, images: Iterable[Any]):
+        self.network, self.images, self.count = network, iter(images), 0
+
+    def get_next(self) -> dict[str, Any] | None:
+        image = next(self.images, None)
+        if image is None:
+            if not self.count:
+                raise ValueError("no image to calibrate with; give a folder of photographs as the model will see them")
+            return None
+        self.count += 1
+        x = self._input(as_image(image))
+        return {_INPUT: x.repeat(self.network.form.batch or 1, 1, 1, 1).numpy()}
+
+    def _input(self, image: Image.Image) -> torch.Tensor:
+        form, transform = self.network.form, self.network.config.transform
+        if form.size is not None:
+            image = image.resize(form.size[::-1], Image.Resampling.BILINEAR)
+            x = (
+                torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+                .view(1, *form.size, 3)
+                .permute(0, 3, 1, 2)
+            )
+        else:
+            x = transform.resize(image)
+        return x.permute(0, 2, 3, 1).contiguous() if form.images == "uint8" else transform.normalize(x)

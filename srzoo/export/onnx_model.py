@@ -1,0 +1,120 @@
+"""An exported ONNX file as a model: onnxruntime computes its logits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..messages import one_line
+from ..models.base import ZooModel
+from ..zoo.config import ModelConfig
+from .network import KEY, Form
+
+
+def is_onnx_file(source: object) -> bool:
+    """Whether a model is given as the path of an ONNX file."""
+    return isinstance(source, (str, Path)) and str(source).endswith(".onnx")
+
+
+class OnnxModel(ZooModel):
+    """A semantic model in an ONNX file of `srzoo.export.onnx.export_onnx`, for prediction.
+
+    Args:
+        path: the file.
+        providers: of onnxruntime; default all that work here.
+
+    Attributes:
+        task, config: as of any model of the zoo, from the file's metadata.
+        form: what the network in the file takes and returns.
+        num_classes: number of classes.
+        logits_stride: stride of the logits.
+
+    Shape:
+        ``(N, 3, H, W)`` normalized floats to ``(N, K, H, W)`` logits in float32. An image is resized to the size of the
+        network's images if that is fixed. Where the network returns labels, the logits are 1 for the label, else 0.
+
+    Raises:
+        ImportError: onnxruntime is not installed.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not one of srzoo's, or holds a detector.
+    """
+
+    task = "semantic"
+    logits_stride = 1
+
+    def __init__(self, path: str | Path, providers: list[str] | None = None):
+        super().__init__()
+        self.session = _session(path, providers)
+        own = _metadata(self.session, path)
+        config = ModelConfig.from_json(json.dumps(own["config"]))
+        if config.task != self.task:
+            raise ValueError(
+                f"{path} holds the network of a detector, without its choice of boxes; use the .safetensors file"
+            )
+        self.form = Form(**{**own["form"], "size": own["form"]["size"] and tuple(own["form"]["size"])})
+        self.input_multiple, self.align_corners = config.transform.multiple, bool(own["align_corners"])
+        self.num_classes = len(config.classes)
+        self.configure(config)
+        self.place = nn.Parameter(torch.empty(0), requires_grad=False)  # callers ask parameters for device and dtype
+
+    def forward(self, x: torch.Tensor, upsample: bool = True) -> torch.Tensor:
+        """Logits at the size of ``x``, with ``upsample`` or without: the size of the image may be asked for later."""
+        size = tuple(x.shape[-2:])
+        if self.form.size is not None and size != self.form.size:
+            x = F.interpolate(x, size=self.form.size, mode="bilinear", align_corners=False, antialias=True)
+        count = self.form.batch or len(x)
+        parts = [self._run(x[i : i + count], count) for i in range(0, len(x), count)]
+        logits = torch.cat(parts)
+        if upsample and tuple(logits.shape[-2:]) != size:
+            logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=self.align_corners)
+        return logits
+
+    def _run(self, x: torch.Tensor, count: int) -> torch.Tensor:
+        """The logits of at most ``count`` images, which is what the network takes."""
+        given = F.pad(x, (0, 0, 0, 0, 0, 0, 0, count - len(x))).float()
+        if self.form.images == "uint8":
+            transform = self.config.transform
+            mean, std = (torch.tensor(each)[:, None, None] for each in (transform.mean, transform.std))
+            given = ((given * std + mean) * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        elif self.form.half:
+            given = given.half()
+        (name,) = (each.name for each in self.session.get_inputs())
+        (found,) = self.session.run(None, {name: np.ascontiguousarray(given.numpy())})
+        found = torch.from_numpy(found)[: len(x)]
+        if self.form.output == "labels":
+            found = F.one_hot(found.long(), self.num_classes).permute(0, 3, 1, 2)
+        return found.float()
+
+
+def _session(path: str | Path, providers: list[str] | None):
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError(
+            "an ONNX file is run by onnxruntime, which is not installed: pip install onnxruntime"
+        ) from error
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no file {path}")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers or onnxruntime.get_available_providers())
+    except Exception as error:  # onnxruntime's own types, which are not documented
+        raise ValueError(f"{path} is not an ONNX file that onnxruntime can run ({one_line(error)})") from error
+
+
+def _metadata(session, path: str | Path) -> dict:
+    """What `srzoo.export.network.metadata` put into the file under `KEY`."""
+    try:
+        own = json.loads(session.get_modelmeta().custom_metadata_map[KEY])
+        if {"config", "form", "align_corners"} <= own.keys():
+            return own
+    except (KeyError, ValueError, TypeError, AttributeError):
+        pass
+    raise ValueError(f"{path} was not exported by srzoo, so its classes and transform are unknown; use `srzoo export`")

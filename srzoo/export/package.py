@@ -1,0 +1,37 @@
+"""Models as AOTInductor packages: compiled code that runs without srzoo, and without Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..files import replacing
+from .network import ExportedNetwork, Form
+from .program import program_of
+
+
+def export_package(model: nn.Module, path: str | Path, device: str = "cpu", **form: Any) -> None:
+    """Compile a model ahead of time; ``torch._inductor.aoti_load_package`` or C++ run the file.
+
+    Args:
+        model: as for `srzoo.export.program.export_program`.
+        path: the ``.pt2`` file to write.
+        device: that the code is for, of this machine's kind: "cpu", or "cuda".
+        **form: fields of `srzoo.export.network.Form`.
+
+    Raises:
+        ValueError: the model is not one of srzoo's, or an invalid form.
+        RuntimeError: there is no C++ compiler.
+        OSError: the file cannot be written.
+    """
+    network = ExportedNetwork(model, Form(**form)).to(device)
+    program = program_of(network)
+    with replacing(path) as temporary, torch.no_grad():
+        torch._inductor.aoti_compile_and_package(
+            program,
+            package_path=str(temporary),
+            inductor_configs={"aot_inductor.metadata": network.metadata},
+        )

@@ -1,0 +1,47 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import srzoo
+
+LOAD = """
+import sys, torch
+program = torch.export.load(sys.argv[1], extra_files=(extra := {"classes": ""}))
+x = torch.load(sys.argv[2])
+torch.save(program.module()(x), sys.argv[3])
+assert "srzoo" not in sys.modules and "sky" in extra["classes"]
+"""
+RUN = """
+import sys, torch
+run = torch._inductor.aoti_load_package(sys.argv[1])
+torch.save(run(torch.load(sys.argv[2])), sys.argv[3])
+assert "srzoo" not in sys.modules
+"""
+
+
+def elsewhere(code, folder, model, path, size):
+    """What a process without srzoo computes with a file, and what the model does."""
+    x = torch.rand(1, 3, *size)
+    torch.save(x, folder / "x.pt")
+    command = [sys.executable, "-I", "-c", code, str(path), str(folder / "x.pt"), str(folder / "y.pt")]
+    subprocess.run(command, check=True, cwd=folder, capture_output=True)
+    with torch.inference_mode():
+        return torch.load(folder / "y.pt"), model(x)
+
+
+def test_a_program_runs_without_srzoo(tmp_path):
+    model = srzoo.create_model("srnet_lite0_camvid", pretrained=True).eval()
+    program = srzoo.export_program(model, tmp_path / "m.pt2")
+    assert not [node for node in program.graph.nodes if "srzoo" in str(node.target)]
+    found, expected = elsewhere(LOAD, tmp_path, model, tmp_path / "m.pt2", (83, 130))
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_package_runs_without_srzoo(tmp_path):
+    model = srzoo.create_model("srnet_lite0_camvid", pretrained=True).eval()
+    srzoo.export_package(model, tmp_path / "m.pt2")
+    found, expected = elsewhere(RUN, tmp_path, model, tmp_path / "m.pt2", (97, 140))
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-4)

@@ -1,0 +1,147 @@
+"""What only a GPU can show: CUDA graphs, streams, large offsets. ``pytest -m gpu`` runs the operators' tests, too."""
+
+import pytest
+import torch
+from torch import nn
+
+from srzoo.layers import SqueezeReasoning
+from srzoo.models.folding import FoldedBlock
+from srzoo_kernels import check_labels, gram, upsample_argmax, upsample_cross_entropy
+
+DTYPES = [torch.float32, torch.float16, torch.bfloat16]
+
+
+@pytest.fixture(autouse=True)
+def _only_there(device):
+    if device != "cuda":
+        pytest.skip("no GPU")
+
+
+def block(channels, dtype):
+    torch.manual_seed(0)
+    module = SqueezeReasoning(channels)
+    nn.init.normal_(module.project.weight, std=0.1)
+    return module.cuda().to(dtype).eval()
+
+
+def captured(call):
+    """The graph of a call, and the result that a replay overwrites."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            call()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = call()
+    return graph, result
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("shape", [(1, 128, 64, 72), (8, 64, 33, 47), (1, 192, 33, 48), (1, 512, 64, 64)], ids=str)
+def test_the_block_without_a_gradient_is_as_accurate_as_the_direct_form(shape, memory_format, dtype):
+    module, exact = block(shape[1], dtype), block(shape[1], torch.float64)
+    exact.load_state_dict({name: value.double() for name, value in module.state_dict().items()})
+    x = torch.randn(shape, device="cuda").relu().to(dtype).contiguous(memory_format=memory_format)
+    with torch.no_grad():
+        y, own, truth = module(x), module.forward_direct(x), exact.forward_direct(x.double())
+        assert torch.equal(y, module(x)) and y.is_contiguous(memory_format=memory_format)
+        error, allowed = ((each.double() - truth).norm() for each in (y, own))
+        assert error <= 2 * allowed + torch.finfo(dtype).eps * truth.norm()
+        conv = nn.Conv2d(shape[1], 16, 3, padding=1).cuda().to(dtype)
+        expected = conv.double()(exact.forward_direct(x.double()))
+        found = FoldedBlock(module, conv.to(dtype))(x)
+        assert (found.double() - expected).norm() <= 16 * torch.finfo(dtype).eps * expected.norm()
+
+
+def test_a_graph_replays_the_block_on_new_inputs_and_weights():
+    module, x = block(128, torch.float16), torch.randn(1, 128, 64, 64, device="cuda", dtype=torch.float16)
+    with torch.inference_mode():
+        graph, y = captured(lambda: module(x))
+        for _ in range(2):
+            x.normal_()
+            graph.replay()
+            torch.cuda.synchronize()
+            assert torch.equal(y, module(x))
+
+
+@pytest.mark.parametrize("ohem", [None, (0.3, 1000)])
+def test_a_graph_replays_a_training_step_of_the_loss(ohem):
+    logits = torch.randn(2, 19, 16, 24, device="cuda", dtype=torch.float16)
+    target = torch.randint(19, (2, 128, 192), device="cuda")
+
+    def step():
+        leaf = logits.detach().requires_grad_()
+        loss = upsample_cross_entropy(leaf, target, ohem=ohem)
+        return loss.detach(), torch.autograd.grad(loss, leaf)[0]
+
+    graph, found = captured(step)
+    logits.normal_()
+    target.random_(19)
+    graph.replay()
+    torch.cuda.synchronize()
+    assert all(torch.equal(*pair) for pair in zip(found, step(), strict=True))
+
+
+def test_a_training_step_of_the_loss_does_not_wait():
+    logits = torch.randn(2, 19, 16, 24, device="cuda").requires_grad_()
+    target = torch.randint(19, (2, 128, 192), device="cuda")
+    for ohem in (None, (0.3, 1000)):
+        upsample_cross_entropy(logits, target, ohem=ohem).backward()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            upsample_cross_entropy(logits, target, ohem=ohem).backward()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_wrong_label_is_nan_and_told_afterwards():
+    logits = torch.randn(1, 3, 4, 4, device="cuda").requires_grad_()
+    target = torch.full((1, 16, 16), 7, device="cuda")
+    loss = upsample_cross_entropy(logits, target)
+    loss.backward()
+    assert loss.isnan() and logits.grad.isnan().all()
+    with pytest.raises(ValueError, match=r"0\.\.2\b.*\b256 .*\b7$"):
+        check_labels(target, 3)
+
+
+def test_calls_on_several_streams_do_not_meet():
+    inputs = [torch.randn(1, 256, 96, 96, device="cuda", dtype=torch.float16) for _ in range(4)]
+    expected = [gram(x)[0] for x in inputs]
+    streams = [torch.cuda.Stream() for _ in inputs]
+    torch.cuda.synchronize()
+    for _ in range(20):
+        found = []
+        for x, stream in zip(inputs, streams, strict=True):
+            with torch.cuda.stream(stream):
+                found.append(gram(x)[0])
+        torch.cuda.synchronize()
+        assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+
+
+def test_another_size_another_alignment_and_tf32_in_turn():
+    flat = torch.randn(2 * 64 * 40 * 48 + 8, device="cuda")
+    before = torch.backends.cuda.matmul.allow_tf32
+    try:
+        for _ in range(3):
+            for tf32 in (False, True):
+                torch.backends.cuda.matmul.allow_tf32 = tf32
+                for start, side in ((0, 48), (1, 48), (0, 47), (3, 47)):
+                    x = flat[start:][: 2 * 64 * 40 * side].view(2, 64, 40, side)
+                    matrix = x.double().flatten(2)
+                    error = (gram(x)[0] - matrix @ matrix.mT).norm() / (matrix @ matrix.mT).norm()
+                    assert error < (2e-3 if tf32 else 1e-5)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
+@pytest.mark.slow
+def test_offsets_beyond_32_bits_in_channels_last_logits():
+    """150 classes at 4096x4096 are 2.5e9 numbers: 5 GB in float16."""
+    logits = torch.zeros(1, 150, 4096, 4096, device="cuda", dtype=torch.float16)
+    logits = logits.contiguous(memory_format=torch.channels_last)
+    logits[0, 149, 4095] = 1
+    labels = upsample_argmax(logits, (4096, 4096))
+    assert (labels[0, 4095] == 149).all() and not labels[0, :4095].any()
