@@ -97,7 +97,7 @@ def check_splits(
     ]
     if limit is None:
         report.warnings += [
-            *passed_over(report.splits),
+            *dict.fromkeys(passed_over(report.splits)),
             *(absent_in_masks if isinstance(first, SemanticData) else absent_objects)(report),
             *_shared_images(splits),
             *_same_content(splits),

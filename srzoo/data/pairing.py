@@ -307,6 +307,7 @@ def _ways(images: list, masks: list) -> Iterator[tuple[Callable[[str], str], Cal
     own = [_common(each) for each in plain]
     yield _without(*own[0]), _without(*own[1])
     yield _bare, _bare
+    yield _number, _number
 
 
 def _plain(stem: str) -> str:
@@ -318,6 +319,12 @@ def _bare(stem: str) -> str:
     """A name without the words of roles."""
     known = _IMAGE_WORDS | _MASK_WORDS
     return " ".join(word for word in re.findall(r"[a-z]+|\d+", _plain(stem)) if word not in known)
+
+
+def _number(stem: str) -> str:
+    """The first number of a name: 21 of 21_training and of 21_manual1."""
+    found = re.search(r"\d+", _plain(stem))
+    return found[0] if found else f"\0{stem}"
 
 
 def _without(prefix: str, suffix: str) -> Callable[[str], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -84,9 +85,11 @@ def _recipe_in(path: Path) -> Recipe | None:
         return None
 
 
-def _is_of(path: Path, recipe: Recipe) -> bool:
-    """Whether a file holds a recipe, however it is written."""
+def _is_of(path: Path, recipe: Recipe, wherever: bool = False) -> bool:
+    """Whether a file holds a recipe, however it is written; with ``wherever``, its data may lie elsewhere."""
     found = _recipe_in(path)
+    if found is not None and wherever:
+        found = dataclasses.replace(found, data=recipe.data)
     return found is not None and found.flat() == recipe.flat()
 
 
@@ -99,7 +102,7 @@ def keep_recipe(out: Path, recipe: Recipe) -> None:
     path = out / _RECIPE
     if _is_of(path, recipe):
         return
-    if path.exists() and (out / CHECKPOINT).exists():
+    if path.exists() and (out / CHECKPOINT).exists() and not _is_of(path, recipe, wherever=True):
         warnings.warn(f"{path} was edited; it gets the recipe that the run was started with again", stacklevel=1)
     try:
         with replacing(path) as partial:

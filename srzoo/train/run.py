@@ -271,7 +271,8 @@ def read_checkpoint(out: Path, recipe: Recipe, data: ImageData) -> dict | None:
     if changed:
         names = {"classes": "classes", "images": "number of images", "id_map": "ids of the masks"}
         what = names.get(changed[0], "names of the images")
-        raise ValueError(f"{path} was made with other data (different {what}); choose another output folder")
+        older = "--data.holdout fifth holds out what version 0.1 did, or " if data.is_whole else ""
+        raise ValueError(f"{path} was made with other data (different {what}); {older}choose another output folder")
     return state
 
 

@@ -1,4 +1,5 @@
 import re
+import shutil
 
 import pytest
 import yaml
@@ -44,6 +45,31 @@ def test_train_segment_and_eval_on_a_folder(root, tmp_path, capsys):
     assert any(name in segmented for name in config.classes)
     assert main(["eval", "--model", str(model), "--data.root", str(root)]) == 0
     assert "mIoU" in capsys.readouterr().out
+
+
+def test_how_the_data_is_read_is_kept(root, tmp_path, capsys, write_mask):
+    (root / "classes.txt").unlink()
+    shutil.copytree(root, tmp_path / "moved")
+    options = ["--data.id_map", "{0: 255, 1: 0, 2: 1, 255: 255}", "--num_classes", "2"]
+    assert train(root, tmp_path / "run", *options, "--steps", "1") == 0
+    model, recipe = tmp_path / "run" / "model.safetensors", tmp_path / "run" / "recipe.yaml"
+    kept = yaml.safe_load(recipe.read_text())["data"]
+    assert (kept["format"], kept["root"], kept["id_map"][1]) == ("folder", str(root), 0)
+    capsys.readouterr()
+    assert main(["eval", "--model", str(model)]) == 0
+    first = capsys.readouterr().out
+    assert main(["eval", "--model", str(model), "--data.root", str(tmp_path / "moved")]) == 0  # under the same map
+    assert capsys.readouterr().out == first
+    for where in ([], ["--data.root", str(tmp_path / "moved")]):
+        assert main(["train", "--recipe", str(recipe), "--out", str(tmp_path / "run"), "--workers", "0", *where]) == 0
+
+
+def test_eval_without_data(tmp_path, capsys):
+    srzoo.save_model(
+        srzoo.create_model("srnet", backbone="test_efficientnet", num_classes=3), tmp_path / "m.safetensors"
+    )
+    assert main(["eval", "--model", str(tmp_path / "m.safetensors")]) == 2
+    assert "--data.root PATH" in capsys.readouterr().err
 
 
 def test_saved_recipe_trains_the_same_model(root, tmp_path):

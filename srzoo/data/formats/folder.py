@@ -15,7 +15,7 @@ import numpy as np
 from ...images import SUFFIXES, opened
 from ...labels import IGNORE, LabelSet
 from ...labels.own import own_labels
-from ..class_files import Classes, find_classes
+from ..class_files import BACKGROUND, VOID, Classes, find_classes
 from ..files import SPLIT_NAMES, NoSplit, pair, read_lines, read_names
 from ..masks import IdMap, pack, read_mask, read_object_ids, storage_of
 from ..objects import Objects, areas_of, found_in
@@ -128,7 +128,7 @@ class Folder(Format):
             return own[0](
                 self.name,
                 split,
-                _object_labels(root),
+                _object_labels(root, classes_of(found, root)),
                 (1,),
                 names,
                 pairs,
@@ -269,9 +269,10 @@ def _palette(pairs: Sequence[tuple[Path, Path]]) -> dict[int, tuple[int, int, in
     return {value: (colour >> 16, colour >> 8 & 255, colour & 255) for value, colour in packed.items()}
 
 
-def _object_labels(root: Path) -> LabelSet:
-    path = root / "classes.txt"
-    names = [name for name in read_lines(path) if name != "background"] if path.is_file() else ["object"]
+def _object_labels(root: Path, classes: Classes | None) -> LabelSet:
+    path = classes.path if classes else root / "classes.txt"
+    names = classes.names if classes else read_lines(path) if path.is_file() else ["object"]
+    names = [name for name in names if name.lower() not in BACKGROUND | VOID]
     if len(names) != 1:
         raise ValueError(
             f"{path}: {len(names)} classes, expected 1: masks of object ids do not tell the class of an object; COCO's "
