@@ -240,12 +240,12 @@ def test_images_that_are_not_what_they_seem_are_said(write_pairs, tmp_path):
         else:
             Image.fromarray(np.full((4, 11, 4), 30, np.uint8)).save(name.with_suffix(".png"))
     with pytest.warns(UserWarning, match="held out"):
-        report = check(root)
+        report = check(root, holdout="fifth")
     assert report.errors == []
     lines = " ".join(report.warnings)
     assert re.search(r"4 of 8 images of train, the first .*f1.png: values up to 101 where 65535", lines)
     assert re.search(r"4 of 8 images of train, the first .*f6.png: 100% of the pixels are transparent", lines)
-    splits = {"train": open_dataset(root, "train")}
+    splits = {"train": open_dataset(root, "train", holdout="fifth")}
     with pytest.warns(UserWarning, match=r"4 of 8 images .*, and 1 more; `srzoo data check here` lists all") as said:
         check_quickly(splits, 2, "here")
     assert len(said) == 1

@@ -146,6 +146,7 @@ def test_segments(write_panoptic):
     crowd = {"id": 5, "category_id": 7, "iscrowd": 1}
     root = write_panoptic([crowd, {"id": 300, "category_id": 200}, {"id": 70000, "category_id": 7}])
     write_panoptic([], np.zeros((7, 11, 3), np.uint8), "val")
+    Image.fromarray(np.zeros((7, 11, 3), np.uint8)).save(root / "val" / "a.jpg")
     report = check(root, task="panoptic")
     assert report.errors == ["no image of val has an object that can be learned"]
     lines = object_table(report)
