@@ -35,9 +35,9 @@ _IMAGE_WORDS = _set(
 _MASK_WORDS = _set(
     "mask masks label labels lbl annotation annotations annot annots ann anns gt gts groundtruth truth ground seg segs "
     "segmentation segmentations segmentationclass segmentationclasspng segmentationclassraw segmap target targets "
-    "trimap trimaps gtfine labelids labeltrainids manual matte mattes"
+    "trimap trimaps gtfine labelids labeltrainids manual matte mattes cls"
 )
-_OBJECT_WORDS = _set("segmentationobject segmentationobjectpng instance instances instanceids objects")
+_OBJECT_WORDS = _set("segmentationobject segmentationobjectpng instance instances instanceids inst objects")
 _PICTURE_WORDS = _set(  # of masks drawn for people
     "color colour colored coloured colormap overlay overlays vis visual visualization visualizations "
     "segmentationclassvisualization human preview previews boundary boundaries edge edges blend"

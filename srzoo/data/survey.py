@@ -50,7 +50,7 @@ def survey(root: Path) -> str:
     parts += [
         f"{len(paths)} {ending} files, such as {_shown(paths[0], root)}"
         for ending, paths in sorted(found.others.items())
-        if ending in (".json", ".xml", ".txt", ".csv", ".yaml", *_ELSEWHERE)
+        if ending in (".json", ".xml", ".txt", ".csv", ".yaml", ".mat", ".npy", *_ELSEWHERE)
     ]
     said = and_more(parts, 8) or "no files of images or annotations"
     return f"it holds {said}. {_advice(root, found)}"

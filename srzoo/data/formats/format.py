@@ -22,7 +22,7 @@ class Format(Protocol):
     tasks: tuple[str, ...]
 
     def matches(self, root: Path) -> bool:
-        """Whether a folder has this layout. Looks at names only, and never raises on an existing folder."""
+        """Whether a folder has this layout, by names and the beginnings of a few files; it never raises on a folder."""
 
     def read(self, root: Path, split: str, task: str = "semantic") -> ImageData:
         """A split of the dataset in ``root``: for "semantic" a `SemanticData`.

@@ -1,6 +1,8 @@
 import re
 import shutil
+import sys
 
+import numpy as np
 import pytest
 
 from srzoo.data.check import check
@@ -222,3 +224,44 @@ def test_a_mask_of_another_size(tmp_path, write_image, write_mask):
     (tmp_path / "train.txt").write_text("a\n")
     with pytest.raises(ValueError, match="a.png is 11x7, its annotation .*a.png 12x3; .*one size"):
         objects(tmp_path)[0]
+
+
+def test_masks_as_arrays(tmp_path, write_image):
+    for i in range(2):
+        write_image(tmp_path / "images" / f"{i}.jpg")
+    (tmp_path / "masks").mkdir()
+    mask = np.repeat(np.array(ROWS, np.int64)[:, None], 11, 1)
+    np.save(tmp_path / "masks" / "0.npy", mask)
+    np.save(tmp_path / "masks" / "1.npy", mask[None])
+    assert open_dataset(tmp_path, "train").ids(0)[:, 0].tolist() == ROWS
+    np.save(tmp_path / "masks" / "0.npy", mask + 0.5)
+    with pytest.raises(ValueError, match="0.npy: .*floating"):
+        open_dataset(tmp_path, "train").ids(0)
+    np.save(tmp_path / "masks" / "0.npy", np.array([{}], object))
+    with pytest.raises(ValueError, match="0.npy: cannot be read"):
+        open_dataset(tmp_path, "train").ids(0)
+
+
+def test_masks_of_matlab(tmp_path, write_image):
+    io = pytest.importorskip("scipy.io")
+    mask = np.repeat(np.array(ROWS, np.uint8)[:, None], 11, 1)
+    for i, content in enumerate(({"LabelMap": mask}, {"GTcls": {"Boundaries": np.zeros(3), "Segmentation": mask}})):
+        write_image(tmp_path / "images" / f"{i}.jpg")
+        (tmp_path / "cls_labels").mkdir(exist_ok=True)
+        io.savemat(tmp_path / "cls_labels" / f"{i}.mat", content)
+    with pytest.warns(UserWarning, match="held out"):
+        splits = [open_dataset(tmp_path, split) for split in ("train", "val")]
+    assert [data.ids(0)[:, 0].tolist() for data in splits] == [ROWS, ROWS]
+    (tmp_path / "cls_labels" / "0.mat").write_bytes(b"\x89HDF\r\n")
+    with pytest.raises(ValueError, match="0.mat: cannot be read by scipy"):
+        open_dataset(tmp_path, "train").ids(0)
+
+
+def test_matlab_needs_a_package(tmp_path, write_image, monkeypatch):
+    for i in range(2):
+        write_image(tmp_path / "images" / f"{i}.jpg")
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        (tmp_path / "masks" / f"{i}.mat").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    with pytest.raises(RuntimeError, match=r"srzoo\[data\]"):
+        open_dataset(tmp_path, "train").ids(0)
