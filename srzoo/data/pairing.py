@@ -43,6 +43,7 @@ _PICTURE_WORDS = _set(  # of masks drawn for people
     "segmentationclassvisualization human preview previews boundary boundaries edge edges blend"
 )
 _SPLITS = {name: split for split, names in SPLIT_NAMES.items() for name in names}
+_MANY = 1000  # files
 _SHOWN = 200  # files of which an affix is looked for
 _SEPARATORS = " _-.()"
 
@@ -252,6 +253,7 @@ def _paired(root: Path, image_places: Places, mask_places: Places) -> Pairs:
         return several
     best: list[tuple[int, int]] = []
     fewest = min(len(images), len(masks))
+    enough = fewest if fewest < _MANY else 0.95 * fewest  # comparing many names in every way takes long
     for with_split, with_folders in ((True, True), (False, True), (True, False), (False, False)):
         for name_of in _ways(images, masks):
             keys = [
@@ -264,9 +266,9 @@ def _paired(root: Path, image_places: Places, mask_places: Places) -> Pairs:
             found = _joined(*keys)
             if len(found) > len(best):
                 best = found
-            if len(best) == fewest:
+            if len(best) >= enough:
                 break
-        if len(best) == fewest:
+        if len(best) >= enough:
             break
     return _result(root, images, masks, best)
 
