@@ -9,7 +9,8 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from ..labels.own import MAX_CLASSES
+from ..labels import LabelSet
+from ..labels.own import MAX_CLASSES, numbered_labels
 from ..messages import and_more, nearest
 from .files import SPLIT_NAMES, NoSplit
 from .formats import FORMATS, Format
@@ -187,3 +188,13 @@ def _set_id_map(data: SemanticData, id_map: Mapping | None, count: int | None) -
     highest = max(data.id_map.classes)
     if count is not None and highest >= count:
         raise ValueError(f"the id map leads to class {highest}, but there are {count} (0..{count - 1})")
+    if data.labels is None and data.is_map_given and data.id_map.has_colours and count in (None, highest + 1):
+        data.labels = _coloured_labels(data.id_map)
+
+
+def _coloured_labels(id_map: IdMap) -> LabelSet | None:
+    """Numbered classes in the colours of their masks, the first of each; None if a class between has no colour."""
+    colours = {class_id: colour for colour, class_id in reversed(id_map.mapping.items())}
+    names = numbered_labels(max(id_map.classes) + 1).classes
+    palette = [colours[i] for i in range(len(names)) if i in colours]
+    return LabelSet(names, tuple(palette)) if len(palette) == len(names) > 1 else None

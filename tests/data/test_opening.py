@@ -53,3 +53,11 @@ def test_readers_import_no_torch(run_python, small_camvid):
     )
     result = run_python("-c", code)
     assert result.returncode == 0, result.stderr
+
+
+def test_colours_of_an_id_map_are_those_of_the_classes(write_pairs):
+    root = write_pairs(*[[(255, 0, 0), (0, 0, 9)]] * 2)
+    id_map = {"#000009": 0, "#ff0000": 1, "#ffffff": 255}
+    labels = open_dataset(root, "train", id_map=id_map).labels
+    assert (labels.classes, labels.palette) == (("class 0", "class 1"), ((0, 0, 9), (255, 0, 0)))
+    assert open_dataset(root, "train", id_map=id_map, num_classes=3).labels is None
