@@ -357,7 +357,8 @@ def test_a_stopped_worker_does_not_keep_the_run_from_ending(data, tmp_path, monk
     def stopping(self, batches):
         if self.run.step == 1:
             os.kill(batches._workers[0].pid, signal.SIGSTOP)
-            threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+            # SIGTERM, since processes of pytest-xdist ignore SIGINT.
+            threading.Timer(1, os.kill, (os.getpid(), signal.SIGTERM)).start()
         return step(self, batches)
 
     monkeypatch.setattr(loop._Trainer, "_step", stopping)
