@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 import zipfile
@@ -33,8 +34,23 @@ def write_state_dict(state: dict[str, torch.Tensor], path: str | Path, header: d
     try:
         with replacing(path) as temporary:
             save_file({key: value.contiguous() for key, value in state.items()}, temporary, header)
+            _order_header(temporary)
     except SafetensorError as error:
         raise OSError(f"cannot write {path} ({error})") from error
+
+
+def _order_header(path: Path) -> None:
+    """Sort the metadata of a safetensors file, which come in random order, so that equal content is equal bytes."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        if "__metadata__" not in header:
+            return
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        content = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(content) <= length:
+            file.seek(8)
+            file.write(content.ljust(length))  # with blanks, as safetensors pads it
 
 
 def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:

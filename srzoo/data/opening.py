@@ -36,6 +36,8 @@ def detect_format(root: str | Path, task: str = "semantic") -> str:
     if not found:
         raise ValueError(f"{root} has no known layout: {_below(root, task) or survey(root)}")
     able = [name for name in found if task in FORMATS[name].tasks]
+    if able == ["folder"] and found[0] != "folder":
+        able = []  # it takes any masks: those of CamVid, which hold classes, would be read as objects
     return _reader(able[0] if able else found[0], task).name
 
 

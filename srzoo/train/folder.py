@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+import yaml
 
 from ..data.samples import ImageData
 from ..evaluate.distributed import is_main_process
@@ -29,6 +31,8 @@ def own_folder(out: Path) -> Iterator[None]:
     """
     with ExitStack() as stack:
         if is_main_process():
+            if not out.exists():
+                stack.callback(_remove_empty, out)  # of a run that was refused before it wrote anything
             out.mkdir(parents=True, exist_ok=True)
             try:
                 stack.enter_context(locked(out / _LOCK, wait=False))
@@ -38,6 +42,11 @@ def own_folder(out: Path) -> Iterator[None]:
                 ) from error
             remove_leftovers(out)
         yield
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def refuse_other_run(out: Path, recipe: Recipe) -> None:
@@ -90,7 +99,8 @@ def _is_of(path: Path, recipe: Recipe, wherever: bool = False) -> bool:
     found = _recipe_in(path)
     if found is not None and wherever:
         found = dataclasses.replace(found, data=recipe.data)
-    return found is not None and found.flat() == recipe.flat()
+    # As YAML, which knows no tuples.
+    return found is not None and yaml.safe_load(found.to_yaml()) == yaml.safe_load(recipe.to_yaml())
 
 
 def keep_recipe(out: Path, recipe: Recipe) -> None:

@@ -280,9 +280,24 @@ def test_a_checkpoint_of_version_0_1_resumes(data, tmp_path, half_done):
     assert same(weights(half_done), weights(tmp_path / "whole"))
 
 
+@pytest.fixture
+def heeded():
+    """Give a signal its usual handler: nohup ignores SIGHUP, and processes of pytest-xdist ignore SIGINT."""
+    former = {}
+
+    def heed(number):
+        usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        former[number] = signal.signal(number, usual)
+
+    yield heed
+    for number, handler in former.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 @pytest.mark.parametrize("where", ["_step", "_figure"])
-def test_a_signal_writes_a_checkpoint_and_ends_the_run(data, tmp_path, monkeypatch, number, where):
+def test_a_signal_writes_a_checkpoint_and_ends_the_run(data, tmp_path, monkeypatch, heeded, number, where):
+    heeded(number)
     run(data, tmp_path / "whole")
     original, before = getattr(loop._Trainer, where), signal.getsignal(number)
 
