@@ -84,12 +84,15 @@ def run(options: argparse.Namespace) -> int:
         "half": options.half,
     }
     if options.format == "onnx":
-        export_onnx(model, target, images, **form)
+        network = export_onnx(model, target, images, **form)
     elif options.format == "aoti":
-        export_package(model, target, options.device, **form)
+        network = export_package(model, target, options.device, **form)
     else:
-        export_program(model, target, **form)
+        network = export_program(model, target, **form)
     print(f"{options.model} -> {target} ({target.stat().st_size / 1e6:.1f} MB)")
+    multiple = network.metadata.get("sides_are_multiples_of")
+    if multiple:
+        print(f"height and width of its images must be multiples of {multiple}")
     return 0
 
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from srzoo_kernels.layout import label_dtype
 
+from ..layers.pyramids import PyramidPooling
 from ..models.base import ZooModel, check_zoo_model
 from ..models.folding import fuse
 from ..models.mask_rcnn import MaskRCNN
@@ -69,7 +70,8 @@ class ExportedNetwork(nn.Module):
         output_names: of what `forward` returns, in order.
 
     Raises:
-        ValueError: the model is not one of srzoo's, or is a detector, which has no labels for pixels.
+        ValueError: the model is not one of srzoo's; or is a detector, which has no labels for pixels; or pools over a
+            grid, and the form has no size.
     """
 
     def __init__(self, model: nn.Module, form: Form):
@@ -77,8 +79,15 @@ class ExportedNetwork(nn.Module):
         check_zoo_model(model, "export")
         if form.output == "labels" and not isinstance(model, SegmentationNet):
             raise ValueError(f"a model of task {model.task!r} has no labels for pixels; export its logits")
-        self.form, config = form, model.config
-        self.metadata = metadata(config, model, form)
+        pools = [part for part in model.modules() if isinstance(part, PyramidPooling)]
+        if form.size is None and any(bins > 1 for part in pools for bins in part.bins):
+            # torch.export decomposes it for the example's size alone.
+            raise ValueError(
+                f"{model.config.name} pools over a grid, which is exported for one size of images only; give it with "
+                "size=(H, W), or --size HxW"
+            )
+        self.form, self.config = form, model.config
+        self.metadata = metadata(self.config, model, form)
         # The block stays a module of its own: folded weights differ for each image of a batch, which ONNX cannot say.
         self.model = fuse(model, blocks=False)
         if form.half:
@@ -87,8 +96,9 @@ class ExportedNetwork(nn.Module):
         if form.size is not None and isinstance(model, SegmentationNet) and not any(s % divisor for s in form.size):
             self.model.size_divisor = 1  # nothing to enlarge
         dtype = torch.float16 if form.half else torch.float32
+        transform = self.config.transform
         # Of values in 0..255; (x / 255 - mean) / std.
-        mean, std = (255 * torch.tensor(each)[:, None, None] for each in (config.transform.mean, config.transform.std))
+        mean, std = (255 * torch.tensor(each)[:, None, None] for each in (transform.mean, transform.std))
         self.register_buffer("mean", mean.to(dtype), persistent=False)
         self.register_buffer("std", std.to(dtype), persistent=False)
         self.output_names = [form.output] if isinstance(model, SegmentationNet) else outputs_of(self.model)
@@ -105,18 +115,22 @@ class ExportedNetwork(nn.Module):
 
     def example(self) -> torch.Tensor:
         """Images of the form, or of a typical size where any is taken, for the trace."""
-        height, width = self.form.size or (128, 192)
+        height, width = self.form.size or (192, 320)
         count = self.form.batch or 2
         if self.form.images == "uint8":
             return self.mean.new_zeros((count, height, width, 3), dtype=torch.uint8)
         return self.mean.new_zeros(count, 3, height, width)
 
-    def dynamic_shapes(self) -> dict[int, torch.export.Dim]:
-        """The axes of the images whose length is open, for ``torch.export.export``."""
+    def dynamic_shapes(self, multiple: int = 1) -> dict[int, torch.export.Dim]:
+        """The axes of the images whose length is open, for ``torch.export.export``; sides are multiples of this."""
         first = 1 if self.form.images == "uint8" else 2
         dims = {} if self.form.batch else {0: torch.export.Dim("batch", min=1)}
         if self.form.size is None:
-            dims |= {first: torch.export.Dim("height", min=32), first + 1: torch.export.Dim("width", min=32)}
+            for axis, name in ((first, "height"), (first + 1, "width")):
+                if multiple == 1:
+                    dims[axis] = torch.export.Dim(name, min=32)
+                else:
+                    dims[axis] = multiple * torch.export.Dim(name, min=max(2, 64 // multiple))
         return dims
 
 

@@ -13,7 +13,7 @@ from .network import ExportedNetwork, Form
 from .program import program_of
 
 
-def export_package(model: nn.Module, path: str | Path, device: str = "cpu", **form: Any) -> None:
+def export_package(model: nn.Module, path: str | Path, device: str = "cpu", **form: Any) -> ExportedNetwork:
     """Compile a model ahead of time; ``torch._inductor.aoti_load_package`` or C++ run the file.
 
     Args:
@@ -21,6 +21,9 @@ def export_package(model: nn.Module, path: str | Path, device: str = "cpu", **fo
         path: the ``.pt2`` file to write.
         device: that the code is for, of this machine's kind: "cpu", or "cuda".
         **form: fields of `srzoo.export.network.Form`.
+
+    Returns:
+        What was exported, with its metadata.
 
     Raises:
         ValueError: the model is not one of srzoo's, or an invalid form.
@@ -35,3 +38,4 @@ def export_package(model: nn.Module, path: str | Path, device: str = "cpu", **fo
             package_path=str(temporary),
             inductor_configs={"aot_inductor.metadata": network.metadata},
         )
+    return network

@@ -11,10 +11,11 @@ from torch import nn
 from srzoo_kernels import decompositions
 
 from ..files import replacing
+from ..messages import one_line
 from .network import ExportedNetwork, Form
 
 
-def export_program(model: nn.Module, path: str | Path | None = None, **form: Any) -> torch.export.ExportedProgram:
+def export_program(model: nn.Module, path: str | Path | None = None, **form: Any) -> ExportedNetwork:
     """Export a model as a program that ``torch.export.load`` reads where srzoo is not installed.
 
     Args:
@@ -24,23 +25,42 @@ def export_program(model: nn.Module, path: str | Path | None = None, **form: Any
         **form: fields of `srzoo.export.network.Form`.
 
     Returns:
-        The program. Its parameters are the fused model's.
+        What was exported, with its metadata and its ``program``.
 
     Raises:
         ValueError: the model is not one of srzoo's, or an invalid form.
         OSError: the file cannot be written.
     """
     network = ExportedNetwork(model, Form(**form))
-    program = program_of(network)
+    network.program = program_of(network)
     if path is not None:
         with replacing(path) as temporary:
-            torch.export.save(program, temporary, extra_files=network.metadata)
-    return program
+            torch.export.save(network.program, temporary, extra_files=network.metadata)
+    return network
 
 
 def program_of(network: ExportedNetwork) -> torch.export.ExportedProgram:
-    """The program of a network, in PyTorch's own operators."""
-    shapes = network.dynamic_shapes() or None
+    """The program of a network, in PyTorch's own operators.
+
+    Where a network does not take every size, the sides must be multiples of its ``input_multiple``.
+
+    Raises:
+        ValueError: it takes one size alone.
+    """
+    network.eval()
+    multiples = [1, network.model.input_multiple] if network.form.size is None else [1]
     with torch.no_grad():
-        program = torch.export.export(network.eval(), (network.example(),), dynamic_shapes=shapes and (shapes,))
-        return program.run_decompositions(decompositions())
+        for multiple in multiples:
+            dims = network.dynamic_shapes(multiple)
+            try:
+                program = torch.export.export(network, (network.example(),), dynamic_shapes=(dims,) if dims else None)
+            except torch._dynamo.exc.UserError as error:  # the size decides what the network does
+                reason = error
+                continue
+            if multiple > 1:
+                network.metadata["sides_are_multiples_of"] = str(multiple)
+            return program.run_decompositions(decompositions())
+    raise ValueError(
+        f"{network.config.name} cannot be exported for images of any size ({one_line(reason)}); give one with "
+        "size=(H, W), or --size HxW"
+    ) from reason

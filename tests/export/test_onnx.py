@@ -119,8 +119,17 @@ CONTEXTS = ["none", "sr_released", "nl", "a2", "cgnl", "rcca", "da", "ema", "se"
 def test_every_context(context, tmp_path):
     torch.manual_seed(0)
     model = srzoo.create_model("srnet", backbone="resnet18", num_classes=5, context=context, channels=64).eval()
-    srzoo.export_onnx(model, tmp_path / "m.onnx")
-    for size in ((96, 160), (101, 75)):
+    if context == "psp":
+        with pytest.raises(ValueError, match="psp|srnet.*size"):
+            srzoo.export_onnx(model, tmp_path / "m.onnx")
+        sizes = [(101, 75)]
+        network = srzoo.export_onnx(model, tmp_path / "m.onnx", size=sizes[0])
+    else:
+        network = srzoo.export_onnx(model, tmp_path / "m.onnx")
+        is_any = "sides_are_multiples_of" not in network.metadata
+        assert is_any == (context != "rcca")
+        sizes = [(96, 160), (101, 75) if is_any else (128, 72)]
+    for size in sizes:
         x = torch.rand(1, 3, *size)
         (found,) = run(tmp_path / "m.onnx", x)
         with torch.inference_mode():
@@ -134,7 +143,8 @@ def test_the_network_of_a_detector(name, tmp_path):
     torch.manual_seed(0)
     model = srzoo.create_model(name).eval()
     network = srzoo.export_onnx(model, tmp_path / "m.onnx")
-    x = torch.rand(1, 3, 130, 170)
+    assert network.metadata["sides_are_multiples_of"] == str(model.input_multiple)
+    x = torch.rand(1, 3, 128, 160)
     with torch.inference_mode():
         expected = dict(zip(network.output_names, network(x)))
     assert ("semantic" in expected) == ("panoptic" in name) and len(expected) == len(network.output_names)

@@ -33,7 +33,7 @@ def elsewhere(code, folder, model, path, size):
 
 def test_a_program_runs_without_srzoo(tmp_path):
     model = srzoo.create_model("srnet_lite0_camvid", pretrained=True).eval()
-    program = srzoo.export_program(model, tmp_path / "m.pt2")
+    program = srzoo.export_program(model, tmp_path / "m.pt2").program
     assert not [node for node in program.graph.nodes if "srzoo" in str(node.target)]
     found, expected = elsewhere(LOAD, tmp_path, model, tmp_path / "m.pt2", (83, 130))
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-4)
