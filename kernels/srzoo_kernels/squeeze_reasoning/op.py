@@ -14,7 +14,8 @@ from ..operators import register
 from .checks import check_block, check_folded
 
 _WEIGHT_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
-_MAX_SIDE = 64  # nodes, or channels of a node, that a program holds
+# What a program holds in registers: beyond these, code for each NVIDIA architecture spills.
+_MAX_NODES, _MAX_NODE_CHANNELS, _MAX_PRODUCTS = 64, 32, 16384
 _MAX_CHANNELS = 1024  # beyond, every program would read more shares of the squeezed vector than it computes with
 
 
@@ -96,8 +97,9 @@ def _fits(x: torch.Tensor, transform: torch.Tensor, adjacency: torch.Tensor, wei
         len(shape) == 4
         and shape[1] <= _MAX_CHANNELS
         and triton_multiplies(x)
-        and adjacency.shape[0] <= _MAX_SIDE
-        and weight.shape[0] <= _MAX_SIDE
+        and adjacency.shape[0] <= _MAX_NODES
+        and weight.shape[0] <= _MAX_NODE_CHANNELS
+        and adjacency.shape[0] * weight.numel() <= _MAX_PRODUCTS  # of G^T and W_g
         and transform.dtype in _WEIGHT_DTYPES
     )
 
