@@ -232,6 +232,13 @@ class _Shapes(ImageFiles):
                 drawn.append((shape, mask))
         return size, drawn, errors, warnings
 
+    def examine(self, index: int) -> Examined:
+        try:
+            size, drawn, errors, warnings = self._drawn(index)
+        except ValueError as error:
+            return Examined(None, [one_line(error)], [])
+        return Examined(self._annotation(size, drawn), errors, warnings)
+
 
 @dataclass
 class ShapeMasks(_Shapes, SemanticData):
@@ -240,17 +247,13 @@ class ShapeMasks(_Shapes, SemanticData):
     def mask(self, index: int) -> np.ndarray:
         return self.examine(index).checked()
 
-    def examine(self, index: int) -> Examined:
-        try:
-            size, drawn, errors, warnings = self._drawn(index)
-        except ValueError as error:
-            return Examined(None, [one_line(error)], [])
+    def _annotation(self, size: tuple[int, int], drawn: list[tuple[Shape, Rle]]) -> np.ndarray:
         mask = np.zeros(size, np.uint8)
         for shape, rle in drawn:
             name = shape.label.lower()
             id = 0 if name in BACKGROUND else IGNORE if name in VOID else self.class_of[shape.label]
             mask[coder().decode(rle).astype(bool)] = id
-        return Examined(mask, errors, warnings)
+        return mask
 
 
 @dataclass
@@ -260,17 +263,13 @@ class ShapeObjects(_Shapes, InstanceData):
     def objects(self, index: int) -> Objects:
         return self.examine(index).checked()
 
-    def examine(self, index: int) -> Examined:
-        try:
-            size, drawn, errors, warnings = self._drawn(index)
-        except ValueError as error:
-            return Examined(None, [one_line(error)], [])
+    def _annotation(self, size: tuple[int, int], drawn: list[tuple[Shape, Rle]]) -> Objects:
         parts: dict[Any, list[tuple[Shape, Rle]]] = defaultdict(list)
         for i, (shape, rle) in enumerate(drawn):
             if shape.label in self.class_of:  # else background or void
                 key = (shape.label, shortened(shape.group)) if shape.group is not None else i
                 parts[key].append((shape, rle))
-        return Examined(Objects.of(size, [self._object(each) for each in parts.values()]), errors, warnings)
+        return Objects.of(size, [self._object(each) for each in parts.values()])
 
     def _object(self, parts: list[tuple[Shape, Rle]]) -> FoundObject:
         mask = parts[0][1] if len(parts) == 1 else coder().merge([rle for _, rle in parts])

@@ -68,6 +68,7 @@ class ExportedNetwork(nn.Module):
     Attributes:
         metadata: what the exported file says about itself, text by name; under `KEY` all that `Segmenter` needs.
         output_names: of what `forward` returns, in order.
+        program: the program that `srzoo.export.program.export_program` made of it; else None.
 
     Raises:
         ValueError: the model is not one of srzoo's; or is a detector, which has no labels for pixels; or pools over a
@@ -87,6 +88,7 @@ class ExportedNetwork(nn.Module):
                 "size=(H, W), or --size HxW"
             )
         self.form, self.config = form, model.config
+        self.program: torch.export.ExportedProgram | None = None
         self.metadata = metadata(self.config, model, form)
         # The block stays a module of its own: folded weights differ for each image of a batch, which ONNX cannot say.
         self.model = fuse(model, blocks=False)
