@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from .export.onnx_model import OnnxModel, is_onnx_file
+from .export.onnx_model import OnnxModel
 from .images import ImageError, as_image, name_of
 from .messages import one_line
 from .models.base import check_zoo_model
 from .models.folding import fuse
 from .tasks.task import Result, get_task, make_view
 from .zoo.factory import trained_model
+from .zoo.weights import is_onnx_file
 
 DEFAULT_MODEL = "srnet_lite0_camvid"
 

@@ -16,11 +16,6 @@ from ..zoo.config import ModelConfig
 from .network import KEY, Form
 
 
-def is_onnx_file(source: object) -> bool:
-    """Whether a model is given as the path of an ONNX file."""
-    return isinstance(source, (str, Path)) and str(source).endswith(".onnx")
-
-
 class OnnxModel(ZooModel):
     """A semantic model in an ONNX file of `srzoo.export.onnx.export_onnx`, for prediction.
 

@@ -13,7 +13,7 @@ from .datasets import ANY_DATASET, DATASETS
 from .foreign.download import DOWNLOADED, Download
 from .published import PUBLISHED, Weights
 from .transform import Transform
-from .weights import is_model_file, read_config
+from .weights import is_model_file, is_onnx_file, read_config
 
 if TYPE_CHECKING:
     from ..models import ZooModel
@@ -153,7 +153,7 @@ def task_of(model: str) -> str:
     """
     if is_model_file(model):
         return read_config(model).task
-    if model.endswith(".onnx"):
+    if is_onnx_file(model):
         return "semantic"  # the one whose exported files can be run, see `srzoo.export.onnx_model`
     return registry.ARCHITECTURES[registry.split_name(model)[0]].task
 

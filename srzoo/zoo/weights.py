@@ -59,6 +59,11 @@ def is_model_file(source: object) -> bool:
     return isinstance(source, str) and source.endswith(".safetensors")
 
 
+def is_onnx_file(source: object) -> bool:
+    """Whether a model is given as the path of an ONNX file."""
+    return isinstance(source, (str, Path)) and str(source).endswith(".onnx")
+
+
 @contextmanager
 def _opened(path: str | Path, framework: str) -> Iterator:
     from safetensors import SafetensorError, safe_open
