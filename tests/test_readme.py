@@ -1,5 +1,6 @@
 """The commands and code of the README run, and its figures are those of the models."""
 
+import itertools
 import re
 import shlex
 import sys
@@ -84,12 +85,17 @@ def test_table_of_models(readme):
         if info.metrics is None:
             assert measured == f"[not run yet](srzoo/recipes/{recipe_file(info.recipe).name})"
         else:
-            single, *more = info.weights.receipts()
-            wanted = [f"{headline(single):.1%} on {single['split']}{spread(info, single)}"]
-            for each in more:
-                scales = len(each["view"]["scales"])
-                wanted.append(f"{headline(each):.1%} at {scales} scales with flip{spread(info, each)}")
-            assert measured == ", ".join(wanted).replace("%", "")
+            splits = itertools.groupby(info.weights.receipts(), lambda each: each["split"])
+            assert measured == "; ".join(figures(info, *receipts) for _, receipts in splits).replace("%", "")
+
+
+def figures(info: srzoo.ModelInfo, single: dict, *more: dict) -> str:
+    """The figures of one split: single scale, then at several scales."""
+    wanted = [f"{headline(single):.1%} on {single['split']}{spread(info, single)}"]
+    for each in more:
+        scales = len(each["view"]["scales"])
+        wanted.append(f"{headline(each):.1%} at {scales} scales with flip{spread(info, each)}")
+    return ", ".join(wanted)
 
 
 def headline(receipt: dict) -> float:

@@ -33,9 +33,10 @@ def run(options: argparse.Namespace) -> int:
 def headline(info: ModelInfo) -> str:
     """The headline figure of a model with published weights, with its split; or whose weights are downloaded."""
     if info.metrics:
-        receipt = info.metrics
-        figure = receipt["figures"][receipt["headline"]]
-        return f"weights ship, {receipt['split']} {receipt['headline']} {figure:.1%} (single scale)"
+        headline = info.metrics["headline"]
+        receipts = info.weights.by_split().values()
+        figures = ", ".join(f"{each['figures'][headline]:.1%} on {each['split']}" for each in receipts)
+        return f"weights ship, {headline} {figures} (single scale)"
     if info.download:
         return f"weights of {info.download.project} are downloaded, not measured here"
     return "no published weights"

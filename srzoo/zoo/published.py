@@ -47,6 +47,13 @@ class Weights:
         """The first of `receipts`, which is the single-scale one."""
         return self.receipts()[0]
 
+    def by_split(self) -> dict[str, dict]:
+        """The first of `receipts` of each split, by the name of the split."""
+        first: dict[str, dict] = {}
+        for receipt in self.receipts():
+            first.setdefault(receipt["split"], receipt)
+        return first
+
     def repeats(self, receipt: dict) -> list[dict]:
         """The receipts of runs with other seeds, under the protocol of one of this file's receipts.
 
