@@ -313,6 +313,7 @@ class _Trainer:
             pin_memory=accelerator.device.type == "cuda",
             generator=torch.Generator(),  # drawing its seed from the default one would make a resumed run differ
             collate_fn=getattr(dataset, "collate", None),
+            worker_init_fn=Stop.outlive,
         )
 
     def _step(self, batches: Iterator) -> float:

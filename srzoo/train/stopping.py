@@ -60,6 +60,17 @@ class Stop:
         if self.signal is not None and is_main_process():
             raise Stopped(self.signal)
 
+    @staticmethod
+    def outlive(worker: int) -> None:
+        """Ignore the signals, as the ``worker_init_fn`` of a `torch.utils.data.DataLoader`.
+
+        A terminal and torchrun send them to every process of a run, and the main one needs the images of the step that
+        it finishes. It ends the others itself.
+        """
+        for name in _SIGNALS:
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), signal.SIG_IGN)
+
     @contextmanager
     def at_once(self) -> Iterator[None]:
         """Context manager in which a signal raises `Stopped` at once, for what can take long and changes no state."""
@@ -71,7 +82,7 @@ class Stop:
             self._at_once = False
 
     def _note(self, number: int, frame: object) -> None:
-        if os.getpid() != self._process:  # a process that loads images, which has inherited the handler
+        if os.getpid() != self._process:  # a child, which has inherited the handler
             raise KeyboardInterrupt
         self._count += 1
         if self.signal is None:

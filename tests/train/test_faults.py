@@ -316,6 +316,31 @@ def test_a_signal_writes_a_checkpoint_and_ends_the_run(data, tmp_path, monkeypat
     assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_every_process_of_a_run_writes_a_checkpoint(data, tmp_path, monkeypatch, heeded, number):
+    """As a terminal sends it, and torchrun, in the middle of a step that still needs images."""
+    heeded(number)
+    recipe = Recipe.from_dict({**KEYS, "batch_size": 2, "accumulate": 2, "evaluate_every": 4})
+    run(data, tmp_path / "whole", recipe)
+    step = loop._Trainer._step
+
+    def signalled(self, batches):
+        if self.run.step == 1:
+            os.kill(os.getpid(), number)
+            for worker in batches._workers:
+                os.kill(worker.pid, number)
+            time.sleep(0.5)
+            assert all(worker.is_alive() for worker in batches._workers)
+        return step(self, batches)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(loop._Trainer, "_step", signalled)
+        run(data, tmp_path / "run", recipe, workers=1, checkpoint_seconds=1e9)
+    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["step"] >= 1
+    run(data, tmp_path / "run", recipe, workers=1)
+    assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
+
+
 def test_an_ignored_signal_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
