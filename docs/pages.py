@@ -1,0 +1,96 @@
+"""Pages of the documentation that are made from the package: the models, the commands, the figures.
+
+A hook of mkdocs. A line ``<!-- name -->`` of a page is replaced by what the function of that name returns.
+"""
+
+import ast
+import contextlib
+import csv
+import io
+import os
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
+os.environ["COLUMNS"] = "100"  # the width of argparse's help
+
+
+def on_page_markdown(markdown: str, **_) -> str:
+    return re.sub(r"^<!-- (\w+) -->$", lambda found: GENERATED[found[1]](), markdown, flags=re.MULTILINE)
+
+
+def models() -> str:
+    """Every model of a dataset, by task, with what is known about its weights."""
+    from srzoo import list_models, model_info
+
+    by_task: dict[str, list[str]] = {}
+    for name in list_models():
+        info = model_info(name)
+        if info.dataset:
+            height, width = info.input_size
+            cells = (
+                f"`{name}`",
+                f"{info.parameters / 1e6:.2f} M",
+                f"{info.macs / 1e9:.2f} G at {width}x{height}",
+                _measured(info),
+            )
+            by_task.setdefault(info.task, []).append(_row(cells))
+    head = _row(("model", "parameters", "multiply-adds", "weights")) + "\n|---|---|---|---|"
+    return "\n\n".join(
+        f"## {task.capitalize()} segmentation\n\n{head}\n" + "\n".join(rows) for task, rows in by_task.items()
+    )
+
+
+def _measured(info) -> str:
+    if info.weights:
+        return "; ".join(
+            f"{receipt['headline']} {receipt['figures'][receipt['headline']]:.1%} on {split}"
+            for split, receipt in info.weights.by_split().items()
+        )
+    return f"of {info.download.project}, downloaded" if info.download else "not trained yet"
+
+
+def commands() -> str:
+    """The help of every command."""
+    from srzoo.cli import _COMMANDS
+
+    names = [[name] for name in _COMMANDS if name != "data"] + [["data", "check"], ["data", "convert"]]
+    return "\n\n".join(f"## srzoo {' '.join(name)}\n\n```text\n{_help(name)}\n```" for name in sorted(names))
+
+
+def _help(command: list[str]) -> str:
+    from srzoo.cli import main
+
+    printed = io.StringIO()
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(printed):
+        main([*command, "--help"])
+    return printed.getvalue().strip()
+
+
+def figures() -> str:
+    """Every benchmark with its command, and what it wrote."""
+    rows = []
+    for path in sorted((ROOT / "bench").glob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        if '__name__ == "__main__"' in source:
+            what = " ".join((ast.get_docstring(ast.parse(source)) or "").split("\n\n")[0].split())
+            written = sorted((ROOT / "bench" / "results").glob(f"{path.stem}*"))
+            rows.append(_row((f"`python bench/{path.name}`", what, ", ".join(map(_result, written)) or "-")))
+    return _row(("command", "measures", "results")) + "\n|---|---|---|\n" + "\n".join(rows)
+
+
+def _result(path: Path) -> str:
+    """A file of results, with the number of its rows."""
+    if path.suffix != ".csv":
+        return f"`{path.name}`"
+    with path.open(newline="", encoding="utf-8") as file:
+        return f"`{path.name}` ({sum(1 for _ in csv.DictReader(file))} rows)"
+
+
+def _row(cells) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+GENERATED = {"models": models, "commands": commands, "figures": figures}

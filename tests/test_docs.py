@@ -1,0 +1,66 @@
+"""The documentation: its commands are parsed, its code runs, it is built without a warning."""
+
+import re
+import shlex
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from srzoo import cli
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """Code of a page; in a tab it is indented."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", (DOCS / page).read_text(), re.DOTALL | re.MULTILINE)
+    return [textwrap.dedent(code) for _, code in found]
+
+
+def commands(page: str) -> list[list[str]]:
+    """The words behind ``srzoo`` in each command of a page."""
+    lines = [line for block in blocks(page, "bash") for line in block.splitlines()]
+    called = (re.search(r"(?:^|&& |-m )srzoo (.*)", line) for line in lines)
+    return [shlex.split(found[1], comments=True) for found in called if found]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)])
+def test_commands_are_parsed(page, monkeypatch):
+    for arguments in commands(page):
+        seen = []
+        monkeypatch.setattr(cli._COMMANDS[arguments[0]], "run", lambda options, seen=seen: seen.append(options) or 0)
+        assert cli.main(arguments) == 0, arguments
+        assert len(seen) == 1
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")])
+def test_python_code_runs(page, run_python, request):
+    result = run_python("-c", "\n".join(blocks(page, "python")), cwd=request.config.rootpath)
+    assert result.returncode == 0, result.stderr
+
+
+def test_every_command_and_public_name_has_its_place(request):
+    import srzoo
+    import srzoo_kernels
+
+    reference = (DOCS / "reference" / "python.md").read_text() + (DOCS / "reference" / "layers.md").read_text()
+    missing = [name for name in srzoo.__all__ if not re.search(rf"^::: srzoo\.(layers\.)?{name}$", reference, re.M)]
+    assert not missing
+    operators = (DOCS / "reference" / "operators.md").read_text()
+    assert not [name for name in srzoo_kernels.__all__ if name.islower() and f"srzoo_kernels.{name}\n" not in operators]
+    assert all(f"{page}\n" in (request.config.rootpath / "mkdocs.yml").read_text() for page in PAGES)
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning(request, tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
+    result = subprocess.run(command, cwd=request.config.rootpath, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    text = (tmp_path / "site" / "models" / "index.html").read_text()
+    assert "srnet_lite0_camvid" in text and "on val" in text
+    assert "--calibrate DIR" in (tmp_path / "site" / "reference" / "commands" / "index.html").read_text()
+    assert "sr_block.csv" in (tmp_path / "site" / "reference" / "figures" / "index.html").read_text()
