@@ -21,7 +21,7 @@ LAYERS = [
     {"srzoo.tasks"},
     {"srzoo.recipes", "srzoo.export"},
     {"srzoo.predict", "srzoo.evaluate"},
-    {"srzoo.train"},
+    {"srzoo.train", "srzoo.demo"},
     {"srzoo.cli"},
     {"srzoo.__main__", "hubconf"},
 ]

@@ -1,0 +1,46 @@
+"""Serve a page in the browser to try models on."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .startup import heavy_imports
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="names or .safetensors files to offer, besides the models whose weights ship",
+    )
+    parser.add_argument(
+        "--examples", type=Path, metavar="DIR", help="folder of images to try (default: examples, where there is one)"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve at (default: %(default)s, this machine)")
+    parser.add_argument("--port", type=int, default=7860, metavar="N", help="(default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: %(default)s)")
+
+
+def run(options: argparse.Namespace) -> int:
+    from ..zoo.published import PUBLISHED
+    from .segment import find_images
+
+    folder = options.examples or Path("examples")
+    images, failures = find_images([str(folder)]) if options.examples or folder.is_dir() else ([], [])
+    if failures and options.examples:
+        raise ValueError(failures[0])
+    with heavy_imports():
+        try:
+            from ..demo.page import make_page, serve
+        except ModuleNotFoundError as error:
+            raise ValueError(f"the page needs the package {error.name!r}: pip install 'srzoo[demo]'") from error
+        from ..predict import Segmenter
+    for name in options.model:
+        Segmenter(name, options.device)  # an error now, not when somebody has dropped an image
+    models = list(dict.fromkeys([*options.model, *PUBLISHED]))
+    print(f"http://{options.host}:{options.port}   (Ctrl-C ends it)", flush=True)
+    serve(make_page(models, images, options.device), options.host, options.port)
+    return 0
