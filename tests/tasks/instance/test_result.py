@@ -82,7 +82,7 @@ def test_overlay(result):
     assert half[50, 50][2] > half[50, 50][0] + 50  # blue where both are
     assert lines[50, 50].tolist() == [90, 90, 90]
     assert (lines[20, 45] != 90).any()
-    assert solid[70, 100].tolist() == [255, 76, 76]  # the colour of the class, a little lighter for the second object
+    assert solid[70, 100].tolist() == [255, 103, 103]  # the colour of the class, a little lighter for the second object
     assert result.overlay().size == (120, 80)
     with pytest.raises(ValueError, match="alpha.*1.5"):
         result.overlay(1.5)
@@ -106,8 +106,8 @@ def test_names_do_not_cover_each_other():
 
 def test_found(result):
     assert [(each.name, each.value, each.colour) for each in result.found()] == [
-        ("shop", "2 (best 91%)", (0, 0, 255)),
-        ("car", "1 (best 80%)", (255, 0, 0)),
+        ("shop", "2 (best 91%)", (38, 38, 255)),
+        ("car", "1 (best 80%)", (255, 38, 38)),
     ]
     assert result.names == ["shop", "car", "shop"] and len(result) == 3
 

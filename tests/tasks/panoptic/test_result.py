@@ -7,6 +7,7 @@ from PIL import Image
 from srzoo.data.formats.coco_panoptic import read_ids
 from srzoo.data.opening import open_dataset
 from srzoo.labels import LabelSet
+from srzoo.tasks.drawing import drawn_colour
 from srzoo.tasks.panoptic.maps import boxes_of, class_map
 from srzoo.tasks.panoptic.result import FoundSegment, Panoptic
 from srzoo.tasks.panoptic.results_folder import ResultsFolder
@@ -48,16 +49,16 @@ def test_found(result):
     }
     assert lines[1].value == f"{areas['car'] / 5400:.1%} (2)"
     assert lines[0].value == f"{areas['sky'] / 5400:.1%}"
-    assert lines[1].colour == (200, 0, 0)
+    assert lines[1].colour == drawn_colour((200, 0, 0))
 
 
 def test_overlay(result):
     half, none, solid = (np.asarray(result.overlay(alpha)).astype(int) for alpha in (0.5, 0.0, 1.0))
     assert half[5, 3].tolist() == solid[5, 3].tolist() == [100, 100, 100]  # void is the image alone
-    assert half[5, 50].tolist() == [50, 50, 150]
-    assert solid[5, 50].tolist() == [0, 0, 200]
-    assert solid[46, 30].tolist() == [200, 0, 0]
-    assert solid[50, 75].tolist() != [200, 0, 0]  # the second car has another shade
+    assert half[5, 50].tolist() == [69, 69, 163]
+    assert solid[5, 50].tolist() == [*drawn_colour((0, 0, 200))]
+    assert solid[46, 30].tolist() == [*drawn_colour((200, 0, 0))]
+    assert solid[50, 75].tolist() != [*drawn_colour((200, 0, 0))]  # the second car has another shade
     assert none[46, 30].tolist() == [100, 100, 100]
     assert half[29, 75].tolist() == [255, 255, 255]  # the border of sky and wall
     with pytest.raises(ValueError, match="alpha.* -1"):
@@ -84,7 +85,8 @@ def test_save(result, tmp_path):
     paths = result.save(tmp_path / "street")
     assert [path.name for path in paths] == ["street_panoptic.png", "street_panoptic.json", "street_overlay.jpg"]
     assert (read_ids(paths[0]) == result.ids).all()
-    assert json.loads(paths[1].read_text()) == result.to_dict()
+    written = json.loads(paths[1].read_text())
+    assert written.pop("software").startswith("srzoo ") and written == result.to_dict()
     assert result._repr_png_().startswith(b"\x89PNG")
 
 
