@@ -196,6 +196,7 @@ def test_batches_and_streams(examples):
 def test_what_a_segmenter_says_of_itself(segmenter):
     assert repr(segmenter) == "Segmenter(srnet_lite0_camvid, semantic, 11 classes, on cpu)"
     assert segmenter.classes[3] == "road" and len(segmenter.palette) == 11
+    assert len(repr(srzoo.model_info("srnet_lite0_camvid"))) < 150
 
 
 def test_a_device_on_which_it_does_not_run_is_refused_at_once():

@@ -108,8 +108,8 @@ def _tiled(transform: Transform, height: int, width: int, view: View) -> Transfo
     if factor > _LEARNT:
         warnings.warn(
             f"tiles see the image at {factor:.1f} times the short side of {transform.short_side} that the model was "
-            "trained at; if a thing is that much larger in it than in the training images, pass tile_scale='model', or "
-            f"scales={round(1 / factor, 2)} to {round(_LEARNT / factor, 2)}",
+            "trained at; if a thing is that much larger in it than in the training images, pass --tile_scale model, "
+            f"or --scales {round(1 / factor, 2)} to {round(_LEARNT / factor, 2)}",
             stacklevel=2,
         )
     return transform.without_reduction(height, width)

@@ -74,6 +74,24 @@ def test_to_coco_round_trip(result):
     assert [e["category_id"] for e in result.to_coco()] == [2, 1, 2]
 
 
+def test_masks_by_class_and_by_number(result):
+    assert (result.mask("shop") == (result.masks[0] | result.masks[2])).all()
+    assert (result.mask(1) == result.masks[1]).all() and (result.mask("car") == result.masks[1]).all()
+    with pytest.raises(ValueError, match="'shopp'.*'shop'"):
+        result.mask("shopp")
+
+
+def test_coco_annotations_have_polygons_and_scores(result):
+    """The third object has no pixels, so it has no polygon."""
+    first, second = result.coco_annotations(5)
+    assert [each["score"] for each in (first, second)] == [0.91, 0.8] and first["category_id"] == 2
+    assert second["bbox"] == [40, 30, 70, 45] and second["area"] == 70 * 45
+    for i, each in enumerate((first, second)):
+        drawn = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(each["segmentation"], *SIZE)))
+        assert (drawn.astype(bool) == result.masks[i]).all()
+    assert repr(result) == "Instances(120x80: shop 2 (best 91%), car 1 (best 80%))"
+
+
 def test_overlay(result):
     """The first object is above the second, the hole shows the image, and outlines stay at alpha 0."""
     half, lines, solid = (np.asarray(result.overlay(alpha)).astype(int) for alpha in (0.5, 0.0, 1.0))

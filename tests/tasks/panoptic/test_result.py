@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from srzoo.data.formats.coco_panoptic import read_ids
 from srzoo.data.opening import open_dataset
@@ -50,6 +51,21 @@ def test_found(result):
     assert lines[1].value == f"{areas['car'] / 5400:.1%} (2)"
     assert lines[0].value == f"{areas['sky'] / 5400:.1%}"
     assert lines[1].colour == drawn_colour((200, 0, 0))
+
+
+def test_masks_by_class_and_by_segment(result):
+    assert (result.mask("car") == ((result.ids == 1) | (result.ids == 2))).all()
+    assert (result.mask(2) == (result.ids == 2)).all() and (result.mask("sky") == (result.ids == 3)).all()
+    with pytest.raises(ValueError, match="'skye'.*'sky'"):
+        result.mask("skye")
+
+
+def test_coco_annotations_are_the_segments(result):
+    found = result.coco_annotations()
+    assert [each.get("score") for each in found] == [0.9, 0.75, None, None]
+    for each, segment in zip(found, result.segments, strict=True):
+        drawn = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(each["segmentation"], 60, 90)))
+        assert (drawn.astype(bool) == (result.ids == segment.id)).all() and each["area"] == segment.area
 
 
 def test_overlay(result):
