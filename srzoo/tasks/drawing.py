@@ -14,6 +14,12 @@ _LEAST_TEXT, _MOST_TEXT = 12, 400  # pixels
 _LONGEST_NAME = 40  # characters
 _BACKGROUND, _INK = (32, 32, 32), (255, 255, 255)
 
+# Pillow's own has the letters of English alone. Those of Linux, macOS and Windows, found by name.
+_FONTS = (
+    *("DejaVuSans.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc", "wqy-microhei.ttc"),
+    *("Arial Unicode.ttf", "PingFang.ttc", "arial.ttf", "msyh.ttc", "msgothic.ttc", "malgun.ttf"),
+)
+
 Colour = tuple[int, int, int]
 
 
@@ -37,6 +43,23 @@ def text_size(size: tuple[int, int]) -> int:
     return min(max(_LEAST_TEXT, round(_TEXT * min(size))), _MOST_TEXT)
 
 
+def font_for(names: Sequence[str], size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """A font of this height in pixels with all letters of some names, if Pillow's own or a usual one has them."""
+    letters = "".join(sorted({letter for name in names for letter in name if letter.isprintable()}))
+    usual = ImageFont.load_default(size)
+    if letters.isascii():
+        return usual
+    for file in _FONTS:
+        try:
+            font = ImageFont.truetype(file, size)
+        except OSError:  # not installed
+            continue
+        missing = bytes(font.getmask("\U0010ffff"))
+        if all(bytes(font.getmask(letter)) != missing for letter in letters):
+            return font
+    return usual
+
+
 def legend(entries: Sequence[tuple[str, Colour]], width: int, size: int) -> Image.Image:
     """Names beside patches of their colours, in as many lines as needed.
 
@@ -48,8 +71,8 @@ def legend(entries: Sequence[tuple[str, Colour]], width: int, size: int) -> Imag
     Returns:
         An RGB image; its height follows from the entries, and is 0 without any.
     """
-    font = ImageFont.load_default(size)
     names = [visible(name, _LONGEST_NAME) for name, _ in entries]
+    font = font_for(names, size)
     patch, gap, line = size, round(0.6 * size), round(1.7 * size)
     widths = [patch + gap // 2 + round(font.getlength(name)) for name in names]
     width = max([width, *(each + 2 * gap for each in widths)])

@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 from pycocotools import mask as coco_mask
 
 import srzoo
 from srzoo.labels.street import CAMVID, CITYSCAPES
-from srzoo.tasks.drawing import drawn_colour, legend, with_legend
+from srzoo.tasks.drawing import drawn_colour, font_for, legend, with_legend
 from srzoo.tasks.saving import is_result_of, refuse_foreign, source_of
 
 CLASSES, PALETTE = ("road", "car", "sky"), ((128, 64, 128), (0, 0, 142), (70, 130, 180))
@@ -55,6 +55,27 @@ def test_legend_fits_pictures_of_any_size(size):
     assert max(areas) == min(areas) >= 100
     assert picture.width <= max(size[0], 400) and (areas[0] > 5000) == (size == (6000, 4000))
     assert legend([], 50, 12).size == (50, 0)
+
+
+def test_letters_beyond_english_come_from_a_font_of_the_system(monkeypatch):
+    """With a stand-in for it: Pillow's own has no ß."""
+    asked, usual, truetype = [], ImageFont.load_default(12), ImageFont.truetype
+
+    def installed(file, size, **options):
+        if not isinstance(file, str):  # Pillow's own
+            return truetype(file, size, **options)
+        asked.append((file, size))
+        if len(asked) < 2:
+            raise OSError("cannot open resource")
+        return Whole() if len(asked) > 2 else usual
+
+    class Whole:
+        def getmask(self, text):
+            return text.encode()
+
+    monkeypatch.setattr(ImageFont, "truetype", installed)
+    assert isinstance(font_for(["car", "Straße"], 12), Whole) and [size for _, size in asked] == [12, 12, 12]
+    assert type(font_for(["car"], 12)) is type(usual) and len(asked) == 3
 
 
 def test_drawn_colours_are_brighter_and_differ():

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from ..drawing import check_alpha
+from ..drawing import check_alpha, font_for
 from .masks import PackedMasks
 
 _SHADES = (0.0, 0.3, -0.2, 0.15, -0.35, 0.45)  # objects of a class next to each other differ: to white, or to black
@@ -96,7 +96,7 @@ def write_names(picture: Image.Image, named: list[tuple]) -> None:
         named: window, name and colour of each object, the most important first.
     """
     draw = ImageDraw.Draw(picture)
-    font = ImageFont.load_default(max(_LEAST_TEXT, round(_TEXT * min(picture.size))))
+    font = font_for([name for _, name, _ in named], max(_LEAST_TEXT, round(_TEXT * min(picture.size))))
     taken: list[tuple[float, float, float, float]] = []
     for (x0, y0, x1, y1), name, colour in named:
         left, top, right, bottom = draw.textbbox((x0 + 3, y0 + 2), name, font=font)
