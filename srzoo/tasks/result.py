@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,7 +73,7 @@ class ImageResult(ComparedByValue, ABC):
         """``(H, W)`` bool, the pixels of a class, by its name, or of one part of the result, by its number."""
 
     @abstractmethod
-    def _contents(self, saving: Saving) -> dict[str, Any]:
+    def _contents(self, saving: Saving) -> dict[str, Callable[[], Any]]:
         """The task's own files, as `srzoo.tasks.saving.write` takes them."""
 
     @property
@@ -174,9 +174,9 @@ class ImageResult(ComparedByValue, ABC):
             OSError: a file cannot be written.
         """
         saving = build(Saving, read(Saving, options))
-        contents = {**self._contents(saving), "_overlay.jpg": self.overlay(saving.alpha, saving.legend)}
+        contents = {**self._contents(saving), "_overlay.jpg": lambda: self.overlay(saving.alpha, saving.legend)}
         if saving.json:
-            contents["_coco.json"] = self.to_coco_json(source)
+            contents["_coco.json"] = lambda: self.to_coco_json(source)
         return write(Path(base), contents, source)
 
     def __repr__(self) -> str:

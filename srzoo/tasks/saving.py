@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from ..files import replacing
 from ..options import check, documented, option
 
-if TYPE_CHECKING:
-    from PIL import Image
+Content = Any  # a Pillow image, or a dict for JSON
 
 _JPEG_MAX_SIDE = 65500  # pixels, the limit of libjpeg
 _HEAD = 1 << 14  # bytes of a file in which its mark is
@@ -46,13 +45,13 @@ class Saving:
         check(self)
 
 
-def write(base: Path, contents: Mapping[str, Image.Image | dict[str, Any]], source: str = "") -> list[Path]:
+def write(base: Path, contents: Mapping[str, Callable[[], Content]], source: str = "") -> list[Path]:
     """Write the files of a result, each completely or not at all. Files of an earlier result are replaced.
 
     Args:
         base: what the names start with.
-        contents: by the ending of the name: a picture for ``.png`` or ``.jpg``, which becomes ``.png`` if a side is
-            longer than JPEG allows; or a dict for ``.json``.
+        contents: by the ending of the name, what makes a picture for ``.png`` or ``.jpg``, which becomes ``.png`` if a
+            side is longer than JPEG allows; or a dict for ``.json``. Only one of them is in memory at a time.
         source: name of the image, which each file tells, see `source_of`.
 
     Returns:
@@ -62,21 +61,22 @@ def write(base: Path, contents: Mapping[str, Image.Image | dict[str, Any]], sour
         FileExistsError: a file of this name is no result of srzoo; nothing is written then.
         OSError: a file cannot be written.
     """
-    paths = [base.with_name(f"{base.name}{_possible(ending, content)}") for ending, content in contents.items()]
-    for path in paths:
-        refuse_foreign(path)
-    for path, content in zip(paths, contents.values()):
-        with replacing(path) as temporary:
-            _write_one(temporary, content, mark(source))
-    return paths
+    for ending in contents:
+        refuse_foreign(base.with_name(f"{base.name}{ending}"))
+    return [_write(base, ending, make(), mark(source)) for ending, make in contents.items()]
 
 
-def _possible(ending: str, content: Any) -> str:
-    is_long = ending.endswith(".jpg") and max(content.size) > _JPEG_MAX_SIDE
-    return f"{ending.removesuffix('.jpg')}.png" if is_long else ending
+def _write(base: Path, ending: str, content: Content, marked: str) -> Path:
+    if ending.endswith(".jpg") and max(content.size) > _JPEG_MAX_SIDE:
+        ending = f"{ending.removesuffix('.jpg')}.png"
+    path = base.with_name(f"{base.name}{ending}")
+    refuse_foreign(path)
+    with replacing(path) as temporary:
+        _write_one(temporary, content, marked)
+    return path
 
 
-def _write_one(path: Path, content: Image.Image | dict[str, Any], marked: str) -> None:
+def _write_one(path: Path, content: Content, marked: str) -> None:
     if path.suffix == ".json":
         path.write_text(json.dumps({"software": marked, **content}))
     elif path.suffix == ".jpg":

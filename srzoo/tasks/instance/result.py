@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,9 +115,12 @@ class Instances(ImageResult):
         for i, (x0, y0, _, _) in enumerate(self.masks.windows):
             yield Region(int(self.labels[i]), self.masks.within(i), x0, y0, float(self.scores[i]))
 
-    def _contents(self, saving: Saving) -> dict[str, Any]:
+    def _contents(self, saving: Saving) -> dict[str, Callable[[], Any]]:
+        return {"_objects.json": self._with_masks}
+
+    def _with_masks(self) -> dict[str, Any]:
         """`to_dict` with run lengths of the masks."""
         content = self.to_dict()
         for entry, coco in zip(content["objects"], self.to_coco()):
             entry["segmentation"] = coco["segmentation"]
-        return {"_objects.json": content}
+        return content

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -137,5 +137,5 @@ class Panoptic(ImageResult):
         for each, (x0, y0, x1, y1) in zip(self.segments, boxes):
             yield Region(each.class_id, self.ids[y0:y1, x0:x1] == each.id, x0, y0, each.score)
 
-    def _contents(self, saving: Saving) -> dict[str, Any]:
-        return {"_panoptic.png": id_image(self.ids), "_panoptic.json": self.to_dict()}
+    def _contents(self, saving: Saving) -> dict[str, Callable[[], Any]]:
+        return {"_panoptic.png": lambda: id_image(self.ids), "_panoptic.json": self.to_dict}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,5 +94,5 @@ class Segmentation(ImageResult):
             class_id = self.classes.index(name)
             yield Region(class_id, self.labels == class_id, 0, 0)
 
-    def _contents(self, saving: Saving) -> dict[str, Any]:
-        return {"_labels.png": self.label_image(saving.gray)}
+    def _contents(self, saving: Saving) -> dict[str, Callable[[], Any]]:
+        return {"_labels.png": lambda: self.label_image(saving.gray)}
