@@ -1,5 +1,14 @@
 """srzoo: a model zoo for Squeeze Reasoning (SRNet, arXiv 2011.03308).
 
+    Segmenter("srnet_lite0_camvid")("street.png")   an image in, a result out: Segmentation, Instances or Panoptic
+    list_models("srnet_*"), model_info(NAME)        what there is: classes, licence, figures; ModelInfo
+    create_model(NAME, pretrained=True)             an ordinary nn.Module, also over any timm backbone
+    save_model(model, FILE), load_model(FILE)       weights with the model's configuration
+    insert(model, "layer4"), SqueezeReasoning(512)  the block, in any network or alone
+    fuse(model)                                     an equal model, folded for inference
+    export_onnx, export_program, export_package     files that run without srzoo
+
+`help(srzoo.Segmenter)` and so on describe each. The program `srzoo` segments, trains and evaluates: `srzoo --help`.
 Names are imported when first used, so that `import srzoo` and `srzoo list` do not wait for torch.
 """
 
@@ -22,6 +31,26 @@ if TYPE_CHECKING:
     from .zoo.factory import create_model, load_model, save_model
     from .zoo.info import ModelInfo, list_models, model_info
 
+    # For type checkers alone: with it, `help(srzoo)` would print all of nn.Module for each class.
+    __all__ = [
+        "Instances",
+        "ModelInfo",
+        "Panoptic",
+        "Segmentation",
+        "Segmenter",
+        "SqueezeReasoning",
+        "create_model",
+        "export_onnx",
+        "export_package",
+        "export_program",
+        "fuse",
+        "insert",
+        "list_models",
+        "load_model",
+        "model_info",
+        "save_model",
+    ]
+
 _HOME = {
     "create_model": ".zoo.factory",
     "load_model": ".zoo.factory",
@@ -40,24 +69,6 @@ _HOME = {
     "Instances": ".tasks.instance.result",
     "Panoptic": ".tasks.panoptic.result",
 }
-__all__ = [
-    "Instances",
-    "ModelInfo",
-    "Panoptic",
-    "Segmentation",
-    "Segmenter",
-    "SqueezeReasoning",
-    "create_model",
-    "export_onnx",
-    "export_package",
-    "export_program",
-    "fuse",
-    "insert",
-    "list_models",
-    "load_model",
-    "model_info",
-    "save_model",
-]
 
 
 def __getattr__(name: str):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,7 +48,7 @@ class ImageWarning(UserWarning):
         return f"{self.name}: {self.text}"
 
 
-def read_image(source: Any) -> Image.Image:
+def read_image(source: Any, max_pixels: int | None = None) -> Image.Image:
     """Read a file or an ``http(s)://`` address as upright 8-bit RGB.
 
     EXIF orientation is applied, transparent pixels are blended with white, 16-bit gray is scaled to 8 bits, CMYK and
@@ -59,13 +60,42 @@ def read_image(source: Any) -> Image.Image:
     Args:
         source: a path, an address, the content of a file as bytes, or an open binary file, which is read from its
             position on.
+        max_pixels: limit of its size; None for that of Pillow, see `most_pixels` for tiles.
 
     Raises:
         ImageError: the file is missing, empty, truncated, too large, or not an image; or the download failed.
     """
     name = name_of(source)
-    with decoding(name), Image.open(_open(source, name)) as image:
+    with decoding(name, max_pixels), _pillow_opens(_open(source, name), max_pixels) as image:
         return to_rgb(image, name)
+
+
+def most_pixels() -> int:
+    """The limit of an image that is segmented in tiles: what fits the memory of the machine, at 16 bytes for a pixel.
+
+    The decoded image, its overlay and the labels take 9. Pillow's own limit of 179 million pixels is for programs that
+    open whatever they are sent.
+    """
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows
+        memory = 1 << 34
+    return max(MAX_PIXELS, memory // 16)
+
+
+_limit = threading.Lock()  # of Pillow, which is one for the process
+
+
+def _pillow_opens(file: Path | io.BytesIO, max_pixels: int | None) -> Image.Image:
+    """Open a file, which reads its size alone, with another limit than Pillow's."""
+    if max_pixels is None:
+        return Image.open(file)
+    with _limit:
+        usual, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels // 2
+        try:
+            return Image.open(file)
+        finally:
+            Image.MAX_IMAGE_PIXELS = usual
 
 
 @contextmanager
@@ -94,8 +124,11 @@ def name_of(source: Any) -> str:
 
 
 @contextmanager
-def decoding(name: str) -> Iterator[None]:
-    """Context manager in which whatever a decoder raises becomes an `ImageError` of this name."""
+def decoding(name: str, max_pixels: int | None = None) -> Iterator[None]:
+    """Context manager in which whatever a decoder raises becomes an `ImageError` of this name.
+
+    ``max_pixels`` is the limit that the message tells; None for that of Pillow.
+    """
     try:
         with warnings.catch_warnings():
             # Pillow warns above 89 million pixels, and raises above 179 million. Only the latter is a limit here.
@@ -106,7 +139,10 @@ def decoding(name: str) -> Iterator[None]:
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: not an image file that Pillow can read") from error
     except Image.DecompressionBombError as error:
-        raise ImageError(f"{name}: more than {MAX_PIXELS:,} pixels, the limit; resize it first") from error
+        tiles = ", or segment it in tiles (--tile 1024, tile=1024)" if max_pixels is None else ""
+        raise ImageError(
+            f"{name}: more than {max_pixels or MAX_PIXELS:,} pixels, the limit; resize it first{tiles}"
+        ) from error
     except MemoryError as error:
         raise ImageError(f"{name}: not enough memory to read it; resize it first") from error
     except Exception as error:  # whatever a decoder trips over, as struct.error or AssertionError
@@ -253,19 +289,20 @@ def _warn(name: str, kind: str, text: str) -> None:
     warnings.warn(ImageWarning(name, kind, text), stacklevel=4)
 
 
-def as_image(source: Any) -> Image.Image:
+def as_image(source: Any, max_pixels: int | None = None) -> Image.Image:
     """Convert a path, address, file, Pillow image, array or tensor to 8-bit RGB.
 
     Args:
         source: a path, address, bytes or open file as for `read_image`; a Pillow image; an array ``(H, W)``,
             ``(H, W, 1)``, ``(H, W, 3)`` or ``(H, W, 4)``; or a tensor ``(H, W)``, ``(1, H, W)`` or ``(3, H, W)``.
             Arrays and tensors are uint8 in 0..255 or floating-point in 0..1; four channels are RGB and opacity.
+        max_pixels: limit of the size of a file, as for `read_image`.
 
     Raises:
         ImageError: ``source`` has another type, shape or range, or as for `read_image`.
     """
     if isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
-        return read_image(source)
+        return read_image(source, max_pixels)
     name = name_of(source)
     with decoding(name):
         if isinstance(source, Image.Image):
@@ -275,7 +312,7 @@ def as_image(source: Any) -> Image.Image:
         if hasattr(source, "is_floating_point"):  # a tensor, recognized without importing torch
             return to_rgb(_from_array(_array_of(source)))
     if hasattr(source, "read"):
-        return read_image(source)
+        return read_image(source, max_pixels)
     raise ImageError(
         f"expected a path, address, bytes, open file, Pillow image, array or tensor, got {type(source).__name__}"
     )

@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 
 import numpy as np
@@ -6,7 +7,7 @@ import torch
 from PIL import Image
 
 import srzoo
-from srzoo import Segmenter
+from srzoo import Segmenter, images
 from srzoo.images import ImageError
 from srzoo.labels import IGNORE
 from srzoo.tasks.semantic import result as results
@@ -93,7 +94,9 @@ def test_tiles_find_small_objects_in_a_large_image(examples):
     model = srzoo.create_model("srnet_lite0_camvid", pretrained=True)
     model.reconfigure(transform=dataclasses.replace(model.config.transform, short_side=64))
     bicyclist = np.asarray(Image.open(examples / "annotations" / "cyclist.png")) == 10
-    labels = [Segmenter(model, "cpu", tile)(examples / "cyclist.png").labels for tile in (None, 256)]
+    reduced = Segmenter(model, "cpu")(examples / "cyclist.png").labels
+    with pytest.warns(UserWarning, match=r"5\.6 times .* 64 "):
+        labels = [reduced, Segmenter(model, "cpu", 256)(examples / "cyclist.png").labels]
     reduced, tiled = (((ids == 10) & bicyclist).sum() / ((ids == 10) | bicyclist).sum() for ids in labels)
     assert tiled > reduced + 0.1
 
@@ -117,6 +120,88 @@ def test_notebook_picture(segmenter, examples):
 def test_construction_errors(arguments, error, message):
     with pytest.raises(error, match=message):
         Segmenter(*arguments)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A network of a few channels, for tests of what surrounds it."""
+    network = {"backbone": "test_efficientnet", "num_classes": 5, "channels": 32, "output_stride": 16}
+    return srzoo.create_model("srnet", **network).eval()
+
+
+def test_tiles_at_the_scale_of_the_model(small, examples):
+    """A panorama is not reduced below the model's short side, and not enlarged to its own pixels."""
+    model = copy.deepcopy(small)
+    model.reconfigure(transform=dataclasses.replace(model.config.transform, short_side=64, max_pixels=64 * 128))
+    image = Image.open(examples / "street.png").convert("RGB").resize((800, 160))
+    seen = []
+    segmenter = Segmenter(model, "cpu", 128, tile_scale="model")
+    segmenter.model.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[2:])))
+    assert segmenter(image).labels.shape == (160, 800)
+    assert {height for height, _ in seen} == {64} and len(seen) >= 2
+
+
+def test_files_beyond_the_limit_of_pillow_need_tiles(small, examples, tmp_path, monkeypatch):
+    """With the limits lowered: Pillow's own, and the one for the memory."""
+    path, size = tmp_path / "large.png", (896, 592)
+    Image.open(examples / "street.png").resize(size).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 200_000)
+    monkeypatch.setattr(images, "MAX_PIXELS", 400_000)
+    with pytest.raises(ImageError, match=r"large\.png: .*400,000 pixels.*--tile 1024"):
+        Segmenter(small, "cpu")(path)
+    tiled = Segmenter(small, "cpu", 256)
+    assert tiled(path).labels.shape == size[::-1]
+    assert Image.MAX_IMAGE_PIXELS == 200_000
+    monkeypatch.setattr(tiled, "_max_pixels", 500_000)
+    with pytest.raises(ImageError, match=r"500,000 pixels, the limit; resize it first$"):
+        tiled(path)
+
+
+def test_batches_and_streams(examples):
+    """Images of one size run together; order, errors and memory are those of single images."""
+    model = srzoo.create_model("srnet_lite0_camvid", pretrained=True)
+    model.reconfigure(transform=dataclasses.replace(model.config.transform, short_side=64))
+    segmenter = Segmenter(model, "cpu")
+    pictures = [Image.open(examples / f"{name}.png").convert("RGB").resize((120, 90)) for name in NAMES]
+    pictures.insert(1, pictures[0].resize((90, 120)))
+    single = [segmenter(picture) for picture in pictures]
+    sizes = []
+    handle = segmenter.model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    found = segmenter(pictures, batch=4)
+    handle.remove()
+    assert sizes == [3, 1]
+    for one, other in zip(single, found, strict=True):
+        assert one.labels.shape == other.labels.shape and (one.labels == other.labels).mean() > 0.999
+        np.testing.assert_allclose(one.probabilities(), other.probabilities(), atol=1e-3)
+        (logits,) = other._passes
+        assert logits.untyped_storage().nbytes() == logits.numel() * 4
+    batch = torch.stack([torch.from_numpy(np.array(pictures[i])).permute(2, 0, 1) for i in (0, 2)])
+    for i, result in zip((0, 2), segmenter(batch, batch=2), strict=True):
+        assert (result.labels == single[i].labels).mean() > 0.999
+    (alone,) = segmenter(batch[:1])
+    assert (alone.labels == single[0].labels).all()
+
+    read = []
+    stream = segmenter.stream((read.append(i) or picture for i, picture in enumerate(pictures)), batch=2)
+    assert read == [] and next(stream).image.size == (120, 90) and read == [0, 1]
+    stream = segmenter.stream([pictures[0], "gone.png", pictures[2]], batch=8)
+    assert (next(stream).labels == single[0].labels).all()
+    with pytest.raises(ImageError, match=r"gone\.png"):
+        next(stream)
+    for wrong in (0, True, 1.5):
+        with pytest.raises(ValueError, match=f"batch .* 1, got {wrong}"):
+            segmenter.stream([], batch=wrong)
+
+
+def test_what_a_segmenter_says_of_itself(segmenter):
+    assert repr(segmenter) == "Segmenter(srnet_lite0_camvid, semantic, 11 classes, on cpu)"
+    assert segmenter.classes[3] == "road" and len(segmenter.palette) == 11
+    assert len(repr(srzoo.model_info("srnet_lite0_camvid"))) < 150
+
+
+def test_a_device_on_which_it_does_not_run_is_refused_at_once():
+    with pytest.raises(ValueError, match="'meta'.*'cpu'"):
+        Segmenter("srnet_lite0_camvid", "meta")
 
 
 def test_calls_are_independent(segmenter, examples):

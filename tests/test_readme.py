@@ -6,6 +6,7 @@ import shlex
 import sys
 
 import pytest
+from PIL import Image
 
 import srzoo
 from srzoo.recipes.recipe import recipe_file
@@ -30,6 +31,21 @@ def test_first_command(readme, run_python, request, tmp_path):
     assert {path.name for path in (tmp_path / "segmented").iterdir()} == {"street_labels.png", "street_overlay.jpg"}
 
 
+def test_commands_for_many_images(readme, run_python, request, tmp_path):
+    (block,) = (block for block in blocks(readme, "bash") if "torchrun" in block and "segment" in block)
+    first, second = block.strip().splitlines()
+    (tmp_path / "photos" / "trip").mkdir(parents=True)
+    for name in ("photos/a.png", "photos/trip/b.png"):
+        Image.open(request.config.rootpath / "examples" / "street.png").resize((120, 90)).save(tmp_path / name)
+    once = run_python("-m", "srzoo", *shlex.split(first, comments=True)[1:])
+    assert once.returncode == 0, once.stderr
+    results = {path.relative_to(tmp_path / "results").as_posix() for path in (tmp_path / "results").rglob("*.*")}
+    assert {"a_labels.png", "trip/b_overlay.jpg", "trip/b_coco.json", "coco.json"} <= results and len(results) == 7
+    again = run_python("-m", "torch.distributed.run", "--standalone", *shlex.split(second)[1:])
+    assert again.returncode == 0, again.stderr
+    assert "0 of 2 images segmented, 2 skipped" in again.stdout
+
+
 def test_ci_runs_the_test_line(readme, request):
     line = blocks(readme, "bash")[-1].strip()
     assert line == "pip install '.[test]' && pytest"
@@ -37,10 +53,13 @@ def test_ci_runs_the_test_line(readme, request):
     assert r"^pip install '.\[test\]' && pytest" in ci
 
 
-def test_python_code_runs(readme, run_python, request):
+def test_python_code_runs(readme, run_python, request, tmp_path):
     (code,) = blocks(readme, "python")
-    result = run_python("-c", code, cwd=request.config.rootpath)
+    for place in ("examples", "hubconf.py", "srzoo", "kernels"):
+        (tmp_path / place).symlink_to(request.config.rootpath / place)
+    result = run_python("-c", code, cwd=tmp_path)  # it writes files
     assert result.returncode == 0, result.stderr
+    assert (tmp_path / "street_overlay.jpg").is_file()
 
 
 def test_export_commands(readme, run_python, request, tmp_path):

@@ -30,6 +30,7 @@ from srzoo.models import NETWORKS
 from srzoo.models.base import ZooModel
 from srzoo.options import check, documented, option
 from srzoo.recipes.recipe import Recipe, load_recipe
+from srzoo.tasks.result import ImageResult, Region
 from srzoo.tasks.task import TASKS, Found, Score
 from srzoo.train.loop import train
 from srzoo.zoo import registry
@@ -138,24 +139,29 @@ class ShareSamples(torch.utils.data.Dataset):
         return [torch.from_numpy(i).permute(2, 0, 1)[None] for i in images], torch.tensor(shares), torch.tensor(indices)
 
 
-@dataclass
-class ShareResult:
+@dataclass(eq=False, repr=False)
+class ShareResult(ImageResult):
     image: Image.Image
     share: float
+    classes, palette = CLASSES.classes, CLASSES.palette
 
-    def overlay(self, alpha=0.5):
+    def _drawn(self, alpha):
         return Image.blend(self.image, Image.new("RGB", self.image.size, CLASSES.palette[0]), alpha * self.share)
 
-    def save(self, base):
-        path = base.with_name(f"{base.name}_overlay.png")
-        self.overlay().save(path)
-        return [path]
+    def mask(self, which):
+        return np.asarray(self.image.convert("L")) > 128
+
+    def regions(self):
+        yield Region(0, self.mask("bright"), 0, 0)
+
+    def _contents(self, saving):
+        return {}
 
     def to_dict(self):
         return {"share": self.share}
 
     def found(self):
-        return [Found("bright", f"{self.share:.0%}", CLASSES.palette[0])]
+        return [Found("bright", f"{self.share:.0%}", self.colours[0])]
 
 
 class ShareMeter:
@@ -194,7 +200,7 @@ class ShareExport:
 
 
 class ShareTask:
-    name, headline, Options, View = "share", "closeness", ShareOptions, ShareView
+    name, headline, Options, View, endings = "share", "closeness", ShareOptions, ShareView, ()
 
     def fine_tuning(self):
         return {"noise": 3}
@@ -235,6 +241,9 @@ class ShareTask:
         middle = image.width // 2
         pixels = {"left": pixels[..., :middle], "right": pixels[..., middle:], "both": pixels}[view.half]
         return ShareResult(image, model(model.config.transform.normalize(pixels))[0, 0].item())
+
+    def predict_batch(self, model, images, view, brief=False):
+        return [self.predict(model, image, view) for image in images]
 
     def meter(self, config, device, brief=False):
         return ShareMeter()
@@ -323,7 +332,7 @@ def test_train_evaluate_and_segment(toy, root, tmp_path, capsys):
     assert result.share == pytest.approx(exported["val2"])
     assert main(["segment", str(root / "val2.png"), "--model", model, "--out", str(tmp_path / "shown")]) == 0
     assert f"bright  {result.share:.0%}" in capsys.readouterr().out
-    assert [path.name for path in (tmp_path / "shown").iterdir()] == ["val2_overlay.png"]
+    assert [path.name for path in (tmp_path / "shown").iterdir()] == ["val2_overlay.jpg"]
 
 
 def test_train_command_with_keys_of_the_task(toy, root, tmp_path, capsys):

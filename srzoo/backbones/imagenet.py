@@ -1,11 +1,17 @@
 """Load ImageNet weights into a backbone, from a package, a file or the Hugging Face hub."""
 
 import re
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import timm
 import torch
+from huggingface_hub import constants
 
 from ..layers.insertion import block_names
 from ..state_dicts import misfit, not_finite, read_state_dict
@@ -13,8 +19,9 @@ from .features import FeatureBackbone
 
 _OTHERWISE = (
     "pass pretrained_backbone='FILE.safetensors' with your own file, or False to start from random weights "
-    "(to `srzoo train` as --pretrained_backbone FILE or false)"
+    "(to `srzoo train` as --start FILE or random)"
 )
+_MOMENT = 1.5  # seconds
 _LITE = re.compile(r"tf_efficientnet_lite([012])")
 
 
@@ -51,12 +58,44 @@ def _timm_hub(name: str) -> dict[str, torch.Tensor]:
     if not timm.get_pretrained_cfg(name, allow_unregistered=False).has_weights:
         raise RuntimeError(f"timm has no ImageNet weights of {name!r}; {_OTHERWISE}")
     try:
-        return timm.create_model(name, pretrained=True, features_only=True).state_dict()
+        with _cache_only() if not _is_reachable(constants.ENDPOINT) else nullcontext():
+            return timm.create_model(name, pretrained=True, features_only=True).state_dict()
     except Exception as error:  # the hub's client raises many types of its own and of its transport
         raise RuntimeError(
             f"could not reach the Hugging Face hub for timm's ImageNet weights of {name!r} ({type(error).__name__}); "
             f"{_OTHERWISE}"
         ) from error
+
+
+def _is_reachable(address: str) -> bool:
+    """Whether a server answers, whatever it does, within a moment. The hub's client tries for a minute."""
+    if constants.HF_HUB_OFFLINE:
+        return False
+    answered = threading.Event()
+
+    def ask() -> None:
+        try:
+            urlopen(Request(address, method="HEAD"), timeout=_MOMENT).close()
+        except HTTPError:
+            pass
+        except (OSError, ValueError, HTTPException):
+            return
+        answered.set()
+
+    thread = threading.Thread(target=ask, daemon=True)  # a name server may keep it longer than its timeout
+    thread.start()
+    thread.join(_MOMENT)
+    return answered.is_set()
+
+
+@contextmanager
+def _cache_only() -> Iterator[None]:
+    """Context manager in which the hub's client takes files from its cache alone."""
+    usual, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = usual
 
 
 def _efficientnet_lite_package(number: int) -> dict[str, torch.Tensor]:

@@ -9,21 +9,24 @@ import sys
 import warnings
 from typing import NoReturn
 
+from .. import __version__
 from ..evaluate.distributed import is_main_process
 from ..messages import nearest, one_line, visible
-from . import convert, data, demo, evaluate, export, info, listing, segment, train
+from . import convert, data, demo, evaluate, export, info, listing, recipe, segment, train
 
 _COMMANDS = {
     "segment": segment,
     "list": listing,
     "info": info,
     "data": data,
+    "recipe": recipe,
     "train": train,
     "eval": evaluate,
     "convert": convert,
     "export": export,
     "demo": demo,
 }
+_TRUTH = ("true", "false", "yes", "no", "on", "off")  # as YAML has it
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     is_program = arguments is None
     arguments = sys.argv[1:] if is_program else arguments
     parser = _Parser(prog="srzoo", description="Scene understanding with Squeeze Reasoning (SRNet).")
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    parser.add_argument("--version", action="version", version=f"srzoo {__version__}")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
     command = next((word for word in arguments if not word.startswith("-")), None)
     for name, module in _COMMANDS.items():
         summary = module.__doc__.splitlines()[0]
@@ -81,7 +85,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line; argparse prints the usage before them."""
 
     def parse_known_args(self, args=None, namespace=None):
-        namespace, unknown = super().parse_known_args(args, namespace)
+        namespace, unknown = super().parse_known_args(None if args is None else self._spelled_out(args), namespace)
         if unknown:
             shown = [
                 name for action in self._actions if action.help != argparse.SUPPRESS for name in action.option_strings
@@ -91,6 +95,25 @@ class _Parser(argparse.ArgumentParser):
             meant = nearest(key(name), shown, key=key)
             self.error(f"unknown option {unknown[0]}{meant}")
         return namespace, unknown
+
+    def _spelled_out(self, words: list[str]) -> list[str]:
+        """``--flip x.png`` as ``--flip=true x.png``, as argparse would take a path for the value of the option."""
+        if all(action.option_strings for action in self._actions):
+            return words
+        may_have_value = [action for action in self._actions if action.const is True and action.nargs == "?"]
+        flags = {name for action in may_have_value for name in action.option_strings}
+        following = [*words[1:], ""]
+        return [
+            f"{word}=true" if word in flags and next_word.lower() not in _TRUTH else word
+            for word, next_word in zip(words, following)
+        ]
+
+    def _check_value(self, action, value):
+        if action.choices is not None and value not in action.choices:
+            choices = [*action.choices]
+            what = action.metavar if isinstance(action, argparse._SubParsersAction) else "/".join(action.option_strings)
+            meant = nearest(value, choices) or f"; choose from {', '.join(map(str, choices))}"
+            raise argparse.ArgumentError(None, f"unknown {what.lower()} {value!r}{meant}")
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"srzoo: {message}; `{self.prog} --help` shows the options\n")

@@ -23,6 +23,7 @@ def add_options(
     moved: Mapping[str, str] = _NONE,
     block: str = "",
     skipped: Container[str] = (),
+    with_defaults: bool = True,
 ) -> None:
     """Add an option for each key, and a group of options for each block.
 
@@ -36,7 +37,9 @@ def add_options(
         moved: old names, which are accepted but not in the help, see `srzoo.options.renamed`.
         block: prefix of the full names, such as ``"semantic."``.
         skipped: names that the parser already has.
+        with_defaults: add the default of each key to its help.
     """
+    defaults = {item.name: item.default for item in dataclasses.fields(cls)}
     group = parser.add_argument_group(title) if title else parser
     for name, key in keys(cls).items():
         full = f"{block}{name}"
@@ -44,12 +47,38 @@ def add_options(
             continue
         if key.is_block:
             title = inspect.cleandoc(key.kind.__doc__).splitlines()[0].rstrip(".")
-            add_options(parser, key.kind, title, moved, f"{full}.")
+            add_options(parser, key.kind, title, moved, f"{full}.", with_defaults=with_defaults)
             continue
         settings = {"default": argparse.SUPPRESS, **_settings(key.kind)}
-        group.add_argument(f"--{full}", dest=full, help=key.help.replace("%", "%%"), **settings)
+        shown = f"{key.help}{default_of({cls.__name__: defaults[name]}) if with_defaults else ''}"
+        group.add_argument(f"--{full}", dest=full, help=shown.replace("%", "%%"), **settings)
         for old in (old for old, new in moved.items() if new == full):
             group.add_argument(f"--{old}", dest=old, help=argparse.SUPPRESS, **settings)
+
+
+def default_of(defaults: Mapping[str, Any]) -> str:
+    """The default of a key as the help shows it; nothing if it has none, or none that says anything.
+
+    Args:
+        defaults: for each of those that have the key, by name.
+    """
+    words = {
+        name: _words(value)
+        for name, value in defaults.items()
+        if value is not None and value is not dataclasses.MISSING and value != () and value != ""
+    }
+    if not words:
+        return ""
+    is_one = len(set(words.values())) == 1 and len(words) == len(defaults)
+    shown = [next(iter(words.values()))] if is_one else [f"{word} for {name}" for name, word in words.items()]
+    return f" (default: {', '.join(shown)})"
+
+
+def _words(value: Any) -> str:
+    """A value as it is given on the command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def given_options(namespace: argparse.Namespace, cls: type, moved: Mapping[str, str] = _NONE) -> dict[str, Any]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..evaluate.distributed import is_main_process, process_group
-from ..options import keys, option
-from .arguments import add_options, given_options, repeated
+from .arguments import repeated
 from .data_options import add_data_arguments, check_root, given_reading
 from .outputs import percent, prepare_folder, unique_stems
 from .startup import heavy_imports
+from .view_options import add_view_options, given_view
 
 if TYPE_CHECKING:
     from ..data.samples import ImageData
@@ -43,47 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "benchmark's ids, for others COCO's results, whose JSON file can be given instead",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
-    _add_view_options(parser)
-
-
-def _add_view_options(parser: argparse.ArgumentParser) -> None:
-    """Add the fields of each task's ``View``, in a group for each set of tasks that share a field."""
-    from ..tasks.task import TASKS, get_task, make_view
-
-    measured = {name: make_view(get_task(name), {}, measured=True) for name in TASKS}
-    groups: dict[tuple[str, ...], list[tuple]] = {}
-    for task, view in measured.items():
-        for name, key in keys(type(view)).items():
-            defaults = {each: getattr(other, name) for each, other in measured.items() if name in keys(type(other))}
-            if task == next(iter(defaults)):
-                field = option(f"{key.help}{_default_of(defaults)}", defaults[task])
-                groups.setdefault(tuple(defaults), []).append((name, key.kind, field))
-    for tasks, fields in groups.items():
-        add_options(parser, dataclasses.make_dataclass("Fields", fields), f"{' and '.join(tasks)} models")
-
-
-def _default_of(defaults: dict[str, Any]) -> str:
-    """The default of a field as the help shows it, from that of each task that has the field; nothing for None."""
-    words = {task: _words(value) for task, value in defaults.items() if value is not None}
-    if not words:
-        return ""
-    is_one = len(set(words.values())) == 1 and len(words) == len(defaults)
-    shown = [next(iter(words.values()))] if is_one else [f"{word} for {task}" for task, word in words.items()]
-    return f" (default: {', '.join(shown)})"
-
-
-def _words(value: Any) -> str:
-    """A value as it is given on the command line."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-
-
-def views() -> Iterator[type]:
-    """The ``View`` of each task."""
-    from ..tasks.task import TASKS, get_task
-
-    return (get_task(name).View for name in TASKS)
+    add_view_options(parser, measured=True)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -92,8 +51,7 @@ def run(options: argparse.Namespace) -> int:
     from ..zoo.info import task_of
 
     task = get_task(task_of(options.model))
-    given = {name: value for view in views() for name, value in given_options(options, view).items()}
-    view = make_view(task, given, measured=True)
+    view = make_view(task, given_view(options), measured=True)
     reading = _reading(options, task.name)
     root = reading.pop("root")
     with heavy_imports():

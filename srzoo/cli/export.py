@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from .segment import find_images
+    from .inputs import find_images
 
     if options.int8 != bool(options.calibrate):
         raise ValueError("--int8 and --calibrate DIR belong together: 8 bits need ranges, which photographs give")
@@ -62,9 +62,10 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("--int8 is for --format onnx, and without --half")
     images = None
     if options.calibrate:
-        images, failures = find_images([options.calibrate])
-        if failures:
-            raise ValueError(failures[0])
+        found = find_images([options.calibrate])
+        if found.failures:
+            raise ValueError(found.failures[0])
+        images = list(found.images)
     target = options.out or Path(Path(options.model).stem + _ENDINGS[options.format])
     if target.suffix != _ENDINGS[options.format]:
         raise ValueError(f"--out {target} must end in {_ENDINGS[options.format]} for --format {options.format}")

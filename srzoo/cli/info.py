@@ -1,42 +1,150 @@
 """Describe a model: size, cost, classes, licences, and figures with their protocol."""
 
-import argparse
+from __future__ import annotations
 
+import argparse
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..messages import visible
 from .outputs import percent
 from .startup import heavy_imports
 
+if TYPE_CHECKING:
+    from ..zoo.info import ModelInfo
+
+_RECIPE_KEYS = ("epochs", "steps", "batch_size", "lr", "short_side", "seed")  # of a run, shown in a line
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", help="a name from `srzoo list`")
+    parser.add_argument("name", metavar="NAME_or_FILE", help="a name from `srzoo list`, or a model file of srzoo")
+    parser.add_argument("--json", action="store_true", help="print it as JSON, for programs")
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..zoo.info import model_info
+    from ..zoo.weights import is_model_file
 
-    info = model_info(options.name)
-    rows = [("name", info.name), ("", info.description)]
-    with heavy_imports():
-        counted = info.parameters
-    height, width = info.input_size
-    if counted is not None:
-        rows.append(("parameters", f"{counted / 1e6:.2f} M"))
-        rows.append(("multiply-adds", f"{info.macs / 1e9:.2f} G at {width}x{height}"))
-    rows.append(("input", f"short side {info.transform.short_side}, at most {info.transform.max_pixels:,} pixels"))
-    rows.append(("classes", ", ".join(info.classes) or "any number: pass num_classes"))
-    rows += [("licence" if i == 0 else "", line) for i, line in enumerate(info.licence)]
-    if info.recipe:
-        run = "" if info.weights else "   (not run yet)"
-        rows.append(("recipe", f"srzoo train --recipe {info.recipe} --data.root PATH{run}"))
-    if info.weights:
-        for receipt in info.weights.receipts():
-            rows += metric_rows(receipt, info.weights.repeats(receipt))
-    elif info.download:
-        rows.append(("weights", f"of {info.download.project}, not measured here: {info.download.address}"))
-        rows.append(("", f"downloaded once to {info.download.path}"))
+    if is_model_file(options.name):
+        facts = _of_file(options.name)
+        rows = _file_rows(facts)
     else:
-        rows.append(("weights", "none published"))
-    print("\n".join(f"{key:14} {value}" for key, value in rows))
+        from ..zoo.info import model_info
+
+        with heavy_imports():
+            facts = _of_name(model_info(options.name))
+        rows = _name_rows(facts)
+    print(
+        json.dumps(facts, indent=2) if options.json else "\n".join(f"{key:14} {visible(value)}" for key, value in rows)
+    )
     return 0
+
+
+def _of_name(info: ModelInfo) -> dict[str, Any]:
+    """The facts about an entry, as values that JSON can hold."""
+    weights = None
+    if info.weights:
+        receipts = info.weights.receipts()
+        weights = {
+            "file": info.weights.file,
+            "sha256": info.weights.sha256,
+            "receipts": [{**each, "repeats": info.weights.repeats(each)} for each in receipts],
+        }
+    elif info.download:
+        weights = {
+            "project": info.download.project,
+            "address": info.download.address,
+            "path": str(info.download.path),
+        }
+    return {
+        "name": info.name,
+        "description": info.description,
+        "task": info.task,
+        "parameters": info.parameters,
+        "multiply_adds": info.macs,
+        "input_size": [*info.input_size],
+        "transform": dataclasses.asdict(info.transform),
+        "classes": [*info.classes],
+        "palette": [[*colour] for colour in info.palette],
+        "licence": [*info.licence],
+        "recipe": info.recipe,
+        "weights": weights,
+    }
+
+
+def _of_file(path: str) -> dict[str, Any]:
+    """The facts about a model file, from its header and the shapes of its tensors."""
+    from ..recipes.recipe import parse_recipe
+    from ..zoo.weights import count_parameters, read_config, read_run_recipe
+
+    config, recipe = read_config(path), read_run_recipe(path)
+    return {
+        "file": path,
+        "bytes": Path(path).stat().st_size,
+        "name": config.name,
+        "task": config.task,
+        "options": config.options,
+        "parameters": count_parameters(path),
+        "transform": dataclasses.asdict(config.transform),
+        "classes": [*config.classes],
+        "palette": [[*colour] for colour in config.palette],
+        "recipe": None if recipe is None else parse_recipe(recipe, f"the recipe in {path}").to_dict(),
+    }
+
+
+def input_words(transform: dict[str, Any]) -> str:
+    """How an image becomes the input of the network, in words."""
+    limit = f"long side at most {transform['long_side']}, " if transform["long_side"] else ""
+    fit = {"stretch": "rounded down", "pad": "padded"}[transform["fit"]]
+    # The network sets the multiple when it is built.
+    multiple = f", {fit} to multiples of {transform['multiple']}" if transform["multiple"] > 1 else ""
+    return f"short side {transform['short_side']}, {limit}at most {transform['max_pixels']:,} pixels{multiple}"
+
+
+def _name_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "name", facts["name"]
+    yield "", facts["description"]
+    if facts["parameters"] is not None:
+        height, width = facts["input_size"]
+        counted = "" if facts["classes"] else ", with 19 classes"
+        yield "parameters", f"{facts['parameters'] / 1e6:.2f} M{counted}"
+        yield "multiply-adds", f"{facts['multiply_adds'] / 1e9:.2f} G at {width}x{height}"
+    yield "input", input_words(facts["transform"])
+    yield "classes", ", ".join(facts["classes"]) or "any number: pass num_classes"
+    for i, line in enumerate(facts["licence"]):
+        yield "licence" if i == 0 else "", line
+    weights = facts["weights"]
+    if facts["recipe"]:
+        note = "" if weights and "sha256" in weights else "   (not run yet)"
+        yield "recipe", f"srzoo train --recipe {facts['recipe']} --data.root PATH{note}"
+    if not weights:
+        yield "weights", "none published"
+    elif "receipts" in weights:
+        for receipt in weights["receipts"]:
+            yield from metric_rows(receipt, receipt["repeats"])
+    else:
+        yield "weights", f"of {weights['project']}, not measured here: {weights['address']}"
+        yield "", f"downloaded once to {weights['path']}"
+
+
+def _file_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "file", f"{facts['file']} ({facts['bytes'] / 1e6:.1f} MB)"
+    yield "model", facts["name"]
+    yield "task", facts["task"]
+    yield "options", ", ".join(f"{key} {value}" for key, value in facts["options"].items())
+    yield "parameters", f"{facts['parameters'] / 1e6:.2f} M"
+    yield "input", input_words(facts["transform"])
+    yield "classes", f"{len(facts['classes'])}: {', '.join(facts['classes'])}"
+    recipe = facts["recipe"]
+    if recipe is None:
+        yield "trained by", "unknown: the file holds no recipe"
+    else:
+        keys = ", ".join(f"{key} {recipe[key]}" for key in _RECIPE_KEYS if recipe.get(key) is not None)
+        yield "trained by", f"{keys}; `srzoo recipe {facts['file']}` prints all of it"
+        yield "on", str(recipe["data"].get("root", "unknown data"))
+    yield "use", f"srzoo segment IMAGE --model {facts['file']}"
 
 
 def metric_rows(receipt: dict, repeats: list[dict]) -> list[tuple[str, str]]:

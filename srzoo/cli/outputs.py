@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -52,6 +54,28 @@ def unique_stems(sources: list[str]) -> dict[str, str]:
         taken.add(stem.lower())
         stems[source] = stem
     return stems
+
+
+def result_bases(images: Mapping[str, str]) -> dict[str, Path]:
+    """What the names of the results start with, below the output folder, for each path or URL.
+
+    Args:
+        images: the sub-folder that the results go to, for each path or URL.
+    """
+    by_folder: dict[str, list[str]] = defaultdict(list)
+    for source, folder in images.items():
+        by_folder[folder].append(source)
+    stems = {source: stem for sources in by_folder.values() for source, stem in unique_stems(sources).items()}
+    return {source: Path(folder, stems[source]) for source, folder in images.items()}
+
+
+def name_in_result(source: str, folder: str) -> str:
+    """The name of an image in the files of its result: that of its file, with the sub-folder that it was found in.
+
+    It holds nothing else of the user's folders.
+    """
+    path = urlsplit(source).path if is_address(source) else source
+    return Path(folder, Path(path).name).as_posix()
 
 
 def _stem(source: str) -> str:

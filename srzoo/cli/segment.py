@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import glob
 import os
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..evaluate.distributed import gather, is_main_process, process_group, rank, world
 from ..messages import one_line, visible
-from ..options import keys
-from ..tasks.task import TASKS, get_task
-from ..web import is_address
+from ..tasks.saving import Saving, is_result_of, refuse_foreign
 from .arguments import add_options, given_options
-from .outputs import prepare_folder, unique_stems
+from .coco_file import collect
+from .inputs import Inputs, find_images
+from .outputs import name_in_result, prepare_folder, result_bases
 from .startup import heavy_imports
+from .view_options import add_view_options, given_view
 
 if TYPE_CHECKING:
+    from ..predict import Segmenter
     from ..tasks.task import Result
 
 _LONGEST_NAME = 60  # characters of a class's name in a table
@@ -39,43 +43,101 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for the results (default: %(default)s)",
     )
     parser.add_argument(
+        "--recursive", "-r", action="store_true", help="look into sub-folders, too, whose names the results keep"
+    )
+    parser.add_argument(
+        "--skip-existing",
+        "--skip_existing",
+        action="store_true",
+        help="leave out images whose results are in --out, so that the same command resumes after a stop",
+    )
+    parser.add_argument(
         "--tile",
         type=int,
         metavar="PIXELS",
         help="segment large images at full detail, in tiles of this side that share the context of the whole image",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: %(default)s)")
-    names = {"tile"}
-    for task in map(get_task, TASKS):
-        add_options(parser, task.View, f"options of {task.name} models", skipped=names)
-        names |= keys(task.View).keys()
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, ... (default: %(default)s)")
+    add_options(parser, Saving, "what is written")
+    add_view_options(parser, measured=False, skipped={"tile"})
+
+
+@dataclass
+class _Counts:
+    """What one process has done."""
+
+    segmented: int = 0
+    skipped: int = 0
+    failed: int = 0
 
 
 def run(options: argparse.Namespace) -> int:
+    from ..options import build, read
+
+    saving = read(Saving, given_options(options, Saving))
+    with_json = build(Saving, saving).json
+    prepare_folder(options.out)
+    collected = options.out / "coco.json"
+    if with_json:
+        refuse_foreign(collected)
+    with process_group(options.device):
+        # Listed once, as results may appear in the folders from now on.
+        listed = find_images(options.paths, options.recursive, options.out) if is_main_process() else None
+        inputs: Inputs = gather(listed)[0]
+        for failure in inputs.failures:
+            _tell(f"srzoo: {visible(failure)}", sys.stderr)
+        if not inputs.images:
+            return 2
+        with heavy_imports():  # only if there is an image
+            from ..predict import Segmenter
+
+            segmenter = Segmenter(options.model, options.device, options.tile, **_without_tile(given_view(options)))
+        bases = {source: options.out / base for source, base in result_bases(inputs.images).items()}
+        counts = gather(_segment(segmenter, inputs, bases, saving, options.skip_existing))
+    total = _Counts(*(sum(getattr(each, name) for each in counts) for name in ("segmented", "skipped", "failed")))
+    if with_json and is_main_process():
+        print(f"annotations of {collect(bases.values(), collected)} images in {collected}")
+    for line in _summary(inputs, total):
+        _tell(line)
+    failed, given = total.failed + len(inputs.failures), len(inputs.images) + len(inputs.failures)
+    if failed:
+        _tell(f"srzoo: {failed} of {given} inputs failed", sys.stderr)
+    return 2 if failed else 0
+
+
+def _without_tile(view: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in view.items() if name != "tile"}
+
+
+def _tell(text: str, file: Any = None) -> None:
+    """Print in the main process only."""
+    if is_main_process():
+        print(text, file=file)
+
+
+def _segment(
+    segmenter: Segmenter, inputs: Inputs, bases: dict[str, Path], saving: dict[str, Any], skip_existing: bool
+) -> _Counts:
+    """Segment the images of this process: every n-th of n processes."""
     from tqdm import tqdm
 
-    prepare_folder(options.out)
-    sources, failures = find_images(options.paths)
-    for failure in failures:
-        print(f"srzoo: {visible(failure)}", file=sys.stderr)
-    if not sources:
-        return 2
-    view = {name: value for task in map(get_task, TASKS) for name, value in given_options(options, task.View).items()}
-    view.pop("tile", None)
-    with heavy_imports():  # only if there is an image
-        from ..images import name_of
-        from ..predict import Segmenter
+    from ..images import name_of
 
-        segmenter = Segmenter(options.model, options.device, options.tile, **view)
-    stems = unique_stems(sources)
-    failed = len(failures)
-    for source in tqdm(sources, disable=True if len(sources) == 1 else None, unit="image"):
-        name = name_of(source)
+    counts, is_one = _Counts(), len(inputs.images) == 1
+    own = list(inputs.images)[rank() :: world()]
+    for source in tqdm(own, disable=True if is_one or not is_main_process() else None, unit="image"):
+        name, base = name_of(source), bases[source]
+        named = name_in_result(source, inputs.images[source])
         try:
+            if skip_existing and _is_done(segmenter, base, named, saving):
+                counts.skipped += 1
+                continue
             result = segmenter(source, brief=True)
-            written = result.save(options.out / stems[source])
+            base.parent.mkdir(parents=True, exist_ok=True)
+            written = result.save(base, named, **saving)
             tqdm.write(visible(f"{name} -> {', '.join(map(str, written))}"))
-            tqdm.write(table(result, brief=len(sources) > 1, coloured=sys.stdout.isatty()))
+            tqdm.write(table(result, brief=not is_one, coloured=sys.stdout.isatty()))
+            counts.segmented += 1
         except BrokenPipeError:
             raise
         except Exception as error:  # of whatever kind, only this image fails
@@ -83,48 +145,27 @@ def run(options: argparse.Namespace) -> int:
                 raise
             text = one_line(error)
             tqdm.write(f"srzoo: {text if name in text else f'{name}: {text}'}", file=sys.stderr)
-            failed += 1
-    if failed:
-        print(f"srzoo: {failed} of {len(sources) + len(failures)} inputs failed", file=sys.stderr)
-    return 2 if failed else 0
+            counts.failed += 1
+    return counts
 
 
-def find_images(paths: list[str]) -> tuple[list[str], list[str]]:
-    """Expand folders and globs.
+def _is_done(segmenter: Segmenter, base: Path, named: str, saving: dict[str, Any]) -> bool:
+    """Whether all files of a result are there, and are of this image."""
+    others = [*segmenter.task.endings, *(["_coco.json"] if saving.get("json") else [])]
+    # The overlay of a very long image is a PNG file.
+    wanted = [("_overlay.jpg", "_overlay.png"), *((ending,) for ending in others)]
+    return all(
+        any(is_result_of(base.with_name(f"{base.name}{ending}"), named) for ending in either) for either in wanted
+    )
 
-    Returns:
-        Paths and URLs in order, each once; and a message for each argument without any.
-    """
-    from ..images import SUFFIXES
-    from ..tasks.task import RESULT_ENDINGS
 
-    sources: dict[str, None] = {}
-    failures = []
-    for path in paths:
-        if is_address(path) or os.path.isfile(path):
-            sources[path] = None
-            continue
-        if os.path.isdir(path):
-            try:
-                names = sorted(name for name in os.listdir(path) if Path(name).suffix.lower() in SUFFIXES)
-            except OSError as error:
-                failures.append(f"{path}: the folder cannot be read ({error.strerror})")
-                continue
-            files = [str(file) for name in names if (file := Path(path, name)).is_file()]
-            # The folder may also hold the results of an earlier run.
-            found = [file for file in files if not Path(file).stem.endswith(RESULT_ENDINGS)]
-            reason = f"no images in this folder (looked for {' '.join(sorted(SUFFIXES))})"
-            if len(found) < len(files):
-                reason += (
-                    f"; {len(files) - len(found)} with names of results ({', '.join(RESULT_ENDINGS)}) are left out"
-                )
-        else:
-            found = sorted(file for file in glob.glob(path, recursive=True) if os.path.isfile(file))
-            reason = "matches no file" if glob.has_magic(path) else "no such file or folder"
-        sources.update(dict.fromkeys(found))
-        if not found:
-            failures.append(f"{path}: {reason}")
-    return list(sources), failures
+def _summary(inputs: Inputs, total: _Counts) -> Iterator[str]:
+    """The lines after the images, of which a single image needs none."""
+    if len(inputs.images) > 1 or total.skipped:
+        skipped = f", {total.skipped} skipped, whose results are there" if total.skipped else ""
+        yield f"{total.segmented} of {len(inputs.images)} images segmented{skipped}"
+    if left_out := inputs.left_out():
+        yield f"left out: {', '.join(left_out)}"
 
 
 def table(result: Result, brief: bool, coloured: bool = False) -> str:

@@ -41,7 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="number of classes (default: that of the data, or else of the model)",
     )
-    add_options(parser, recipe_keys(), "keys of the recipe, each replaces the value of the recipe", moved_keys())
+    add_options(
+        parser,
+        recipe_keys(),
+        "keys of the recipe, each replaces the value of the recipe; the defaults are those of keys that a recipe lacks",
+        moved_keys(),
+    )
     for key in ("pretrained", "pretrained_backbone"):  # old keys of recipes, replaced by start
         parser.add_argument(f"--{key}", type=yaml_value, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 

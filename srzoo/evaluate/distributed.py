@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TypeVar
 
 T = TypeVar("T")
+# For the slowest process, which may have the largest images. The launcher ends all processes if one of them dies.
+_LONGEST_WAIT = timedelta(days=7)
 
 
 def rank() -> int:
@@ -41,7 +44,7 @@ def process_group(device: str) -> Iterator[None]:
     on_cpu = device == "cpu" or not torch.cuda.is_available()
     if not on_cpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("gloo" if on_cpu else None)
+    distributed.init_process_group("gloo" if on_cpu else None, timeout=_LONGEST_WAIT)
     try:
         yield
     finally:

@@ -61,7 +61,7 @@ class Found(NamedTuple):
 
 
 class Result(Protocol):
-    """The result of a model for one image, at the size of the image.
+    """The result of a model for one image, at the size of the image; `srzoo.tasks.result.ImageResult` is a base.
 
     Attributes:
         image: the input as upright RGB.
@@ -69,18 +69,26 @@ class Result(Protocol):
 
     image: Image.Image
 
-    def overlay(self, alpha: float = 0.5) -> Image.Image:
+    def overlay(self, alpha: float = 0.5, legend: bool = False) -> Image.Image:
         """The result drawn over the image, with colours of this opacity, from 0 (none) to 1 (nothing else)."""
 
-    def save(self, base: Path) -> list[Path]:
+    def save(self, base: Path, source: str = "", **options: Any) -> list[Path]:
         """Write the files of the result, and return their paths; their names start with the name of ``base``.
 
+        Args:
+            base: what the names of the files start with.
+            source: name of the image.
+            **options: fields of `srzoo.tasks.saving.Saving`.
+
         Raises:
-            OSError: a file cannot be written.
+            OSError: a file cannot be written, or would replace one that is no result of srzoo.
         """
 
     def to_dict(self) -> dict[str, Any]:
         """The result as values that JSON can hold."""
+
+    def to_coco_json(self, file_name: str = "") -> dict[str, Any]:
+        """A file of COCO's JSON for the image alone, whose name is ``file_name``."""
 
     def found(self) -> list[Found]:
         """The lines to print, the most important first."""
@@ -176,12 +184,14 @@ class Task(Protocol):
         Options: dataclass of the task's block in a recipe, with losses and augmentation. Its fields are made by
             `srzoo.options.option`.
         View: dataclass of the views, see `View`.
+        endings: of the names of the files that hold a result, without those that every task has, see `Result.save`.
     """
 
     name: ClassVar[str]
     headline: ClassVar[str]
     Options: ClassVar[type]
     View: ClassVar[type]
+    endings: ClassVar[tuple[str, ...]]
 
     def fine_tuning(self) -> Mapping[str, Any]:
         """Values of `Options` for fine-tuning on a user's own images, as far as they differ from the defaults."""
@@ -252,6 +262,11 @@ class Task(Protocol):
             view: an instance of `View`.
             brief: leave out of the result what is large and needed neither by a meter nor by the methods of `Result`.
         """
+
+    def predict_batch(
+        self, model: nn.Module, images: Sequence[Image.Image], view: Any, brief: bool = False
+    ) -> list[Result]:
+        """Run a model on several images, together where it can; else as `predict`."""
 
     def meter(self, config: ModelConfig, device: torch.device, brief: bool = False) -> Meter:
         """A new meter for a model.

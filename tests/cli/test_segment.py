@@ -1,6 +1,8 @@
+import json
 import os
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +10,8 @@ from PIL import Image
 
 import srzoo
 from srzoo.cli import main
+from srzoo.cli.inputs import find_images
 from srzoo.cli.outputs import unique_stems
-from srzoo.cli.segment import find_images
 
 
 @pytest.fixture
@@ -119,10 +121,10 @@ def test_uppercase_suffix_and_empty_folder(tmp_path):
     (tmp_path / "A.JPG").touch()
     (tmp_path / "notes.txt").touch()
     (tmp_path / "empty").mkdir()
-    sources, failures = find_images([str(tmp_path), str(tmp_path / "empty")])
-    assert sources == [str(tmp_path / "A.JPG")]
-    assert len(failures) == 1
-    assert "empty: " in failures[0] and ".jpg" in failures[0]
+    found = find_images([str(tmp_path), str(tmp_path / "empty")])
+    assert list(found.images) == [str(tmp_path / "A.JPG")]
+    (failure,) = found.failures
+    assert "empty: " in failure and ".jpg" in failure
 
 
 def test_tiles(examples, out):
@@ -164,10 +166,10 @@ def test_whatever_fails_the_rest_goes_on(error, examples, tmp_path, out, capsys,
 
     save = Segmentation.save
 
-    def fail(self, base):
+    def fail(self, base, *args, **options):
         if base.name == "crossing":
             raise error
-        return save(self, base)
+        return save(self, base, *args, **options)
 
     monkeypatch.setattr(Segmentation, "save", fail)
     assert main(["segment", str(examples), "--out", str(out)]) == 2
@@ -191,3 +193,163 @@ def test_names_reach_the_terminal_without_control_characters(examples, tmp_path,
 def test_results_get_names_that_a_file_may_have():
     stems = unique_stems(["é" * 120 + ".png", "a?b.png", "http://h/a%2Fb%00.png?x", "http://h/", "HTTP://h/x.png?v"])
     assert list(stems.values()) == ["é" * 100, "a?b", "b\\x00", "image", "x"]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A network of a few channels, for tests of what is read and written."""
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    network = {"backbone": "test_efficientnet", "num_classes": 5, "channels": 32, "output_stride": 16}
+    srzoo.save_model(srzoo.create_model("srnet", **network), path)
+    return str(path)
+
+
+@pytest.fixture
+def album(tmp_path, write_image):
+    """Images in sub-folders, with names that occur twice, and files that are no images to segment."""
+    root = tmp_path / "album"
+    for name in ("x.png", "a/x.png", "a/b/x.png", "a/b/y.jpg", ".cache/z.png", "._x.png", "x_labels.png"):
+        write_image(root / name, 40, 60)
+    (root / "a" / "notes.txt").touch()
+    (root / "list.csv").touch()
+    return root
+
+
+def tree(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_what_is_left_out_of_a_folder_is_told(album, small, out, capsys):
+    assert main(["segment", str(album), "--model", small, "--out", str(out)]) == 0
+    assert tree(out) == ["x_labels.png", "x_overlay.jpg"]
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("left out")]
+    for part in (
+        r"1 file of other kinds \(\.csv\)",
+        "1 file named as results",
+        "2 hidden",
+        "1 sub-folder .--recursive",
+    ):
+        assert re.search(part, line)
+    (album / "x.png").unlink()
+    assert main(["segment", str(album), "--model", small, "--out", str(out)]) == 2
+    assert re.search("no images.*1 sub-folder.*--recursive", capsys.readouterr().err)
+
+
+def test_sub_folders_keep_their_names(album, small, capsys):
+    """The folder of the results lies in that of the images, and is not read the second time."""
+    for _ in range(2):
+        assert main(["segment", str(album), "-r", "--model", small, "--out", str(album / "out"), "--json"]) == 0
+        printed = capsys.readouterr().out
+        assert "4 of 4 images" in printed and re.search(
+            r"left out: 2 files of other kinds \(\.txt, \.csv\)|csv, .txt", printed
+        )
+    found = tree(album / "out")
+    assert [name for name in found if name.endswith("_labels.png")] == [
+        "a/b/x_labels.png",
+        "a/b/y_labels.png",
+        "a/x_labels.png",
+        "x_labels.png",
+    ]
+    content = json.loads((album / "out" / "coco.json").read_text())
+    assert [(each["id"], each["file_name"]) for each in content["images"]] == [
+        (1, "x.png"),
+        (2, "a/x.png"),
+        (3, "a/b/x.png"),
+        (4, "a/b/y.jpg"),
+    ]
+    annotations = content["annotations"]
+    assert [each["id"] for each in annotations] == [*range(1, len(annotations) + 1)]
+    assert {each["image_id"] for each in annotations} == {1, 2, 3, 4} and len(content["categories"]) == 5
+    with Image.open(album / "out/a/b/y_labels.png") as labels:
+        assert sum(each["area"] for each in annotations if each["image_id"] == 4) == labels.width * labels.height
+
+
+def test_the_file_of_all_annotations_is_read_as_a_dataset(album, small, out):
+    from pycocotools.coco import COCO
+
+    assert main(["segment", str(album), "--recursive", "--model", small, "--out", str(out), "--json"]) == 0
+    coco = COCO(out / "coco.json")
+    for annotation in coco.anns.values():
+        mask = coco.annToMask(annotation)
+        name = Path(coco.imgs[annotation["image_id"]]["file_name"]).with_suffix("")
+        with Image.open(out / f"{name}_labels.png") as labels:
+            assert ((np.asarray(labels) == annotation["category_id"] - 1) == mask).all()
+
+
+def test_the_same_command_resumes(album, small, out, capsys):
+    command = ["segment", str(album), "--recursive", "--model", small, "--out", str(out), "--skip-existing"]
+    assert main(command) == 0
+    (out / "a" / "x_overlay.jpg").unlink()
+    times = {name: (out / name).stat().st_mtime_ns for name in tree(out)}
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "1 of 4 images segmented, 3 skipped" in (printed := capsys.readouterr().out) and "a/x.png ->" in printed
+    changed = {name for name in tree(out) if (out / name).stat().st_mtime_ns != times.get(name)}
+    assert changed == {"a/x_labels.png", "a/x_overlay.jpg"}
+    assert main([*command, "--json"]) == 0  # the results lack a file
+    assert "4 of 4 images segmented\n" in capsys.readouterr().out
+
+
+def test_a_result_of_another_image_is_not_taken_for_done(small, out, tmp_path, write_image, capsys):
+    """x.jpg takes the name that x.png had alone."""
+    folder, command = tmp_path / "in", ["segment", str(tmp_path / "in"), "--model", small, "--out", str(out)]
+    write_image(folder / "x.png", 40, 60)
+    assert main(command) == 0
+    write_image(folder / "x.jpg", 64, 32)
+    assert main([*command, "--skip-existing"]) == 0
+    sizes = {}
+    for name in ("x_labels.png", "x-2_labels.png"):
+        with Image.open(out / name) as labels:
+            sizes[name] = labels.size
+    assert sizes == {"x_labels.png": (32, 64), "x-2_labels.png": (60, 40)}
+
+
+def test_a_foreign_file_is_not_replaced(small, tmp_path, write_image, capsys):
+    """An annotation beside the images; the other images go on."""
+    for name in ("x.png", "y.png"):
+        write_image(tmp_path / name, 40, 60)
+    mask = write_image(tmp_path / "x_labels.png", 40, 60).read_bytes()
+    for options in ([], ["--skip-existing"]):
+        assert main(["segment", str(tmp_path), "--model", small, "--out", str(tmp_path), *options]) == 2
+        assert re.search(r"x_labels\.png exists.*no result of srzoo", error := capsys.readouterr().err)
+        assert "1 of 2 inputs failed" in error
+    assert (tmp_path / "x_labels.png").read_bytes() == mask
+    assert files(tmp_path) == ["x.png", "x_labels.png", "y.png", "y_labels.png", "y_overlay.jpg"]
+    (tmp_path / "coco.json").write_text("{}")
+    assert main(["segment", str(tmp_path / "y.png"), "--model", small, "--out", str(tmp_path), "--json"]) == 2
+    assert "coco.json exists" in capsys.readouterr().err
+
+
+def test_how_results_are_drawn(small, out, tmp_path, write_image, capsys):
+    path = str(write_image(tmp_path / "x.png", 40, 60))
+    assert main(["segment", path, "--model", small, "--out", str(out), "--gray", "--legend", "--alpha", "0"]) == 0
+    with Image.open(out / "x_labels.png") as labels, Image.open(out / "x_overlay.jpg") as overlay:
+        assert labels.mode == "L" and np.asarray(labels).max() < 5
+        assert overlay.height > 40
+        original = np.asarray(Image.open(path).resize((15, 10), Image.Resampling.BOX)).astype(int)
+        shown = np.asarray(overlay.crop((0, 0, 60, 40)).resize((15, 10), Image.Resampling.BOX))
+        assert np.abs(shown - original).mean() < 8
+    assert main(["segment", path, "--model", small, "--out", str(out), "--alpha", "1.5"]) == 2
+    assert re.search("alpha .*0.* 1.*1.5", capsys.readouterr().err)
+
+
+def test_processes_share_the_images(album, small, tmp_path, run_python):
+    """A broken image fails in one process, the others go on, and the status of all is 2; then a second run resumes."""
+    (album / "a" / "broken.png").write_bytes(b"no image")
+    out = tmp_path / "out"
+    program = [
+        *("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "srzoo", "segment"),
+        *(str(album), "--recursive", "--model", small, "--out", str(out), "--json", "--skip-existing"),
+    ]
+    first = run_python(*program, env={"OMP_NUM_THREADS": "1"})
+    assert first.returncode != 0 and first.stderr.count("broken.png: not an image") == 1
+    assert first.stderr.count("1 of 5 inputs failed") == 1 and first.stdout.count("4 of 5 images segmented") == 1
+    assert re.findall(r"exitcode +: (\d+)", first.stderr) in (["2"], ["2", "2"])
+    assert len([name for name in tree(out) if name.endswith("_labels.png")]) == 4
+    assert len(json.loads((out / "coco.json").read_text())["images"]) == 4
+    (album / "a" / "broken.png").unlink()
+    (out / "x_labels.png").unlink()
+    second = run_python(*program, env={"OMP_NUM_THREADS": "1"})
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.count("1 of 4 images segmented, 3 skipped") == 1
+    assert len(json.loads((out / "coco.json").read_text())["images"]) == 4

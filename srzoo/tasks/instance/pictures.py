@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from ...files import replacing
+from ..drawing import check_alpha, font_for
 from .masks import PackedMasks
 
-_JPEG_MAX_SIDE = 65500  # pixels, the limit of libjpeg
 _SHADES = (0.0, 0.3, -0.2, 0.15, -0.35, 0.45)  # objects of a class next to each other differ: to white, or to black
 _TEXT = 0.022  # height of a name, as a share of the image's shorter side
 _LEAST_TEXT = 11  # pixels
@@ -38,8 +36,7 @@ def draw_instances(
     Raises:
         ValueError: ``alpha`` is not in 0..1.
     """
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must be between 0 and 1, got {alpha}")
+    check_alpha(alpha)
     canvas = np.array(image)
     width = outline_width(image)
     for i in reversed(range(len(masks))):
@@ -99,7 +96,7 @@ def write_names(picture: Image.Image, named: list[tuple]) -> None:
         named: window, name and colour of each object, the most important first.
     """
     draw = ImageDraw.Draw(picture)
-    font = ImageFont.load_default(max(_LEAST_TEXT, round(_TEXT * min(picture.size))))
+    font = font_for([name for _, name, _ in named], max(_LEAST_TEXT, round(_TEXT * min(picture.size))))
     taken: list[tuple[float, float, float, float]] = []
     for (x0, y0, x1, y1), name, colour in named:
         left, top, right, bottom = draw.textbbox((x0 + 3, y0 + 2), name, font=font)
@@ -113,16 +110,3 @@ def write_names(picture: Image.Image, named: list[tuple]) -> None:
 
 def _overlap(one: tuple, other: tuple) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
-def save_overlay(picture: Image.Image, base: Path) -> Path:
-    """Write an overlay to ``<base>_overlay.jpg``, or ``.png`` if a side is longer than 65,500 pixels.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    as_jpeg = max(picture.size) <= _JPEG_MAX_SIDE
-    path = base.with_name(f"{base.name}_overlay.{'jpg' if as_jpeg else 'png'}")
-    with replacing(path) as temporary:
-        picture.save(temporary, **({"format": "JPEG", "quality": 92} if as_jpeg else {"format": "PNG"}))
-    return path

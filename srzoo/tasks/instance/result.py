@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import io
-import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ...files import replacing
-from ..equality import ComparedByValue
+from ..result import ImageResult, Region
+from ..saving import Saving
 from ..task import Found
 from .masks import PackedMasks
-from .pictures import draw_instances, save_overlay
+from .pictures import draw_instances
 
 
-@dataclass(eq=False)
-class Instances(ComparedByValue):
+@dataclass(eq=False, repr=False)
+class Instances(ImageResult):
     """The objects found in one image, at the size of the image; the highest score first.
 
     Equal to another result if all of their values are.
@@ -52,23 +49,30 @@ class Instances(ComparedByValue):
         """The class name of each object."""
         return [self.classes[label] for label in self.labels]
 
-    def overlay(self, alpha: float = 0.5) -> Image.Image:
-        """The objects drawn over the image: filled and outlined masks, and the names of those with room for them.
+    def _drawn(self, alpha: float) -> Image.Image:
+        return draw_instances(self.image, self.masks, self.labels, self.classes, self.colours, alpha)
 
-        Args:
-            alpha: opacity of the fill, from 0 (outlines alone) to 1.
+    def mask(self, which: str | int) -> np.ndarray:
+        """``(H, W)`` bool, the pixels of all objects of a class, by its name, or of one object, by its index.
 
         Raises:
-            ValueError: ``alpha`` is not in 0..1.
+            ValueError: there is no such class.
+            IndexError: there is no such object.
         """
-        return draw_instances(self.image, self.masks, self.labels, self.classes, self.palette, alpha)
+        if not isinstance(which, str):
+            return self.masks[which]
+        union = np.zeros(self.masks.size, bool)
+        for i in np.flatnonzero(self.labels == self.class_id(which)):
+            x0, y0, x1, y1 = self.masks.windows[i]
+            union[y0:y1, x0:x1] |= self.masks.within(i)
+        return union
 
     def found(self) -> list[Found]:
         """The number of objects of each class, the most frequent first, with the best score."""
         counts = Counter(self.labels.tolist())
         best = {label: float(self.scores[self.labels == label].max()) for label in counts}
         order = sorted(counts, key=lambda label: (-counts[label], label))
-        return [Found(self.classes[i], f"{counts[i]} (best {best[i]:.0%})", self.palette[i]) for i in order]
+        return [Found(self.classes[i], f"{counts[i]} (best {best[i]:.0%})", self.colours[i]) for i in order]
 
     def to_dict(self) -> dict[str, Any]:
         """Width and height in pixels, and class, score and box of each object, as values that JSON can hold."""
@@ -106,25 +110,17 @@ class Instances(ComparedByValue):
             )
         return entries
 
-    def save(self, base: Path) -> list[Path]:
-        """Write `to_dict` with run lengths of the masks to ``<base>_objects.json``, and the overlay.
+    def regions(self) -> Iterator[Region]:
+        """The pixels of each object."""
+        for i, (x0, y0, _, _) in enumerate(self.masks.windows):
+            yield Region(int(self.labels[i]), self.masks.within(i), x0, y0, float(self.scores[i]))
 
-        Returns:
-            The paths of both files.
+    def _contents(self, saving: Saving) -> dict[str, Callable[[], Any]]:
+        return {"_objects.json": self._with_masks}
 
-        Raises:
-            OSError: a file cannot be written.
-        """
-        path = base.with_name(f"{base.name}_objects.json")
+    def _with_masks(self) -> dict[str, Any]:
+        """`to_dict` with run lengths of the masks."""
         content = self.to_dict()
         for entry, coco in zip(content["objects"], self.to_coco()):
             entry["segmentation"] = coco["segmentation"]
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(content))
-        return [path, save_overlay(self.overlay(), base)]
-
-    def _repr_png_(self) -> bytes:
-        """The overlay as a PNG file, which a notebook shows."""
-        buffer = io.BytesIO()
-        self.overlay().save(buffer, "PNG")
-        return buffer.getvalue()
+        return content

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -34,6 +34,7 @@ class InstanceTask:
     headline: ClassVar[str] = "mask AP"
     Options: ClassVar[type] = InstanceOptions
     View: ClassVar[type] = View
+    endings: ClassVar[tuple[str, ...]] = ("_objects.json",)
 
     def fine_tuning(self) -> Mapping[str, Any]:
         return {"crop": 640, "scale": (0.6, 1.6), "jitter": 0.2}
@@ -80,6 +81,11 @@ class InstanceTask:
         from .inference import instances
 
         return instances(model, image, view)
+
+    def predict_batch(
+        self, model: MaskRCNN, images: Sequence[Image.Image], view: View, brief: bool = False
+    ) -> list[Instances]:
+        return [self.predict(model, image, view, brief) for image in images]
 
     def meter(self, config: ModelConfig, device: torch.device, brief: bool = False) -> InstanceMeter:
         from .meter import InstanceMeter

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ...labels import LabelSet
+from ..drawing import check_alpha
 from ..instance.pictures import shaded, write_names
 from .maps import boxes_of
 
@@ -29,8 +30,7 @@ def draw_segments(
     Raises:
         ValueError: ``alpha`` is not in 0..1.
     """
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must be between 0 and 1, got {alpha}")
+    check_alpha(alpha)
     colours = {0: (0, 0, 0)}
     for number, (id, class_id) in enumerate(class_of.items()):
         colour = labels.palette[class_id]

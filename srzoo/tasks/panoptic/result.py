@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from ...files import replacing
 from ...labels import LabelSet
-from ..equality import ComparedByValue
-from ..instance.pictures import save_overlay
+from ..result import ImageResult, Region
+from ..saving import Saving
 from ..task import Found
 from .maps import boxes_of
 from .pictures import draw_segments, id_image
@@ -37,8 +34,8 @@ class FoundSegment(NamedTuple):
     score: float | None
 
 
-@dataclass(eq=False)
-class Panoptic(ComparedByValue):
+@dataclass(eq=False, repr=False)
+class Panoptic(ImageResult):
     """The segments of one image, at the size of the image; equal to another one if all of their values are.
 
     Attributes:
@@ -58,24 +55,29 @@ class Panoptic(ComparedByValue):
         """Class names in order of id."""
         return self.labels.classes
 
+    @property
+    def palette(self) -> tuple[tuple[int, int, int], ...]:
+        """An RGB colour (0..255) for each class."""
+        return self.labels.palette
+
     def __len__(self) -> int:
         return len(self.segments)
 
-    def mask(self, id: int) -> np.ndarray:
-        """``(H, W)`` bool, the pixels of a segment."""
-        return self.ids == id
-
-    def overlay(self, alpha: float = 0.5) -> Image.Image:
-        """The segments drawn over the image: surfaces in the colours of their classes, objects outlined and named.
-
-        Args:
-            alpha: opacity of the colours, from 0 (outlines alone) to 1.
+    def mask(self, which: str | int) -> np.ndarray:
+        """``(H, W)`` bool, the pixels of a class, by its name, or of a segment, by its id.
 
         Raises:
-            ValueError: ``alpha`` is not in 0..1.
+            ValueError: there is no such class.
         """
+        if not isinstance(which, str):
+            return self.ids == which
+        class_id = self.class_id(which)
+        return np.isin(self.ids, [each.id for each in self.segments if each.class_id == class_id])
+
+    def _drawn(self, alpha: float) -> Image.Image:
         class_of = {each.id: each.class_id for each in self.segments}
-        return draw_segments(self.image, self.ids, class_of, self.labels, alpha)
+        labels = dataclasses.replace(self.labels, palette=self.colours)
+        return draw_segments(self.image, self.ids, class_of, labels, alpha)
 
     def found(self) -> list[Found]:
         """The classes with their share of the image and, of things, the number of objects; the largest first."""
@@ -89,7 +91,7 @@ class Panoptic(ComparedByValue):
             if areas[i]:
                 number = f" ({counts[i]})" if self.labels.things[i] else ""
                 share = f"{areas[i] / self.ids.size:.1%}{number}"
-                lines.append(Found(self.classes[i], share, self.labels.palette[i]))
+                lines.append(Found(self.classes[i], share, self.colours[i]))
         return lines
 
     def to_dict(self) -> dict[str, Any]:
@@ -129,24 +131,11 @@ class Panoptic(ComparedByValue):
         ]
         return id_image(self.ids), entries
 
-    def save(self, base: Path) -> list[Path]:
-        """Write the ids to ``<base>_panoptic.png``, `to_dict` to ``<base>_panoptic.json`` and the overlay.
+    def regions(self) -> Iterator[Region]:
+        """The pixels of each segment."""
+        boxes = boxes_of(self.ids, [each.id for each in self.segments]).astype(int).tolist()
+        for each, (x0, y0, x1, y1) in zip(self.segments, boxes):
+            yield Region(each.class_id, self.ids[y0:y1, x0:x1] == each.id, x0, y0, each.score)
 
-        Returns:
-            The paths of the files.
-
-        Raises:
-            OSError: a file cannot be written.
-        """
-        picture, content = (base.with_name(f"{base.name}_panoptic.{ending}") for ending in ("png", "json"))
-        with replacing(picture) as temporary:
-            id_image(self.ids).save(temporary, "PNG")
-        with replacing(content) as temporary:
-            temporary.write_text(json.dumps(self.to_dict()))
-        return [picture, content, save_overlay(self.overlay(), base)]
-
-    def _repr_png_(self) -> bytes:
-        """The overlay as a PNG file, which a notebook shows."""
-        buffer = io.BytesIO()
-        self.overlay().save(buffer, "PNG")
-        return buffer.getvalue()
+    def _contents(self, saving: Saving) -> dict[str, Callable[[], Any]]:
+        return {"_panoptic.png": lambda: id_image(self.ids), "_panoptic.json": self.to_dict}

@@ -34,6 +34,7 @@ class PanopticTask(InstanceTask):
     headline: ClassVar[str] = "PQ"
     Options: ClassVar[type] = PanopticOptions
     View: ClassVar[type] = View
+    endings: ClassVar[tuple[str, ...]] = ("_panoptic.png", "_panoptic.json")
 
     def samples(
         self, data: PanopticData, options: PanopticOptions, transform: Transform | None, seed: int

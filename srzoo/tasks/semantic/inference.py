@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+from collections import defaultdict
+from collections.abc import Sequence
+
 import torch
 from PIL import Image
 from torch import nn
@@ -17,6 +21,7 @@ from .tiling import ImagePixels, tile_logits, whole_logits, window_logits
 from .view import View
 
 _STRIP = 1 << 22  # averaged probabilities at a time: 16 MiB, whatever the size of the image
+_LEARNT = 2  # factor on the size of an image up to which training scales it
 
 
 def segment(model: nn.Module, image: Image.Image, view: View, with_probabilities: bool = True) -> Segmentation:
@@ -24,11 +29,38 @@ def segment(model: nn.Module, image: Image.Image, view: View, with_probabilities
 
     ``with_probabilities`` keeps the logits, from which `Segmentation.probabilities` are computed.
     """
-    passes = image_logits(model, image, view)
+    return _result(model, image, image_logits(model, image, view), with_probabilities)
+
+
+def segment_batch(
+    model: nn.Module, images: Sequence[Image.Image], view: View, with_probabilities: bool = True
+) -> list[Segmentation]:
+    """`segment` for several images. Those that have one size in the network run together.
+
+    Tiles and windows of one image are not run with those of another, nor is an exported network, which may take one
+    image at a time.
+    """
+    if view.tile is not None or view.window is not None or not hasattr(model, "head"):
+        return [segment(model, image, view, with_probabilities) for image in images]
+    alike = defaultdict(list)
+    for index, image in enumerate(images):
+        scaled = (model.config.transform.scaled(scale) for scale in view.scales)
+        alike[tuple(each.content_size(image.height, image.width) for each in scaled)].append(index)
+    results: dict[int, Segmentation] = {}
+    for indices in alike.values():
+        passes = _passes(model, [images[index] for index in indices], view)
+        for place, index in enumerate(indices):
+            # Copies, since a part of a tensor keeps all of its memory.
+            own = [logits[place : place + 1].clone() for logits in passes]
+            results[index] = _result(model, images[index], own, with_probabilities)
+    return [results[index] for index in range(len(images))]
+
+
+def _result(model: nn.Module, image: Image.Image, passes: list[torch.Tensor], with_logits: bool) -> Segmentation:
     labels = mean_labels(passes, (image.height, image.width), model.align_corners)[0].cpu().numpy()
     config = model.config
     # On the CPU, so that a list of results takes no GPU memory.
-    kept = [each.cpu() for each in passes] if with_probabilities else []
+    kept = [each.cpu() for each in passes] if with_logits else []
     return Segmentation(image, labels, config.classes, config.palette, kept, model.align_corners)
 
 
@@ -47,13 +79,19 @@ def image_logits(model: nn.Module, image: Image.Image, view: View) -> list[torch
         ValueError: the model does not support the view.
         NonFiniteError: the model overflows on the image.
     """
-    transform = model.config.transform
+    return _passes(model, [image], view)
+
+
+def _passes(model: nn.Module, images: list[Image.Image], view: View) -> list[torch.Tensor]:
+    """`image_logits` for images of one size in the network; ``(N, K, h, w)`` for each pass."""
+    transform, (height, width) = model.config.transform, (images[0].height, images[0].width)
     if view.tile is not None:
-        transform = transform.without_reduction(image.height, image.width)
-    transform.warn_of_limit(image.height, image.width)
+        transform = _tiled(transform, height, width, view)
+    for image in images:
+        transform.warn_of_limit(image.height, image.width)
     passes = []
     for scale in view.scales:
-        pixels = _pixels(image, transform.scaled(scale), view)
+        pixels = _pixels(images, transform.scaled(scale), view)
         passes.append(_logits(model, pixels, view))
         if view.flip:
             passes.append(_logits(model, pixels.flip(3), view).flip(3))
@@ -62,12 +100,29 @@ def image_logits(model: nn.Module, image: Image.Image, view: View) -> list[torch
     return passes
 
 
-def _pixels(image: Image.Image, transform: Transform, view: View) -> torch.Tensor | ImagePixels:
-    """The resized image; for tiles, where possible, without all of its pixels in memory at once."""
+def _tiled(transform: Transform, height: int, width: int, view: View) -> Transform:
+    """The transform for tiles: without a limit of pixels, at the scale of the image or of the model."""
+    if view.tile_scale == "model":
+        return transform.without_limit(height, width)
+    factor = min(height, width) / transform.short_side
+    if factor > _LEARNT:
+        warnings.warn(
+            f"tiles see the image at {factor:.1f} times the short side of {transform.short_side} that the model was "
+            "trained at; if a thing is that much larger in it than in the training images, pass --tile_scale model, "
+            f"or --scales {round(1 / factor, 2)} to {round(_LEARNT / factor, 2)}",
+            stacklevel=2,
+        )
+    return transform.without_reduction(height, width)
+
+
+def _pixels(images: list[Image.Image], transform: Transform, view: View) -> torch.Tensor | ImagePixels:
+    """The resized images; for tiles, where possible, without all of the pixels in memory at once."""
+    image = images[0]
     keeps_width = transform.content_size(image.height, image.width)[1] == image.width
     if view.tile is not None and not view.flip and keeps_width:
         return ImagePixels(image, transform)
-    return transform.resize(image)
+    resized = [transform.resize(each) for each in images]
+    return resized[0] if len(resized) == 1 else torch.cat(resized)
 
 
 def _logits(model: nn.Module, pixels: torch.Tensor | ImagePixels, view: View) -> torch.Tensor:

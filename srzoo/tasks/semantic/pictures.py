@@ -5,20 +5,23 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
+from ..drawing import check_alpha
+
 _STRIP_ROWS = 512  # rows at a time, which bounds the extra memory of an overlay
 
 
-def label_image(labels: np.ndarray, palette: tuple[tuple[int, int, int], ...]) -> Image.Image:
+def label_image(labels: np.ndarray, palette: tuple[tuple[int, int, int], ...] | None) -> Image.Image:
     """An image whose pixel values are the class ids: a palette image, or 16-bit gray for more than 256 classes.
 
     Args:
         labels: ``(H, W)`` class ids, uint8 or, above 256 classes, int64.
-        palette: an RGB colour (0..255) for each class.
+        palette: an RGB colour (0..255) for each class; None for gray.
     """
     if labels.dtype != np.uint8:
         return Image.fromarray(labels.astype(np.uint16))
     picture = Image.fromarray(labels)
-    picture.putpalette([channel for colour in palette for channel in colour])
+    if palette is not None:
+        picture.putpalette([channel for colour in palette for channel in colour])
     return picture
 
 
@@ -36,8 +39,7 @@ def overlay(
     Raises:
         ValueError: ``alpha`` is not in 0..1.
     """
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must be between 0 and 1, got {alpha}")
+    check_alpha(alpha)
     result = Image.new("RGB", image.size)
     table = np.asarray(palette, dtype=np.uint8)
     for top in range(0, image.height, _STRIP_ROWS):

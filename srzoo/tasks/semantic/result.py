@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,17 +11,16 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from ...files import replacing
-from ..equality import ComparedByValue
+from ..result import ImageResult, Region
+from ..saving import Saving
 from ..task import Found
 from .pictures import label_image, overlay
 
-_JPEG_MAX_SIDE = 65500  # pixels, the limit of libjpeg
 _COUNTED = 1 << 22  # labels at a time: 32 MiB as int64
 
 
-@dataclass(eq=False)
-class Segmentation(ComparedByValue):
+@dataclass(eq=False, repr=False)
+class Segmentation(ImageResult):
     """The segmentation of one image, at the size of the image; equal to another one if all of their values are.
 
     Attributes:
@@ -36,8 +34,8 @@ class Segmentation(ComparedByValue):
     labels: np.ndarray
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
-    _passes: list[torch.Tensor] = field(repr=False)  # (1, K, h, w) logits on the CPU, for each scale and flip; or none
-    _align_corners: bool = field(default=False, repr=False)
+    _passes: list[torch.Tensor]  # (1, K, h, w) logits on the CPU, for each scale and flip; or none
+    _align_corners: bool = False
 
     def probabilities(self) -> np.ndarray:
         """``(K, H, W)`` float32 class probabilities, computed at each call; they take ``4 K`` bytes per pixel.
@@ -54,20 +52,24 @@ class Segmentation(ComparedByValue):
         )
         return (sum(resized) / len(self._passes)).numpy()
 
-    def overlay(self, alpha: float = 0.5) -> Image.Image:
-        """The colours of the classes drawn over the image.
+    def _drawn(self, alpha: float) -> Image.Image:
+        return overlay(self.image, self.labels, self.colours, alpha)
 
-        Args:
-            alpha: opacity of the colours, from 0 (the image alone) to 1 (the colours alone).
+    def mask(self, which: str | int) -> np.ndarray:
+        """``(H, W)`` bool, the pixels of a class, by its name or id; none of a class that was not found.
 
         Raises:
-            ValueError: ``alpha`` is not in 0..1.
+            ValueError: there is no such class.
         """
-        return overlay(self.image, self.labels, self.palette, alpha)
+        return self.labels == (self.class_id(which) if isinstance(which, str) else which)
 
-    def label_image(self) -> Image.Image:
-        """A palette image whose pixel values are the class ids; 16-bit gray for more than 256 classes."""
-        return label_image(self.labels, self.palette)
+    def label_image(self, gray: bool = False) -> Image.Image:
+        """A palette image whose pixel values are the class ids; 16-bit gray for more than 256 classes.
+
+        Args:
+            gray: make it gray too, so that a program that reads the brightness finds the ids.
+        """
+        return label_image(self.labels, None if gray else self.palette)
 
     def shares(self) -> dict[str, float]:
         """Fraction of the image that each class covers, for the classes found in it, largest first."""
@@ -79,35 +81,18 @@ class Segmentation(ComparedByValue):
 
     def found(self) -> list[Found]:
         """The classes found in the image with their shares in percent, largest first."""
-        colours = dict(zip(self.classes, self.palette))
+        colours = dict(zip(self.classes, self.colours))
         return [Found(name, f"{share:.1%}", colours[name]) for name, share in self.shares().items()]
 
     def to_dict(self) -> dict[str, Any]:
         """Width and height in pixels, and the shares, as values that JSON can hold."""
         return {"width": self.image.width, "height": self.image.height, "shares": self.shares()}
 
-    def save(self, base: Path) -> list[Path]:
-        """Write the label image to ``<base>_labels.png`` and the overlay to ``<base>_overlay.jpg``.
+    def regions(self) -> Iterator[Region]:
+        """The pixels of each class found."""
+        for name in self.shares():
+            class_id = self.classes.index(name)
+            yield Region(class_id, self.labels == class_id, 0, 0)
 
-        The overlay is a PNG file if a side is longer than 65,500 pixels, the limit of JPEG.
-
-        Returns:
-            The paths of both files.
-
-        Raises:
-            OSError: a file cannot be written.
-        """
-        labels = base.with_name(f"{base.name}_labels.png")
-        with replacing(labels) as temporary:
-            self.label_image().save(temporary, "PNG")
-        as_jpeg = max(self.image.size) <= _JPEG_MAX_SIDE
-        drawn = base.with_name(f"{base.name}_overlay.{'jpg' if as_jpeg else 'png'}")
-        with replacing(drawn) as temporary:
-            self.overlay().save(temporary, **({"format": "JPEG", "quality": 92} if as_jpeg else {"format": "PNG"}))
-        return [labels, drawn]
-
-    def _repr_png_(self) -> bytes:
-        """The overlay as a PNG file, which a notebook shows."""
-        buffer = io.BytesIO()
-        self.overlay().save(buffer, "PNG")
-        return buffer.getvalue()
+    def _contents(self, saving: Saving) -> dict[str, Callable[[], Any]]:
+        return {"_labels.png": lambda: self.label_image(saving.gray)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -33,6 +33,7 @@ class SemanticTask:
     headline: ClassVar[str] = "mIoU"
     Options: ClassVar[type] = SemanticOptions
     View: ClassVar[type] = View
+    endings: ClassVar[tuple[str, ...]] = ("_labels.png",)
 
     def fine_tuning(self) -> Mapping[str, Any]:
         return {"crop": 512, "scale": (0.5, 2.0), "blur": 0.1}
@@ -91,6 +92,13 @@ class SemanticTask:
         from .inference import segment
 
         return segment(model, image, view, with_probabilities=not brief)
+
+    def predict_batch(
+        self, model: nn.Module, images: Sequence[Image.Image], view: View, brief: bool = False
+    ) -> list[Segmentation]:
+        from .inference import segment_batch
+
+        return segment_batch(model, images, view, with_probabilities=not brief)
 
     def meter(self, config: ModelConfig, device: torch.device, brief: bool = False) -> SemanticMeter:
         from .meter import SemanticMeter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ...options import check, documented, option
 
@@ -35,8 +35,13 @@ class View:
     )
     tile: int | None = option(
         "segment large images at full detail, in tiles of at most this side in pixels that share the context of the "
-        "whole image; at scale 1 the image is not reduced; 1024 is a good size",
+        "whole image; 1024 is a good size",
         None,
+    )
+    tile_scale: Literal["image", "model"] = option(
+        "what tiles see at scale 1: image for every pixel of the image; model for the size at which the model was "
+        "trained, where a photograph has more pixels than the training images, but shows no more",
+        "image",
     )
     halo: int = option("width in pixels of the image border that a tile sees around it", 128)
 
@@ -50,7 +55,9 @@ class View:
     def sentence(self, transform: Transform) -> str:
         """The view in words, for the protocol of a receipt; ``transform`` is the one of the model."""
         is_plain = self.scales == (1.0,)
-        or_larger = "" if self.tile is None else " or the image's own where that is larger"
+        or_larger = (
+            "" if self.tile is None or self.tile_scale == "model" else " or the image's own where that is larger"
+        )
         parts = [
             "single scale" if is_plain else f"scales {', '.join(map(str, self.scales))}",
             "flip" if self.flip else "no flip",

@@ -74,6 +74,24 @@ def test_to_coco_round_trip(result):
     assert [e["category_id"] for e in result.to_coco()] == [2, 1, 2]
 
 
+def test_masks_by_class_and_by_number(result):
+    assert (result.mask("shop") == (result.masks[0] | result.masks[2])).all()
+    assert (result.mask(1) == result.masks[1]).all() and (result.mask("car") == result.masks[1]).all()
+    with pytest.raises(ValueError, match="'shopp'.*'shop'"):
+        result.mask("shopp")
+
+
+def test_coco_annotations_have_polygons_and_scores(result):
+    """The third object has no pixels, so it has no polygon."""
+    first, second = result.coco_annotations(5)
+    assert [each["score"] for each in (first, second)] == [0.91, 0.8] and first["category_id"] == 2
+    assert second["bbox"] == [40, 30, 70, 45] and second["area"] == 70 * 45
+    for i, each in enumerate((first, second)):
+        drawn = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(each["segmentation"], *SIZE)))
+        assert (drawn.astype(bool) == result.masks[i]).all()
+    assert repr(result) == "Instances(120x80: shop 2 (best 91%), car 1 (best 80%))"
+
+
 def test_overlay(result):
     """The first object is above the second, the hole shows the image, and outlines stay at alpha 0."""
     half, lines, solid = (np.asarray(result.overlay(alpha)).astype(int) for alpha in (0.5, 0.0, 1.0))
@@ -82,7 +100,7 @@ def test_overlay(result):
     assert half[50, 50][2] > half[50, 50][0] + 50  # blue where both are
     assert lines[50, 50].tolist() == [90, 90, 90]
     assert (lines[20, 45] != 90).any()
-    assert solid[70, 100].tolist() == [255, 76, 76]  # the colour of the class, a little lighter for the second object
+    assert solid[70, 100].tolist() == [255, 103, 103]  # the colour of the class, a little lighter for the second object
     assert result.overlay().size == (120, 80)
     with pytest.raises(ValueError, match="alpha.*1.5"):
         result.overlay(1.5)
@@ -106,8 +124,8 @@ def test_names_do_not_cover_each_other():
 
 def test_found(result):
     assert [(each.name, each.value, each.colour) for each in result.found()] == [
-        ("shop", "2 (best 91%)", (0, 0, 255)),
-        ("car", "1 (best 80%)", (255, 0, 0)),
+        ("shop", "2 (best 91%)", (38, 38, 255)),
+        ("car", "1 (best 80%)", (255, 38, 38)),
     ]
     assert result.names == ["shop", "car", "shop"] and len(result) == 3
 

@@ -3,10 +3,12 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from srzoo.data.formats.coco_panoptic import read_ids
 from srzoo.data.opening import open_dataset
 from srzoo.labels import LabelSet
+from srzoo.tasks.drawing import drawn_colour
 from srzoo.tasks.panoptic.maps import boxes_of, class_map
 from srzoo.tasks.panoptic.result import FoundSegment, Panoptic
 from srzoo.tasks.panoptic.results_folder import ResultsFolder
@@ -48,16 +50,31 @@ def test_found(result):
     }
     assert lines[1].value == f"{areas['car'] / 5400:.1%} (2)"
     assert lines[0].value == f"{areas['sky'] / 5400:.1%}"
-    assert lines[1].colour == (200, 0, 0)
+    assert lines[1].colour == drawn_colour((200, 0, 0))
+
+
+def test_masks_by_class_and_by_segment(result):
+    assert (result.mask("car") == ((result.ids == 1) | (result.ids == 2))).all()
+    assert (result.mask(2) == (result.ids == 2)).all() and (result.mask("sky") == (result.ids == 3)).all()
+    with pytest.raises(ValueError, match="'skye'.*'sky'"):
+        result.mask("skye")
+
+
+def test_coco_annotations_are_the_segments(result):
+    found = result.coco_annotations()
+    assert [each.get("score") for each in found] == [0.9, 0.75, None, None]
+    for each, segment in zip(found, result.segments, strict=True):
+        drawn = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(each["segmentation"], 60, 90)))
+        assert (drawn.astype(bool) == (result.ids == segment.id)).all() and each["area"] == segment.area
 
 
 def test_overlay(result):
     half, none, solid = (np.asarray(result.overlay(alpha)).astype(int) for alpha in (0.5, 0.0, 1.0))
     assert half[5, 3].tolist() == solid[5, 3].tolist() == [100, 100, 100]  # void is the image alone
-    assert half[5, 50].tolist() == [50, 50, 150]
-    assert solid[5, 50].tolist() == [0, 0, 200]
-    assert solid[46, 30].tolist() == [200, 0, 0]
-    assert solid[50, 75].tolist() != [200, 0, 0]  # the second car has another shade
+    assert half[5, 50].tolist() == [69, 69, 163]
+    assert solid[5, 50].tolist() == [*drawn_colour((0, 0, 200))]
+    assert solid[46, 30].tolist() == [*drawn_colour((200, 0, 0))]
+    assert solid[50, 75].tolist() != [*drawn_colour((200, 0, 0))]  # the second car has another shade
     assert none[46, 30].tolist() == [100, 100, 100]
     assert half[29, 75].tolist() == [255, 255, 255]  # the border of sky and wall
     with pytest.raises(ValueError, match="alpha.* -1"):
@@ -84,7 +101,8 @@ def test_save(result, tmp_path):
     paths = result.save(tmp_path / "street")
     assert [path.name for path in paths] == ["street_panoptic.png", "street_panoptic.json", "street_overlay.jpg"]
     assert (read_ids(paths[0]) == result.ids).all()
-    assert json.loads(paths[1].read_text()) == result.to_dict()
+    written = json.loads(paths[1].read_text())
+    assert written.pop("software").startswith("srzoo ") and written == result.to_dict()
     assert result._repr_png_().startswith(b"\x89PNG")
 
 
