@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .evaluate.api import evaluate
     from .export.onnx import export_onnx
     from .export.package import export_package
     from .export.program import export_program
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from .tasks.instance.result import Instances
     from .tasks.panoptic.result import Panoptic
     from .tasks.semantic.result import Segmentation
+    from .train.api import train
     from .zoo.factory import create_model, load_model, save_model
     from .zoo.info import ModelInfo, list_models, model_info
 
@@ -48,6 +50,7 @@ __all__ = [
     "Segmenter",
     "SqueezeReasoning",
     "create_model",
+    "evaluate",
     "export_onnx",
     "export_package",
     "export_program",
@@ -57,6 +60,7 @@ __all__ = [
     "load_model",
     "model_info",
     "save_model",
+    "train",
 ]
 
 

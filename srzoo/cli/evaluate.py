@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..evaluate.distributed import is_main_process, process_group
 from ..options import keys, option
 from .arguments import add_options, given_options, repeated
-from .data_options import add_data_arguments, check_root, given_reading
+from .data_options import add_data_arguments, given_reading
 from .outputs import percent, prepare_folder, unique_stems
 from .startup import heavy_imports
 
@@ -88,13 +87,15 @@ def views() -> Iterator[type]:
 
 def run(options: argparse.Namespace) -> int:
     from ..data.opening import open_dataset
+    from ..evaluate.api import warn_of_other_classes
+    from ..evaluate.reading import reading_for
     from ..tasks.task import get_task, make_view
     from ..zoo.info import task_of
 
     task = get_task(task_of(options.model))
     given = {name: value for view in views() for name, value in given_options(options, view).items()}
     view = make_view(task, given, measured=True)
-    reading = _reading(options, task.name)
+    reading = reading_for(options.model, task.name, given_reading(options))
     root = reading.pop("root")
     with heavy_imports():
         from ..evaluate.receipt import read_receipts
@@ -116,29 +117,8 @@ def run(options: argparse.Namespace) -> int:
         classes = segmenter.config.classes
         dataset = open_dataset(root, options.split, num_classes=len(classes), task=task.name, **reading)
         task.check({options.split: dataset}, len(classes), root, training=False)
-        if dataset.labels and dataset.labels.classes != classes:
-            theirs, ours = next((a, b) for a, b in zip(dataset.labels.classes, classes) if a != b)
-            warnings.warn(
-                f"the classes of data and model differ: {theirs!r} in the data is compared with {ours!r} in the model",
-                stacklevel=1,
-            )
+        warn_of_other_classes(dataset, classes)
         return _measure(options, segmenter, dataset, worst)
-
-
-def _reading(options: argparse.Namespace, task: str) -> dict[str, Any]:
-    """How the data is read: as the options say, and else as the data that the model was trained on, if it is alike."""
-    from ..data.opening import detect_format
-    from ..recipes.recipe import reading_of
-
-    given, learnt = given_reading(options), reading_of(options.model).given()
-    check_root({**learnt, **given})
-    root = given.get("root", learnt.get("root"))
-    if given.keys() & {"format", "images"}:
-        return given if "root" in given else {**given, "root": root}
-    format = None if "images" in learnt and "root" not in given else detect_format(root, task)
-    if learnt.get("format") == format or format is None:
-        return {**learnt, **given}
-    return {**given, "format": format}
 
 
 def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageData, worst: Any) -> int:
