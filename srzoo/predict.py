@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from .data.bands import as_picture
 from .export.onnx_model import OnnxModel
-from .images import ImageError, as_image, name_of
+from .images import ImageError, name_of
 from .messages import one_line
 from .models.base import check_zoo_model
 from .models.folding import fuse
@@ -80,7 +81,7 @@ class Segmenter:
         """
         if isinstance(image, (list, tuple)):
             return [self(item, brief) for item in image]
-        picture = as_image(image)
+        picture = as_picture(image, self.config.transform.channels)
         try:
             with torch.inference_mode():
                 return self.task.predict(self.model, picture, self.view, brief)

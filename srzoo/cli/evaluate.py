@@ -116,6 +116,7 @@ def run(options: argparse.Namespace) -> int:
         segmenter = Segmenter(options.model, options.device, **dataclasses.asdict(view))
         classes = segmenter.config.classes
         dataset = open_dataset(root, options.split, num_classes=len(classes), task=task.name, **reading)
+        dataset.channels = segmenter.config.transform.channels
         task.check({options.split: dataset}, len(classes), root, training=False)
         warn_of_other_classes(dataset, classes)
         return _measure(options, segmenter, dataset, worst)

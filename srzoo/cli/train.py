@@ -48,19 +48,22 @@ def run(options: argparse.Namespace) -> int:
     from ..options import build
     from ..recipes.recipe import default_recipe, load_recipe, read_overrides
     from ..tasks.task import get_task
-    from ..train.splits import open_splits
+    from ..train.splits import channels_of, open_splits
 
     keys = overridden_keys(options)
     overrides = read_overrides(keys)
     if options.recipe:
         recipe = load_recipe(options.recipe, **overrides)
         check_root(recipe.data.given())
-        splits = open_splits(recipe.data, recipe.model, recipe.start, recipe.model_options.get("num_classes"))
+        channels = channels_of(recipe.model_options, recipe.start)
+        num_classes = recipe.model_options.get("num_classes")
+        splits = open_splits(recipe.data, recipe.model, recipe.start, num_classes, channels)
     elif "model" in overrides:
-        num_classes = overrides.get("model_options", {}).get("num_classes")
+        model_options, start = overrides.get("model_options", {}), overrides.get("start", "")
+        channels = channels_of(model_options, start)
         reading = build(Reading, overrides, block="data.")
         check_root(reading.given())
-        splits = open_splits(reading, overrides["model"], overrides.get("start", ""), num_classes)
+        splits = open_splits(reading, overrides["model"], start, model_options.get("num_classes"), channels)
         # The number of steps depends on the number of images.
         recipe = default_recipe(images=len(splits["train"]), **overrides)
     else:

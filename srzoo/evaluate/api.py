@@ -62,7 +62,7 @@ def evaluate(
         given = {**(reading or {}), **({} if data is None else {"root": str(data)})}
         opened = _of_folder(model, net.config, split, given)
     else:
-        opened = own_data(data, split, net.task, net.config.labels, void, len(net.config.transform.mean))
+        opened = own_data(data, split, net.task, net.config.labels, void, net.config.transform.channels)
     return measured(net, opened, chosen, progress)
 
 
@@ -89,6 +89,7 @@ def _of_folder(model: Any, config: ModelConfig, split: str, given: Mapping[str, 
     reading = reading_for(model if isinstance(model, (str, Path)) else "", config.task, given)
     root, count = reading.pop("root"), len(config.classes)
     data = open_dataset(root, split, num_classes=count, task=config.task, **reading)
+    data.channels = config.transform.channels
     get_task(config.task).check({split: data}, count, root, training=False)
     warn_of_other_classes(data, config.classes)
     return data

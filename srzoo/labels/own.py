@@ -51,6 +51,23 @@ def named_labels(classes: Sequence[str], palette: Sequence[Colour | str] | None 
     return LabelSet(labels.classes, tuple(map(_colour, palette)))
 
 
+def labels_of(
+    classes: Sequence[str] | None, palette: Sequence[Colour | str] | None, num_classes: int | None
+) -> LabelSet | None:
+    """The label set of names and colours, or of a number of classes; None without both.
+
+    Raises:
+        ValueError: as of `named_labels`, or the arguments contradict each other.
+    """
+    if classes is None:
+        if palette is not None:
+            raise ValueError("palette needs classes, the names of the classes it colours")
+        return None if num_classes is None else numbered_labels(num_classes)
+    if num_classes not in (None, len(classes)):
+        raise ValueError(f"num_classes={num_classes}, but there are {len(classes)} classes; leave num_classes out")
+    return named_labels(classes, palette)
+
+
 def _colour(value: Colour | str) -> Colour:
     if isinstance(value, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", value):
         return tuple(bytes.fromhex(value[1:]))

@@ -59,11 +59,12 @@ class DFSeg(SegmentationNet):
         channels: width of the decoder.
         context: "psp" as in DFSeg, "sr" as in the paper's SRNet-DFv2, or another of `srzoo.layers.CONTEXT_MODULES`.
         dropout: probability of dropout before the classifier.
+        in_channels: of the image.
         **context_options: of the context module, see the classes in `srzoo.layers`.
 
     Shape:
-        ``(N, 3, H, W)`` normalized floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; ``N = 1`` works in
-        training too.
+        ``(N, in_channels, H, W)`` normalized floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; ``N = 1``
+        works in training too.
 
     Raises:
         ValueError: an argument is out of range; timm has no such backbone, or it has no features at these levels; or an
@@ -79,13 +80,15 @@ class DFSeg(SegmentationNet):
         channels: int = 128,
         context: str = "psp",
         dropout: float = 0.1,
+        in_channels: int = 3,
         **context_options,
     ):
-        check_whole(num_classes=num_classes, channels=channels)
+        check_whole(num_classes=num_classes, channels=channels, in_channels=in_channels)
         check_share(dropout=dropout)
         if not isinstance(levels, (tuple, list)) or len(levels) != 3 or not _rise(levels):
             raise ValueError(f"levels must be three rising indices of features, fine to coarse, got {levels!r}")
-        features = FeatureBackbone(backbone, {"out_indices": levels})
+        in_chans = {} if in_channels == 3 else {"in_chans": in_channels}
+        features = FeatureBackbone(backbone, {"out_indices": levels, **in_chans})
         fine, middle, coarse = features.channels
         head = _head(coarse, channels, context, features.strides[-1], context_options)
         decoder = FusionDecoder([middle, fine], channels)

@@ -64,12 +64,13 @@ class SRNet(SegmentationNet):
             convolution with BatchNorm and ReLU, and biases in the other 3x3 convolutions.
         backbone_options: for ``timm.create_model``, instead of ``output_stride``; see `srzoo.backbones.probe`.
         size_divisor: height and width are enlarged to multiples of this, for backbones that need it.
+        in_channels: of the image.
         **context_options: of the context module, e.g. ``nodes``, ``reduction``, ``squeeze`` and ``reasoning`` for "sr";
             see the classes in `srzoo.layers`.
 
     Shape:
-        ``(N, 3, H, W)`` normalized floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; ``N = 1`` works in
-        training too.
+        ``(N, in_channels, H, W)`` normalized floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; ``N = 1``
+        works in training too.
 
     Raises:
         ValueError: an argument is out of range; timm has no such backbone, or cannot build it with these options; the
@@ -92,15 +93,18 @@ class SRNet(SegmentationNet):
         released_head: bool = False,
         backbone_options: dict | None = None,
         size_divisor: int = 1,
+        in_channels: int = 3,
         **context_options,
     ):
-        check_whole(num_classes=num_classes)
+        check_whole(num_classes=num_classes, in_channels=in_channels)
         _check_head(channels, dropout, released_head, context_options)
         _check_decoder(decoder_strides, decoder_channels)
         if backbone_options is None:
             backbone_options = {"output_stride": _dilatable(output_stride)}
         elif not isinstance(backbone_options, dict):
             raise ValueError(f"backbone_options must be a dict for timm.create_model, got {backbone_options!r}")
+        if in_channels != 3:
+            backbone_options = {**backbone_options, "in_chans": in_channels}
         features = FeatureBackbone(backbone, backbone_options, multi_grid)
         widths, strides = features.channels, features.strides
         if channels is None:

@@ -108,20 +108,22 @@ def train(
     Further errors are those of `srzoo.train.loop.train`.
     """
     from ..data.own import check_own
+    from ..labels.own import labels_of
     from ..recipes.recipe import default_recipe, load_recipe, read_overrides
     from ..tasks.task import get_task
     from ..zoo.info import task_of
+    from .splits import channels_of
 
     out = Path(out)
     overrides = read_overrides({**keys, **_named(model, out, keys)})
     name, start = overrides["model"], overrides.get("start", "")
-    labels = _labels(classes, palette, num_classes)
+    labels = labels_of(classes, palette, num_classes)
+    channels = channels_of(overrides.get("model_options", {}), start)
     if isinstance(train_set, (str, Path)):
         if val_set is not None:
             raise ValueError("val_set goes with a dataset of your own; a folder's own images for val are used")
-        splits = _of_folder(train_set, overrides, labels, classes is not None)
+        splits = _of_folder(train_set, overrides, labels, channels, classes is not None)
     else:
-        channels = overrides.get("model_options", {}).get("in_channels")
         splits = _own(train_set, val_set, name, start, labels, void, channels)
     if recipe is None:
         chosen = default_recipe(images=len(splits["train"]), **overrides)
@@ -188,48 +190,35 @@ def _named(model: Any, out: Path, keys: Mapping) -> dict[str, str]:
     return {"model": model.config.name, "start": str(file)}
 
 
-def _labels(classes: Sequence[str] | None, palette: Sequence | None, num_classes: int | None) -> LabelSet | None:
-    from ..labels.own import named_labels, numbered_labels
-
-    if classes is None:
-        if palette is not None:
-            raise ValueError("palette needs classes, the names of the classes it colours")
-        return None if num_classes is None else numbered_labels(num_classes)
-    if num_classes not in (None, len(classes)):
-        raise ValueError(f"num_classes={num_classes}, but there are {len(classes)} classes; leave num_classes out")
-    return named_labels(classes, palette)
-
-
-def _of_folder(root: str | Path, overrides: Mapping, labels: LabelSet | None, are_named: bool) -> dict[str, ImageData]:
+def _of_folder(
+    root: str | Path, overrides: Mapping, labels: LabelSet | None, channels: int, are_named: bool
+) -> dict[str, ImageData]:
     from ..data.reading import Reading
     from ..options import build
     from .splits import open_splits
 
     reading = build(Reading, {**overrides, "data.root": str(root)}, block="data.")
     count = None if labels is None else len(labels.classes)
-    splits = open_splits(reading, overrides["model"], overrides.get("start", ""), count)
+    splits = open_splits(reading, overrides["model"], overrides.get("start", ""), count, channels)
     for data in splits.values():
         data.labels = labels if are_named else data.labels
     return splits
 
 
 def _own(
-    train_set: Any, val_set: Any, name: str, start: str, labels: LabelSet | None, void: int, channels: int | None
+    train_set: Any, val_set: Any, name: str, start: str, labels: LabelSet | None, void: int, channels: int
 ) -> dict[str, ImageData]:
     """The splits of a dataset of one's own."""
     from ..data.own import own_data
     from ..zoo.info import task_of
-    from ..zoo.weights import holds_model, read_config
-    from .splits import labels_of
+    from .splits import labels_of as of_model
 
     if val_set is None:
         raise ValueError(
             "pass val_set, the images to evaluate on; torch.utils.data.random_split(dataset, [0.8, 0.2]) makes two"
         )
-    labels = labels or labels_of(name, start)
+    labels = labels or of_model(name, start)
     if labels is None:
         raise ValueError(f"unknown number of classes of {name}; pass classes, their names, or num_classes")
-    if channels is None and holds_model(start):
-        channels = len(read_config(start).transform.mean)
     splits = {"train": train_set, "val": val_set}
-    return {split: own_data(data, split, task_of(name), labels, void, channels or 3) for split, data in splits.items()}
+    return {split: own_data(data, split, task_of(name), labels, void, channels) for split, data in splits.items()}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+from ..data.bands import RGB
 from ..data.opening import open_dataset
 from ..data.reading import Reading
 from ..data.samples import ImageData
@@ -14,7 +16,9 @@ from ..zoo.registry import split_name
 from ..zoo.weights import holds_model, read_config
 
 
-def open_splits(reading: Reading, model: str, start: str, num_classes: int | None) -> dict[str, ImageData]:
+def open_splits(
+    reading: Reading, model: str, start: str, num_classes: int | None, channels: int = RGB
+) -> dict[str, ImageData]:
     """Open the splits "train" and "val" of a folder.
 
     Args:
@@ -22,6 +26,7 @@ def open_splits(reading: Reading, model: str, start: str, num_classes: int | Non
         model: name of the model.
         start: the recipe's start, whose file may say how many classes there are.
         num_classes: number of classes; None for that of the data, or else of the model.
+        channels: of the images, as the model takes them.
 
     Raises:
         ValueError: the dataset cannot be opened, or neither data nor model has a number of classes.
@@ -38,8 +43,18 @@ def open_splits(reading: Reading, model: str, start: str, num_classes: int | Non
                 "unknown number of classes; pass --num_classes N, or write their names to "
                 f"{Path(root, 'classes.txt')}, one per line; `srzoo data check {root}` counts them"
             )
-        return open_splits(reading, model, start, of_model)
+        return open_splits(reading, model, start, of_model, channels)
+    for data in splits.values():
+        data.channels = channels
     return splits
+
+
+def channels_of(model_options: Mapping, start: str) -> int:
+    """The number of channels of a model's images, by the options of a recipe or by the file that it starts from."""
+    given = model_options.get("in_channels")
+    if given is None:
+        given = read_config(start).transform.channels if holds_model(start) else RGB
+    return given
 
 
 def own_classes(model: str, start: str) -> int | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..data.bands import MAX_CHANNELS
 from ..labels import LabelSet
 from ..labels.own import MAX_OUTPUTS
 from ..untrusted.values import Value, parse_json
@@ -112,12 +113,14 @@ def _transform(values: Value) -> Transform:
         if name not in _TRANSFORM:
             value.fail(f"left out; the keys are {', '.join(_TRANSFORM)}")
         found[name] = _TRANSFORM[name](value)
+    if len(found.get("mean", Transform.mean)) != len(found.get("std", Transform.std)):
+        raise ValueError(f"{values.where}: transform has another number of channels in mean than in std")
     return Transform(**found)
 
 
 def _numbers(low: float) -> Callable[[Value], tuple[float, ...]]:
-    """Reads a number for each of RGB, whose pixels are in 0..1."""
-    return lambda value: tuple(float(each.number(low, 1e4)) for each in value.items(3, 3))
+    """Reads a number for each channel, whose pixels are in 0..1."""
+    return lambda value: tuple(float(each.number(low, 1e4)) for each in value.items(1, MAX_CHANNELS))
 
 
 # How each value of a transform is read.

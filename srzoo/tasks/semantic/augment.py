@@ -56,11 +56,11 @@ class Augment:
         """Augment one pair, with random numbers of PyTorch's default generator.
 
         Args:
-            image: ``(H, W, 3)`` uint8 RGB.
+            image: ``(H, W, 3)`` uint8 RGB, or ``(H, W, C)`` float32 in 0..255.
             mask: ``(H, W)`` uint8 class ids, 255 for unlabelled pixels.
 
         Returns:
-            ``(3, crop, crop)`` and ``(crop, crop)`` uint8 tensors.
+            ``(C, crop, crop)`` of the image's dtype, and ``(crop, crop)`` uint8.
         """
         pair = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1)), tv_tensors.Mask(torch.from_numpy(mask))
         image, mask = self._transform(*pair)

@@ -10,6 +10,7 @@ from srzoo_kernels import upsample_argmax
 from srzoo_kernels.bilinear.rows import interpolate_rows
 from srzoo_kernels.layout import label_dtype
 
+from ...data.bands import Bands
 from ...models.base import check_results
 from ...zoo.transform import Transform
 from .result import Segmentation
@@ -19,7 +20,7 @@ from .view import View
 _STRIP = 1 << 22  # averaged probabilities at a time: 16 MiB, whatever the size of the image
 
 
-def segment(model: nn.Module, image: Image.Image, view: View, with_probabilities: bool = True) -> Segmentation:
+def segment(model: nn.Module, image: Image.Image | Bands, view: View, with_probabilities: bool = True) -> Segmentation:
     """Segment one image, at the size of the image; other arguments and errors are those of `image_logits`.
 
     ``with_probabilities`` keeps the logits, from which `Segmentation.probabilities` are computed.
@@ -29,15 +30,16 @@ def segment(model: nn.Module, image: Image.Image, view: View, with_probabilities
     config = model.config
     # On the CPU, so that a list of results takes no GPU memory.
     kept = [each.cpu() for each in passes] if with_probabilities else []
-    return Segmentation(image, labels, config.classes, config.palette, kept, model.align_corners)
+    shown = image.rgb() if isinstance(image, Bands) else image
+    return Segmentation(shown, labels, config.classes, config.palette, kept, model.align_corners)
 
 
-def image_logits(model: nn.Module, image: Image.Image, view: View) -> list[torch.Tensor]:
+def image_logits(model: nn.Module, image: Image.Image | Bands, view: View) -> list[torch.Tensor]:
     """Run a model on one image, once for each scale and each flip of the view.
 
     Args:
         model: one of srzoo's models in evaluation mode; its transform prepares the image.
-        image: an RGB image of any size.
+        image: an RGB image of any size, or `Bands` of another number of channels.
         view: scales, flip, and tiles or windows.
 
     Returns:
@@ -62,7 +64,7 @@ def image_logits(model: nn.Module, image: Image.Image, view: View) -> list[torch
     return passes
 
 
-def _pixels(image: Image.Image, transform: Transform, view: View) -> torch.Tensor | ImagePixels:
+def _pixels(image: Image.Image | Bands, transform: Transform, view: View) -> torch.Tensor | ImagePixels:
     """The resized image; for tiles, where possible, without all of its pixels in memory at once."""
     keeps_width = transform.content_size(image.height, image.width)[1] == image.width
     if view.tile is not None and not view.flip and keeps_width:
