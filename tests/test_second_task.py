@@ -236,7 +236,7 @@ class ShareTask:
         pixels = {"left": pixels[..., :middle], "right": pixels[..., middle:], "both": pixels}[view.half]
         return ShareResult(image, model(model.config.transform.normalize(pixels))[0, 0].item())
 
-    def meter(self, config, device, brief=False):
+    def meter(self, config, device, brief=False, view=None):
         return ShareMeter()
 
     def comparison(self, result, sample, config):

@@ -41,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for predictions in the format that other tools read: for semantic models PNG files of the "
         "benchmark's ids, for others COCO's results, whose JSON file can be given instead",
     )
+    parser.add_argument(
+        "--confusion", type=Path, metavar="FILE", help="draw the confusion matrix, for semantic models, as a PNG file"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     _add_view_options(parser)
 
@@ -108,6 +111,7 @@ def run(options: argparse.Namespace) -> int:
     folders = {
         "--out": options.out if options.worst else None,
         "--receipt": options.receipt and options.receipt.parent,
+        "--confusion": options.confusion and options.confusion.parent,
     }
     for name, folder in folders.items():
         if folder:
@@ -125,6 +129,7 @@ def run(options: argparse.Namespace) -> int:
 def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageData, worst: Any) -> int:
     from ..evaluate.evaluation import merged, predictions
     from ..evaluate.receipt import add_receipt, make_receipt, weights_facts
+    from ..files import replacing
     from ..tasks.task import make_view
 
     config, task, view, weights = segmenter.config, segmenter.task, segmenter.view, weights_facts(options.model)
@@ -136,7 +141,9 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
         _refuse_to_overwrite(dataset, paths)
         for folder in dict.fromkeys(path.parent for path in paths):
             prepare_folder(folder, "--export")
-    meter = task.meter(config, segmenter.device)
+    meter = task.meter(config, segmenter.device, view=view)
+    if options.confusion and not hasattr(meter, "confusion"):
+        raise ValueError(f"--confusion draws classes of pixels, and {task.name} models have none; leave it out")
     for index, sample, result in predictions(segmenter.model, dataset, view, progress=True):
         figure = meter.update(result, sample)
         if figure is not None:
@@ -162,6 +169,10 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
             add_receipt(receipt, options.receipt)
     finally:  # print the figures even if the disk is full
         print(table(receipt))
+    if options.confusion:
+        with replacing(options.confusion) as temporary:
+            meter.confusion().save(temporary, "PNG")
+        print(options.confusion)
     for path in worst.write(options.out, names, score.headline):
         print(path)
     return 0

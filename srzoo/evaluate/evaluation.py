@@ -84,8 +84,9 @@ def evaluate(
         model, dataset, view, progress: as for `predictions`.
         brief: compute only the headline figure, which may be faster.
     """
-    device = next(model.parameters()).device
-    meter = get_task(model.task).meter(model.config, device, brief)
+    device, task = next(model.parameters()).device, get_task(model.task)
+    view = make_view(task, {}, measured=True) if view is None else view
+    meter = task.meter(model.config, device, brief, view)
     for _, sample, result in predictions(model, dataset, view, progress):
         meter.update(result, sample)
     return merged(meter).score()

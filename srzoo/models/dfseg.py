@@ -16,7 +16,7 @@ from ..layers import PYRAMIDS, build_context
 from ..layers.checks import check_share, check_whole
 from ..layers.context_head import ContextHead, build_pyramid
 from ..layers.conv import conv_bn_relu
-from .semantic import SegmentationNet, auxiliary_head
+from .semantic import SegmentationNet, auxiliary_head, build_classifier
 
 
 class FusionDecoder(nn.Module):
@@ -60,6 +60,7 @@ class DFSeg(SegmentationNet):
         context: "psp" as in DFSeg, "sr" as in the paper's SRNet-DFv2, or another of `srzoo.layers.CONTEXT_MODULES`.
         dropout: probability of dropout before the classifier.
         in_channels: of the image.
+        one_output: compute one logit for two classes, see `srzoo.models.semantic.OneOutput`.
         **context_options: of the context module, see the classes in `srzoo.layers`.
 
     Shape:
@@ -81,6 +82,7 @@ class DFSeg(SegmentationNet):
         context: str = "psp",
         dropout: float = 0.1,
         in_channels: int = 3,
+        one_output: bool = False,
         **context_options,
     ):
         check_whole(num_classes=num_classes, channels=channels, in_channels=in_channels)
@@ -92,9 +94,9 @@ class DFSeg(SegmentationNet):
         fine, middle, coarse = features.channels
         head = _head(coarse, channels, context, features.strides[-1], context_options)
         decoder = FusionDecoder([middle, fine], channels)
-        classifier = nn.Conv2d(2 * channels, num_classes, 1)
+        classifier = build_classifier(2 * channels, num_classes, one_output)
         # The released network has no auxiliary head. This one adds 0.05 % to its parameters.
-        aux_head = auxiliary_head(middle, num_classes, dropout)
+        aux_head = auxiliary_head(middle, num_classes, dropout, one_output=one_output)
         super().__init__(features, head, classifier, aux_head, decoder, [1, 0], dropout)
 
 

@@ -103,8 +103,13 @@ def _is_of(path: Path, recipe: Recipe, wherever: bool = False) -> bool:
     return found is not None and yaml.safe_load(found.to_yaml()) == yaml.safe_load(recipe.to_yaml())
 
 
-def keep_recipe(out: Path, recipe: Recipe) -> None:
+def keep_recipe(out: Path, recipe: Recipe, is_adjusted: bool = False) -> None:
     """Write the recipe of a run, unless its file holds it already.
+
+    Args:
+        out: the folder of the run.
+        recipe: the recipe.
+        is_adjusted: whether it is another one than the run was started with, as far as that is allowed.
 
     Raises:
         OSError: it cannot be written.
@@ -112,7 +117,8 @@ def keep_recipe(out: Path, recipe: Recipe) -> None:
     path = out / _RECIPE
     if _is_of(path, recipe):
         return
-    if path.exists() and (out / CHECKPOINT).exists() and not _is_of(path, recipe, wherever=True):
+    is_started = path.exists() and (out / CHECKPOINT).exists()
+    if is_started and not is_adjusted and not _is_of(path, recipe, wherever=True):
         warnings.warn(f"{path} was edited; it gets the recipe that the run was started with again", stacklevel=1)
     try:
         with replacing(path) as partial:

@@ -113,8 +113,9 @@ def _transform(values: Value) -> Transform:
         if name not in _TRANSFORM:
             value.fail(f"left out; the keys are {', '.join(_TRANSFORM)}")
         found[name] = _TRANSFORM[name](value)
-    if len(found.get("mean", Transform.mean)) != len(found.get("std", Transform.std)):
-        raise ValueError(f"{values.where}: transform has another number of channels in mean than in std")
+    mean, std = (len(found.get(name, getattr(Transform, name))) for name in ("mean", "std"))
+    if mean != std:
+        raise ValueError(f"{values.where}: transform has mean for {mean} channels, and std for {std}")
     return Transform(**found)
 
 

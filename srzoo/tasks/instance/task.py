@@ -81,7 +81,9 @@ class InstanceTask:
 
         return instances(model, image, view)
 
-    def meter(self, config: ModelConfig, device: torch.device, brief: bool = False) -> InstanceMeter:
+    def meter(
+        self, config: ModelConfig, device: torch.device, brief: bool = False, view: View | None = None
+    ) -> InstanceMeter:
         from .meter import InstanceMeter
 
         return InstanceMeter(config.classes, brief)

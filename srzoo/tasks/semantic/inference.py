@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from PIL import Image
 from torch import nn
@@ -26,7 +28,8 @@ def segment(model: nn.Module, image: Image.Image | Bands, view: View, with_proba
     ``with_probabilities`` keeps the logits, from which `Segmentation.probabilities` are computed.
     """
     passes = image_logits(model, image, view)
-    labels = mean_labels(passes, (image.height, image.width), model.align_corners)[0].cpu().numpy()
+    size = image.height, image.width
+    labels = mean_labels(passes, size, model.align_corners, view.threshold)[0].cpu().numpy()
     config = model.config
     # On the CPU, so that a list of results takes no GPU memory.
     kept = [each.cpu() for each in passes] if with_probabilities else []
@@ -80,7 +83,9 @@ def _logits(model: nn.Module, pixels: torch.Tensor | ImagePixels, view: View) ->
     return whole_logits(model, pixels)
 
 
-def mean_labels(passes: list[torch.Tensor], size: tuple[int, int], align_corners: bool = False) -> torch.Tensor:
+def mean_labels(
+    passes: list[torch.Tensor], size: tuple[int, int], align_corners: bool = False, threshold: float | None = None
+) -> torch.Tensor:
     """The most probable class of each pixel, by the mean of the softmax probabilities of several passes.
 
     The logits of each pass are resized to ``size`` first. This is done in strips of rows, so that the probabilities of
@@ -90,12 +95,16 @@ def mean_labels(passes: list[torch.Tensor], size: tuple[int, int], align_corners
         passes: ``(1, K, h, w)`` logits; ``h`` and ``w`` may differ between passes.
         size: ``(H, W)``.
         align_corners: as in ``torch.nn.functional.interpolate``, for the resize.
+        threshold: least probability of the second of two classes; None for the more probable one.
 
     Returns:
         ``(1, H, W)`` class ids, uint8 (int64 above 256 classes).
     """
     if len(passes) == 1:
-        return upsample_argmax(passes[0], size, align_corners)
+        logits = passes[0]
+        if threshold is not None:  # the logit of class 1 over that of class 0 is compared with that of the threshold
+            logits = logits - logits.new_tensor([0.0, math.log(threshold / (1 - threshold))])[:, None, None]
+        return upsample_argmax(logits, size, align_corners)
     height, width = size
     classes = passes[0].shape[1]
     dtype = label_dtype(classes)
@@ -104,5 +113,6 @@ def mean_labels(passes: list[torch.Tensor], size: tuple[int, int], align_corners
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         total = sum(interpolate_rows(logits, top, bottom, size, align_corners).softmax(1) for logits in passes)
-        strips.append(total.argmax(1).to(dtype))
+        found = total.argmax(1) if threshold is None else total[:, 1] > threshold * len(passes)
+        strips.append(found.to(dtype))
     return torch.cat(strips, 1)
