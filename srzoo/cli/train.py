@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"training needs the package {error.name!r}: pip install 'srzoo[train]'") from error
     if not cuda.is_available():
         keep_freed_memory()
-    out = options.out or Path("runs") / Path(options.recipe or keys["model"]).stem
+    out = options.out or Path("runs") / run_name(options.recipe or keys["model"])
     prepare_folder(out)
     _say(f"{summary(recipe)}; all of the recipe is in {out / 'recipe.yaml'}")
     try:
@@ -112,6 +112,14 @@ def overridden_keys(options: argparse.Namespace) -> dict:
     if options.num_classes is not None and isinstance(given, Mapping):  # otherwise reading it raises an error
         overrides["model_options"] = {**given, "num_classes": options.num_classes}
     return overrides
+
+
+def run_name(source: str) -> str:
+    """The name of a run's folder by its recipe or model; that of a run's model is named after the other run."""
+    from ..recipes.recipe import OLD_RUN_FILE, RUN_FILES
+
+    path = Path(source)
+    return f"{path.absolute().parent.name}_tuned" if path.name in (OLD_RUN_FILE, *RUN_FILES) else path.stem
 
 
 def summary(recipe: Recipe) -> str:

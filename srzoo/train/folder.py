@@ -14,7 +14,7 @@ from ..data.samples import ImageData
 from ..evaluate.distributed import is_main_process
 from ..files import LockedError, locked, remove_leftovers, replacing
 from ..messages import shortened
-from ..recipes.recipe import RUN_FILES, Recipe, load_recipe
+from ..recipes.recipe import OLD_RUN_FILE, RUN_FILES, Recipe, load_recipe
 from ..zoo.weights import read_run_recipe
 from .content import changed_files
 from .failures import CHECKPOINT, not_written
@@ -57,12 +57,21 @@ def refuse_other_run(out: Path, recipe: Recipe) -> None:
     Raises:
         ValueError: there is a file of another origin.
     """
-    found = next((name for name in (*RUN_FILES, "log.csv") if (out / name).exists()), None)
-    if found is not None and not any(_stored_recipe(out / name) == recipe.to_yaml() for name in RUN_FILES):
+    found = next((name for name in (OLD_RUN_FILE, *RUN_FILES, "log.csv") if (out / name).exists()), None)
+    if found is not None and not any(
+        _stored_recipe(out / name) == recipe.to_yaml() for name in (OLD_RUN_FILE, *RUN_FILES)
+    ):
         raise _other_origin(out, found)
     path = out / _RECIPE
     if path.exists() and _as_written(path) is None and not _is_of(path, recipe):
         raise _other_origin(out, _RECIPE)
+
+
+def rename_old_file(out: Path) -> None:
+    """Give the model of the last epoch its present name, in the folder of a run that an older version started."""
+    old, last = out / OLD_RUN_FILE, out / RUN_FILES[0]
+    if old.exists() and not last.exists():
+        old.rename(last)
 
 
 def _other_origin(out: Path, name: str) -> ValueError:

@@ -37,7 +37,7 @@ from ..zoo.factory import save_model
 from .content import fingerprint
 from .depthwise import replace_depthwise
 from .failures import CHECKPOINT, explained, not_written
-from .folder import compare_facts, keep_recipe, own_folder, refuse_other_run
+from .folder import compare_facts, keep_recipe, own_folder, refuse_other_run, rename_old_file
 from .freezing import freeze
 from .log import checked_trackers, line, write_csv, write_tensorboard
 from .optimizer import make_optimizer, make_schedule
@@ -69,7 +69,7 @@ def train(
         val_set: the dataset to evaluate on.
         out: the folder of the run. It gets ``recipe.yaml`` and ``checkpoint.pt``. After each epoch that was evaluated,
             or that ended more than ``checkpoint_seconds / 10`` after the last write, it also gets ``log.csv``,
-            ``tensorboard/``, ``model.safetensors`` (the averaged weights, if the recipe has an average) and
+            ``tensorboard/``, ``last.safetensors`` (the averaged weights, if the recipe has an average) and
             ``best.safetensors`` (the same, of the epoch with the highest headline figure).
         workers: number of processes that load images, for each training process; 0 loads in the training process.
         checkpoint_seconds: write a checkpoint after this many seconds within an epoch, too.
@@ -113,6 +113,8 @@ def _train(
         refuse_other_run(out, recipe)
     content = {"train": fingerprint(train_set), "val": fingerprint(val_set)}
     facts = {"precision": accelerator.mixed_precision, "content": content}
+    if state is not None and is_main_process():
+        rename_old_file(out)
     if state is not None:
         compare_facts(out, state, facts, {"train": train_set, "val": val_set})
     model = starting_model(recipe, train_set.labels, is_new=state is None)

@@ -270,7 +270,7 @@ def trained_model(
         return _with_weights(*read_model_file(source), str(source), num_classes, labels, options)
     if Path(source).exists() and source not in registry.names():
         raise ValueError(
-            f"{source} is not a .safetensors file; the model of a run is the model.safetensors in its folder, and "
+            f"{source} is not a .safetensors file; the model of a run is the last.safetensors in its folder, and "
             "`srzoo convert` converts checkpoints of the authors and of other projects"
         )
     return create_model(source, pretrained=True, num_classes=num_classes, labels=labels, **options)

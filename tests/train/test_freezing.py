@@ -22,7 +22,7 @@ def test_what_changes_in_a_run(small_camvid, tmp_path, what):
     srzoo.save_model(before, tmp_path / "start.safetensors")
     recipe = recipe_of(freeze=what, epochs=1, ema_decay=0, start=str(tmp_path / "start.safetensors"))
     run(small_camvid, tmp_path / "run", recipe)
-    after = srzoo.load_model(tmp_path / "run" / "model.safetensors").state_dict()
+    after = srzoo.load_model(tmp_path / "run" / "last.safetensors").state_dict()
     changed = {name for name, value in before.state_dict().items() if not torch.equal(value, after[name])}
     statistics = any(name.startswith("backbone.") and "running" in name for name in changed)
     weights = any(name.startswith("backbone.") and "running" not in name and "num" not in name for name in changed)
