@@ -1,6 +1,7 @@
 import re
 import shutil
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
@@ -140,12 +141,12 @@ def test_file_as_model_contradicts_another_start(root, tmp_path, options, messag
     assert re.search(message, capsys.readouterr().err.splitlines()[-1])
 
 
-def test_start_file_must_hold_the_same_architecture(root, tmp_path, capsys):
+def test_start_file_must_hold_the_same_backbone(root, tmp_path, capsys):
     model = tmp_path / "tiny.safetensors"
     srzoo.save_model(srzoo.create_model("srnet", backbone="test_efficientnet", num_classes=3), model)
     command = ["train", "--model", "srnet_lite0", "--start", str(model), "--data.root", str(root), "--steps", "1"]
     assert main([*command, "--out", str(tmp_path / "run")]) == 2
-    assert re.search(r"tiny\.safetensors .*srnet,.* srnet_lite0", capsys.readouterr().err)
+    assert re.search(r"tiny\.safetensors .*srnet over.* srnet_lite0 over", capsys.readouterr().err)
 
 
 def test_unknown_option_has_a_suggestion(root, tmp_path, capsys):
@@ -246,3 +247,43 @@ def test_every_key_is_in_the_help(capsys):
     for name in full_names(recipe_keys()):
         assert f"--{name} " in said
     assert "--crop " not in said
+
+
+@pytest.mark.filterwarnings("ignore:.*held out")
+@pytest.mark.parametrize(("mode", "suffix"), [("RGBA", "png"), ("I;16", "png"), ("bands", "npy")])
+def test_images_of_other_channels(tmp_path, mode, suffix, capsys):
+    channels = {"RGBA": 4, "I;16": 1, "bands": 6}[mode]
+    root = tmp_path / "data"
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    for i in range(5):
+        rng = np.random.default_rng(i)
+        if mode == "I;16":
+            Image.fromarray(rng.integers(0, 1 << 16, (40, 50), dtype=np.uint16)).save(root / "images" / f"f{i}.png")
+        elif mode == "RGBA":
+            pixels = rng.integers(0, 256, (40, 50, 4), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / "images" / f"f{i}.png")
+        else:
+            np.save(root / "images" / f"f{i}.npy", rng.random((40, 50, 6), dtype=np.float32))
+        mask = np.zeros((40, 50), np.uint8)
+        mask[10:30] = 1
+        Image.fromarray(mask).save(root / "masks" / f"f{i}.png")
+    where = ["--data.images", f"images/*.{suffix}", "--data.masks", "masks/*.png", "--num_classes", "2"]
+    options = f"{{backbone: test_efficientnet, channels: 32, output_stride: 16, in_channels: {channels}}}"
+    assert train(root, tmp_path / "run", *where, "--model_options", options, "--steps", "1") == 0
+    model = tmp_path / "run" / "last.safetensors"
+    assert srzoo.load_model(model).config.transform.channels == channels
+    assert main(["eval", "--model", str(model)]) == 0
+    assert "mIoU" in capsys.readouterr().out
+    photo = str(root / "images" / f"f0.{suffix}")
+    assert main(["segment", "--model", str(model), photo, "--out", str(tmp_path / "segmented")]) == 0
+    with Image.open(tmp_path / "segmented" / "f0_overlay.jpg") as picture:
+        assert (picture.mode, picture.size) == ("RGB", (50, 40))
+
+
+def test_the_folder_of_a_run_says_where_it_comes_from():
+    from srzoo.cli.train import run_name
+
+    assert run_name("srnet_lite0_camvid") == "srnet_lite0_camvid"
+    assert run_name("mine/field.yaml") == run_name("field.safetensors") == "field"
+    assert run_name("runs/a/best.safetensors") == "a_tuned"
