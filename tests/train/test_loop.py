@@ -180,8 +180,8 @@ def test_finished_run_is_not_changed(small_camvid, tmp_path):
 
 def test_checkpoint_of_another_recipe_is_refused(small_camvid, tmp_path):
     run(small_camvid, tmp_path / "run", recipe_of(epochs=1))
-    with pytest.raises(ValueError, match=r"lr=0.002.* 0.1"):
-        run(small_camvid, tmp_path / "run", recipe_of(epochs=1, lr=0.1))
+    with pytest.raises(ValueError, match=r"weight_decay=0.01.* 0.1"):
+        run(small_camvid, tmp_path / "run", recipe_of(epochs=1, weight_decay=0.1))
 
 
 def test_damaged_checkpoint_is_refused(small_camvid, tmp_path):
