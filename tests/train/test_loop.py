@@ -265,7 +265,7 @@ def test_worker_error_is_reraised(small_camvid, tmp_path):
 def test_evaluation_is_in_float32_without_an_average_too(small_camvid, tmp_path, monkeypatch):
     dtypes = []
 
-    def note(model, data, **_):
+    def note(model, data, view, **_):
         with torch.inference_mode():
             dtypes.append(model.eval()(torch.zeros(1, 3, 64, 64)).dtype)
         return Score("mIoU", {"mIoU": 0.5})
