@@ -4,6 +4,7 @@
     list_models("srnet_*"), model_info(NAME)        what there is: classes, licence, figures; ModelInfo
     create_model(NAME, pretrained=True)             an ordinary nn.Module, also over any timm backbone
     save_model(model, FILE), load_model(FILE)       weights with the model's configuration
+    train(NAME, DATA, out=DIR), evaluate(FILE, DATA)   fine-tuning and figures, on folders or datasets of your own
     insert(model, "layer4"), SqueezeReasoning(512)  the block, in any network or alone
     fuse(model)                                     an equal model, folded for inference
     export_onnx, export_program, export_package     files that run without srzoo
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .evaluate.api import evaluate
     from .export.onnx import export_onnx
     from .export.package import export_package
     from .export.program import export_program
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from .tasks.instance.result import Instances
     from .tasks.panoptic.result import Panoptic
     from .tasks.semantic.result import Segmentation
+    from .train.api import train
     from .zoo.factory import create_model, load_model, save_model
     from .zoo.info import ModelInfo, list_models, model_info
 
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
         "Segmenter",
         "SqueezeReasoning",
         "create_model",
+        "evaluate",
         "export_onnx",
         "export_package",
         "export_program",
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
         "load_model",
         "model_info",
         "save_model",
+        "train",
     ]
 
 _HOME = {

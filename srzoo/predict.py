@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from torch import nn
 
+from .data.bands import as_picture
 from .export.onnx_model import OnnxModel
-from .images import ImageError, as_image, most_pixels, name_of
+from .images import ImageError, most_pixels, name_of
 from .messages import one_line
 from .models.base import check_zoo_model
 from .models.folding import fuse
@@ -126,7 +127,7 @@ class Segmenter:
         names, pictures = [], []
         for image in images:
             try:
-                picture = as_image(image, self._max_pixels)
+                picture = as_picture(image, self.config.transform.channels, self._max_pixels)
             except ImageError:
                 yield from self._predict(names, pictures, brief)
                 raise

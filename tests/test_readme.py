@@ -54,12 +54,24 @@ def test_ci_runs_the_test_line(readme, request):
 
 
 def test_python_code_runs(readme, run_python, request, tmp_path):
-    (code,) = blocks(readme, "python")
+    code = blocks(readme, "python")[0]
     for place in ("examples", "hubconf.py", "srzoo", "kernels"):
         (tmp_path / place).symlink_to(request.config.rootpath / place)
     result = run_python("-c", code, cwd=tmp_path)  # it writes files
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "street_overlay.jpg").is_file()
+
+
+def test_training_in_python_runs(readme, run_python, tmp_path):
+    """For one step on small images."""
+    (code,) = (block for block in blocks(readme, "python") if "srzoo.train(" in block)
+    assert "epochs=30" in code
+    short = "steps=1, batch_size=1, workers=0, short_side=64, precision='no', semantic={'crop': 64}"
+    given = "import numpy as np, srzoo\nmask = np.zeros((64, 64), np.uint8)\nmask[:9] = 1\n"
+    given += "train_set = val_set = [(np.zeros((64, 64, 3), np.uint8), mask)] * 2\n"
+    result = run_python("-c", given + code.replace("epochs=30", short), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "runs" / "mine" / "best.safetensors").exists()
 
 
 def test_export_commands(readme, run_python, request, tmp_path):

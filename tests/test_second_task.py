@@ -245,7 +245,7 @@ class ShareTask:
     def predict_batch(self, model, images, view, brief=False):
         return [self.predict(model, image, view) for image in images]
 
-    def meter(self, config, device, brief=False):
+    def meter(self, config, device, brief=False, view=None):
         return ShareMeter()
 
     def comparison(self, result, sample, config):
@@ -310,7 +310,7 @@ def test_train_evaluate_and_segment(toy, root, tmp_path, capsys):
     assert {"closeness", "loss/distance", "loss/square"} <= set(header.split(","))
     assert len(rows) == 20
     assert load_recipe(tmp_path / "run" / "recipe.yaml") == recipe
-    model = str(tmp_path / "run" / "model.safetensors")
+    model = str(tmp_path / "run" / "last.safetensors")
 
     receipt, export, worst = tmp_path / "r.json", tmp_path / "export", tmp_path / "worst"
     command = ["eval", "--model", model, "--data.root", str(root), "--receipt", str(receipt)]

@@ -34,11 +34,12 @@ class FeatureBackbone(nn.Module):
         body: timm's model.
         channels: of each feature, shallow to deep.
         strides: of each feature against the image, shallow to deep.
+        in_channels: of the image.
         is_nhwc: whether the features of ``body`` have the channels last.
 
     Shape:
-        ``(N, 3, H, W)`` normalized floats to a list of ``(N, channels[i], H / strides[i], W / strides[i])``. Most
-        backbones round the sides up.
+        ``(N, in_channels, H, W)`` normalized floats to a list of ``(N, channels[i], H / strides[i], W / strides[i])``.
+        Most backbones round the sides up.
 
     Raises:
         ValueError: timm has no such backbone or cannot build it with these options; an invalid ``multi_grid``; or a
@@ -57,6 +58,7 @@ class FeatureBackbone(nn.Module):
             check_wholes(multi_grid=multi_grid)
         self.body = _create(name, options)
         replace_same_padding(self.body)
+        self.in_channels: int = options.get("in_chans", 3)
         self.channels: list[int] = self.body.feature_info.channels()
         self.strides: list[int] = self.body.feature_info.reduction()
         # As of Swin. Asked of timm: a shape does not tell, where a side of the map is as long as there are channels.
@@ -67,7 +69,7 @@ class FeatureBackbone(nn.Module):
             insert(self.body, place, context, **context_options)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """The features of ``x`` ``(N, 3, H, W)``, shallow to deep: ``(N, channels[i], h_i, w_i)`` each."""
+        """The features of ``x`` ``(N, in_channels, H, W)``, shallow to deep: ``(N, channels[i], h_i, w_i)`` each."""
         features = self.body(x)
         return [feature.permute(0, 3, 1, 2) for feature in features] if self.is_nhwc else list(features)
 
@@ -125,7 +127,15 @@ _BUILD_ERRORS = (
 # of weights, which a model's file could name, and ``device``, which would allocate before shapes are compared.
 _OPTIONS = frozenset(
     (
-        *("out_indices", "output_stride", "img_size", "dynamic_img_size", "dynamic_img_pad", "strict_img_size"),
+        *(
+            "in_chans",
+            "out_indices",
+            "output_stride",
+            "img_size",
+            "dynamic_img_size",
+            "dynamic_img_pad",
+            "strict_img_size",
+        ),
         *("patch_size", "window_size", "always_partition", "embed_dim", "depth", "depths", "dims", "widths", "layers"),
         *("num_heads", "head_dim", "mlp_ratio", "qkv_bias", "qk_norm", "init_values", "class_token", "reg_tokens"),
         *(

@@ -16,6 +16,7 @@ from huggingface_hub import constants
 from ..layers.insertion import block_names
 from ..state_dicts import misfit, not_finite, read_state_dict
 from .features import FeatureBackbone
+from .stem import adapt_stem
 
 _OTHERWISE = (
     "pass pretrained_backbone='FILE.safetensors' with your own file, or False to start from random weights "
@@ -31,7 +32,8 @@ def load_imagenet_weights(backbone: FeatureBackbone, name: str, source: bool | s
     Args:
         backbone: the backbone to fill.
         name: its name in timm.
-        source: True for the published weights, or the path of a ``.safetensors`` or ``.pth`` file with timm's names.
+        source: True for the published weights, or the path of a ``.safetensors`` or ``.pth`` file with timm's names,
+            under any prefix, such as those of a whole network's ``encoder.`` or ``backbone.``.
 
     Raises:
         FileNotFoundError: no such file.
@@ -46,12 +48,25 @@ def load_imagenet_weights(backbone: FeatureBackbone, name: str, source: bool | s
     present = backbone.body.state_dict()
     blocks = tuple(f"{block}." for block in block_names(backbone.body))  # keep their own weights
     wanted = {key: value for key, value in present.items() if not key.startswith(blocks)}
+    state = _without_prefix(state, wanted)
     state = {key: value for key, value in state.items() if key in wanted}  # a classifier is not needed
+    state = adapt_stem(state, wanted, backbone.in_channels)
     if problem := misfit(state, wanted):
         raise ValueError(f"the ImageNet weights do not fit {name!r}: the file {problem}")
     if broken := not_finite(state):
         raise ValueError(f"the ImageNet weights of {name!r} are damaged: {broken} has values that are not finite")
     backbone.body.load_state_dict({**present, **state})
+
+
+def _without_prefix(state: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors below the prefix under which most of the wanted names are found."""
+    ends = {key.rpartition(".")[0] for key in wanted}
+    prefixes = {""}
+    for key in state:
+        parts = key.split(".")
+        prefixes |= {".".join([*parts[:i], ""]) for i in range(1, len(parts)) if ".".join(parts[i:-1]) in ends}
+    best = max(sorted(prefixes), key=lambda prefix: sum(f"{prefix}{key}" in state for key in wanted))
+    return {key.removeprefix(best): value for key, value in state.items() if key.startswith(best)}
 
 
 def _timm_hub(name: str) -> dict[str, torch.Tensor]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..evaluate.distributed import is_main_process, process_group
 from .arguments import repeated
-from .data_options import add_data_arguments, check_root, given_reading
+from .data_options import add_data_arguments, given_reading
 from .outputs import percent, prepare_folder, unique_stems
 from .startup import heavy_imports
 from .view_options import add_view_options, given_view
@@ -41,18 +40,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder for predictions in the format that other tools read: for semantic models PNG files of the "
         "benchmark's ids, for others COCO's results, whose JSON file can be given instead",
     )
+    parser.add_argument(
+        "--confusion", type=Path, metavar="FILE", help="draw the confusion matrix, for semantic models, as a PNG file"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     add_view_options(parser, measured=True)
 
 
 def run(options: argparse.Namespace) -> int:
     from ..data.opening import open_dataset
+    from ..evaluate.api import warn_of_other_classes
+    from ..evaluate.reading import reading_for
     from ..tasks.task import get_task, make_view
     from ..zoo.info import task_of
 
     task = get_task(task_of(options.model))
     view = make_view(task, given_view(options), measured=True)
-    reading = _reading(options, task.name)
+    reading = reading_for(options.model, task.name, given_reading(options))
     root = reading.pop("root")
     with heavy_imports():
         from ..evaluate.receipt import read_receipts
@@ -65,6 +69,7 @@ def run(options: argparse.Namespace) -> int:
     folders = {
         "--out": options.out if options.worst else None,
         "--receipt": options.receipt and options.receipt.parent,
+        "--confusion": options.confusion and options.confusion.parent,
     }
     for name, folder in folders.items():
         if folder:
@@ -73,35 +78,16 @@ def run(options: argparse.Namespace) -> int:
         segmenter = Segmenter(options.model, options.device, **dataclasses.asdict(view))
         classes = segmenter.config.classes
         dataset = open_dataset(root, options.split, num_classes=len(classes), task=task.name, **reading)
+        dataset.channels = segmenter.config.transform.channels
         task.check({options.split: dataset}, len(classes), root, training=False)
-        if dataset.labels and dataset.labels.classes != classes:
-            theirs, ours = next((a, b) for a, b in zip(dataset.labels.classes, classes) if a != b)
-            warnings.warn(
-                f"the classes of data and model differ: {theirs!r} in the data is compared with {ours!r} in the model",
-                stacklevel=1,
-            )
+        warn_of_other_classes(dataset, classes)
         return _measure(options, segmenter, dataset, worst)
-
-
-def _reading(options: argparse.Namespace, task: str) -> dict[str, Any]:
-    """How the data is read: as the options say, and else as the data that the model was trained on, if it is alike."""
-    from ..data.opening import detect_format
-    from ..recipes.recipe import reading_of
-
-    given, learnt = given_reading(options), reading_of(options.model).given()
-    check_root({**learnt, **given})
-    root = given.get("root", learnt.get("root"))
-    if given.keys() & {"format", "images"}:
-        return given if "root" in given else {**given, "root": root}
-    format = None if "images" in learnt and "root" not in given else detect_format(root, task)
-    if learnt.get("format") == format or format is None:
-        return {**learnt, **given}
-    return {**given, "format": format}
 
 
 def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageData, worst: Any) -> int:
     from ..evaluate.evaluation import merged, predictions
     from ..evaluate.receipt import add_receipt, make_receipt, weights_facts
+    from ..files import replacing
     from ..tasks.task import make_view
 
     config, task, view, weights = segmenter.config, segmenter.task, segmenter.view, weights_facts(options.model)
@@ -113,7 +99,9 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
         _refuse_to_overwrite(dataset, paths)
         for folder in dict.fromkeys(path.parent for path in paths):
             prepare_folder(folder, "--export")
-    meter = task.meter(config, segmenter.device)
+    meter = task.meter(config, segmenter.device, view=view)
+    if options.confusion and not hasattr(meter, "confusion"):
+        raise ValueError(f"--confusion draws classes of pixels, and {task.name} models have none; leave it out")
     for index, sample, result in predictions(segmenter.model, dataset, view, progress=True):
         figure = meter.update(result, sample)
         if figure is not None:
@@ -139,6 +127,10 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
             add_receipt(receipt, options.receipt)
     finally:  # print the figures even if the disk is full
         print(table(receipt))
+    if options.confusion:
+        with replacing(options.confusion) as temporary:
+            meter.confusion().save(temporary, "PNG")
+        print(options.confusion)
     for path in worst.write(options.out, names, score.headline):
         print(path)
     return 0

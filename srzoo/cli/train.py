@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +14,6 @@ from .data_options import add_old_names, check_root
 from .outputs import prepare_folder
 
 if TYPE_CHECKING:
-    from ..data.reading import Reading
-    from ..data.samples import ImageData
     from ..recipes.recipe import Recipe
 
 
@@ -56,16 +53,22 @@ def run(options: argparse.Namespace) -> int:
     from ..options import build
     from ..recipes.recipe import default_recipe, load_recipe, read_overrides
     from ..tasks.task import get_task
+    from ..train.splits import channels_of, open_splits
 
     keys = overridden_keys(options)
     overrides = read_overrides(keys)
     if options.recipe:
         recipe = load_recipe(options.recipe, **overrides)
-        splits = open_splits(recipe.data, recipe.model, recipe.start, recipe.model_options.get("num_classes"))
+        check_root(recipe.data.given())
+        channels = channels_of(recipe.model_options, recipe.start)
+        num_classes = recipe.model_options.get("num_classes")
+        splits = open_splits(recipe.data, recipe.model, recipe.start, num_classes, channels)
     elif "model" in overrides:
-        num_classes = overrides.get("model_options", {}).get("num_classes")
+        model_options, start = overrides.get("model_options", {}), overrides.get("start", "")
+        channels = channels_of(model_options, start)
         reading = build(Reading, overrides, block="data.")
-        splits = open_splits(reading, overrides["model"], overrides.get("start", ""), num_classes)
+        check_root(reading.given())
+        splits = open_splits(reading, overrides["model"], start, model_options.get("num_classes"), channels)
         # The number of steps depends on the number of images.
         recipe = default_recipe(images=len(splits["train"]), **overrides)
     else:
@@ -78,23 +81,23 @@ def run(options: argparse.Namespace) -> int:
     try:
         from torch import cuda
 
+        from ..train import loop  # noqa: F401 (imported before anything is written)
         from ..train.allocator import keep_freed_memory
+        from ..train.api import run_recipe
         from ..train.failures import goes_on
-        from ..train.loop import train
     except ModuleNotFoundError as error:
         raise ValueError(f"training needs the package {error.name!r}: pip install 'srzoo[train]'") from error
     if not cuda.is_available():
         keep_freed_memory()
-    out = options.out or Path("runs") / Path(options.recipe or keys["model"]).stem
+    out = options.out or Path("runs") / run_name(options.recipe or keys["model"])
     prepare_folder(out)
     _say(f"{summary(recipe)}; all of the recipe is in {out / 'recipe.yaml'}")
-    workers = default_workers() if options.workers is None else options.workers
     try:
-        figure = train(recipe, train_set, val_set, out, workers)
+        trained = run_recipe(recipe, splits, out, options.workers)
     except KeyboardInterrupt as error:
         error.args = (goes_on(out),)
         raise
-    _say(f"val {get_task(recipe.task).headline} {figure:.2%}; the model is {out / 'model.safetensors'}")
+    _say(f"val {trained.headline} {trained.value:.2%}; the model is {trained.last}")
     return 0
 
 
@@ -102,15 +105,6 @@ def _say(text: str) -> None:
     """Print a text in the main process only."""
     if is_main_process():
         print(text)
-
-
-def default_workers() -> int:
-    """1 on a CPU, where training is slower than loading; for each GPU its share of the CPU cores, but at most 8."""
-    from torch import cuda
-
-    if not cuda.is_available():
-        return 1
-    return max(1, min(8, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
 
 
 def overridden_keys(options: argparse.Namespace) -> dict:
@@ -125,50 +119,12 @@ def overridden_keys(options: argparse.Namespace) -> dict:
     return overrides
 
 
-def open_splits(reading: Reading, model: str, start: str, num_classes: int | None) -> dict[str, ImageData]:
-    """Open the splits "train" and "val".
+def run_name(source: str) -> str:
+    """The name of a run's folder by its recipe or model; that of a run's model is named after the other run."""
+    from ..recipes.recipe import OLD_RUN_FILE, RUN_FILES
 
-    Args:
-        reading: which dataset it is, and how it is read.
-        model: name of the model.
-        start: the recipe's start, whose file may say how many classes there are.
-        num_classes: number of classes; None for that of the data, or else of the model.
-
-    Raises:
-        ValueError: the dataset cannot be opened, or neither data nor model has a number of classes.
-    """
-    from ..data.opening import open_dataset
-    from ..zoo.info import task_of
-
-    given = reading.given()
-    check_root(given)
-    splits = {
-        split: open_dataset(split=split, num_classes=num_classes, task=task_of(model), **given)
-        for split in ("train", "val")
-    }
-    if num_classes is None and splits["train"].labels is None:
-        root = reading.root
-        of_model = own_classes(model, start)
-        if of_model is None:
-            raise ValueError(
-                "unknown number of classes; pass --num_classes N, or write their names to "
-                f"{Path(root, 'classes.txt')}, one per line; `srzoo data check {root}` counts them"
-            )
-        return open_splits(reading, model, start, of_model)
-    return splits
-
-
-def own_classes(model: str, start: str) -> int | None:
-    """The number of classes of a model, by its file or its name; None for an architecture without a dataset."""
-    from ..zoo.datasets import DATASETS
-    from ..zoo.info import task_of
-    from ..zoo.registry import split_name
-    from ..zoo.weights import holds_model, read_config
-
-    if holds_model(start):
-        return len(read_config(start).classes)
-    dataset = split_name(model)[1]
-    return None if dataset is None else len(DATASETS[dataset].labels[task_of(model)].classes)
+    path = Path(source)
+    return f"{path.absolute().parent.name}_tuned" if path.name in (OLD_RUN_FILE, *RUN_FILES) else path.stem
 
 
 def summary(recipe: Recipe) -> str:

@@ -16,7 +16,8 @@ class RandomColour(v2.Transform):
     """Random brightness, contrast, saturation and hue at once, as one affine map of RGB.
 
     Images are ``(3, H, W)`` uint8; masks are returned unchanged. `v2.ColorJitter` computes the hue in HSV, which takes
-    ten times as long as all of this.
+    ten times as long as all of this. In images of another number of channels, ``(C, H, W)`` floats in 0..255,
+    brightness and contrast alone change.
 
     Args:
         strength: factors of brightness, contrast and saturation are drawn from ``1 - strength`` to ``1 + strength``.
@@ -31,13 +32,16 @@ class RandomColour(v2.Transform):
         brightness, contrast, saturation = torch.empty(3).uniform_(1 - self.strength, 1 + self.strength)
         rotation = _hue_rotation(2 * math.pi * torch.empty(()).uniform_(-self.hue, self.hue))
         saturated = saturation * torch.eye(3) + (1 - saturation) * _LUMA.expand(3, 3)
-        return {"matrix": brightness * saturated @ rotation, "contrast": contrast}
+        return {"matrix": brightness * saturated @ rotation, "contrast": contrast, "brightness": brightness}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         if isinstance(inpt, tv_tensors.Mask):
             return inpt
         pixels = inpt.as_subclass(torch.Tensor).flatten(1).float()
         matrix, contrast = params["matrix"], params["contrast"]
+        if len(pixels) != len(_LUMA):
+            pixels = params["brightness"] * (contrast * pixels + (1 - contrast) * pixels.mean())
+            return tv_tensors.wrap(pixels.clamp_(0, 255).view(inpt.shape), like=inpt)
         gray = _LUMA @ matrix @ pixels.mean(1)
         pixels = torch.addmm(((1 - contrast) * gray).expand(3, 1), contrast * matrix, pixels)
         return tv_tensors.wrap(pixels.clamp_(0, 255).to(torch.uint8).view(inpt.shape), like=inpt)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..images import has_hidden_rotation, read_image
 from ..labels import LabelSet
+from .bands import RGB, as_bands
 from .masks import ARRAYS, IdMap, Storage, read_mask, storage_of
 from .objects import Examined, InstanceSample, Objects, PanopticSample, Segment, examined
 from .reading import Reading
@@ -35,6 +36,8 @@ class ImageData(ABC):
         is_whole: whether the dataset has no split for validation, so that these images are those of train and val
             together; `open_dataset` selects from them.
         reading: how the files are read, if `open_dataset` read them.
+        channels: of the images: 3 for 8-bit RGB; another number, which is set for a model that takes it, for float32 in
+            0..255, see `srzoo.data.bands`.
     """
 
     PER_IMAGE: ClassVar[tuple[str, ...]] = ()  # a class's own fields that have an element for each image
@@ -46,6 +49,7 @@ class ImageData(ABC):
     doubts: list[str] = field(default_factory=list, kw_only=True)
     is_whole: bool = field(default=False, kw_only=True)
     reading: Reading = field(default_factory=Reading, kw_only=True)
+    channels: int = field(default=RGB, kw_only=True)
 
     @abstractmethod
     def __len__(self) -> int:
@@ -53,7 +57,7 @@ class ImageData(ABC):
 
     @abstractmethod
     def __getitem__(self, index: int) -> tuple:
-        """The image, ``(H, W, 3)`` uint8, and its annotation.
+        """The image, as of `image`, and its annotation.
 
         Raises:
             ValueError: the image or its annotation cannot be read.
@@ -61,7 +65,7 @@ class ImageData(ABC):
 
     @abstractmethod
     def image(self, index: int) -> np.ndarray:
-        """``(H, W, 3)`` uint8.
+        """``(H, W, 3)`` uint8, or ``(H, W, channels)`` float32 in 0..255.
 
         Raises:
             ImageError: the image cannot be read.
@@ -155,12 +159,15 @@ class ImageFiles(ImageData):
         """Path of an image."""
 
     def image(self, index: int) -> np.ndarray:
-        return np.array(read_image(self.image_file(index)))
+        path = self.image_file(index)
+        return np.array(read_image(path)) if self.channels == RGB else as_bands(path, self.channels)
 
     def image_name(self, index: int) -> str:
         return str(self.image_file(index))
 
     def has_hidden_rotation(self, index: int) -> bool:
+        if self.image_file(index).suffix.lower() in ARRAYS:
+            return False
         with Image.open(self.image_file(index)) as image:
             return has_hidden_rotation(image)
 

@@ -1,1 +1,15 @@
-"""Evaluation of a model on a dataset, and the receipts of evaluations."""
+"""Evaluation: ``srzoo.evaluate(...)`` is `srzoo.evaluate.api.evaluate`; receipts are in `srzoo.evaluate.receipt`."""
+
+import sys
+from types import ModuleType
+
+from .api import evaluate
+
+__all__ = ["evaluate"]
+
+
+class _CallableModule(ModuleType):
+    __call__ = staticmethod(evaluate)
+
+
+sys.modules[__name__].__class__ = _CallableModule

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
-from PIL import Image
 from tqdm import tqdm
 
+from ..data.bands import picture_of
 from ..models.base import ZooModel
 from ..tasks.task import Result, Score, get_task, make_view
 from .distributed import gather, is_main_process, rank, world
@@ -47,7 +47,8 @@ def predictions(model: ZooModel, dataset: Samples, view: Any = None, progress: b
 
     Args:
         model: the model; its transform prepares each image, as in `Segmenter`.
-        dataset: the first entry of each item is an 8-bit RGB array ``(H, W, 3)``.
+        dataset: the first entry of each item is an 8-bit RGB array ``(H, W, 3)``, or ``(H, W, C)`` float32 in 0..255
+            for a model of another number of channels.
         view: an instance of the ``View`` of the model's task; None for the one that figures are measured with.
         progress: show a progress bar.
     """
@@ -59,7 +60,7 @@ def predictions(model: ZooModel, dataset: Samples, view: Any = None, progress: b
     try:
         for index in tqdm(indices, disable=None if progress and is_main_process() else True, unit="image", leave=False):
             sample = dataset[index]
-            yield Prediction(index, sample, task.predict(model, Image.fromarray(sample[0]), view, brief=True))
+            yield Prediction(index, sample, task.predict(model, picture_of(sample[0]), view, brief=True))
     finally:
         model.train(was_training)
 
@@ -83,8 +84,9 @@ def evaluate(
         model, dataset, view, progress: as for `predictions`.
         brief: compute only the headline figure, which may be faster.
     """
-    device = next(model.parameters()).device
-    meter = get_task(model.task).meter(model.config, device, brief)
+    device, task = next(model.parameters()).device, get_task(model.task)
+    view = make_view(task, {}, measured=True) if view is None else view
+    meter = task.meter(model.config, device, brief, view)
     for _, sample, result in predictions(model, dataset, view, progress):
         meter.update(result, sample)
     return merged(meter).score()

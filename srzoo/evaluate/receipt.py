@@ -18,7 +18,7 @@ import torch
 from ..data.samples import ImageData
 from ..files import locked, replacing
 from ..messages import one_line
-from ..recipes.recipe import RUN_FILES, Recipe, load_recipe, parse_recipe
+from ..recipes.recipe import OLD_RUN_FILE, RUN_FILES, Recipe, load_recipe, parse_recipe
 from ..tasks.task import Score
 from ..untrusted.values import Value, parse_json
 from ..zoo.checkout import commit
@@ -101,7 +101,11 @@ def _recipe(model: str) -> Recipe | None:
         if stored is not None:
             return parse_recipe(stored, f"the recipe in {model}")
         # Files of version 0.1 hold none. The one beside them may have been edited since.
-        return load_recipe(Path(model).with_name("recipe.yaml")) if Path(model).name in RUN_FILES else None
+        return (
+            load_recipe(Path(model).with_name("recipe.yaml"))
+            if Path(model).name in (OLD_RUN_FILE, *RUN_FILES)
+            else None
+        )
     except (ValueError, OSError):  # there is no such file, or it belongs to another program
         return None
 

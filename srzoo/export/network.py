@@ -120,8 +120,8 @@ class ExportedNetwork(nn.Module):
         height, width = self.form.size or (192, 320)
         count = self.form.batch or 2
         if self.form.images == "uint8":
-            return self.mean.new_zeros((count, height, width, 3), dtype=torch.uint8)
-        return self.mean.new_zeros(count, 3, height, width)
+            return self.mean.new_zeros((count, height, width, self.model.in_channels), dtype=torch.uint8)
+        return self.mean.new_zeros(count, self.model.in_channels, height, width)
 
     def dynamic_shapes(self, multiple: int = 1) -> dict[int, torch.export.Dim]:
         """The axes of the images whose length is open, for ``torch.export.export``; sides are multiples of this."""

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import nn
 
+from ..data.bands import as_picture
 from ..files import replacing
-from ..images import as_image
 from .network import ExportedNetwork, Form
 from .program import program_of
 
@@ -132,18 +133,14 @@ class _Calibration:
                 raise ValueError("no image to calibrate with; give a folder of photographs as the model will see them")
             return None
         self.count += 1
-        x = self._input(as_image(image))
+        x = self._input(as_picture(image, self.network.config.transform.channels))
         return {_INPUT: x.repeat(self.network.form.batch or 1, 1, 1, 1).numpy()}
 
     def _input(self, image: Image.Image) -> torch.Tensor:
         form, transform = self.network.form, self.network.config.transform
         if form.size is not None:
             image = image.resize(form.size[::-1], Image.Resampling.BILINEAR)
-            x = (
-                torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
-                .view(1, *form.size, 3)
-                .permute(0, 3, 1, 2)
-            )
+            x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None]
         else:
             x = transform.resize(image)
         return x.permute(0, 2, 3, 1).contiguous() if form.images == "uint8" else transform.normalize(x)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from numbers import Integral
 
 from .label_set import Colour, LabelSet
 
@@ -27,6 +29,52 @@ def own_labels(names: Sequence[str], origin: str, fewest: int = 2) -> LabelSet:
     if not fewest <= len(names) <= MAX_CLASSES:
         raise ValueError(f"{origin}: {len(names)} classes, expected {fewest} to {MAX_CLASSES}")
     return LabelSet(tuple(names), tuple(map(spread_colour, range(len(names)))))
+
+
+def named_labels(classes: Sequence[str], palette: Sequence[Colour | str] | None = None) -> LabelSet:
+    """A label set of names and colours that are given in Python.
+
+    Args:
+        classes: names in order of id.
+        palette: for each a colour, as three numbers in 0..255 or as "#rrggbb"; by default colours that differ well.
+
+    Raises:
+        ValueError: a name occurs twice or is no string, or a colour is invalid or missing.
+    """
+    if isinstance(classes, str) or not all(isinstance(name, str) and name for name in classes):
+        raise ValueError(f"classes must be a list of names, got {classes!r}")
+    labels = own_labels(list(classes), "classes")
+    if palette is None:
+        return labels
+    if len(palette) != len(classes):
+        raise ValueError(f"palette has {len(palette)} colours for {len(classes)} classes; give one for each")
+    return LabelSet(labels.classes, tuple(map(_colour, palette)))
+
+
+def labels_of(
+    classes: Sequence[str] | None, palette: Sequence[Colour | str] | None, num_classes: int | None
+) -> LabelSet | None:
+    """The label set of names and colours, or of a number of classes; None without both.
+
+    Raises:
+        ValueError: as of `named_labels`, or the arguments contradict each other.
+    """
+    if classes is None:
+        if palette is not None:
+            raise ValueError("palette needs classes, the names of the classes it colours")
+        return None if num_classes is None else numbered_labels(num_classes)
+    if num_classes not in (None, len(classes)):
+        raise ValueError(f"num_classes={num_classes}, but there are {len(classes)} classes; leave num_classes out")
+    return named_labels(classes, palette)
+
+
+def _colour(value: Colour | str) -> Colour:
+    if isinstance(value, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", value):
+        return tuple(bytes.fromhex(value[1:]))
+    parts = () if isinstance(value, str) else tuple(value)
+    if len(parts) != 3 or not all(isinstance(part, Integral) and 0 <= part <= 255 for part in parts):
+        raise ValueError(f"palette: {value!r} is no colour; expected three numbers in 0..255, or '#rrggbb'")
+    return tuple(map(int, parts))
 
 
 def numbered_labels(count: int) -> LabelSet:

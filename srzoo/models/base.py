@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -11,6 +12,7 @@ from torch import nn
 from srzoo_kernels import NonFiniteError
 
 from ..labels import LabelSet
+from ..labels.own import labels_of
 from ..layers.insertion import on_meta
 from .cost import multiply_adds
 
@@ -21,12 +23,14 @@ class ZooModel(nn.Module):
     Attributes:
         task: name of its task, a key of `srzoo.tasks.task.TASKS`.
         config: its `srzoo.zoo.config.ModelConfig`, set by `configure`; None for a network built from its class.
+        in_channels: number of channels of the image.
         input_multiple: height and width of the input should be multiples of this number of pixels, so that the feature
             maps inside the network are aligned.
     """
 
     task: ClassVar[str]
     input_multiple: int
+    in_channels: int = 3
 
     def __init__(self):
         super().__init__()
@@ -58,6 +62,32 @@ class ZooModel(nn.Module):
             changes["labels"] = labels
         self.configure(dataclasses.replace(self.config, **changes))
 
+    def reset_classifier(
+        self, num_classes: int | None = None, classes: Sequence[str] | None = None, palette: Sequence | None = None
+    ) -> None:
+        """Replace the classifiers by new ones with random weights for other classes, in place.
+
+        Args:
+            num_classes: number of classes.
+            classes: their names in order of id, instead of the number.
+            palette: a colour for each of ``classes``, ``(r, g, b)`` or ``"#rrggbb"``.
+
+        Raises:
+            ValueError: the arguments are invalid, or the model has classifiers that depend on more than the classes.
+        """
+        check_zoo_model(self, "reset_classifier")
+        labels = labels_of(classes, palette, num_classes)
+        if labels is None:
+            raise ValueError("reset_classifier needs num_classes, or classes, their names")
+        self._replace_classifiers(len(labels.classes))
+        self.configure(dataclasses.replace(self.config, labels=labels))
+
+    def _replace_classifiers(self, count: int) -> None:
+        raise ValueError(
+            f"{type(self).__name__} predicts more than classes; build it for others with create_model(..., "
+            f"pretrained=True, num_classes={count}), or train it from its file"
+        )
+
     def pretrained_parameters(self) -> list[nn.Parameter]:
         """The parameters that a pretrained backbone brings, which are trained at a lower rate."""
         return list(self.backbone.parameters())
@@ -73,7 +103,7 @@ class ZooModel(nn.Module):
         """
         twin = on_meta(self).eval()
         with torch.device("meta"):
-            image = torch.empty(1, 3, *input_size, dtype=next(twin.parameters()).dtype)
+            image = torch.empty(1, self.in_channels, *input_size, dtype=next(twin.parameters()).dtype)
             return multiply_adds(lambda: twin(image))
 
 
@@ -114,14 +144,14 @@ def check_results(**results: torch.Tensor) -> None:
             )
 
 
-def check_image_batch(x: torch.Tensor) -> None:
+def check_image_batch(x: torch.Tensor, channels: int = 3) -> None:
     """Check the input of a network.
 
     Raises:
-        ValueError: ``x`` is not ``(N, 3, H, W)``, not floating, or has a side below 32 pixels.
+        ValueError: ``x`` is not ``(N, channels, H, W)``, not floating, or has a side below 32 pixels.
     """
-    if x.dim() != 4 or x.shape[1] != 3:
-        raise ValueError(f"expected a batch of images of shape (N, 3, H, W), got {tuple(x.shape)}")
+    if x.dim() != 4 or x.shape[1] != channels:
+        raise ValueError(f"expected a batch of images of shape (N, {channels}, H, W), got {tuple(x.shape)}")
     if not x.is_floating_point():
         raise ValueError(
             f"expected images in floating point, got {x.dtype}; convert them with model.config.transform.normalize(x)"

@@ -16,7 +16,7 @@ from ..layers import PYRAMIDS, build_context
 from ..layers.checks import check_share, check_whole
 from ..layers.context_head import ContextHead, build_pyramid
 from ..layers.conv import conv_bn_relu
-from .semantic import SegmentationNet, auxiliary_head
+from .semantic import SegmentationNet, auxiliary_head, build_classifier
 
 
 class FusionDecoder(nn.Module):
@@ -59,11 +59,13 @@ class DFSeg(SegmentationNet):
         channels: width of the decoder.
         context: "psp" as in DFSeg, "sr" as in the paper's SRNet-DFv2, or another of `srzoo.layers.CONTEXT_MODULES`.
         dropout: probability of dropout before the classifier.
+        in_channels: of the image.
+        one_output: compute one logit for two classes, see `srzoo.models.semantic.OneOutput`.
         **context_options: of the context module, see the classes in `srzoo.layers`.
 
     Shape:
-        ``(N, 3, H, W)`` normalized floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; ``N = 1`` works in
-        training too.
+        ``(N, in_channels, H, W)`` normalized floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; ``N = 1``
+        works in training too.
 
     Raises:
         ValueError: an argument is out of range; timm has no such backbone, or it has no features at these levels; or an
@@ -79,19 +81,22 @@ class DFSeg(SegmentationNet):
         channels: int = 128,
         context: str = "psp",
         dropout: float = 0.1,
+        in_channels: int = 3,
+        one_output: bool = False,
         **context_options,
     ):
-        check_whole(num_classes=num_classes, channels=channels)
+        check_whole(num_classes=num_classes, channels=channels, in_channels=in_channels)
         check_share(dropout=dropout)
         if not isinstance(levels, (tuple, list)) or len(levels) != 3 or not _rise(levels):
             raise ValueError(f"levels must be three rising indices of features, fine to coarse, got {levels!r}")
-        features = FeatureBackbone(backbone, {"out_indices": levels})
+        in_chans = {} if in_channels == 3 else {"in_chans": in_channels}
+        features = FeatureBackbone(backbone, {"out_indices": levels, **in_chans})
         fine, middle, coarse = features.channels
         head = _head(coarse, channels, context, features.strides[-1], context_options)
         decoder = FusionDecoder([middle, fine], channels)
-        classifier = nn.Conv2d(2 * channels, num_classes, 1)
+        classifier = build_classifier(2 * channels, num_classes, one_output)
         # The released network has no auxiliary head. This one adds 0.05 % to its parameters.
-        aux_head = auxiliary_head(middle, num_classes, dropout)
+        aux_head = auxiliary_head(middle, num_classes, dropout, one_output=one_output)
         super().__init__(features, head, classifier, aux_head, decoder, [1, 0], dropout)
 
 

@@ -21,7 +21,7 @@ class SegmentationNet(ZooModel):
     Args:
         backbone: the backbone.
         head: maps the last feature ``(N, C, h, w)`` to ``(N, D, h, w)``.
-        classifier: 1x1 convolution from the output of the decoder, or of the head, to logits.
+        classifier: of `build_classifier`, from the output of the decoder, or of the head, to logits.
         aux_head: maps the second last feature to logits, for a second loss in training.
         decoder: maps the output of the head and the list of features at ``decoder_levels`` to a finer map.
         decoder_levels: indices of these features, coarse to fine.
@@ -38,8 +38,8 @@ class SegmentationNet(ZooModel):
         logits_stride: stride of the logits before they are resized to the image.
 
     Shape:
-        ``(N, 3, H, W)`` normalized floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; ``N = 1`` works in
-        training too.
+        ``(N, in_channels, H, W)`` normalized floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; ``N = 1``
+        works in training too.
 
     Raises:
         ValueError: ``size_divisor`` is below 1, ``align_corners`` is not a bool, or there are fewer than two classes.
@@ -62,13 +62,11 @@ class SegmentationNet(ZooModel):
         super().__init__()
         check_whole(size_divisor=size_divisor)
         check_flag(align_corners=align_corners)
-        if classifier.out_channels < 2:  # the class with the highest logit would be 0 everywhere, and the loss, too
-            raise ValueError(
-                f"num_classes={classifier.out_channels}: expected 2 or more; what surrounds the objects is a class, too"
-            )
+        is_one = isinstance(classifier, OneOutput)
+        _check_count(2 if is_one else classifier.out_channels)
         self.backbone, self.head, self.decoder, self.decoder_levels = backbone, head, decoder, list(decoder_levels)
         self.dropout, self.classifier, self.aux_head = nn.Dropout(dropout), classifier, aux_head
-        self.num_classes = classifier.out_channels
+        self.num_classes, self.in_channels = 2 if is_one else classifier.out_channels, backbone.in_channels
         self.output_stride = backbone.strides[-1]
         self.align_corners = align_corners
         self.size_divisor = size_divisor if align_corners else math.lcm(size_divisor, self.output_stride)
@@ -89,7 +87,7 @@ class SegmentationNet(ZooModel):
         """Logits of ``x``.
 
         Args:
-            x: ``(N, 3, H, W)`` normalized floats.
+            x: ``(N, in_channels, H, W)`` normalized floats.
             return_aux: also return the logits of the auxiliary head, for the training loss.
             upsample: resize the logits to ``(H, W)``. If False they have `logits_stride`.
 
@@ -97,9 +95,9 @@ class SegmentationNet(ZooModel):
             ``(N, num_classes, H, W)``, or a pair of such tensors with ``return_aux``.
 
         Raises:
-            ValueError: ``x`` is not ``(N, 3, H, W)``, not floating, or has a side below 32 pixels.
+            ValueError: ``x`` is not ``(N, in_channels, H, W)``, not floating, or has a side below 32 pixels.
         """
-        check_image_batch(x)
+        check_image_batch(x, self.in_channels)
         size = x.shape[-2:]
         x = self._fit(x)
         features = self.backbone(x)
@@ -115,15 +113,23 @@ class SegmentationNet(ZooModel):
 
     def context_input(self, x: torch.Tensor) -> torch.Tensor:
         """The map ``(N, C, h, w)`` at `output_stride` that the context module receives; ``x`` as in `forward`."""
-        check_image_batch(x)
+        check_image_batch(x, self.in_channels)
         return self.head.reduce(self.backbone(self._fit(x))[-1])
 
     def resize(self, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         """Resize logits ``(N, K, h, w)`` as `forward` does, to ``(N, K, H, W)`` for ``size = (H, W)``."""
         return F.interpolate(logits, size=size, mode="bilinear", align_corners=self.align_corners)
 
+    def _replace_classifiers(self, count: int) -> None:
+        _check_count(count)
+        like = next(self.parameters())
+        for parent in (self, self.aux_head):
+            old = parent.classifier
+            parent.classifier = build_classifier(old.in_channels, count, isinstance(old, OneOutput)).to(like)
+        self.num_classes = count
+
     def _fit(self, x: torch.Tensor) -> torch.Tensor:
-        """Enlarge images ``(N, 3, H, W)`` to multiples of `size_divisor`, and to a size that BatchNorm can train on.
+        """Enlarge images ``(N, C, H, W)`` to multiples of `size_divisor`, and to a size that BatchNorm can train on.
 
         With a divisor of 32, 50x70 becomes 64x96 and 64x96 is returned unchanged. The image is resized, not padded, so
         that the logits cover exactly the image, and callers with ``upsample=False`` can resize them to it.
@@ -140,8 +146,49 @@ class SegmentationNet(ZooModel):
         return self.resize(x, (height, width))
 
 
+class OneOutput(nn.Conv2d):
+    """A 1x1 convolution to one logit, that of the second of two classes against the first, whose logit is zero.
+
+    The softmax of both is the sigmoid of the one, and the cross-entropy the binary one.
+
+    Shape:
+        ``(N, channels, h, w)`` to ``(N, 2, h, w)``.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__(channels, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logit = super().forward(x)
+        return torch.cat([torch.zeros_like(logit), logit], 1)
+
+
+def build_classifier(channels: int, num_classes: int, one_output: bool = False) -> nn.Conv2d:
+    """A 1x1 convolution to the logits of the classes, or `OneOutput` for two classes.
+
+    Raises:
+        ValueError: ``one_output`` with another number of classes.
+    """
+    check_flag(one_output=one_output)
+    if not one_output:
+        return nn.Conv2d(channels, num_classes, 1)
+    if num_classes != 2:
+        raise ValueError(f"one_output is for 2 classes, what is looked for and all else, got num_classes={num_classes}")
+    return OneOutput(channels)
+
+
+def _check_count(num_classes: int) -> None:
+    if num_classes < 2:  # the class with the highest logit would be 0 everywhere, and the loss, too
+        raise ValueError(f"num_classes={num_classes}: expected 2 or more; what surrounds the objects is a class, too")
+
+
 def auxiliary_head(
-    channels: int, num_classes: int, dropout: float, width: int | None = None, bias: bool = False
+    channels: int,
+    num_classes: int,
+    dropout: float,
+    width: int | None = None,
+    bias: bool = False,
+    one_output: bool = False,
 ) -> nn.Sequential:
     """A head for a second loss: an optional 3x3 convolution, dropout and a classifier.
 
@@ -151,6 +198,7 @@ def auxiliary_head(
         dropout: probability of dropout before the classifier.
         width: output channels of the 3x3 convolution; None for no convolution.
         bias: whether the 3x3 convolution has a bias.
+        one_output: as of `build_classifier`.
 
     Shape:
         ``(N, channels, h, w)`` to ``(N, num_classes, h, w)``.
@@ -159,5 +207,5 @@ def auxiliary_head(
     if width is not None:
         parts["fuse"] = conv_bn_relu(channels, width, bias=bias)
     parts["dropout"] = nn.Dropout(dropout)
-    parts["classifier"] = nn.Conv2d(channels if width is None else width, num_classes, 1)
+    parts["classifier"] = build_classifier(channels if width is None else width, num_classes, one_output)
     return nn.Sequential(parts)

@@ -11,7 +11,7 @@ from ..layers import PYRAMIDS, build_context
 from ..layers.checks import check_flag, check_share, check_whole, check_wholes
 from ..layers.context_head import ContextHead, build_pyramid
 from ..layers.conv import conv_bn_relu
-from .semantic import SegmentationNet, auxiliary_head
+from .semantic import SegmentationNet, auxiliary_head, build_classifier
 
 
 class LateralDecoder(nn.Module):
@@ -64,12 +64,14 @@ class SRNet(SegmentationNet):
             convolution with BatchNorm and ReLU, and biases in the other 3x3 convolutions.
         backbone_options: for ``timm.create_model``, instead of ``output_stride``; see `srzoo.backbones.probe`.
         size_divisor: height and width are enlarged to multiples of this, for backbones that need it.
+        in_channels: of the image.
+        one_output: compute one logit for two classes, see `srzoo.models.semantic.OneOutput`.
         **context_options: of the context module, e.g. ``nodes``, ``reduction``, ``squeeze`` and ``reasoning`` for "sr";
             see the classes in `srzoo.layers`.
 
     Shape:
-        ``(N, 3, H, W)`` normalized floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; ``N = 1`` works in
-        training too.
+        ``(N, in_channels, H, W)`` normalized floats, ``H, W >= 32``, to ``(N, num_classes, H, W)`` logits; ``N = 1``
+        works in training too.
 
     Raises:
         ValueError: an argument is out of range; timm has no such backbone, or cannot build it with these options; the
@@ -92,15 +94,19 @@ class SRNet(SegmentationNet):
         released_head: bool = False,
         backbone_options: dict | None = None,
         size_divisor: int = 1,
+        in_channels: int = 3,
+        one_output: bool = False,
         **context_options,
     ):
-        check_whole(num_classes=num_classes)
+        check_whole(num_classes=num_classes, in_channels=in_channels)
         _check_head(channels, dropout, released_head, context_options)
         _check_decoder(decoder_strides, decoder_channels)
         if backbone_options is None:
             backbone_options = {"output_stride": _dilatable(output_stride)}
         elif not isinstance(backbone_options, dict):
             raise ValueError(f"backbone_options must be a dict for timm.create_model, got {backbone_options!r}")
+        if in_channels != 3:
+            backbone_options = {**backbone_options, "in_chans": in_channels}
         features = FeatureBackbone(backbone, backbone_options, multi_grid)
         widths, strides = features.channels, features.strides
         if channels is None:
@@ -111,9 +117,9 @@ class SRNet(SegmentationNet):
         decoder, levels = None, [_level_of(stride, strides, backbone) for stride in decoder_strides]
         if levels:
             decoder, width = LateralDecoder(width, [widths[i] for i in levels], decoder_channels), decoder_channels
-        classifier = nn.Conv2d(width, num_classes, 1)
+        classifier = build_classifier(width, num_classes, one_output)
         # The paper's second loss is "at the output layer of Stage4", the second last feature.
-        aux_head = auxiliary_head(widths[-2], num_classes, dropout, widths[-2] // 4, bias=released_head)
+        aux_head = auxiliary_head(widths[-2], num_classes, dropout, widths[-2] // 4, released_head, one_output)
         super().__init__(features, head, classifier, aux_head, decoder, levels, dropout, align_corners, size_divisor)
 
 

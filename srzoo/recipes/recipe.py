@@ -25,7 +25,8 @@ from ..zoo.info import task_of
 from ..zoo.published import PUBLISHED
 from ..zoo.weights import holds_model, is_model_file, read_config, read_run_recipe
 
-RUN_FILES = ("model.safetensors", "best.safetensors")  # the weights of a run after its last and its best epoch
+RUN_FILES = ("last.safetensors", "best.safetensors")  # the weights of a run after its last and its best epoch
+OLD_RUN_FILE = "model.safetensors"  # what version 0.1 called the last
 STARTS = ("published", "imagenet", "random")
 # Of `default_recipe`: steps for a few hundred images, and a limit for fewer images, on which more steps overfit.
 _STEPS, _MAX_EPOCHS, _BATCH_SIZE = 3000, 300, 4
@@ -44,7 +45,7 @@ class Recipe:
     )
     start: str = option(
         "weights to start from: published (those of this model), imagenet (for its backbone), random, or a file that "
-        "holds one of srzoo's models or a backbone with timm's names",
+        "holds one of srzoo's models, or a backbone with timm's names under any prefix, such as encoder.",
         "imagenet",
     )
     batch_size: int = option("images per step, over all processes", low=1, high=1 << 16)
@@ -64,13 +65,28 @@ class Recipe:
     backbone_lr_scale: float = option("factor on lr for the backbone", 1.0, low=0)
     weight_decay: float = option("weight decay of all parameters but norms and biases", 0.01, low=0)
     warmup_epochs: float = option("length of the linear warm-up in epochs", 1.0, low=0)
+    schedule: Literal["poly", "cosine", "step", "constant"] = option(
+        "the learning rate after the warm-up: poly, cosine, step (a tenth after each of milestones) or constant", "poly"
+    )
     power: float = option("exponent of the poly schedule after the warm-up", 0.9, low=0)
     milestones: tuple[float, ...] = option(
-        "epochs after which the learning rate falls to a tenth, instead of the poly schedule", (), low=0
+        "epochs after which the learning rate falls to a tenth, instead of the poly schedule; for schedule step",
+        (),
+        low=0,
     )
     clip_norm: float | None = option("greatest L2 norm of the gradient, which is scaled down to it", None, low=0)
     ema_decay: float = option(
         "decay of the averaged weights, which are evaluated and saved; 0 for no average", 0.995, low=0, high=1
+    )
+    freeze: Literal["no", "norms", "backbone"] = option(
+        "what of the backbone stays as it is: no for nothing, norms for the running statistics of its BatchNorms, or "
+        "backbone for these and all of its weights",
+        "no",
+    )
+    patience: int | None = option(
+        "end the run after this many evaluations without a better figure; best.safetensors holds the best",
+        None,
+        low=1,
     )
     precision: Literal["auto", "bf16", "fp16", "no"] = option(
         "mixed precision: bf16, fp16, no for float32, or auto for the fastest on this machine; a step takes about half "
@@ -86,6 +102,9 @@ class Recipe:
     )
     compile: bool = option("compile the model with ``torch.compile``", False)
     evaluate_every: int = option("number of epochs between evaluations on val", 8, low=1)
+    trackers: tuple[str, ...] = option(
+        "services that Accelerate also sends the log to, such as wandb or mlflow; their package must be installed", ()
+    )
     seed: int = option("seed of initialization, order and augmentation", 0, low=0, high=(1 << 32) - 1)
     data: Reading = dataclasses.field(default_factory=Reading)
     options: Any = None
@@ -96,6 +115,14 @@ class Recipe:
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(
                 f"epochs or steps must be given, and not both; got epochs={self.epochs} and steps={self.steps}"
+            )
+
+        if (self.schedule == "step" and not self.milestones) or (
+            self.schedule in ("cosine", "constant") and self.milestones
+        ):
+            raise ValueError(
+                f"schedule {self.schedule} {'needs' if self.schedule == 'step' else 'takes no'} milestones, "
+                f"got milestones={list(self.milestones)}; they are the epochs of schedule step"
             )
 
     @property

@@ -128,6 +128,8 @@ class Meter(Protocol):
     def score(self) -> Score | None:
         """The score over all images; None if nothing in them is annotated."""
 
+    # A meter of classes of pixels also has ``confusion()``, which draws its confusion matrix.
+
 
 class Objective(Protocol):
     """The losses of a training run."""
@@ -268,13 +270,14 @@ class Task(Protocol):
     ) -> list[Result]:
         """Run a model on several images, together where it can; else as `predict`."""
 
-    def meter(self, config: ModelConfig, device: torch.device, brief: bool = False) -> Meter:
+    def meter(self, config: ModelConfig, device: torch.device, brief: bool = False, view: Any = None) -> Meter:
         """A new meter for a model.
 
         Args:
             config: the configuration of the model.
             device: the device to compute on.
             brief: compute only the headline figure, as between epochs of training.
+            view: an instance of `View`, which may also say what is part of the figures.
         """
 
     def comparison(self, result: Any, sample: Any, config: ModelConfig) -> Image.Image:

@@ -14,7 +14,7 @@ from ..data.samples import ImageData
 from ..evaluate.distributed import is_main_process
 from ..files import LockedError, locked, remove_leftovers, replacing
 from ..messages import shortened
-from ..recipes.recipe import RUN_FILES, Recipe, load_recipe
+from ..recipes.recipe import OLD_RUN_FILE, RUN_FILES, Recipe, load_recipe
 from ..zoo.weights import read_run_recipe
 from .content import changed_files
 from .failures import CHECKPOINT, not_written
@@ -57,12 +57,21 @@ def refuse_other_run(out: Path, recipe: Recipe) -> None:
     Raises:
         ValueError: there is a file of another origin.
     """
-    found = next((name for name in (*RUN_FILES, "log.csv") if (out / name).exists()), None)
-    if found is not None and not any(_stored_recipe(out / name) == recipe.to_yaml() for name in RUN_FILES):
+    found = next((name for name in (OLD_RUN_FILE, *RUN_FILES, "log.csv") if (out / name).exists()), None)
+    if found is not None and not any(
+        _stored_recipe(out / name) == recipe.to_yaml() for name in (OLD_RUN_FILE, *RUN_FILES)
+    ):
         raise _other_origin(out, found)
     path = out / _RECIPE
     if path.exists() and _as_written(path) is None and not _is_of(path, recipe):
         raise _other_origin(out, _RECIPE)
+
+
+def rename_old_file(out: Path) -> None:
+    """Give the model of the last epoch its present name, in the folder of a run that an older version started."""
+    old, last = out / OLD_RUN_FILE, out / RUN_FILES[0]
+    if old.exists() and not last.exists():
+        old.rename(last)
 
 
 def _other_origin(out: Path, name: str) -> ValueError:
@@ -103,8 +112,13 @@ def _is_of(path: Path, recipe: Recipe, wherever: bool = False) -> bool:
     return found is not None and yaml.safe_load(found.to_yaml()) == yaml.safe_load(recipe.to_yaml())
 
 
-def keep_recipe(out: Path, recipe: Recipe) -> None:
+def keep_recipe(out: Path, recipe: Recipe, is_adjusted: bool = False) -> None:
     """Write the recipe of a run, unless its file holds it already.
+
+    Args:
+        out: the folder of the run.
+        recipe: the recipe.
+        is_adjusted: whether it is another one than the run was started with, as far as that is allowed.
 
     Raises:
         OSError: it cannot be written.
@@ -112,7 +126,8 @@ def keep_recipe(out: Path, recipe: Recipe) -> None:
     path = out / _RECIPE
     if _is_of(path, recipe):
         return
-    if path.exists() and (out / CHECKPOINT).exists() and not _is_of(path, recipe, wherever=True):
+    is_started = path.exists() and (out / CHECKPOINT).exists()
+    if is_started and not is_adjusted and not _is_of(path, recipe, wherever=True):
         warnings.warn(f"{path} was edited; it gets the recipe that the run was started with again", stacklevel=1)
     try:
         with replacing(path) as partial:

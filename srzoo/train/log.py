@@ -1,11 +1,30 @@
-"""The log of a run: ``log.csv``, TensorBoard, and one line per epoch."""
+"""The log of a run: ``log.csv``, TensorBoard, one line per epoch, and the services of Accelerate's trackers."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from torch.utils.tensorboard import SummaryWriter
 
 from ..files import replacing
+from ..messages import nearest
+
+
+def checked_trackers(names: Sequence[str]) -> list[str]:
+    """The names of Accelerate's trackers, each of whose package is installed.
+
+    Raises:
+        ValueError: one is unknown or not installed.
+    """
+    known = sorted(str(getattr(name, "value", name)) for name in LOGGER_TYPE_TO_CLASS)
+    available = {str(getattr(name, "value", name)) for name in get_available_trackers()}
+    for name in names:
+        if name not in known:
+            raise ValueError(f"trackers: unknown {name!r}{nearest(name, known)}; known: {', '.join(known)}")
+        if name not in available:
+            raise ValueError(f"trackers: {name} is not installed; pip install {name}, or leave it out")
+    return list(names)
 
 
 def write_csv(history: list[dict], path: Path) -> None:

@@ -29,15 +29,17 @@ from ..evaluate.distributed import is_main_process
 from ..evaluate.evaluation import evaluate
 from ..messages import and_more
 from ..models.base import ZooModel
+from ..options import keys
 from ..recipes.recipe import RUN_FILES, Recipe
 from ..state_dicts import reason
-from ..tasks.task import StepContext, get_task
+from ..tasks.task import StepContext, get_task, make_view
 from ..zoo.factory import save_model
 from .content import fingerprint
 from .depthwise import replace_depthwise
 from .failures import CHECKPOINT, explained, not_written
-from .folder import compare_facts, keep_recipe, own_folder, refuse_other_run
-from .log import line, write_csv, write_tensorboard
+from .folder import compare_facts, keep_recipe, own_folder, refuse_other_run, rename_old_file
+from .freezing import freeze
+from .log import checked_trackers, line, write_csv, write_tensorboard
 from .optimizer import make_optimizer, make_schedule
 from .precision import fast_precision
 from .run import Interval, Run, advice, read_checkpoint, unusable, write_checkpoint
@@ -67,7 +69,7 @@ def train(
         val_set: the dataset to evaluate on.
         out: the folder of the run. It gets ``recipe.yaml`` and ``checkpoint.pt``. After each epoch that was evaluated,
             or that ended more than ``checkpoint_seconds / 10`` after the last write, it also gets ``log.csv``,
-            ``tensorboard/``, ``model.safetensors`` (the averaged weights, if the recipe has an average) and
+            ``tensorboard/``, ``last.safetensors`` (the averaged weights, if the recipe has an average) and
             ``best.safetensors`` (the same, of the epoch with the highest headline figure).
         workers: number of processes that load images, for each training process; 0 loads in the training process.
         checkpoint_seconds: write a checkpoint after this many seconds within an epoch, too.
@@ -87,7 +89,7 @@ def train(
     if not 0 <= workers <= _MOST_WORKERS:
         raise ValueError(f"workers={workers}: expected 0 or more, and at most {_MOST_WORKERS}")
     out = Path(out)
-    accelerator = _accelerator(recipe)
+    accelerator = _accelerator(recipe, out)
     with own_folder(out), explained(out, workers):
         return _train(recipe, train_set, val_set, out, workers, checkpoint_seconds, accelerator)
 
@@ -111,6 +113,8 @@ def _train(
         refuse_other_run(out, recipe)
     content = {"train": fingerprint(train_set), "val": fingerprint(val_set)}
     facts = {"precision": accelerator.mixed_precision, "content": content}
+    if state is not None and is_main_process():
+        rename_old_file(out)
     if state is not None:
         compare_facts(out, state, facts, {"train": train_set, "val": val_set})
     model = starting_model(recipe, train_set.labels, is_new=state is None)
@@ -120,13 +124,14 @@ def _train(
         trainer.load(state)
         said = "is already finished:" if trainer.is_finished else "resumes from"
         if is_main_process():
-            print(f"the run in {out} {said} step {trainer.run.step} of {trainer.steps}")
+            now = f", now with {', '.join(trainer.adjusted)}" if trainer.adjusted else ""
+            print(f"the run in {out} {said} step {trainer.run.step} of {trainer.steps}{now}")
     del state  # as large as the model, its average and the optimizer's state together
     if is_main_process() and recipe.precision == "auto" and not trainer.is_finished:
         print(f"precision {accelerator.mixed_precision}, the fastest on this machine")
     if trainer.is_finished:
         if is_main_process():
-            keep_recipe(out, recipe)
+            keep_recipe(out, recipe, bool(trainer.adjusted))
             trainer.write_missing()
     else:
         with Stop() as stop:
@@ -134,14 +139,17 @@ def _train(
     return trainer.run.history[-1][trainer.task.headline]
 
 
-def _accelerator(recipe: Recipe) -> Accelerator:
+def _accelerator(recipe: Recipe, out: Path) -> Accelerator:
     if recipe.precision == "fp16" and not torch.cuda.is_available():
         raise ValueError("precision='fp16' needs a GPU; use 'auto' on this machine")
     AcceleratorState._reset_state()  # or the second run in a notebook would get the precision of the first
     precision = fast_precision() if recipe.precision == "auto" else recipe.precision
     # By default Accelerate joins processes on CPUs only under `accelerate launch`, and would use the GPU of a Mac, for
     # which the operators have no code.
-    return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=precision)
+    trackers = checked_trackers(recipe.trackers)
+    return Accelerator(
+        cpu=not torch.cuda.is_available(), mixed_precision=precision, log_with=trackers or None, project_dir=out
+    )
 
 
 class _Trainer:
@@ -176,10 +184,15 @@ class _Trainer:
         self.steps = recipe.steps or recipe.epochs * self.steps_per_epoch
         context = StepContext(accelerator.device, accelerator.num_processes * recipe.accumulate, accelerator.autocast)
         self.size = model.config.transform if recipe.short_side else None  # of an image at scale 1
+        # A key of the task's block that its view has, too, holds for the figures on val.
+        given = {name: value for name, value in vars(recipe.options).items() if name in keys(self.task.View)}
+        self.view = make_view(self.task, given, measured=True)
+        self.task.check_view(model, self.view)
         self.objective = self.task.objective(model, train_set, recipe.options, context)
         model = replace_depthwise(model).to(accelerator.device, memory_format=torch.channels_last)
         if accelerator.num_processes > 1 and accelerator.device.type == "cuda":
             model = convert_sync_batchnorm(model)
+        self.still = freeze(model, recipe.freeze)
         average = ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None
         optimizer = make_optimizer(model, recipe)
         schedule = make_schedule(optimizer, recipe, self.steps, self.steps_per_epoch)
@@ -187,6 +200,7 @@ class _Trainer:
         # What a step calls: the model, compiled if wanted, and wrapped if several processes share its gradient.
         compiled = torch.compile(model) if recipe.compile else _Called(model)
         self.forward, self.optimizer = accelerator.prepare(compiled, optimizer)
+        self.adjusted: list[str] = []  # keys of the recipe that are others than the run was started with
 
     def load(self, state: dict) -> None:
         """Set the run to the state of a checkpoint.
@@ -194,6 +208,12 @@ class _Trainer:
         Raises:
             ValueError: the state does not fit this run.
         """
+        self.adjusted = state.get("adjusted", [])
+        if self.adjusted and state["step"] > self.steps:
+            raise ValueError(
+                f"{self.out / CHECKPOINT} is at step {state['step']:,} already, and the recipe ends at {self.steps:,}; "
+                "give more epochs or steps"
+            )
         try:
             self.run.load(state)
             if self.run.step > self.steps or (self.run.step == self.steps and not self.run.history):
@@ -201,11 +221,21 @@ class _Trainer:
         except Exception as error:  # what does not fit can raise anything
             raise unusable(self.out, reason(error)) from error
         self.logged = len(self.run.history)  # rows that log.csv has
+        if self.adjusted:  # the rate may be another one from the next step on
+            schedule = self.run.schedule
+            for group, base, factor in zip(self.run.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas):
+                group["lr"] = base * factor(schedule.last_epoch)
 
     @property
     def is_finished(self) -> bool:
-        """Whether all steps are done, and the last epoch is measured."""
-        return self.run.step >= self.steps and not self._is_unlogged_epoch()
+        """Whether all steps are done or no better figure is expected, and the last epoch is measured."""
+        return (self.run.step >= self.steps or self._is_out_of_patience()) and not self._is_unlogged_epoch()
+
+    def _is_out_of_patience(self) -> bool:
+        """Whether the last evaluations, as many as the recipe has patience for, gave no better figure."""
+        measured = self._measured()
+        patience = self.recipe.patience
+        return patience is not None and len(measured) - 1 - _first_best(measured) >= patience
 
     def _is_epoch(self) -> bool:
         return self.run.step % self.steps_per_epoch == 0 or self.run.step == self.steps
@@ -248,7 +278,8 @@ class _Trainer:
         """
         run, loader, self.stop = self.run, self._loader(workers), stop
         if is_main_process():
-            keep_recipe(self.out, self.recipe)
+            keep_recipe(self.out, self.recipe, bool(self.adjusted))
+        self._start_trackers()
         saved, batches = run.step, iter(loader)
         try:
             with tqdm(
@@ -265,11 +296,20 @@ class _Trainer:
             raise
         finally:
             _end_workers(batches)
+            if self.recipe.trackers:
+                self.accelerator.end_training()
+
+    def _start_trackers(self) -> None:
+        if self.recipe.trackers:
+            plain = {key: value for key, value in self.recipe.flat().items() if isinstance(value, (int, float, str))}
+            names = {"wandb": {"wandb": {"name": self.out.name, "resume": "allow"}}}
+            named = {name: options for each in self.recipe.trackers for name, options in names.get(each, {}).items()}
+            self.accelerator.init_trackers("srzoo", config=plain, init_kwargs=named)
 
     def _run_steps(self, batches: Iterator, bar: tqdm, checkpoint_seconds: float) -> None:
         run, written = self.run, time.monotonic()
         is_epoch = self._is_unlogged_epoch()
-        while is_epoch or run.step < self.steps:
+        while is_epoch or (run.step < self.steps and not self._is_out_of_patience()):
             if not is_epoch:
                 loss = self._step(batches)
                 bar.set_postfix(loss=f"{loss:.3f}", **self._last_figure())
@@ -284,6 +324,8 @@ class _Trainer:
             is_epoch = False
             if run.step < self.steps:
                 self.stop.check()
+        if run.step < self.steps and is_main_process():
+            tqdm.write(f"{self.recipe.patience} evaluations without a better {self.task.headline}: the run ends")
 
     def _due(self, is_epoch: bool, waited: float, checkpoint_seconds: float) -> set[str]:
         """What to write, ``waited`` seconds after the last write: "model", "checkpoint", both, or nothing."""
@@ -325,6 +367,8 @@ class _Trainer:
         """
         began, recipe, run, total = time.monotonic(), self.recipe, self.run, 0.0
         self.forward.train()
+        for norm in self.still:
+            norm.eval()
         for part in range(recipe.accumulate):
             waiting_since = time.monotonic()
             with self.stop.at_once():
@@ -404,6 +448,8 @@ class _Trainer:
         }
         run.history.append(row)
         run.interval = Interval()
+        if self.recipe.trackers:
+            self.accelerator.log({name: value for name, value in row.items() if value is not None}, step=run.step)
         if is_main_process():
             tqdm.write(line(row, self.task.headline, math.ceil(self.steps / self.steps_per_epoch)))
 
@@ -411,7 +457,7 @@ class _Trainer:
         """The headline figure on val; NaN if nothing in it is annotated."""
         try:
             with self.stop.at_once():
-                score = evaluate(self.run.result, self.val_set, brief=True)
+                score = evaluate(self.run.result, self.val_set, self.view, brief=True)
             return math.nan if score is None else score.value
         except NonFiniteError as error:  # the weights are still finite, but too large
             raise FloatingPointError(
@@ -449,6 +495,11 @@ class _Trainer:
         except OSError as error:
             size = sum(value.nbytes for value in self.run.result.state_dict().values())
             raise not_written(path, error, size) from error
+
+
+def _first_best(figures: list[float]) -> int:
+    """The index of the first of the highest figures; -1 without any."""
+    return figures.index(max(figures)) if figures else -1
 
 
 class _Called(torch.nn.Module):

@@ -4,7 +4,7 @@ import torch
 from timm.optim import param_groups_weight_decay
 
 from ..recipes.recipe import Recipe
-from .schedule import falling, poly
+from .schedule import cosine, falling, poly
 
 
 def make_optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -18,7 +18,7 @@ def make_optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimi
 def make_schedule(
     optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int, steps_per_epoch: int
 ) -> torch.optim.lr_scheduler.LambdaLR:
-    """The learning rate of a recipe, see `poly` and `falling`.
+    """The learning rate of a recipe, see `poly`, `cosine` and `falling`.
 
     Args:
         optimizer: has the base rates.
@@ -30,7 +30,11 @@ def make_schedule(
     milestones = [round(epoch * steps_per_epoch) for epoch in recipe.milestones]
 
     def factor(step: int) -> float:
-        return falling(step, warmup, milestones) if milestones else poly(step, steps, warmup, recipe.power)
+        if milestones or recipe.schedule == "constant":
+            return falling(step, warmup, milestones)
+        if recipe.schedule == "cosine":
+            return cosine(step, steps, warmup)
+        return poly(step, steps, warmup, recipe.power)
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 

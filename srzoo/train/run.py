@@ -240,8 +240,14 @@ def write_checkpoint(run: Run, recipe: Recipe, data: ImageData, out: Path, facts
         raise not_written(out / CHECKPOINT, error, size) from error
 
 
+# Keys that may be other ones when a run resumes: those of its length, and its rate from there on.
+_ADJUSTABLE = ("epochs", "steps", "lr", "warmup_epochs", "evaluate_every", "patience", "trackers")
+
+
 def read_checkpoint(out: Path, recipe: Recipe, data: ImageData) -> dict | None:
     """The state that `write_checkpoint` wrote to ``out``, on the CPU; None if there is no checkpoint.
+
+    Its "adjusted" has a text such as "epochs=5 instead of 3" for each key of length or rate that the recipe changes.
 
     Raises:
         ValueError: the checkpoint cannot be read, is damaged, or belongs to another recipe or to other data.
@@ -261,6 +267,10 @@ def read_checkpoint(out: Path, recipe: Recipe, data: ImageData) -> dict | None:
     wanted = recipe.flat()
     # The data is compared by what it holds, wherever it lies.
     changed = [key for key in wanted if made_with.get(key) != wanted[key] and not key.startswith("data.")]
+    state["adjusted"] = [
+        f"{key}={wanted[key]} instead of {shortened(made_with.get(key))}" for key in changed if key in _ADJUSTABLE
+    ]
+    changed = [key for key in changed if key not in _ADJUSTABLE]
     if changed:
         raise ValueError(
             f"{path} was made with {changed[0]}={shortened(made_with.get(changed[0]))}, but the recipe has "

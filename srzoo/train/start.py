@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 from ..labels import LabelSet
 from ..models.base import ZooModel
 from ..recipes.recipe import STARTS, Recipe
 from ..zoo.factory import create_model, trained_model
-from ..zoo.registry import split_name
+from ..zoo.registry import ARCHITECTURES, split_name
 from ..zoo.weights import holds_model, read_config
 
 
@@ -31,8 +33,7 @@ def starting_model(recipe: Recipe, labels: LabelSet | None, is_new: bool) -> Zoo
         )
     if recipe.start == "published":
         model = trained_model(recipe.model, labels=labels, **options)
-    elif recipe.start not in STARTS and holds_model(recipe.start):
-        _check_architecture(recipe)
+    elif recipe.start not in STARTS and holds_model(recipe.start) and _is_of_the_architecture(recipe):
         model = trained_model(recipe.start, labels=labels, **options)
     else:
         backbone = {"imagenet": True, "random": False}.get(recipe.start, recipe.start)
@@ -44,11 +45,22 @@ def starting_model(recipe: Recipe, labels: LabelSet | None, is_new: bool) -> Zoo
     return model
 
 
-def _check_architecture(recipe: Recipe) -> None:
-    """Check that a file to start from holds the same architecture; the dataset may be another one."""
-    own = read_config(recipe.start).name
-    if split_name(own)[0] != split_name(recipe.model)[0]:
+def _is_of_the_architecture(recipe: Recipe) -> bool:
+    """Whether a file to start from holds the same architecture; the dataset may be another one.
+
+    Of another architecture only the backbone is a start, which has to be the same.
+
+    Raises:
+        ValueError: it has another backbone.
+    """
+    own = read_config(recipe.start)
+    if split_name(own.name)[0] == split_name(recipe.model)[0]:
+        return True
+    options = {**ARCHITECTURES[split_name(recipe.model)[0]].options, **recipe.model_options}
+    if own.options.get("backbone") != options.get("backbone"):
         raise ValueError(
-            f"{recipe.start} holds {own}, but the recipe trains {recipe.model}; start from a file of {recipe.model}, "
-            f"or train {own}"
+            f"{recipe.start} holds {own.name} over {own.options.get('backbone')}, but the recipe trains {recipe.model} "
+            f"over {options.get('backbone')}; start from a file of {recipe.model}, or train {own.name}"
         )
+    warnings.warn(f"{recipe.start} holds {own.name}: its backbone alone is the start of {recipe.model}", stacklevel=3)
+    return False

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..data.bands import MAX_CHANNELS
 from ..labels import LabelSet
 from ..labels.own import MAX_OUTPUTS
 from ..untrusted.values import Value, parse_json
@@ -112,12 +113,15 @@ def _transform(values: Value) -> Transform:
         if name not in _TRANSFORM:
             value.fail(f"left out; the keys are {', '.join(_TRANSFORM)}")
         found[name] = _TRANSFORM[name](value)
+    mean, std = (len(found.get(name, getattr(Transform, name))) for name in ("mean", "std"))
+    if mean != std:
+        raise ValueError(f"{values.where}: transform has mean for {mean} channels, and std for {std}")
     return Transform(**found)
 
 
 def _numbers(low: float) -> Callable[[Value], tuple[float, ...]]:
-    """Reads a number for each of RGB, whose pixels are in 0..1."""
-    return lambda value: tuple(float(each.number(low, 1e4)) for each in value.items(3, 3))
+    """Reads a number for each channel, whose pixels are in 0..1."""
+    return lambda value: tuple(float(each.number(low, 1e4)) for each in value.items(1, MAX_CHANNELS))
 
 
 # How each value of a transform is read.

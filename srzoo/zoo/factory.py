@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,8 +13,10 @@ from torch import nn
 
 from ..backbones import normalization, probe
 from ..backbones.imagenet import load_imagenet_weights
+from ..backbones.stem import adapt_stem
+from ..data.bands import MAX_CHANNELS, RGB
 from ..labels import LabelSet
-from ..labels.own import numbered_labels
+from ..labels.own import labels_of, numbered_labels
 from ..layers import CONTEXT_MODULES
 from ..layers.checks import check_whole
 from ..layers.insertion import block_names
@@ -38,6 +41,8 @@ def create_model(
     context: str | None = None,
     pretrained_backbone: bool | str | Path = False,
     labels: LabelSet | None = None,
+    classes: Sequence[str] | None = None,
+    palette: Sequence | None = None,
     **options,
 ) -> ZooModel:
     """Build a model by its name.
@@ -54,7 +59,11 @@ def create_model(
             with timm's names. Cannot be combined with ``pretrained``, which includes the backbone.
         labels: names and colours of the classes, and which are things, instead of ``num_classes``. A panoptic model of
             other classes than its dataset's needs them.
-        **options: of the network's class in `srzoo.models`, e.g. ``output_stride=16`` or ``nodes=32``.
+        classes: names of the classes in order of id, instead of ``num_classes``.
+        palette: a colour for each of ``classes``, ``(r, g, b)`` or ``"#rrggbb"``; by default colours that differ well.
+        **options: of the network's class in `srzoo.models`, e.g. ``output_stride=16``, ``nodes=32`` or
+            ``in_channels=4``. For images of other channels than RGB's, pretrained weights of the first convolution are
+            adapted by timm's rule, and so are the transform's mean and standard deviation.
 
     Returns:
         The model in training mode, with its `ModelConfig` as ``model.config``.
@@ -67,6 +76,10 @@ def create_model(
     """
     architecture, dataset = registry.split_name(name)
     _check_start(num_classes, pretrained, pretrained_backbone)
+    if labels is not None and (classes is not None or palette is not None):
+        raise ValueError("labels name the classes and their colours; leave classes and palette out")
+    if classes is not None or palette is not None:
+        labels = labels_of(classes, palette, num_classes)
     _check_count(num_classes, labels)
     if context is not None:
         options["context"] = context
@@ -141,7 +154,21 @@ def _config_for(
     if options["backbone"] != entry.options.get("backbone"):
         mean, std = normalization(options["backbone"])
         transform = dataclasses.replace(transform, mean=mean, std=std)
+    transform = transform.with_channels(_channels(options))
     return ModelConfig(name, entry.network, entry.task, options, labels, transform)
+
+
+def _channels(options: dict) -> int:
+    """The number of channels of a network's images.
+
+    Raises:
+        ValueError: it is no whole number, or out of range.
+    """
+    channels = options.get("in_channels", RGB)
+    check_whole(in_channels=channels)
+    if channels > MAX_CHANNELS:
+        raise ValueError(f"in_channels must be at most {MAX_CHANNELS}, got {channels}")
+    return channels
 
 
 def foreign_weights(detector: ForeignDetector, dataset: str | None) -> tuple[ModelConfig, dict[str, torch.Tensor]]:
@@ -243,7 +270,7 @@ def trained_model(
         return _with_weights(*read_model_file(source), str(source), num_classes, labels, options)
     if Path(source).exists() and source not in registry.names():
         raise ValueError(
-            f"{source} is not a .safetensors file; the model of a run is the model.safetensors in its folder, and "
+            f"{source} is not a .safetensors file; the model of a run is the last.safetensors in its folder, and "
             "`srzoo convert` converts checkpoints of the authors and of other projects"
         )
     return create_model(source, pretrained=True, num_classes=num_classes, labels=labels, **options)
@@ -288,6 +315,8 @@ def _with_weights(
     """
     own, own_context = len(config.classes), config.options.get("context")
     config = dataclasses.replace(config, options={**config.options, **(options or {})})
+    if "in_channels" in (options or {}):
+        config = dataclasses.replace(config, transform=config.transform.with_channels(_channels(config.options)))
     if labels is None:
         labels = config.labels if num_classes in (None, own) else numbered_labels(num_classes)
     wanted = dataclasses.replace(config, labels=labels)
@@ -300,6 +329,8 @@ def _with_weights(
                 new = _of_another_shape(twin.state_dict(), _build(config).state_dict())
     except _BUILD_ERRORS as error:
         raise ValueError(f"{origin}: {one_line(error)}") from error
+    if "in_channels" in (options or {}):
+        state = adapt_stem(state, twin.state_dict(), twin.in_channels)
     shown = {key: value for key, value in twin.state_dict().items() if key in new and key in state}
     if own_context == "none":  # "sr" starts as the identity, so the model computes the same
         shown = {**_of_blocks(twin), **shown}
@@ -366,6 +397,11 @@ def _build(config: ModelConfig) -> ZooModel:
         )
     _refuse_unknown_options(config)
     _check_limits(config.options)
+    if _channels(config.options) != config.transform.channels:
+        raise ValueError(
+            f"{config.name!r} takes images of {_channels(config.options)} channels, but its transform has mean and std "
+            f"for {config.transform.channels}"
+        )
     of_labels = {"num_classes": len(config.classes)}
     if "things" in _parameters(network):
         of_labels["things"] = config.labels.things

@@ -8,6 +8,8 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from ..data.bands import Bands
+
 if TYPE_CHECKING:
     import torch
     from PIL import Image
@@ -19,12 +21,12 @@ _LONGEST = 8  # ratio of the sides of an image up to which a short side that was
 
 @dataclass(frozen=True)
 class Transform:
-    """Resizing and normalization of an 8-bit RGB image for a model.
+    """Resizing and normalization of an image for a model: 8-bit RGB, or `srzoo.data.bands.Bands` of other channels.
 
     Attributes:
         short_side: short side of the network's input, in pixels.
         max_pixels: limit of its area, in pixels, which bounds the cost of long or huge images.
-        mean, std: of each RGB channel, in 0..1.
+        mean, std: of each channel, in 0..1; as many as the model's images have channels.
         multiple: height and width of the input are multiples of this, the model's output stride. For other sizes the
             feature maps inside the network would be shifted against each other by up to one cell, which harms thin
             classes.
@@ -33,13 +35,13 @@ class Transform:
             "pad" keeps the proportions and adds zeros at the right and at the bottom, as detectors do.
 
     Raises:
-        ValueError: ``fit`` is neither "stretch" nor "pad".
+        ValueError: ``fit`` is neither "stretch" nor "pad", or mean and std differ in length.
     """
 
     short_side: int
     max_pixels: int = 2 << 20
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
     multiple: int = 1
     long_side: int | None = None
     fit: Literal["stretch", "pad"] = "stretch"
@@ -49,6 +51,26 @@ class Transform:
     def __post_init__(self):
         if self.fit not in FITS:
             raise ValueError(f"fit must be 'stretch' or 'pad', got {self.fit!r}")
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"mean has {len(self.mean)} channels, std {len(self.std)}")
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of an image."""
+        return len(self.mean)
+
+    def with_channels(self, channels: int) -> Transform:
+        """A transform for images of another number of channels, as `srzoo.backbones.stem.adapt_stem` adapts weights.
+
+        One channel has the average of mean and std, others have those of the present ones, repeated.
+        """
+        if channels == self.channels:
+            return self
+        mean, std = (
+            (sum(values) / len(values),) if channels == 1 else tuple(values[i % len(values)] for i in range(channels))
+            for values in (self.mean, self.std)
+        )
+        return dataclasses.replace(self, mean=mean, std=std)
 
     def content_size(self, height: int, width: int) -> tuple[int, int]:
         """``(H, W)`` to which an image of this size is resized, in pixels: `input_size` without the padding."""
@@ -110,19 +132,19 @@ class Transform:
         pixels = math.ceil(height * width * (self.short_side / min(height, width)) ** 2) + 1
         return dataclasses.replace(self, max_pixels=max(self.max_pixels, pixels))
 
-    def __call__(self, image: Image.Image) -> torch.Tensor:
-        """The model's input ``(1, 3, H, W)`` in float32 for an RGB image. The padding is zero, the mean colour."""
+    def __call__(self, image: Image.Image | Bands) -> torch.Tensor:
+        """The model's input ``(1, C, H, W)`` in float32 for an image. The padding is zero, the mean colour."""
         from torch.nn.functional import pad
 
         x = self.normalize(self.resize(image))
         height, width = self.input_size(image.height, image.width)
         return pad(x, (0, width - x.shape[3], 0, height - x.shape[2]))
 
-    def resize(self, image: Image.Image) -> torch.Tensor:
-        """An RGB image resized to its `content_size`, as ``(1, 3, H, W)`` uint8."""
+    def resize(self, image: Image.Image | Bands) -> torch.Tensor:
+        """An image resized to its `content_size`: ``(1, 3, H, W)`` uint8, or ``(1, C, H, W)`` float32 of `Bands`."""
         return _pixels(_resized(image, *self.content_size(image.height, image.width))).permute(2, 0, 1)[None]
 
-    def resize_columns(self, image: Image.Image, start: int, stop: int) -> torch.Tensor:
+    def resize_columns(self, image: Image.Image | Bands, start: int, stop: int) -> torch.Tensor:
         """Columns ``start:stop`` of the result of `resize`, computed alone, for an image that keeps its width.
 
         Pillow then resizes each column independently. If both sides change, it resizes the rows or the columns first,
@@ -140,7 +162,7 @@ class Transform:
         return pixels[None].permute(0, 3, 1, 2)  # with strides that torch recognizes as channels_last
 
     def normalize(self, images: torch.Tensor) -> torch.Tensor:
-        """Normalize ``(N, 3, H, W)`` uint8 images with ``mean`` and ``std``; the result is float32."""
+        """Normalize ``(N, C, H, W)`` images in 0..255 with ``mean`` and ``std``; the result is float32."""
         import torch
 
         mean = torch.tensor(self.mean, device=images.device)[:, None, None]
@@ -148,7 +170,7 @@ class Transform:
         return images.to(torch.float32, copy=True).div_(255).sub_(mean).div_(std)
 
 
-def _resized(image: Image.Image, height: int, width: int) -> Image.Image:
+def _resized(image: Image.Image | Bands, height: int, width: int) -> Image.Image | Bands:
     from PIL import Image
 
     if (height, width) == (image.height, image.width):
@@ -156,11 +178,16 @@ def _resized(image: Image.Image, height: int, width: int) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
-def _pixels(image: Image.Image) -> torch.Tensor:
-    """``(H, W, 3)`` uint8, converted in strips, since Pillow's export makes two copies of what it exports."""
+def _pixels(image: Image.Image | Bands) -> torch.Tensor:
+    """``(H, W, 3)`` uint8, converted in strips, since Pillow's export makes two copies of what it exports.
+
+    Of `Bands` it is ``(H, W, C)`` float32.
+    """
     import numpy as np
     import torch
 
+    if isinstance(image, Bands):
+        return torch.from_numpy(np.ascontiguousarray(image.pixels))
     pixels = np.empty((image.height, image.width, 3), np.uint8)
     for top in range(0, image.height, _STRIP_ROWS):
         strip = image.crop((0, top, image.width, min(top + _STRIP_ROWS, image.height)))

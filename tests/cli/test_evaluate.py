@@ -175,3 +175,36 @@ def test_help_lists_the_options_of_each_task_once_with_defaults(capsys):
     assert re.search(r"--detections .*\(default: 100\)", detectors)
     assert re.search(r"--overlap .*\(default: 0\.5\).*--stuff_area .*\(default: 4096\)", panoptic)
     assert all(text.count(f"--{name} ") == 1 for name in ("score", "detections", "scales", "overlap"))
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A file of a small model with random weights for the classes of CamVid."""
+    options = {"backbone": "test_efficientnet", "channels": 32, "output_stride": 16}
+    model = srzoo.create_model("srnet", classes=srzoo.model_info("srnet_lite0_camvid").classes, **options)
+    model.reconfigure(transform=model.config.transform.with_short_side(64))
+    srzoo.save_model(model, tmp_path / "tiny.safetensors")
+    return str(tmp_path / "tiny.safetensors")
+
+
+def test_a_class_left_out_and_the_confusion_matrix(small_camvid, tmp_path, tiny, capsys):
+    command = ["eval", "--model", tiny, "--data.root", str(small_camvid), "--receipt", str(tmp_path / "r.json")]
+    assert main(command) == 0
+    assert main([*command, "--leave_out", "sky", "void-1", "--confusion", str(tmp_path / "c.png")]) == 2
+    assert re.search(r"leave_out: no class 'void-1'.*sky", capsys.readouterr().err)
+    assert main([*command, "--leave_out", "sky", "--confusion", str(tmp_path / "pictures" / "c.png")]) == 0
+    printed = capsys.readouterr().out
+    assert "precision" in printed and "recall" in printed and "mean Dice" in printed
+    with Image.open(tmp_path / "pictures" / "c.png") as picture:
+        assert picture.format == "PNG" and picture.width > 11 * 40
+    whole, part = measurements(tmp_path / "r.json")
+    ious = [value for name, value in part["by_class"]["IoU"].items() if name != "sky" and value is not None]
+    assert figure(part) == pytest.approx(np.mean(ious))
+    assert whole["by_class"] == part["by_class"]
+    assert "means without sky" in part["protocol"]
+    assert part["command"].endswith("--leave_out sky")
+
+
+def test_confusion_is_for_classes_of_pixels(tmp_path, capsys, facade):
+    options = ["--model", "mask_rcnn_lite0_facade", "--data.root", str(facade), "--confusion", str(tmp_path / "c.png")]
+    assert main(["eval", *options]) == 2

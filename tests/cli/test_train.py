@@ -1,6 +1,7 @@
 import re
 import shutil
 
+import numpy as np
 import pytest
 import yaml
 from PIL import Image
@@ -34,8 +35,8 @@ def test_train_segment_and_eval_on_a_folder(root, tmp_path, capsys):
     assert train(root, tmp_path / "run", "--num_classes", "3", "--data.format", "folder", "--lr", "1e-3") == 0
     printed = capsys.readouterr().out
     assert "model srnet, start random, steps 2, batch_size 2, short_side 64, lr 0.001" in printed
-    assert re.search(r"val mIoU [\d.]+%.*model\.safetensors", printed)
-    model = tmp_path / "run" / "model.safetensors"
+    assert re.search(r"val mIoU [\d.]+%.*last\.safetensors", printed)
+    model = tmp_path / "run" / "last.safetensors"
     config = srzoo.load_model(model).config
     assert config.classes == ("soil", "crop", "weed")
     assert config.transform.short_side == 64
@@ -52,7 +53,7 @@ def test_how_the_data_is_read_is_kept(root, tmp_path, capsys, write_mask):
     shutil.copytree(root, tmp_path / "moved")
     options = ["--data.id_map", "{0: 255, 1: 0, 2: 1, 255: 255}", "--num_classes", "2"]
     assert train(root, tmp_path / "run", *options, "--steps", "1") == 0
-    model, recipe = tmp_path / "run" / "model.safetensors", tmp_path / "run" / "recipe.yaml"
+    model, recipe = tmp_path / "run" / "last.safetensors", tmp_path / "run" / "recipe.yaml"
     kept = yaml.safe_load(recipe.read_text())["data"]
     assert (kept["format"], kept["root"], kept["id_map"][1]) == ("folder", str(root), 0)
     capsys.readouterr()
@@ -78,7 +79,7 @@ def test_saved_recipe_trains_the_same_model(root, tmp_path):
     assert yaml.safe_load(recipe.read_text())["semantic"]["blur"] == 0
     command = ["train", "--recipe", str(recipe), "--data.root", str(root), "--workers", "0"]
     assert main([*command, "--out", str(tmp_path / "second")]) == 0
-    first, second = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("first", "second"))
+    first, second = ((tmp_path / name / "last.safetensors").read_bytes() for name in ("first", "second"))
     assert first == second
 
 
@@ -90,7 +91,7 @@ def test_published_weights_are_the_start_with_new_classifiers(root, tmp_path, ca
     printed = capsys.readouterr()
     assert "start published" in printed.out
     assert "3 classes instead of 11" in printed.err
-    tuned = srzoo.load_model(tmp_path / "model.safetensors")
+    tuned = srzoo.load_model(tmp_path / "last.safetensors")
     shipped = srzoo.create_model("srnet_lite0_camvid", pretrained=True)
     assert tuned.config.classes == ("soil", "crop", "weed")
     for name, value in shipped.named_parameters():
@@ -100,11 +101,11 @@ def test_published_weights_are_the_start_with_new_classifiers(root, tmp_path, ca
 @pytest.mark.filterwarnings("default:.*classes instead of")
 def test_model_of_a_run_is_the_start_of_another(root, tmp_path, capsys):
     assert train(root, tmp_path / "first") == 0
-    first = tmp_path / "first" / "model.safetensors"
+    first = tmp_path / "first" / "last.safetensors"
     still = ["--lr", "0", "--ema_decay", "0", "--steps", "1", "--batch_size", "1", "--semantic.crop", "64"]
     command = ["train", "--model", str(first), "--workers", "0", *still, "--data.root", str(root)]
     assert main([*command, "--out", str(tmp_path / "same")]) == 0
-    before, same = srzoo.load_model(first), srzoo.load_model(tmp_path / "same" / "model.safetensors")
+    before, same = srzoo.load_model(first), srzoo.load_model(tmp_path / "same" / "last.safetensors")
     assert same.config == before.config
     assert all((same.get_parameter(name) == value).all() for name, value in before.named_parameters())
     assert "classes instead of" not in capsys.readouterr().err
@@ -112,7 +113,7 @@ def test_model_of_a_run_is_the_start_of_another(root, tmp_path, capsys):
     (root / "classes.txt").unlink()
     assert main([*command, "--num_classes", "4", "--out", str(tmp_path / "other")]) == 0
     assert re.search(r"4 classes instead of 3.*aux_head\.classifier\.bias", capsys.readouterr().err)
-    other = srzoo.load_model(tmp_path / "other" / "model.safetensors")
+    other = srzoo.load_model(tmp_path / "other" / "last.safetensors")
     assert (other.num_classes, other.config.transform) == (4, before.config.transform)
     for name, value in before.named_parameters():
         assert ("classifier" in name) or (other.get_parameter(name) == value).all(), name
@@ -120,7 +121,7 @@ def test_model_of_a_run_is_the_start_of_another(root, tmp_path, capsys):
     assert (
         main([*command, "--out", str(tmp_path / "named")]) == 0
     )  # number and names of the classes are those of the file
-    assert srzoo.load_model(tmp_path / "named" / "model.safetensors").config.classes == ("soil", "crop", "weed")
+    assert srzoo.load_model(tmp_path / "named" / "last.safetensors").config.classes == ("soil", "crop", "weed")
     kept = ["train", "--recipe", str(tmp_path / "named" / "recipe.yaml"), "--data.root", str(root), "--workers", "0"]
     assert main([*kept, "--out", str(tmp_path / "kept")]) == 0
 
@@ -140,12 +141,12 @@ def test_file_as_model_contradicts_another_start(root, tmp_path, options, messag
     assert re.search(message, capsys.readouterr().err.splitlines()[-1])
 
 
-def test_start_file_must_hold_the_same_architecture(root, tmp_path, capsys):
+def test_start_file_must_hold_the_same_backbone(root, tmp_path, capsys):
     model = tmp_path / "tiny.safetensors"
     srzoo.save_model(srzoo.create_model("srnet", backbone="test_efficientnet", num_classes=3), model)
     command = ["train", "--model", "srnet_lite0", "--start", str(model), "--data.root", str(root), "--steps", "1"]
     assert main([*command, "--out", str(tmp_path / "run")]) == 2
-    assert re.search(r"tiny\.safetensors .*srnet,.* srnet_lite0", capsys.readouterr().err)
+    assert re.search(r"tiny\.safetensors .*srnet over.* srnet_lite0 over", capsys.readouterr().err)
 
 
 def test_unknown_option_has_a_suggestion(root, tmp_path, capsys):
@@ -213,7 +214,7 @@ def test_one_step_by_a_recipe_of_the_paper(write_image, write_mask, tmp_path):
     small = ["--start", "random", "--steps", "1", "--semantic.crop", "65", "--batch_size", "1"]
     small += ["--short_side", "64", "--model_options", tiny]
     assert main([*command, *small, "--workers", "0", "--out", str(tmp_path / "run")]) == 0
-    config = srzoo.load_model(tmp_path / "run" / "model.safetensors").config
+    config = srzoo.load_model(tmp_path / "run" / "last.safetensors").config
     assert config.classes[:2] == ("road", "sidewalk")
     kept = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())
     assert (kept["optimizer"], kept["semantic"]["ohem"], kept["semantic"]["crop"]) == ("sgd", [0.7, 800000], 65)
@@ -246,3 +247,43 @@ def test_every_key_is_in_the_help(capsys):
     for name in full_names(recipe_keys()):
         assert f"--{name} " in said
     assert "--crop " not in said
+
+
+@pytest.mark.filterwarnings("ignore:.*held out")
+@pytest.mark.parametrize(("mode", "suffix"), [("RGBA", "png"), ("I;16", "png"), ("bands", "npy")])
+def test_images_of_other_channels(tmp_path, mode, suffix, capsys):
+    channels = {"RGBA": 4, "I;16": 1, "bands": 6}[mode]
+    root = tmp_path / "data"
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    for i in range(5):
+        rng = np.random.default_rng(i)
+        if mode == "I;16":
+            Image.fromarray(rng.integers(0, 1 << 16, (40, 50), dtype=np.uint16)).save(root / "images" / f"f{i}.png")
+        elif mode == "RGBA":
+            pixels = rng.integers(0, 256, (40, 50, 4), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / "images" / f"f{i}.png")
+        else:
+            np.save(root / "images" / f"f{i}.npy", rng.random((40, 50, 6), dtype=np.float32))
+        mask = np.zeros((40, 50), np.uint8)
+        mask[10:30] = 1
+        Image.fromarray(mask).save(root / "masks" / f"f{i}.png")
+    where = ["--data.images", f"images/*.{suffix}", "--data.masks", "masks/*.png", "--num_classes", "2"]
+    options = f"{{backbone: test_efficientnet, channels: 32, output_stride: 16, in_channels: {channels}}}"
+    assert train(root, tmp_path / "run", *where, "--model_options", options, "--steps", "1") == 0
+    model = tmp_path / "run" / "last.safetensors"
+    assert srzoo.load_model(model).config.transform.channels == channels
+    assert main(["eval", "--model", str(model)]) == 0
+    assert "mIoU" in capsys.readouterr().out
+    photo = str(root / "images" / f"f0.{suffix}")
+    assert main(["segment", "--model", str(model), photo, "--out", str(tmp_path / "segmented")]) == 0
+    with Image.open(tmp_path / "segmented" / "f0_overlay.jpg") as picture:
+        assert (picture.mode, picture.size) == ("RGB", (50, 40))
+
+
+def test_the_folder_of_a_run_says_where_it_comes_from():
+    from srzoo.cli.train import run_name
+
+    assert run_name("srnet_lite0_camvid") == "srnet_lite0_camvid"
+    assert run_name("mine/field.yaml") == run_name("field.safetensors") == "field"
+    assert run_name("runs/a/best.safetensors") == "a_tuned"

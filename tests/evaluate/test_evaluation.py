@@ -21,9 +21,13 @@ def test_receipt_of_published_weights_is_reproduced(name, place, camvid, tmp_pat
     command = shipped["command"].replace("PATH", str(camvid)).split()[1:]
     assert main([*command, "--receipt", str(tmp_path / "r.json"), "--device", "cpu"]) == 0
     (receipt,) = json.loads((tmp_path / "r.json").read_text())
-    for key in ("split_sha256", "weights_sha256", "protocol", "view", "images", "facts", "headline", "command"):
+    for key in ("split_sha256", "weights_sha256", "protocol", "images", "facts", "headline", "command"):
         assert receipt[key] == shipped[key]
-    assert receipt["figures"] == pytest.approx(shipped["figures"], abs=1e-3)
+    later = {"threshold": None, "leave_out": []}  # fields of the view, and figures, that the shipped one has not
+    assert receipt["view"] == {**later, **shipped["view"]}
+    assert receipt["figures"].keys() - shipped["figures"].keys() <= {"mean Dice"}
+    for figure, value in shipped["figures"].items():
+        assert receipt["figures"][figure] == pytest.approx(value, abs=1e-3)
     for figure, values in shipped["by_class"].items():
         assert receipt["by_class"][figure] == pytest.approx(values, abs=5e-3)
     assert shipped["figures"]["mIoU"] > 0.60

@@ -55,7 +55,7 @@ def run(root, out, recipe=RECIPE, **options):
 
 
 def weights(out: Path) -> dict:
-    return load_file(out / "model.safetensors")
+    return load_file(out / "last.safetensors")
 
 
 def same(one: dict, other: dict) -> bool:
@@ -94,7 +94,7 @@ def test_a_flipped_bit_is_told_or_does_not_matter(data, tmp_path, half_done):
         try:
             state = loop.read_checkpoint(half_done, recipe, train_set)
         except ValueError as error:
-            assert re.search(r"checkpoint\.pt .*damaged.*another output folder.*model\.safetensors", str(error))
+            assert re.search(r"checkpoint\.pt .*damaged.*another output folder.*last\.safetensors", str(error))
         else:  # the bit is in a part of the archive that nothing reads
             assert same(state["model"], good["model"]) and state["step"] == good["step"]
 
@@ -174,11 +174,11 @@ def test_nan_in_a_checkpoint_is_named(data, half_done):
 def test_files_of_a_finished_run_are_written_anew(data, tmp_path, capsys):
     out = tmp_path / "run"
     figure = run(data, out)
-    before = {name: (out / name).read_bytes() for name in ("model.safetensors", "log.csv", "recipe.yaml")}
+    before = {name: (out / name).read_bytes() for name in ("last.safetensors", "log.csv", "recipe.yaml")}
     for name in before:
         (out / name).unlink()
     assert run(data, out) == figure
-    assert "model.safetensors, log.csv were gone" in capsys.readouterr().out
+    assert "last.safetensors, log.csv were gone" in capsys.readouterr().out
     assert {name: (out / name).read_bytes() for name in before} == before
     (out / "best.safetensors").unlink()
     history = torch.load(out / "checkpoint.pt", weights_only=True)["history"]
@@ -196,7 +196,7 @@ def test_an_edited_recipe_is_not_believed(data, tmp_path):
     path = out / "recipe.yaml"
     written = path.read_text()
     path.write_text(written.replace("lr: 0.002", "lr: 0.5"))
-    assert Recipe.from_dict(KEYS).to_yaml() == read_run_recipe(out / "model.safetensors") == written
+    assert Recipe.from_dict(KEYS).to_yaml() == read_run_recipe(out / "last.safetensors") == written
     with pytest.warns(UserWarning, match=r"recipe\.yaml was edited"):
         run(data, out)
     assert path.read_text() == written
@@ -209,12 +209,12 @@ def test_a_folder_with_files_of_another_origin_is_left_alone(data, tmp_path):
     with pytest.raises(ValueError, match=r"recipe\.yaml is not of this run"):
         run(data, out)
     (out / "recipe.yaml").unlink()
-    srzoo.save_model(srzoo.create_model("srnet", **KEYS["model_options"]), out / "model.safetensors")
-    content = (out / "model.safetensors").read_bytes()
-    with pytest.raises(ValueError, match=r"model\.safetensors is not of this run"):
+    srzoo.save_model(srzoo.create_model("srnet", **KEYS["model_options"]), out / "last.safetensors")
+    content = (out / "last.safetensors").read_bytes()
+    with pytest.raises(ValueError, match=r"last\.safetensors is not of this run"):
         run(data, out)
-    assert (out / "model.safetensors").read_bytes() == content
-    assert [path.name for path in out.iterdir()] == ["model.safetensors"]
+    assert (out / "last.safetensors").read_bytes() == content
+    assert [path.name for path in out.iterdir()] == ["last.safetensors"]
 
 
 def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again(data, tmp_path):
@@ -253,7 +253,7 @@ def test_changed_masks_are_named(data, tmp_path, half_done):
     ids = np.array(Image.open(mask))
     ids[0, 0] = (ids[0, 0] + 1) % 11
     Image.fromarray(ids).save(mask)
-    with pytest.raises(ValueError, match=r"other data.* changed since: street\.png;.*--start .*model\.safetensors"):
+    with pytest.raises(ValueError, match=r"other data.* changed since: street\.png;.*--start .*last\.safetensors"):
         run(data, half_done)
 
 
@@ -427,7 +427,7 @@ def test_a_failed_write_is_told_as_what_it_is(tmp_path, error, size, message):
 
 def test_weights_that_are_not_finite_are_refused_with_their_name(data, tmp_path):
     run(data, tmp_path / "run")
-    config, state = srzoo.zoo.weights.read_model_file(tmp_path / "run" / "model.safetensors")
+    config, state = srzoo.zoo.weights.read_model_file(tmp_path / "run" / "last.safetensors")
     for value in (float("nan"), float("inf")):
         broken = {key: tensor.clone() for key, tensor in state.items()}
         broken["classifier.weight"][3, 0] = value

@@ -80,13 +80,13 @@ def test_a_run_killed_inside_any_write(small_camvid, tmp_path):
         Image.open(path).resize((64, 48), Image.Resampling.NEAREST).save(path)
     assert in_child(run_until, small_camvid, tmp_path / "whole", 0, tmp_path / "count") == 0
     count = int((tmp_path / "count").read_text())
-    wanted, names = load_file(tmp_path / "whole" / "model.safetensors"), sorted(os.listdir(tmp_path / "whole"))
+    wanted, names = load_file(tmp_path / "whole" / "last.safetensors"), sorted(os.listdir(tmp_path / "whole"))
     seed = int.from_bytes(os.urandom(4), "big")
     print(f"seed {seed}, {count} events")
     for number in sorted(random.Random(seed).sample(range(1, count), min(KILLS, count - 1))):
         out = tmp_path / f"killed at {number}"
         assert in_child(run_until, small_camvid, out, number) == -signal.SIGKILL, number
         assert in_child(run, small_camvid, out) == 0, number
-        found = load_file(out / "model.safetensors")
+        found = load_file(out / "last.safetensors")
         assert all(torch.equal(found[key], value) for key, value in wanted.items()), number
         assert sorted(os.listdir(out)) == names, number

@@ -150,5 +150,5 @@ def test_the_pyramid_s_rates_depend_on_the_stride():
 
 def test_another_file_of_a_run_is_not_taken_for_a_name(tmp_path):
     (tmp_path / "checkpoint.pt").touch()
-    with pytest.raises(ValueError, match=r"checkpoint.pt .*model.safetensors"):
+    with pytest.raises(ValueError, match=r"checkpoint.pt .*last.safetensors"):
         trained_model(str(tmp_path / "checkpoint.pt"))

@@ -153,7 +153,7 @@ class FilePatterns(Folder):
     def read(self, root: Path, split: str, task: str = "semantic") -> FilePairs | FolderObjects:
         images, masks = (
             [path for path in sorted(root.glob(pattern)) if path.suffix.lower() in suffixes]
-            for pattern, suffixes in ((self.images, SUFFIXES), (self.masks, MASK_SUFFIXES))
+            for pattern, suffixes in ((self.images, SUFFIXES | {".npy"}), (self.masks, MASK_SUFFIXES))
         )
         for pattern, files in ((self.images, images), (self.masks, masks)):
             if not files:

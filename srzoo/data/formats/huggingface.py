@@ -11,6 +11,7 @@ import numpy as np
 
 from ...images import ImageError, decoding, has_hidden_rotation, to_rgb
 from ...labels import LabelSet
+from ..bands import RGB, as_bands
 from ..files import SPLIT_NAMES, NoSplit
 from ..masks import Storage, mask_array, storage_of
 from ..samples import SemanticData
@@ -46,7 +47,7 @@ class RowPairs(SemanticData):
     def image(self, index: int) -> np.ndarray:
         image, name = self._read(self.images, index, 0), self.image_name(index)
         with decoding(name):
-            return np.array(to_rgb(image, name))
+            return np.array(to_rgb(image, name)) if self.channels == RGB else as_bands(image, self.channels)
 
     def mask(self, index: int) -> np.ndarray:
         as_colours = self.id_map is not None and self.id_map.has_colours

@@ -87,7 +87,9 @@ class InstanceTask:
     ) -> list[Instances]:
         return [self.predict(model, image, view, brief) for image in images]
 
-    def meter(self, config: ModelConfig, device: torch.device, brief: bool = False) -> InstanceMeter:
+    def meter(
+        self, config: ModelConfig, device: torch.device, brief: bool = False, view: View | None = None
+    ) -> InstanceMeter:
         from .meter import InstanceMeter
 
         return InstanceMeter(config.classes, brief)

@@ -64,7 +64,9 @@ class PanopticTask(InstanceTask):
 
         return segments(model, image, view)
 
-    def meter(self, config: ModelConfig, device: torch.device, brief: bool = False) -> PanopticMeter:
+    def meter(
+        self, config: ModelConfig, device: torch.device, brief: bool = False, view: View | None = None
+    ) -> PanopticMeter:
         from .meter import PanopticMeter
 
         return PanopticMeter(config.labels)

@@ -20,7 +20,7 @@ _CROP_TRIES = 10
 
 @dataclass(frozen=True)
 class Augment:
-    """Random scale, crop, flip, colour jitter and blur.
+    """Random scale, crop, flips, turns, colour jitter and blur.
 
     Attributes:
         crop: side of the square crop in pixels; a smaller image is padded, with black, and 255 in the mask.
@@ -31,6 +31,8 @@ class Augment:
         jitter: strength of the changes of brightness, contrast and saturation; the hue changes by a sixth of it.
         blur: probability of a Gaussian blur.
         max_pixels: limit of the image's area at factor 1, if there is a ``short_side``, as of the model's transform.
+        vertical_flip: mirror it top to bottom, too, with probability one half.
+        turns: turn it by a random multiple of 90 degrees.
     """
 
     crop: int
@@ -40,6 +42,8 @@ class Augment:
     jitter: float = 0.3
     blur: float = 0.0
     max_pixels: int = Transform.max_pixels
+    vertical_flip: bool = False
+    turns: bool = False
 
     @cached_property
     def _transform(self) -> v2.Compose:
@@ -47,6 +51,8 @@ class Augment:
             [
                 RandomScaledCrop(self.crop, self.scale, self.short_side, self.max_class_share, self.max_pixels),
                 v2.RandomHorizontalFlip(),
+                *([v2.RandomVerticalFlip()] if self.vertical_flip else []),
+                *([RandomTurn()] if self.turns else []),
                 RandomColour(self.jitter, self.jitter / 6),
                 v2.RandomApply([v2.GaussianBlur(5, (0.1, 2.0))], self.blur),
             ]
@@ -56,15 +62,25 @@ class Augment:
         """Augment one pair, with random numbers of PyTorch's default generator.
 
         Args:
-            image: ``(H, W, 3)`` uint8 RGB.
+            image: ``(H, W, 3)`` uint8 RGB, or ``(H, W, C)`` float32 in 0..255.
             mask: ``(H, W)`` uint8 class ids, 255 for unlabelled pixels.
 
         Returns:
-            ``(3, crop, crop)`` and ``(crop, crop)`` uint8 tensors.
+            ``(C, crop, crop)`` of the image's dtype, and ``(crop, crop)`` uint8.
         """
         pair = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1)), tv_tensors.Mask(torch.from_numpy(mask))
         image, mask = self._transform(*pair)
         return image.as_subclass(torch.Tensor), mask.as_subclass(torch.Tensor)
+
+
+class RandomTurn(v2.Transform):
+    """Turns a square crop by 0, 90, 180 or 270 degrees, each as likely."""
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        return {"turns": randint(3)}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        return tv_tensors.wrap(inpt.as_subclass(torch.Tensor).rot90(params["turns"], (-2, -1)), like=inpt)
 
 
 class RandomScaledCrop(ScaledCrop):

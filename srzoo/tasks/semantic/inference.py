@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from srzoo_kernels import upsample_argmax
 from srzoo_kernels.bilinear.rows import interpolate_rows
 from srzoo_kernels.layout import label_dtype
 
+from ...data.bands import Bands
 from ...models.base import check_results
 from ...zoo.transform import Transform
 from .result import Segmentation
@@ -24,16 +26,16 @@ _STRIP = 1 << 22  # averaged probabilities at a time: 16 MiB, whatever the size 
 _LEARNT = 2  # factor on the size of an image up to which training scales it
 
 
-def segment(model: nn.Module, image: Image.Image, view: View, with_probabilities: bool = True) -> Segmentation:
+def segment(model: nn.Module, image: Image.Image | Bands, view: View, with_probabilities: bool = True) -> Segmentation:
     """Segment one image, at the size of the image; other arguments and errors are those of `image_logits`.
 
     ``with_probabilities`` keeps the logits, from which `Segmentation.probabilities` are computed.
     """
-    return _result(model, image, image_logits(model, image, view), with_probabilities)
+    return _result(model, image, image_logits(model, image, view), view, with_probabilities)
 
 
 def segment_batch(
-    model: nn.Module, images: Sequence[Image.Image], view: View, with_probabilities: bool = True
+    model: nn.Module, images: Sequence[Image.Image | Bands], view: View, with_probabilities: bool = True
 ) -> list[Segmentation]:
     """`segment` for several images. Those that have one size in the network run together.
 
@@ -52,24 +54,28 @@ def segment_batch(
         for place, index in enumerate(indices):
             # Copies, since a part of a tensor keeps all of its memory.
             own = [logits[place : place + 1].clone() for logits in passes]
-            results[index] = _result(model, images[index], own, with_probabilities)
+            results[index] = _result(model, images[index], own, view, with_probabilities)
     return [results[index] for index in range(len(images))]
 
 
-def _result(model: nn.Module, image: Image.Image, passes: list[torch.Tensor], with_logits: bool) -> Segmentation:
-    labels = mean_labels(passes, (image.height, image.width), model.align_corners)[0].cpu().numpy()
+def _result(
+    model: nn.Module, image: Image.Image | Bands, passes: list[torch.Tensor], view: View, with_logits: bool
+) -> Segmentation:
+    size = image.height, image.width
+    labels = mean_labels(passes, size, model.align_corners, view.threshold)[0].cpu().numpy()
     config = model.config
     # On the CPU, so that a list of results takes no GPU memory.
     kept = [each.cpu() for each in passes] if with_logits else []
-    return Segmentation(image, labels, config.classes, config.palette, kept, model.align_corners)
+    shown = image.rgb() if isinstance(image, Bands) else image
+    return Segmentation(shown, labels, config.classes, config.palette, kept, model.align_corners)
 
 
-def image_logits(model: nn.Module, image: Image.Image, view: View) -> list[torch.Tensor]:
+def image_logits(model: nn.Module, image: Image.Image | Bands, view: View) -> list[torch.Tensor]:
     """Run a model on one image, once for each scale and each flip of the view.
 
     Args:
         model: one of srzoo's models in evaluation mode; its transform prepares the image.
-        image: an RGB image of any size.
+        image: an RGB image of any size, or `Bands` of another number of channels.
         view: scales, flip, and tiles or windows.
 
     Returns:
@@ -115,7 +121,7 @@ def _tiled(transform: Transform, height: int, width: int, view: View) -> Transfo
     return transform.without_reduction(height, width)
 
 
-def _pixels(images: list[Image.Image], transform: Transform, view: View) -> torch.Tensor | ImagePixels:
+def _pixels(images: list[Image.Image | Bands], transform: Transform, view: View) -> torch.Tensor | ImagePixels:
     """The resized images; for tiles, where possible, without all of the pixels in memory at once."""
     image = images[0]
     keeps_width = transform.content_size(image.height, image.width)[1] == image.width
@@ -133,7 +139,9 @@ def _logits(model: nn.Module, pixels: torch.Tensor | ImagePixels, view: View) ->
     return whole_logits(model, pixels)
 
 
-def mean_labels(passes: list[torch.Tensor], size: tuple[int, int], align_corners: bool = False) -> torch.Tensor:
+def mean_labels(
+    passes: list[torch.Tensor], size: tuple[int, int], align_corners: bool = False, threshold: float | None = None
+) -> torch.Tensor:
     """The most probable class of each pixel, by the mean of the softmax probabilities of several passes.
 
     The logits of each pass are resized to ``size`` first. This is done in strips of rows, so that the probabilities of
@@ -143,12 +151,16 @@ def mean_labels(passes: list[torch.Tensor], size: tuple[int, int], align_corners
         passes: ``(1, K, h, w)`` logits; ``h`` and ``w`` may differ between passes.
         size: ``(H, W)``.
         align_corners: as in ``torch.nn.functional.interpolate``, for the resize.
+        threshold: least probability of the second of two classes; None for the more probable one.
 
     Returns:
         ``(1, H, W)`` class ids, uint8 (int64 above 256 classes).
     """
     if len(passes) == 1:
-        return upsample_argmax(passes[0], size, align_corners)
+        logits = passes[0]
+        if threshold is not None:  # the logit of class 1 over that of class 0 is compared with that of the threshold
+            logits = logits - logits.new_tensor([0.0, math.log(threshold / (1 - threshold))])[:, None, None]
+        return upsample_argmax(logits, size, align_corners)
     height, width = size
     classes = passes[0].shape[1]
     dtype = label_dtype(classes)
@@ -157,5 +169,6 @@ def mean_labels(passes: list[torch.Tensor], size: tuple[int, int], align_corners
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
         total = sum(interpolate_rows(logits, top, bottom, size, align_corners).softmax(1) for logits in passes)
-        strips.append(total.argmax(1).to(dtype))
+        found = total.argmax(1) if threshold is None else total[:, 1] > threshold * len(passes)
+        strips.append(found.to(dtype))
     return torch.cat(strips, 1)

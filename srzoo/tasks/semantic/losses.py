@@ -64,10 +64,47 @@ def dice(logits: torch.Tensor, target: torch.Tensor, ignore_index: int = IGNORE)
     return ((1 - 2 * hit / total.clamp(min=1e-6)) * present).sum() / present.sum().clamp(min=1)
 
 
-class SegmentationLoss:
-    """Cross-entropy, and optionally the auxiliary head's cross-entropy, Lovasz-Softmax and Dice.
+def focal(
+    logits: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | None = None, gamma: float = 2.0
+) -> torch.Tensor:
+    """Focal loss (Lin et al., 2017, Eq. 4) of the softmax, averaged as the weighted cross-entropy is.
 
-    The cross-entropies are computed at the resolution of the target, Lovasz-Softmax and Dice at that of the logits.
+    Args:
+        logits: ``(N, K, H, W)``, any floating dtype.
+        target: ``(N, H, W)`` int64 class ids, 255 for unlabelled pixels.
+        weights: ``(K,)`` weights of the classes.
+        gamma: exponent; 0 gives the cross-entropy.
+
+    Returns:
+        A float32 scalar; 0, with a gradient of 0, if no pixel is labelled.
+    """
+    entropy = F.cross_entropy(logits.float(), target, ignore_index=IGNORE, reduction="none")
+    # exp(-entropy) is the probability of the right class. The clamp keeps the gradient of the power finite at 0.
+    each = (1 - (-entropy).exp()).clamp(min=1e-8) ** gamma * entropy
+    return _mean(each, target, weights)
+
+
+def binary_cross_entropy(
+    logits: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Sum of the binary cross-entropies of each class against the others; arguments and result as of `focal`."""
+    classes = logits.shape[1]
+    truth = F.one_hot(target.where(target != IGNORE, 0), classes).movedim(-1, 1).float()
+    each = F.binary_cross_entropy_with_logits(logits.float(), truth, reduction="none").sum(1)
+    return _mean(each, target, weights)
+
+
+def _mean(each: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    """Mean of ``(N, H, W)`` losses over the labelled pixels, weighted by their classes."""
+    valid = target != IGNORE
+    weight = valid.float() if weights is None else valid * weights[target.where(valid, 0)]
+    return (each * weight).sum() / weight.sum().clamp(min=1e-6)
+
+
+class SegmentationLoss:
+    """A loss of each pixel, by default cross-entropy, and optionally of the auxiliary head, Lovasz-Softmax and Dice.
+
+    The losses of pixels are computed at the resolution of the target, Lovasz-Softmax and Dice at that of the logits.
 
     Args:
         class_weights: ``(K,)`` weights of the classes in the cross-entropies, or None.
@@ -78,6 +115,8 @@ class SegmentationLoss:
             `srzoo_kernels.upsample_cross_entropy`.
         label_smoothing: of the cross-entropies.
         align_corners: as in ``torch.nn.functional.interpolate``, for the resize of the logits in the cross-entropies.
+        kind: "cross_entropy", "focal" or "bce"; the auxiliary head has the same.
+        gamma: exponent of the focal loss.
     """
 
     def __init__(
@@ -89,7 +128,10 @@ class SegmentationLoss:
         ohem: tuple[float, int] | None = None,
         label_smoothing: float = 0.0,
         align_corners: bool = False,
+        kind: str = "cross_entropy",
+        gamma: float = 2.0,
     ):
+        self.kind, self.gamma = kind, gamma
         self.class_weights, self.lovasz, self.dice, self.aux = class_weights, lovasz, dice, aux
         self.ohem, self.label_smoothing, self.align_corners = ohem, label_smoothing, align_corners
 
@@ -103,16 +145,22 @@ class SegmentationLoss:
             aux_logits: ``(N, K, h', w')`` logits of the auxiliary head; not used if ``aux`` is 0.
             target: ``(N, H, W)`` int64 class ids, 255 for unlabelled pixels.
         """
-        losses = {"cross_entropy": self._cross_entropy(logits, target, self.ohem)}
+        losses = {self.kind: self._of_pixels(logits, target, self.ohem)}
         if self.aux:
-            losses["aux"] = self.aux * self._cross_entropy(aux_logits, _nearest(target, aux_logits))
+            losses["aux"] = self.aux * self._of_pixels(aux_logits, _nearest(target, aux_logits))
         if self.lovasz:
             losses["lovasz"] = self.lovasz * lovasz_softmax(logits, _nearest(target, logits))
         if self.dice:
             losses["dice"] = self.dice * dice(logits, _nearest(target, logits))
         return losses
 
-    def _cross_entropy(self, logits: torch.Tensor, target: torch.Tensor, ohem=None) -> torch.Tensor:
+    def _of_pixels(self, logits: torch.Tensor, target: torch.Tensor, ohem=None) -> torch.Tensor:
+        if self.kind != "cross_entropy":
+            size, corners = target.shape[-2:], self.align_corners
+            logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=corners)
+            if self.kind == "bce":
+                return binary_cross_entropy(logits, target, self.class_weights)
+            return focal(logits, target, self.class_weights, self.gamma)
         return upsample_cross_entropy(
             logits, target, IGNORE, self.class_weights, self.label_smoothing, ohem, self.align_corners
         )

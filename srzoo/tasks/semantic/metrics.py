@@ -43,9 +43,25 @@ class ConfusionMatrix:
         hit = self.counts.diag().double()
         return hit / (self.counts.sum(0) + self.counts.sum(1) - hit)
 
-    def mean_iou(self) -> float:
-        """Mean IoU over the classes that occur in targets or predictions; NaN without any."""
-        return self.iou().nanmean().item()
+    def dice(self) -> torch.Tensor:
+        """``(K,)`` float64: Dice coefficient of each class, which is its F1; NaN for a class that does not occur."""
+        return 2 * self.counts.diag().double() / (self.counts.sum(0) + self.counts.sum(1))
+
+    def precision(self) -> torch.Tensor:
+        """``(K,)`` float64: share of the pixels predicted as a class that are right; NaN if none is predicted."""
+        return self.counts.diag().double() / self.counts.sum(0)
+
+    def recall(self) -> torch.Tensor:
+        """``(K,)`` float64: share of the pixels of a class that are found; NaN for a class without pixels."""
+        return self.counts.diag().double() / self.counts.sum(1)
+
+    def mean_iou(self, counted: torch.Tensor | None = None) -> float:
+        """Mean IoU over the classes that occur in targets or predictions; NaN without any.
+
+        ``counted`` is ``(K,)`` bool: which classes are part of the mean; None for all.
+        """
+        iou = self.iou()
+        return (iou if counted is None else iou[counted]).nanmean().item()
 
     def pixel_accuracy(self) -> float:
         """Fraction of the labelled pixels whose prediction is right; 0 without any."""

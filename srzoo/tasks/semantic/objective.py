@@ -47,6 +47,8 @@ class SemanticObjective:
             options.ohem and (options.ohem[0], options.ohem[1] // context.parts),  # each part selects its own pixels
             options.label_smoothing,
             model.align_corners,
+            options.loss,
+            options.focal_gamma,
         )
         if not options.aux and getattr(model, "aux_head", None) is not None:
             model.aux_head.requires_grad_(False)

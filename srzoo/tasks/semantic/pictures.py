@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from ..drawing import check_alpha
 
+_NUMBERED, _LONGEST = 40, 24  # classes with numbers in a confusion matrix, characters of a name
+_RIGHT, _WRONG = (8, 81, 156), (203, 24, 29)  # colours of a share of 1, on the diagonal and beside it
 _STRIP_ROWS = 512  # rows at a time, which bounds the extra memory of an overlay
 
 
@@ -48,6 +52,45 @@ def overlay(
         strip = image.crop((0, top, image.width, bottom))
         result.paste(Image.blend(strip, colours, alpha), (0, top))
     return result
+
+
+def confusion_picture(counts: np.ndarray, classes: Sequence[str]) -> Image.Image:
+    """A confusion matrix: a row for each class of the annotation, with the share of its pixels predicted as each class.
+
+    Args:
+        counts: ``(K, K)`` pixels, ``[annotation, prediction]``.
+        classes: the ``K`` names.
+
+    Returns:
+        An RGB image. Shares are in percent; up to 40 classes have them as numbers, too.
+    """
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    has_numbers = len(classes) <= _NUMBERED
+    cell, font = (44, ImageFont.load_default(13)) if has_numbers else (14, ImageFont.load_default(11))
+    names = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}" for name in classes]
+    margin = round(max(font.getlength(name) for name in [*names, "across: predicted"])) + 12
+    side = margin + cell * len(classes)
+    picture = Image.new("RGB", (side + 8, side + 8), "white")
+    upright = Image.new("RGB", (len(classes) * cell, margin), "white")
+    draw = ImageDraw.Draw(picture)
+    for i, name in enumerate(names):
+        middle = margin + cell * i + cell // 2
+        draw.text((margin - 6, middle), name, "black", font, "rm")
+        label = Image.new("RGB", (margin, cell), "white")
+        ImageDraw.Draw(label).text((6, cell // 2), name, "black", font, "lm")
+        upright.paste(label.rotate(90, expand=True), (cell * i, 0))
+    picture.paste(upright, (margin, 0))
+    draw.text((4, 4), "down: annotated", "gray", font)
+    draw.text((4, 20), "across: predicted", "gray", font)
+    for row, column in np.ndindex(shares.shape):
+        share = float(shares[row, column])
+        left, top = margin + cell * column, margin + cell * row
+        tint = tuple(round(255 + share * (channel - 255)) for channel in (_RIGHT if row == column else _WRONG))
+        draw.rectangle((left, top, left + cell - 2, top + cell - 2), tint)
+        if has_numbers and counts[row].any():
+            ink = "white" if share > 0.6 else "black"
+            draw.text((left + cell // 2, top + cell // 2), f"{100 * share:.1f}", ink, font, "mm")
+    return picture
 
 
 def comparison(

@@ -69,6 +69,8 @@ class SemanticTask:
             max_class_share=options.max_class_share,
             jitter=options.jitter,
             blur=options.blur,
+            vertical_flip=options.vertical_flip,
+            turns=options.turns,
             **size,
         )
         return AugmentedDataset(data, augment, seed)
@@ -81,7 +83,12 @@ class SemanticTask:
         return SemanticObjective(model, data, options, context)
 
     def check_view(self, model: nn.Module, view: View) -> None:
+        from .meter import check_classes
         from .tiling import check_tiles, check_window
+
+        check_classes(view.leave_out, model.config.classes)
+        if view.threshold is not None and model.num_classes != 2:
+            raise ValueError(f"threshold is for models of two classes, and {model.config.name} has {model.num_classes}")
 
         if view.tile is not None:
             check_tiles(model, view.tile, view.halo)
@@ -100,10 +107,13 @@ class SemanticTask:
 
         return segment_batch(model, images, view, with_probabilities=not brief)
 
-    def meter(self, config: ModelConfig, device: torch.device, brief: bool = False) -> SemanticMeter:
+    def meter(
+        self, config: ModelConfig, device: torch.device, brief: bool = False, view: View | None = None
+    ) -> SemanticMeter:
         from .meter import SemanticMeter
 
-        return SemanticMeter(config.classes, device, with_boundary=not brief)
+        leave_out = () if view is None else view.leave_out
+        return SemanticMeter(config.classes, device, with_boundary=not brief, leave_out=leave_out)
 
     def comparison(self, result: Segmentation, sample: tuple, config: ModelConfig) -> Image.Image:
         from .pictures import comparison

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from ...data.bands import Bands
 from ...layers.moments import MomentBlock, Moments
 from ...zoo.transform import Transform
 from .view import View
@@ -65,8 +66,8 @@ class ImagePixels:
     supports ``[..., rows, columns]`` with slices; ask for parts column by column.
     """
 
-    def __init__(self, image: Image.Image, transform: Transform):
-        self.shape = torch.Size([1, 3, *transform.content_size(image.height, image.width)])
+    def __init__(self, image: Image.Image | Bands, transform: Transform):
+        self.shape = torch.Size([1, transform.channels, *transform.content_size(image.height, image.width)])
         self._image, self._transform = image, transform
         self._columns: tuple[int, int] | None = None
         self._strip: torch.Tensor | None = None

@@ -45,6 +45,14 @@ class View:
     )
     halo: int = option("width in pixels of the image border that a tile sees around it", 128)
 
+    threshold: float | None = option(
+        "least probability of the second class, for a model of two classes; by default the more probable one is taken",
+        None,
+        low=0.001,
+        high=0.999,
+    )
+    leave_out: tuple[str, ...] = option("classes left out of the mean figures, such as background", ())
+
     def __post_init__(self):
         check(self)
         if not self.scales or not all(0 < scale <= self.MAX_SCALE for scale in self.scales):
@@ -68,6 +76,10 @@ class View:
             parts.append(f"sliding window of {self.window} pixels, two thirds apart, logits averaged in overlaps")
         if self.tile is not None:
             parts.append(f"tiles of {self.tile} pixels with {self.halo} around them and the whole image's context")
+        if self.threshold is not None:
+            parts.append(f"the second class from probability {self.threshold:g} on")
+        if self.leave_out:
+            parts.append(f"means without {', '.join(self.leave_out)}")
         if self.flip or len(self.scales) > 1:
             parts.append("softmax probabilities averaged at the annotation's size")
         return ", ".join([*parts, "labels compared at the annotation's size, one confusion matrix over the split"])

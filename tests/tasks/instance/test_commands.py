@@ -91,7 +91,7 @@ def test_train_from_a_file(scenes, saved, tmp_path, capsys, task):
     assert main([*command, "--out", str(tmp_path / "run")]) == 0
     headline = {"instance": "mask AP", "panoptic": "PQ"}[task]
     assert re.search(rf"val {headline} [\d.]+%", capsys.readouterr().out)
-    first, after = srzoo.load_model(saved(task)), srzoo.load_model(tmp_path / "run" / "model.safetensors")
+    first, after = srzoo.load_model(saved(task)), srzoo.load_model(tmp_path / "run" / "last.safetensors")
     assert after.config.labels.classes == first.config.labels.classes
     assert all((after.get_parameter(name) == value).all() for name, value in first.named_parameters())
 

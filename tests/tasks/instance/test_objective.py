@@ -134,14 +134,14 @@ def test_run_on_photographs_resumes_with_the_same_bits(small_facade, tmp_path, m
         patch.setattr(torch, "save", stop)
         run(small_facade, tmp_path / "stopped", recipe, checkpoint_seconds=0)
     run(small_facade, tmp_path / "stopped", recipe)
-    whole, stopped = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "stopped"))
+    whole, stopped = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "stopped"))
     assert whole.keys() == stopped.keys()
     assert all(torch.equal(whole[key], stopped[key]) for key in whole)
     with (tmp_path / "whole" / "log.csv").open() as file:
         row = list(csv.DictReader(file))[-1]
     assert {"loss/objectness", "loss/rpn box", "loss/class", "loss/box", "loss/mask"} <= row.keys()
     assert ("loss/semantic" in row) == (task == "panoptic")
-    model = srzoo.load_model(tmp_path / "whole" / "model.safetensors")
+    model = srzoo.load_model(tmp_path / "whole" / "last.safetensors")
     assert model.config.classes[:2] == ("car", "window")
     assert model.config.transform.short_side == 96
 

@@ -112,3 +112,27 @@ def test_a_short_side_beyond_two_megapixels_is_trained_with():
     assert size == (2160, 3840)
     with pytest.warns(UserWarning, match="3840x2160 .* not 2160"):
         RandomScaledCrop(512, (1, 1), 2160, 1).base_size((2160, 3840))
+
+
+def test_vertical_flips_and_turns_move_image_and_mask_together():
+    ids = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    image = np.repeat(ids[..., None] * 10, 3, 2)
+    seen, plain = set(), set()
+    for seed in range(60):
+        torch.manual_seed(seed)
+        x, y = Augment(4, (1, 1), jitter=0, max_class_share=1, vertical_flip=True, turns=True)(image, ids)
+        assert torch.equal(x[0], y * 10)
+        seen.add(tuple(y.flatten().tolist()))
+        torch.manual_seed(seed)
+        plain.add(tuple(Augment(4, (1, 1), jitter=0, max_class_share=1)(image, ids)[1].flatten().tolist()))
+    assert len(seen) == 8
+    assert len(plain) == 2
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_images_of_other_channels(channels):
+    image = np.random.default_rng(0).uniform(0, 255, (30, 40, channels)).astype(np.float32)
+    x, _ = Augment(16, blur=1.0)(image, np.zeros((30, 40), np.uint8))
+    assert x.shape == (channels, 16, 16)
+    assert x.dtype == torch.float32
+    assert 0 <= x.min() <= x.max() <= 255

@@ -97,6 +97,6 @@ def test_resumed_run_with_a_teacher_ends_with_the_same_bits(small_camvid, teache
         run(small_camvid, tmp_path / "stopped", taught, checkpoint_seconds=0)
     run(small_camvid, tmp_path / "stopped", taught)
     run(small_camvid, tmp_path / "alone", recipe(None))
-    whole, stopped, alone = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "stopped", "alone"))
+    whole, stopped, alone = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "stopped", "alone"))
     assert all(torch.equal(whole[key], stopped[key]) for key in whole)
     assert not all(torch.equal(whole[key], alone[key]) for key in whole)

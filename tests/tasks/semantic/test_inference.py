@@ -68,3 +68,33 @@ def test_tiles_do_not_reduce_the_image(model, image):
 def test_window_as_large_as_the_input_is_the_whole_image(model, image):
     (whole,), (window,) = (image_logits(model, image, view) for view in (View(), View(window=720)))
     assert torch.equal(window, whole)
+
+
+def test_threshold_of_the_second_class():
+    torch.manual_seed(0)
+    logits = torch.randn(1, 2, 9, 7)
+    size = (18, 14)
+    probability = F.interpolate(logits, size=size, mode="bilinear").softmax(1)[:, 1]
+    for threshold in (0.1, 0.5, 0.8):
+        for passes in ([logits], [logits, logits]):
+            found = mean_labels(passes, size, threshold=threshold)
+            assert ((found == 1) == (probability > threshold)).float().mean() > 0.99
+    with pytest.raises(ValueError, match="threshold.*two classes.* 11"):
+        srzoo.Segmenter(device="cpu", threshold=0.3)
+
+
+def test_one_output(tmp_path):
+    options = {"backbone": "test_efficientnet", "channels": 32, "output_stride": 16}
+    model = srzoo.create_model("srnet", num_classes=2, one_output=True, **options).eval()
+    assert model.classifier.weight.shape[0] == 1
+    logits = model(torch.rand(1, 3, 64, 64))
+    assert logits.shape == (1, 2, 64, 64)
+    assert not logits[:, 0].any()
+    srzoo.save_model(model, tmp_path / "m.safetensors")
+    loaded = srzoo.load_model(tmp_path / "m.safetensors")
+    loaded.reset_classifier(classes=["other", "road"])
+    assert loaded.classifier.weight.shape[0] == 1
+    with pytest.raises(ValueError, match="one_output is for 2 classes.*3"):
+        loaded.reset_classifier(3)
+    with pytest.raises(ValueError, match="one_output is for 2 classes.*3"):
+        srzoo.create_model("srnet", num_classes=3, one_output=True, **options)

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from srzoo.tasks.semantic.losses import SegmentationLoss, dice, lovasz_softmax
+from srzoo.labels import IGNORE
+from srzoo.tasks.semantic.losses import SegmentationLoss, binary_cross_entropy, dice, focal, lovasz_softmax
 
 
 def total(losses):
@@ -103,3 +104,40 @@ def test_ohem_keeps_only_hard_pixels():
     target = torch.tensor([[[0, 0]]])
     loss = total(SegmentationLoss(ohem=(0.7, 0))(logits, None, target))
     torch.testing.assert_close(loss, F.cross_entropy(logits[..., 1:], target[..., 1:]))
+
+
+@pytest.mark.parametrize("weights", [None, torch.tensor([0.5, 1.0, 2.0])])
+def test_focal_without_exponent_is_the_cross_entropy(weights):
+    torch.manual_seed(0)
+    logits, target = torch.randn(2, 3, 5, 6), torch.randint(3, (2, 5, 6))
+    target[0, :2] = IGNORE
+    wanted = F.cross_entropy(logits, target, weights, ignore_index=IGNORE)
+    assert focal(logits, target, weights, gamma=0).item() == pytest.approx(wanted.item(), rel=1e-5)
+    assert focal(logits, target, weights).item() < wanted.item()
+
+
+def test_focal_by_the_formula_and_its_gradient():
+    logits = torch.tensor([[[[2.0]], [[0.0]]]], requires_grad=True)
+    p = torch.tensor(2.0).sigmoid()
+    loss = focal(logits, torch.tensor([[[0]]]), gamma=2)
+    assert loss.item() == pytest.approx((-((1 - p) ** 2) * p.log()).item(), rel=1e-5)
+    sure = torch.tensor([[[[200.0]], [[0.0]]]], requires_grad=True)
+    focal(sure, torch.tensor([[[0]]]), gamma=0.5).backward()
+    assert sure.grad.isfinite().all()
+
+
+def test_binary_cross_entropy_of_each_class():
+    torch.manual_seed(0)
+    logits, target = torch.randn(2, 3, 5, 6), torch.randint(3, (2, 5, 6))
+    truth = F.one_hot(target, 3).movedim(-1, 1).float()
+    wanted = F.binary_cross_entropy_with_logits(logits, truth, reduction="none").sum(1).mean()
+    assert binary_cross_entropy(logits, target).item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [focal, binary_cross_entropy])
+def test_nothing_is_labelled_for_a_loss_of_pixels(loss):
+    logits = torch.randn(1, 3, 4, 4, requires_grad=True)
+    value = loss(logits, torch.full((1, 4, 4), IGNORE), torch.ones(3))
+    value.backward()
+    assert value.item() == 0
+    assert not logits.grad.any()

@@ -39,3 +39,21 @@ def test_counts_beyond_float32():
     matrix.counts += 2**24
     matrix.update(torch.zeros(1, 1), torch.zeros(1, 1))
     assert matrix.counts[0, 0] == 2**24 + 1
+
+
+def test_dice_precision_and_recall_by_definition():
+    matrix = ConfusionMatrix(4)
+    matrix.update(torch.tensor([0, 0, 1, 1, 1, 2]), torch.tensor([0, 1, 1, 1, 0, 0]))
+    assert matrix.precision()[:3].tolist() == [1 / 2, 2 / 3, 0]
+    assert matrix.recall()[:2].tolist() == [1 / 3, 2 / 3]
+    assert matrix.dice()[:3].tolist() == [2 / 5, 4 / 6, 0]
+    assert math.isnan(matrix.recall()[2])  # nothing is annotated as it
+    assert math.isnan(matrix.precision()[3])
+    iou = matrix.iou()
+    torch.testing.assert_close(matrix.dice(), 2 * iou / (1 + iou), equal_nan=True)
+
+
+def test_mean_over_some_classes():
+    matrix = ConfusionMatrix(3)
+    matrix.update(torch.tensor([0, 0, 1, 2]), torch.tensor([0, 1, 1, 2]))
+    assert matrix.mean_iou(torch.tensor([False, True, True])) == 0.75

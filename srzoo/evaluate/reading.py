@@ -1,0 +1,35 @@
+"""How the data is read that a model is evaluated on. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..data.opening import detect_format
+from ..recipes.recipe import reading_of
+
+
+def reading_for(model: str | Path, task: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of `srzoo.data.opening.open_dataset` for a model, ``root`` among them.
+
+    The data is read as given, and else as the data that the model was trained on, if it is alike.
+
+    Args:
+        model: a name, or a file; that of a run tells how its data was read.
+        task: name of the task.
+        given: arguments that were given.
+
+    Raises:
+        ValueError: neither tells which folder is read.
+    """
+    learnt = reading_of(model).given()
+    root = given.get("root", learnt.get("root"))
+    if not root:
+        raise ValueError("which data? pass --data.root PATH, the folder of the dataset")
+    if given.keys() & {"format", "images"}:
+        return {**given, "root": root}
+    format = None if "images" in learnt and "root" not in given else detect_format(root, task)
+    if learnt.get("format") == format or format is None:
+        return {**learnt, **given}
+    return {**given, "format": format}

@@ -1,0 +1,130 @@
+"""Other classes, and images of other channels, for models that exist."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import srzoo
+from srzoo.backbones import FeatureBackbone
+from srzoo.backbones.imagenet import load_imagenet_weights
+from srzoo.backbones.stem import adapt_stem
+
+TINY = {"backbone": "test_efficientnet", "channels": 32, "output_stride": 16}
+
+
+def tiny(**options):
+    return srzoo.create_model("srnet", **{"num_classes": 3, **TINY, **options})
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 7])
+def test_channels_are_kept_in_a_file(tmp_path, channels):
+    model = tiny(in_channels=channels).eval()
+    model.reconfigure(transform=model.config.transform.with_short_side(80))
+    assert model.config.transform.channels == channels
+    x = torch.rand(1, channels, 64, 64)
+    assert model(x).shape == (1, 3, 64, 64)
+    with pytest.raises(ValueError, match=rf"\(N, {channels}, H, W\)"):
+        model(torch.rand(1, channels + 1, 64, 64))
+    srzoo.save_model(model, tmp_path / "m.safetensors")
+    loaded = srzoo.load_model(tmp_path / "m.safetensors").eval()
+    assert loaded.config == model.config
+    assert torch.equal(loaded(x), model(x))
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, channels), dtype=np.uint8)
+    for options in ({}, {"tile": 64, "halo": 32}, {"flip": True, "scales": (0.5, 1.0)}):
+        result = srzoo.Segmenter(loaded, **options)(image)
+        assert result.labels.shape == (40, 50)
+        assert result.overlay().mode == "RGB"
+
+
+def test_no_option_without_need(tmp_path):
+    assert "in_channels" not in tiny().config.options
+    assert tiny(in_channels=3).config.transform == tiny().config.transform
+
+
+def test_weights_of_rgb_are_adapted(tmp_path):
+    rgb = tiny().eval()
+    srzoo.save_model(rgb, tmp_path / "rgb.safetensors")
+    from srzoo.zoo.factory import trained_model
+
+    gray = trained_model(tmp_path / "rgb.safetensors", in_channels=1).eval()
+    x = torch.rand(1, 1, 64, 64)
+    assert torch.allclose(gray(x), rgb(x.expand(-1, 3, -1, -1)), atol=1e-5)
+    six = trained_model(tmp_path / "rgb.safetensors", in_channels=6).eval()
+    y = torch.rand(1, 3, 64, 64)
+    assert torch.allclose(six(torch.cat([y, y], 1)), rgb(y), atol=1e-5)
+    assert six.config.transform.mean == rgb.config.transform.mean * 2
+    assert gray.config.transform.mean == pytest.approx((sum(rgb.config.transform.mean) / 3,))
+
+
+def test_published_weights_for_more_channels():
+    model = srzoo.create_model("srnet_lite0_camvid", pretrained=True, in_channels=4)
+    assert model.backbone.body.conv_stem.weight.shape[1] == 4
+
+
+def test_one_channel_becomes_several():
+    state = {"stem": torch.ones(2, 1, 3, 3), "other": torch.ones(4)}
+    wanted = {"stem": torch.empty(2, 4, 3, 3), "other": torch.empty(4)}
+    assert torch.allclose(adapt_stem(state, wanted, 4)["stem"].sum(1), state["stem"].sum(1))
+
+
+@pytest.mark.parametrize("value", [0, 65, 2.5, "4"])
+def test_invalid_channels(value):
+    with pytest.raises(ValueError, match=f"in_channels must .*{value!r}|in_channels must be at most 64, got {value}"):
+        tiny(in_channels=value)
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "encoder.", "backbone.body.", "model.encoder._orig_mod."])
+def test_backbone_weights_under_any_prefix(tmp_path, prefix):
+    source = FeatureBackbone("test_efficientnet", {"output_stride": 16})
+    state = {f"{prefix}{key}": value.clone() for key, value in source.body.state_dict().items()}
+    state |= {"classifier.weight": torch.zeros(2, 3), "decoder.conv_stem.weight": torch.zeros(2)}
+    save_file(state, tmp_path / "encoder.safetensors")
+    into = FeatureBackbone("test_efficientnet", {"output_stride": 16})
+    load_imagenet_weights(into, "test_efficientnet", tmp_path / "encoder.safetensors")
+    assert all(torch.equal(value, into.body.state_dict()[key]) for key, value in source.body.state_dict().items())
+
+
+def test_classes_and_colours():
+    model = srzoo.create_model("srnet", classes=["road", "car"], palette=["#102030", (1, 2, 3)], **TINY)
+    assert model.num_classes == 2
+    assert model.config.labels.classes == ("road", "car")
+    assert model.config.palette == ((16, 32, 48), (1, 2, 3))
+    with pytest.warns(UserWarning, match="2 classes instead of 11"):
+        tuned = srzoo.create_model("srnet_lite0_camvid", pretrained=True, classes=["road", "car"])
+    assert tuned.config.classes == ("road", "car")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"classes": ["a"]}, "1 classes, expected 2 to 254"),
+        ({"classes": ["a", "b"], "num_classes": 3}, "num_classes=3.* 2 classes"),
+        ({"classes": "ab"}, "'ab'"),
+        ({"classes": ["a", 1]}, "1"),
+        ({"classes": ["a", "b"], "palette": [(0, 0, 256), (0, 0, 0)]}, "256"),
+        ({"palette": [(0, 0, 0)]}, "classes"),
+    ],
+)
+def test_invalid_classes(options, message):
+    with pytest.raises(ValueError, match=message):
+        srzoo.create_model("srnet", **TINY, **options)
+
+
+def test_reset_classifier(tmp_path):
+    model = tiny()
+    stem = model.backbone.body.conv_stem.weight.clone()
+    model.reset_classifier(5)
+    assert model(torch.rand(2, 3, 64, 64)).shape[1] == model.num_classes == 5
+    model.reset_classifier(classes=["sky", "tree"], palette=["#000000", "#ffffff"])
+    logits, aux = model(torch.rand(2, 3, 64, 64), return_aux=True)
+    assert logits.shape[1] == aux.shape[1] == 2
+    assert torch.equal(model.backbone.body.conv_stem.weight, stem)
+    srzoo.save_model(model, tmp_path / "m.safetensors")
+    assert srzoo.load_model(tmp_path / "m.safetensors").config.labels == model.config.labels
+    with pytest.raises(ValueError, match="num_classes"):
+        model.reset_classifier()
+    with pytest.raises(ValueError, match="2 or more"):
+        model.reset_classifier(1)
+    with pytest.raises(ValueError, match="MaskRCNN"):
+        srzoo.create_model("mask_rcnn_lite0", num_classes=2).reset_classifier(3)
