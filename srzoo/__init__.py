@@ -40,6 +40,7 @@ _HOME = {
     "Instances": ".tasks.instance.result",
     "Panoptic": ".tasks.panoptic.result",
 }
+_PACKAGES = ["backbones", "data", "evaluate", "export", "labels", "layers", "models", "tasks", "train", "video", "zoo"]
 __all__ = [
     "Instances",
     "ModelInfo",
@@ -63,7 +64,19 @@ __all__ = [
 def __getattr__(name: str):
     if name in _HOME:
         return getattr(import_module(_HOME[name], __name__), name)
-    if name in ("backbones", "data", "evaluate", "export", "labels", "layers", "models", "tasks", "train", "zoo"):
+    if name in (
+        "backbones",
+        "data",
+        "evaluate",
+        "export",
+        "labels",
+        "layers",
+        "models",
+        "tasks",
+        "train",
+        "video",
+        "zoo",
+    ):
         return import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -22,6 +22,7 @@ LAYERS = [
     {"srzoo.recipes", "srzoo.export"},
     {"srzoo.predict", "srzoo.evaluate"},
     {"srzoo.train"},
+    {"srzoo.video"},
     {"srzoo.cli"},
     {"srzoo.__main__", "hubconf"},
 ]

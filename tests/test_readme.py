@@ -54,6 +54,24 @@ def test_export_commands(readme, run_python, request, tmp_path):
     assert {path.name for path in (tmp_path / "segmented").iterdir()} == {"street_labels.png", "street_overlay.jpg"}
 
 
+def test_video_commands(readme, run_python, request, tmp_path):
+    import av
+
+    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(4):
+            container.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        container.mux(stream.encode(None))
+    (block,) = (block for block in blocks(readme, "bash") if "clip.mp4" in block)
+    lines = [line for line in block.splitlines() if line.startswith("srzoo ")]
+    assert len(lines) == 2
+    for line in lines:
+        result = run_python("-m", "srzoo", *shlex.split(line, comments=True)[1:], cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        (tmp_path / "out.mp4").unlink()
+
+
 def test_train_and_eval_commands_are_parsed(readme):
     lines = [
         line

@@ -1,4 +1,4 @@
-"""Segment images: write labels and an overlay for each, and print the classes found."""
+"""Segment images or videos: write labels and an overlay for each, and print the classes found."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from ..messages import one_line, visible
 from ..options import keys
 from ..tasks.task import TASKS, get_task
+from ..video.names import is_video
 from ..web import is_address
+from . import video
 from .arguments import add_options, given_options
 from .outputs import prepare_folder, unique_stems
 from .startup import heavy_imports
@@ -24,7 +26,12 @@ _LONGEST_NAME = 60  # characters of a class's name in a table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="image files, folders, globs or URLs")
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="image files, folders, globs or URLs; or videos, or the number of a camera",
+    )
     parser.add_argument(
         "--model",
         default="srnet_lite0_camvid",
@@ -36,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("segmented"),
         metavar="DIR",
-        help="folder for the results (default: %(default)s)",
+        help="folder for the results, or the .mp4, .mov, .mkv or .webm file of a video (default: %(default)s)",
     )
     parser.add_argument(
         "--tile",
@@ -45,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="segment large images at full detail, in tiles of this side that share the context of the whole image",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: %(default)s)")
+    video.add_arguments(parser)
     names = {"tile"}
     for task in map(get_task, TASKS):
         add_options(parser, task.View, f"options of {task.name} models", skipped=names)
@@ -54,14 +62,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
+    view = {name: value for task in map(get_task, TASKS) for name, value in given_options(options, task.View).items()}
+    view.pop("tile", None)
+    if videos := [path for path in options.paths if is_video(path)]:
+        if len(videos) < len(options.paths):
+            raise ValueError("images and videos are segmented by one command each; run it twice")
+        return video.run(options, videos, view)
     prepare_folder(options.out)
     sources, failures = find_images(options.paths)
     for failure in failures:
         print(f"srzoo: {visible(failure)}", file=sys.stderr)
     if not sources:
         return 2
-    view = {name: value for task in map(get_task, TASKS) for name, value in given_options(options, task.View).items()}
-    view.pop("tile", None)
     with heavy_imports():  # only if there is an image
         from ..images import name_of
         from ..predict import Segmenter
