@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .export.onnx import export_onnx
     from .export.package import export_package
     from .export.program import export_program
+    from .hub.push import push_to_hub
     from .layers import SqueezeReasoning
     from .layers.insertion import insert
     from .models.folding import fuse
@@ -31,6 +32,7 @@ _HOME = {
     "export_package": ".export.package",
     "export_program": ".export.program",
     "insert": ".layers.insertion",
+    "push_to_hub": ".hub.push",
     "SqueezeReasoning": ".layers",
     "list_models": ".zoo.info",
     "model_info": ".zoo.info",
@@ -57,6 +59,7 @@ __all__ = [
     "list_models",
     "load_model",
     "model_info",
+    "push_to_hub",
     "save_model",
 ]
 

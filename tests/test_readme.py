@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import sys
 
 import pytest
@@ -70,6 +71,28 @@ def test_video_commands(readme, run_python, request, tmp_path):
         result = run_python("-m", "srzoo", *shlex.split(line, comments=True)[1:], cwd=tmp_path)
         assert result.returncode == 0, result.stderr
         (tmp_path / "out.mp4").unlink()
+
+
+def test_share_commands(readme, run_python, request, tmp_path):
+    """Against a hub on the loopback address."""
+    from tests.zoo.hub_server import TOKEN, served_hub
+
+    (block,) = (block for block in blocks(readme, "bash") if "srzoo push" in block)
+    lines = [line for line in block.splitlines() if line.startswith("srzoo ")]
+    assert [shlex.split(line)[1] for line in lines] == ["push", "segment"]
+    receipts = srzoo.model_info("srnet_lite0_camvid").weights
+    (tmp_path / "runs" / "srnet_lite0_camvid").mkdir(parents=True)
+    shutil.copy(receipts.path, tmp_path / "runs" / "srnet_lite0_camvid" / "model.safetensors")
+    shutil.copy(receipts.path.with_suffix(".json"), tmp_path / "receipt.json")
+    shutil.copy(request.config.rootpath / "examples" / "street.png", tmp_path / "photo.jpg")
+    with served_hub() as hub:
+        hub_settings = {"HF_ENDPOINT": hub.address, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "cache")}
+        for line in lines:
+            settings = {**hub_settings, "HF_HUB_DISABLE_XET": "1"}
+            result = run_python("-m", "srzoo", *shlex.split(line)[1:], cwd=tmp_path, env=settings)
+            assert result.returncode == 0, result.stderr
+        assert ("me/street", "overlay.jpg") in hub.files
+    assert (tmp_path / "segmented" / "photo_overlay.jpg").exists()
 
 
 def test_train_and_eval_commands_are_parsed(readme):

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from ..evaluate.distributed import is_main_process
 from ..messages import nearest, one_line, visible
-from . import convert, data, evaluate, export, info, listing, segment, train
+from . import convert, data, evaluate, export, info, listing, push, segment, train
 
 _COMMANDS = {
     "segment": segment,
@@ -22,6 +22,7 @@ _COMMANDS = {
     "eval": evaluate,
     "convert": convert,
     "export": export,
+    "push": push,
 }
 
 

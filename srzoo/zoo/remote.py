@@ -96,7 +96,8 @@ def _file_at(source: str) -> Path:
 
 
 def _hub_file(source: str) -> Path:
-    hub = import_hub()
+    import huggingface_hub as hub  # takes a second
+
     repository, revision = split_hub_name(source)
     settings = {"repo_id": repository, "filename": HUB_FILE, "revision": revision}
     expected = None
@@ -127,19 +128,6 @@ def _cached(hub: Any, settings: dict, error: Exception) -> str:
         return hub.hf_hub_download(**settings, local_files_only=True)
     except Exception:
         raise error from None
-
-
-def import_hub() -> Any:
-    """The package huggingface_hub, which timm brings.
-
-    Raises:
-        RuntimeError: it is not installed.
-    """
-    try:
-        import huggingface_hub
-    except ImportError as error:
-        raise RuntimeError(f"{HUB}... needs huggingface_hub ({one_line(error)})") from error
-    return huggingface_hub
 
 
 @contextlib.contextmanager

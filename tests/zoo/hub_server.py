@@ -60,6 +60,7 @@ def use_hub(monkeypatch, address: str) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # its chunks are sent by Git's protocol for large files
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
 
 
@@ -78,6 +79,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _get(self):
         self._note()
+        if self._path() == "/api/whoami-v2":
+            if self.headers.get("Authorization") == f"Bearer {TOKEN}":
+                return self._json({"type": "user", "name": "me", "auth": {"type": "access_token"}, "orgs": []})
+            return self._answer(401, b'{"error": "Invalid username or password."}')
         match = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self._path())
         if match is None:
             return self._answer(404, b"")
@@ -114,7 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
             asked = json.loads(body)
             name = f"{asked.get('organization') or 'me'}/{asked['name']}"
             if name in self.hub.repositories():
-                return self._json({"error": "You already created this model repo"}, 409)
+                return self._json({"error": "You already created it", "url": f"{self.hub.address}/{name}"}, 409)
             self.hub.private[name] = bool(asked.get("private")) or asked.get("visibility") == "private"
             return self._json({"url": f"{self.hub.address}/{name}", "name": name, "id": "1"})
         if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/preupload/main", path):
