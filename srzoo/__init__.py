@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .explanation.explain import Explanation, explain
     from .export.onnx import export_onnx
     from .export.package import export_package
     from .export.program import export_program
@@ -28,6 +29,8 @@ _HOME = {
     "load_model": ".zoo.factory",
     "save_model": ".zoo.factory",
     "fuse": ".models.folding",
+    "explain": ".explanation.explain",
+    "Explanation": ".explanation.explain",
     "export_onnx": ".export.onnx",
     "export_package": ".export.package",
     "export_program": ".export.program",
@@ -44,6 +47,7 @@ _HOME = {
 }
 _PACKAGES = ["backbones", "data", "evaluate", "export", "labels", "layers", "models", "tasks", "train", "video", "zoo"]
 __all__ = [
+    "Explanation",
     "Instances",
     "ModelInfo",
     "Panoptic",
@@ -51,6 +55,7 @@ __all__ = [
     "Segmenter",
     "SqueezeReasoning",
     "create_model",
+    "explain",
     "export_onnx",
     "export_package",
     "export_program",

@@ -22,7 +22,7 @@ LAYERS = [
     {"srzoo.recipes", "srzoo.export"},
     {"srzoo.predict", "srzoo.evaluate"},
     {"srzoo.train"},
-    {"srzoo.video", "srzoo.hub"},
+    {"srzoo.video", "srzoo.hub", "srzoo.explanation"},
     {"srzoo.cli"},
     {"srzoo.__main__", "hubconf"},
 ]
@@ -33,7 +33,7 @@ INDEPENDENT = [
     ("srzoo.predict", "srzoo.evaluate"),
     ("srzoo.recipes", "srzoo.export"),
     ("srzoo.tasks", "srzoo.export"),
-    ("srzoo.video", "srzoo.hub"),
+    ("srzoo.video", "srzoo.hub", "srzoo.explanation"),
 ]
 # What a module may not import although both lie in one layer: panoptic imports the two others, and they do not know it.
 FORBIDDEN = {
