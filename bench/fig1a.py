@@ -89,7 +89,7 @@ def main() -> None:
     data: SemanticData | list = example_frames()
     if options.root:
         data = open_dataset(options.root, options.split, format="camvid", task="semantic")
-    pairs = [features(model, image, np.asarray(target)) for image, target, *_ in data]
+    pairs = [features(model, Image.fromarray(np.asarray(image)), np.asarray(target)) for image, target, *_ in data]
     shares = count([(values, torch.where(ids == IGNORE, -1, ids)) for values, ids in pairs], len(labels))
     facts = {"model": options.model, "images": len(pairs), **machine("cpu", torch.get_num_threads(), 1)}
     rows = [
