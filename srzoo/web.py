@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http
 import http.client
 import io
 import ipaddress
@@ -45,7 +46,7 @@ def fetch(address: str, max_bytes: int = MAX_BYTES, max_seconds: float = MAX_SEC
     return content.getvalue()
 
 
-def download(address: str, file: IO[bytes], max_bytes: int, max_seconds: float) -> int:
+def download(address: str, file: IO[bytes], max_bytes: int, max_seconds: float, start: int = 0) -> int:
     """Write the content of an address to a file.
 
     Blanks and letters beyond ASCII may be in it unquoted; a user's name and password go into a header. Any machine may
@@ -56,9 +57,11 @@ def download(address: str, file: IO[bytes], max_bytes: int, max_seconds: float) 
         file: to write to.
         max_bytes: larger files are refused.
         max_seconds: for everything, from the look-up of the host to the last byte.
+        start: number of bytes that the file already has, which are not asked for again. A server that cannot send the
+            rest alone sends everything, and the file is emptied first.
 
     Returns:
-        The number of bytes.
+        The number of bytes of the whole.
 
     Raises:
         DownloadError: there is no such file, it is larger, it takes longer, or the transfer broke.
@@ -70,7 +73,7 @@ def download(address: str, file: IO[bytes], max_bytes: int, max_seconds: float) 
 
     def work() -> None:
         try:
-            outcome.append(_copy(address, file, max_bytes, stop))
+            outcome.append(_copy(address, file, max_bytes, stop, start))
         except BaseException as error:  # raised in the caller's thread
             outcome.append(error)
 
@@ -87,15 +90,25 @@ def download(address: str, file: IO[bytes], max_bytes: int, max_seconds: float) 
     return found
 
 
-def _copy(address: str, file: IO[bytes], max_bytes: int, stop: threading.Event) -> int:
+def _copy(address: str, file: IO[bytes], max_bytes: int, stop: threading.Event, start: int) -> int:
     try:
         request = _request(address)
+        if start:
+            request.add_header("Range", f"bytes={start}-")
         opener = urllib.request.build_opener(_Redirections(urlsplit(request.full_url).hostname))
         with opener.open(request, timeout=_SILENCE_S) as response:
-            return _content(response, file, max_bytes, stop)
+            if start and response.headers.get("Content-Range", "").partition("-")[0] != f"bytes {start}":
+                start = 0
+                file.seek(0)
+                file.truncate()
+            return _content(response, file, max_bytes, stop, start)
     except DownloadError:
         raise
     except urllib.error.HTTPError as error:
+        if start and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # the file there is another one
+            file.seek(0)
+            file.truncate()
+            return _copy(address, file, max_bytes, stop, 0)
         raise DownloadError(visible(str(error.reason or error.code), 100)) from error
     except urllib.error.URLError as error:
         raise DownloadError(visible(str(error.reason), 200)) from error
@@ -122,20 +135,22 @@ def _request(address: str) -> urllib.request.Request:
     return request
 
 
-def _content(response: http.client.HTTPResponse, file: IO[bytes], max_bytes: int, stop: threading.Event) -> int:
+def _content(
+    response: http.client.HTTPResponse, file: IO[bytes], max_bytes: int, stop: threading.Event, start: int
+) -> int:
     stated = response.headers.get("Content-Length", "")
     expected = int(stated) if stated.isascii() and stated.isdigit() and len(stated) < 20 else None
-    if expected is not None and expected > max_bytes:
-        raise DownloadError(f"{expected:,} bytes, expected at most {max_bytes:,}")
-    count = 0
+    if expected is not None and start + expected > max_bytes:
+        raise DownloadError(f"{start + expected:,} bytes, expected at most {max_bytes:,}")
+    count = start
     # read1 returns what has arrived, so that the loop ends soon after the caller has stopped waiting.
     while not stop.is_set() and (part := response.read1(_CHUNK)):
         count += len(part)
         if count > max_bytes:
             raise DownloadError(f"more than {max_bytes:,} bytes, the limit")
         file.write(part)
-    if expected is not None and count < expected and not response.chunked:
-        raise DownloadError(f"the transfer ended after {count:,} of {expected:,} bytes")
+    if expected is not None and count < start + expected and not response.chunked:
+        raise DownloadError(f"the transfer ended after {count:,} of {start + expected:,} bytes")
     return count
 
 

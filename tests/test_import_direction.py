@@ -21,7 +21,8 @@ LAYERS = [
     {"srzoo.tasks"},
     {"srzoo.recipes", "srzoo.export"},
     {"srzoo.predict", "srzoo.evaluate"},
-    {"srzoo.train", "srzoo.demo"},
+    {"srzoo.train"},
+    {"srzoo.video", "srzoo.hub", "srzoo.explanation", "srzoo.demo"},
     {"srzoo.cli"},
     {"srzoo.__main__", "hubconf"},
 ]
@@ -32,6 +33,7 @@ INDEPENDENT = [
     ("srzoo.predict", "srzoo.evaluate"),
     ("srzoo.recipes", "srzoo.export"),
     ("srzoo.tasks", "srzoo.export"),
+    ("srzoo.video", "srzoo.hub", "srzoo.explanation"),
 ]
 # What a module may not import although both lie in one layer: panoptic imports the two others, and they do not know it.
 FORBIDDEN = {

@@ -3,6 +3,7 @@
 import itertools
 import re
 import shlex
+import shutil
 import sys
 
 import pytest
@@ -84,6 +85,46 @@ def test_export_commands(readme, run_python, request, tmp_path):
         result = run_python("-m", "srzoo", *arguments, cwd=tmp_path)
         assert result.returncode == 0, result.stderr
     assert {path.name for path in (tmp_path / "segmented").iterdir()} == {"street_labels.png", "street_overlay.jpg"}
+
+
+def test_video_commands(readme, run_python, request, tmp_path):
+    import av
+
+    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for _ in range(4):
+            container.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        container.mux(stream.encode(None))
+    (block,) = (block for block in blocks(readme, "bash") if "clip.mp4" in block)
+    lines = [line for line in block.splitlines() if line.startswith("srzoo ")]
+    assert len(lines) == 2
+    for line in lines:
+        result = run_python("-m", "srzoo", *shlex.split(line, comments=True)[1:], cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        (tmp_path / "out.mp4").unlink()
+
+
+def test_share_commands(readme, run_python, request, tmp_path):
+    """Against a hub on the loopback address."""
+    from tests.zoo.hub_server import TOKEN, served_hub
+
+    (block,) = (block for block in blocks(readme, "bash") if "srzoo push" in block)
+    lines = [line for line in block.splitlines() if line.startswith("srzoo ")]
+    assert [shlex.split(line)[1] for line in lines] == ["push", "segment"]
+    receipts = srzoo.model_info("srnet_lite0_camvid").weights
+    (tmp_path / "runs" / "srnet_lite0_camvid").mkdir(parents=True)
+    shutil.copy(receipts.path, tmp_path / "runs" / "srnet_lite0_camvid" / "model.safetensors")
+    shutil.copy(receipts.path.with_suffix(".json"), tmp_path / "receipt.json")
+    shutil.copy(request.config.rootpath / "examples" / "street.png", tmp_path / "photo.jpg")
+    with served_hub() as hub:
+        hub_settings = {"HF_ENDPOINT": hub.address, "HF_TOKEN": TOKEN, "HF_HOME": str(tmp_path / "cache")}
+        for line in lines:
+            settings = {**hub_settings, "HF_HUB_DISABLE_XET": "1"}
+            result = run_python("-m", "srzoo", *shlex.split(line)[1:], cwd=tmp_path, env=settings)
+            assert result.returncode == 0, result.stderr
+        assert ("me/street", "overlay.jpg") in hub.files
+    assert (tmp_path / "segmented" / "photo_overlay.jpg").exists()
 
 
 def test_train_and_eval_commands_are_parsed(readme):

@@ -7,7 +7,8 @@ from torch.utils.flop_counter import register_flop_formula
 
 from .autocast import without_autocast
 
-NAMESPACE = "srzoo"
+# Hugging Face's `kernels` loads this package under a name of its own, perhaps beside the installed one.
+NAMESPACE = "srzoo" if __package__ == "srzoo_kernels" else f"srzoo_{__package__.rpartition('.')[2].strip('_')}"
 _AUTOCAST_DEVICES = ("cuda", "cpu")
 _libraries: list[torch.library.Library] = []  # an operator is gone with the library that registered it
 

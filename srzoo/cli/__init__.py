@@ -12,7 +12,7 @@ from typing import NoReturn
 from .. import __version__
 from ..evaluate.distributed import is_main_process
 from ..messages import nearest, one_line, visible
-from . import convert, data, demo, evaluate, export, info, listing, recipe, segment, train
+from . import convert, data, demo, evaluate, export, info, listing, push, recipe, segment, train
 
 _COMMANDS = {
     "segment": segment,
@@ -25,6 +25,7 @@ _COMMANDS = {
     "convert": convert,
     "export": export,
     "demo": demo,
+    "push": push,
 }
 _TRUTH = ("true", "false", "yes", "no", "on", "off")  # as YAML has it
 

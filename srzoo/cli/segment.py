@@ -1,4 +1,4 @@
-"""Segment images: write labels and an overlay for each, and print the classes found."""
+"""Segment images or videos: write labels and an overlay for each, and print the classes found."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ..evaluate.distributed import gather, is_main_process, process_group, rank, world
 from ..messages import one_line, visible
 from ..tasks.saving import Saving, is_result_of, refuse_foreign
+from ..video.names import is_video
+from . import video
 from .arguments import add_options, given_options
 from .coco_file import collect
 from .inputs import Inputs, find_images
@@ -28,7 +30,12 @@ _LONGEST_NAME = 60  # characters of a class's name in a table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="image files, folders, globs or URLs")
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="image files, folders, globs or URLs; or videos, or the number of a camera",
+    )
     parser.add_argument(
         "--model",
         default="srnet_lite0_camvid",
@@ -40,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("segmented"),
         metavar="DIR",
-        help="folder for the results (default: %(default)s)",
+        help="folder for the results, or the .mp4, .mov, .mkv or .webm file of a video (default: %(default)s)",
     )
     parser.add_argument(
         "--recursive", "-r", action="store_true", help="look into sub-folders, too, whose names the results keep"
@@ -58,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="segment large images at full detail, in tiles of this side that share the context of the whole image",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, ... (default: %(default)s)")
+    video.add_arguments(parser)
     add_options(parser, Saving, "what is written")
     add_view_options(parser, measured=False, skipped={"tile"})
 
@@ -75,6 +83,10 @@ def run(options: argparse.Namespace) -> int:
     from ..options import build, read
 
     saving = read(Saving, given_options(options, Saving))
+    if videos := [path for path in options.paths if is_video(path)]:
+        if len(videos) < len(options.paths):
+            raise ValueError("images and videos are segmented by one command each; run it twice")
+        return video.run(options, videos, _without_tile(given_view(options)), build(Saving, saving))
     with_json = build(Saving, saving).json
     prepare_folder(options.out)
     collected = options.out / "coco.json"

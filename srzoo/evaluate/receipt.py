@@ -24,6 +24,7 @@ from ..untrusted.values import Value, parse_json
 from ..zoo.checkout import commit
 from ..zoo.foreign.download import DOWNLOADED
 from ..zoo.published import PUBLISHED
+from ..zoo.remote import is_remote, remote_file
 from ..zoo.weights import read_run_recipe
 
 _PACKAGES = ("torch", "timm", "numpy", "pillow")
@@ -43,6 +44,7 @@ def weights_facts(model: str) -> dict:
     Raises:
         FileNotFoundError: there is no such file, or it was not downloaded yet; `create_model` does that.
     """
+    model = str(remote_file(model)) if is_remote(model) else model
     published = PUBLISHED.get(model)
     file = published or DOWNLOADED.get(model)
     recipe = _recipe(model)

@@ -30,6 +30,7 @@ from .datasets import DATASETS, labels_for
 from .foreign.detector import ForeignDetector
 from .foreign.download import DOWNLOADED, read_downloaded
 from .published import PUBLISHED, read_published
+from .remote import is_remote, read_remote, shown
 from .transform import Transform
 from .weights import is_model_file, read_model_file, write_model_file
 
@@ -49,7 +50,8 @@ def create_model(
 
     Args:
         name: ``<architecture>`` or ``<architecture>_<dataset>``, see `list_models`; or "srnet" together with
-            ``backbone=``, the name of any timm backbone that supports ``features_only``.
+            ``backbone=``, the name of any timm backbone that supports ``features_only``. With ``pretrained`` also a
+            model elsewhere, as for `load_model`.
         pretrained: load the published weights of this name. Some are other projects' files, which are downloaded once.
         num_classes: number of classes; default that of the dataset. With ``pretrained`` and another number, the
             classifiers are initialized randomly.
@@ -74,7 +76,6 @@ def create_model(
         FileNotFoundError: ``pretrained_backbone`` is not the path of a file.
         RuntimeError: weights that have to be downloaded cannot be reached.
     """
-    architecture, dataset = registry.split_name(name)
     _check_start(num_classes, pretrained, pretrained_backbone)
     if labels is not None and (classes is not None or palette is not None):
         raise ValueError("labels name the classes and their colours; leave classes and palette out")
@@ -83,6 +84,9 @@ def create_model(
     _check_count(num_classes, labels)
     if context is not None:
         options["context"] = context
+    if is_remote(name):
+        return _create_remote(name, pretrained, num_classes, labels, options)
+    architecture, dataset = registry.split_name(name)
     if pretrained:
         return _create_pretrained(name, num_classes, labels, options)
     entry = registry.ARCHITECTURES[architecture]
@@ -199,7 +203,9 @@ def load_model(path: str | Path) -> ZooModel:
     """Build the model in a file from `save_model`: fine-tuned, converted or published.
 
     Args:
-        path: the ``.safetensors`` file.
+        path: the ``.safetensors`` file; or a model elsewhere, which is downloaded once: ``"hf-hub:owner/name"``, with
+            ``@revision`` at its end if need be, for a repository of a model hub, or the address of a file with its hash
+            as ``"https://.../model.safetensors#sha256=..."``.
 
     Returns:
         The model in training mode, with its `ModelConfig` as ``model.config``.
@@ -207,7 +213,10 @@ def load_model(path: str | Path) -> ZooModel:
     Raises:
         FileNotFoundError: no such file.
         ValueError: the file is not one of srzoo's, or its tensors do not fit its configuration.
+        RuntimeError: a model elsewhere cannot be reached.
     """
+    if is_remote(path):
+        return _with_weights(*read_remote(path), shown(path))
     return _with_weights(*read_model_file(path), str(path))
 
 
@@ -259,13 +268,15 @@ def trained_model(
     """Load a trained model, given as on the command line and in a recipe: by the name of published weights, or by file.
 
     Args:
-        source: a path, or a string: the path of a file if it ends in ``.safetensors``, else a name.
+        source: a path, or a string: a model elsewhere, the path of a file if it ends in ``.safetensors``, else a name.
         num_classes, labels, **options: as in `create_model`.
 
     Raises:
         FileNotFoundError, ValueError: as `create_model` and `load_model`.
     """
     _check_count(num_classes, labels)
+    if is_remote(source):
+        return _create_remote(source, True, num_classes, labels, options)
     if isinstance(source, Path) or is_model_file(source):
         return _with_weights(*read_model_file(source), str(source), num_classes, labels, options)
     if Path(source).exists() and source not in registry.names():
@@ -288,6 +299,14 @@ def _create_pretrained(name: str, num_classes: int | None, labels: LabelSet | No
         f"no published weights for {name!r}, only for {', '.join(sorted([*PUBLISHED, *DOWNLOADED]))}; "
         f"train it with srzoo train --model {name} --data.root PATH"
     )
+
+
+def _create_remote(
+    name: str, pretrained: bool, num_classes: int | None, labels: LabelSet | None, options: dict
+) -> ZooModel:
+    if not pretrained:
+        raise ValueError(f"{shown(name)} is a trained model: pass pretrained=True, or the name of an architecture")
+    return _with_weights(*read_remote(name), shown(name), num_classes, labels, options)
 
 
 def _of_blocks(model: ZooModel) -> dict[str, torch.Tensor]:

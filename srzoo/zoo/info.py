@@ -12,6 +12,7 @@ from . import registry
 from .datasets import ANY_DATASET, DATASETS
 from .foreign.download import DOWNLOADED, Download
 from .published import PUBLISHED, Weights
+from .remote import is_remote, remote_file
 from .transform import Transform
 from .weights import is_model_file, is_onnx_file, read_config
 
@@ -147,13 +148,15 @@ def task_of(model: str) -> str:
     """The name of a model's task.
 
     Args:
-        model: the name of a model, or the path of one of srzoo's ``.safetensors`` files, of which only the header is
-            read, or of an exported ``.onnx`` file.
+        model: the name of a model, a model elsewhere, or the path of one of srzoo's ``.safetensors`` files, of which
+            only the header is read, or of an exported ``.onnx`` file.
 
     Raises:
         ValueError: unknown name, or the file is not one of srzoo's.
         FileNotFoundError: no such file.
     """
+    if is_remote(model):
+        return read_config(remote_file(model)).task
     if is_model_file(model):
         return read_config(model).task
     if is_onnx_file(model):

@@ -10,7 +10,7 @@ from ..gram.op import gram
 from ..graph_reason.op import graph_reason
 from ..launch import kernels_of, triton_multiplies
 from ..layout import empty_map
-from ..operators import register
+from ..operators import NAMESPACE, register
 from .checks import check_block, check_folded
 
 _WEIGHT_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
@@ -152,7 +152,7 @@ def _empty_weights(x: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
 
 def _flops_of(name: str, *shapes) -> int:
     """What another operator counts for operands of these shapes."""
-    return flop_registry[getattr(torch.ops.srzoo, name)](*shapes)
+    return flop_registry[getattr(getattr(torch.ops, NAMESPACE), name)](*shapes)
 
 
 def _moment_flops(x_shape, transform_shape, adjacency_shape, weight_shape) -> int:

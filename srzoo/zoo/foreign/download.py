@@ -5,21 +5,16 @@ They are listed without torch, so that `srzoo list` is fast.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
-from ...files import replacing
 from ...messages import one_line
-from ...web import download
+from ..cache import cache_folder, fetch_once, wrong_hash
 
 if TYPE_CHECKING:
     from .detector import ForeignDetector
-
-_CHUNK = 1 << 20
-_LARGEST, _LONGEST_S = 2 << 30, 3600  # bytes and seconds of a download
 
 
 @dataclass(frozen=True)
@@ -44,10 +39,8 @@ class Download:
 
     @property
     def path(self) -> Path:
-        """Where it is cached, which is where ``torch.hub`` and so torchvision cache it."""
-        import torch
-
-        return Path(torch.hub.get_dir()) / "checkpoints" / self.file
+        """Where it is cached, which is where torchvision caches it too."""
+        return cache_folder() / self.file
 
 
 def read_downloaded(file: Download) -> ForeignDetector:
@@ -61,7 +54,7 @@ def read_downloaded(file: Download) -> ForeignDetector:
 
     if not file.path.is_file():
         _fetch(file)
-    if problem := _wrong_hash(file.path, file.sha256):
+    if problem := wrong_hash(file.path, file.sha256):
         raise ValueError(f"{file.path} {problem}: it is damaged; delete it, so that it is downloaded again")
     detector = detector_in(*read_foreign(file.path))
     if detector is None:
@@ -69,25 +62,10 @@ def read_downloaded(file: Download) -> ForeignDetector:
     return detector
 
 
-def _wrong_hash(path: Path, expected: str) -> str:
-    """What is wrong with the SHA-256 of a file, of which the first digits are given; empty if it is right."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    found = digest.hexdigest()
-    return "" if found.startswith(expected) else f"has sha256 {found[:12]}..., expected {expected}..."
-
-
 def _fetch(file: Download) -> None:
     """Download a file into the cache, if it has the expected hash."""
     try:
-        file.path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(file.path) as temporary, temporary.open("wb") as target:
-            download(file.address, target, _LARGEST, _LONGEST_S)
-            target.flush()
-            if problem := _wrong_hash(temporary, file.sha256):
-                raise ValueError(f"what was downloaded {problem}")
+        fetch_once(file.address, file.sha256, file.path)
     except (OSError, ValueError) as error:  # no network or no space; or another hash
         raise RuntimeError(
             f"could not download {file.project}'s weights ({one_line(error)}); get {file.address} on "

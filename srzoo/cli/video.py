@@ -1,0 +1,104 @@
+"""Segment videos and cameras for `srzoo segment`: draw the results over the frames, and keep times and sound."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..messages import one_line, visible
+from ..video.names import ENDINGS, VideoError, check_ending
+from .outputs import prepare_folder, unique_stems
+from .startup import heavy_imports
+
+if TYPE_CHECKING:
+    from ..tasks.saving import Saving
+    from ..video.reading import Clip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of videos alone."""
+    parser.add_argument(
+        "--every",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of a video, take every N-th frame, which keeps its length and its sound (default: %(default)s)",
+    )
+
+
+def run(options: argparse.Namespace, videos: list[str], view: Mapping[str, Any], saving: Saving) -> int:
+    """Write a video for each video or camera.
+
+    Args:
+        options: of `srzoo segment`. ``out`` is a folder, or a file of one of `ENDINGS` if there is one video.
+        videos: paths of videos, and numbers of cameras.
+        view: the fields of the view that were given.
+        saving: how overlays are drawn; the rest of it is for images.
+    """
+    if given := [name for name in ("legend", "gray", "json") if getattr(saving, name)]:
+        raise ValueError(f"--{given[0]} is for images; a video gets the overlay alone, with --alpha")
+    from ..video.reading import Clip, check_every
+
+    check_every(options.every)
+    clips: dict[str, Clip] = {}
+    failed = 0
+    for video in videos:  # before the model is loaded
+        try:
+            clips[video] = Clip(video)
+        except VideoError as error:
+            print(f"srzoo: {one_line(error)}", file=sys.stderr)
+            failed += 1
+    if not clips:
+        return 2
+    targets = _targets(options.out, list(clips))
+    with heavy_imports():
+        from ..predict import Segmenter
+
+        segmenter = Segmenter(options.model, options.device, options.tile, **view)
+    for video, clip in clips.items():
+        try:
+            _draw(clip, targets[video], segmenter, options.every, saving.alpha)
+        except ValueError as error:  # of this video alone
+            print(f"srzoo: {one_line(error)}", file=sys.stderr)
+            failed += 1
+    if failed and len(videos) > 1:
+        print(f"srzoo: {failed} of {len(videos)} videos failed", file=sys.stderr)
+    return 2 if failed else 0
+
+
+def _draw(clip: Clip, target: Path, segmenter: Any, every: int, alpha: float) -> None:
+    from tqdm import tqdm
+
+    from ..video.drawing import draw
+
+    total = clip.frames and -(-clip.frames // every)
+    if clip.is_camera:
+        print(f"{clip.name}: press Ctrl-C to stop", file=sys.stderr)
+    drawn = draw(
+        clip,
+        target,
+        segmenter,
+        every,
+        lambda result: result.overlay(alpha),
+        progress=lambda frames: tqdm(frames, total=total, unit="frame", desc=Path(clip.name).name, smoothing=0.1),
+    )
+    sound = ", with sound" if drawn.has_sound else ""
+    print(visible(f"{clip.name} -> {target} ({drawn.frames} frames, {drawn.seconds:.1f} s{sound})"))
+
+
+def _targets(out: Path, videos: list[str]) -> dict[str, Path]:
+    """The file to write for each video."""
+    if out.suffix.lower() in ENDINGS:
+        if len(videos) > 1:
+            raise ValueError(f"--out {out} is one file, for {len(videos)} videos; name a folder")
+        prepare_folder(out.parent)
+        return {videos[0]: out}
+    if out.suffix and not out.is_dir():
+        check_ending(out)
+    prepare_folder(out)
+    stems = unique_stems(videos)
+    names = {video: f"camera{video}" if video.isdigit() else stems[video] for video in videos}
+    return {video: out / f"{name}_overlay.mp4" for video, name in names.items()}

@@ -1,0 +1,1 @@
+"""What Squeeze Reasoning does with an image, as numbers and as pictures."""

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import srzoo
+from srzoo.explanation.pictures import grid, heat, projected
+from srzoo.layers import SqueezeReasoning
+
+OPTIONS = {"backbone": "tf_efficientnet_lite0", "num_classes": 3, "channels": 32, "output_stride": 16}
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A model whose block does something: ``W_R`` starts at zero."""
+    torch.manual_seed(0)
+    model = srzoo.create_model("srnet", **OPTIONS, nodes=4)
+    block = next(part for part in model.modules() if isinstance(part, SqueezeReasoning))
+    torch.nn.init.normal_(block.project.weight, std=0.5)
+    return model
+
+
+@pytest.fixture
+def image():
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (75, 110, 3), np.uint8))
+
+
+def test_it_is_what_the_block_computes(model, image):
+    found = srzoo.explain(model, image)
+    block = model.get_submodule(found.block)
+    x = found.x[None]
+    with torch.no_grad():
+        assert torch.allclose(found.y, block.forward_direct(x)[0], atol=1e-5)
+        assert torch.allclose(found.g.flatten(), block.squeeze_vector(x)[0], atol=1e-6)
+        assert torch.allclose(found.reduced, block.transform(x)[0], atol=1e-6)
+    assert found.g.shape == found.z.shape == (4, 4)
+    assert found.moved.shape == (4,) and found.activations().shape == (4, *found.x.shape[1:])
+    assert 0 < found.active <= 1 and found.change > 0
+    for k, channel in enumerate(found.salient()):
+        assert channel // 4 == k
+
+
+def test_a_fused_model_gives_the_same(model, image):
+    plain, fused = srzoo.explain(model, image), srzoo.explain(srzoo.fuse(model), image)
+    assert torch.allclose(plain.z, fused.z, atol=1e-3 * float(plain.z.max()))
+    assert plain.salient() == fused.salient()
+
+
+def test_training_mode_is_kept(model, image):
+    model.train()
+    model.head.fuse.eval()
+    srzoo.explain(model, image)
+    assert model.training and not model.head.fuse.training and model.backbone.training
+    assert not any(part._forward_pre_hooks for part in model.modules())
+
+
+def test_a_block_that_is_off_says_so(image):
+    """In the published weights the ReLU of Eq. 5 is zero for every channel."""
+    model = srzoo.create_model("srnet", **OPTIONS)
+    block = next(part for part in model.modules() if isinstance(part, SqueezeReasoning))
+    torch.nn.init.zeros_(block.reasoning.weight)
+    found = srzoo.explain(model, image)
+    assert (found.active, found.change) == (0, 0)
+    assert "identity" in repr(found)
+    assert found.nodes_picture().width > 0
+
+
+def test_a_detector(image):
+    model = srzoo.create_model("srnet_mask_rcnn_lite0_facade")
+    found = srzoo.explain(model, image)
+    assert "backbone" in found.block and found.g.shape[0] == 16
+
+
+def test_errors(model, image):
+    with pytest.raises(ValueError, match="no Squeeze Reasoning"):
+        srzoo.explain(srzoo.create_model("srnet", context="none", **OPTIONS), image)
+    with pytest.raises(ValueError, match="'head.other'.*head.context"):
+        srzoo.explain(model, image, block="head.other")
+    with pytest.raises(ValueError, match="explain takes a model"):
+        srzoo.explain(torch.nn.Linear(2, 2), image)
+
+
+def test_pictures(model, image):
+    found = srzoo.explain(model, image)
+    assert found.nodes_picture(nodes=4).size == (3 * 110 + 2 * 4, 2 * (75 + 20))
+    assert found.features_picture().size == (3 * 110 + 2 * 4, 75 + 20)
+    assert found._repr_png_().startswith(b"\x89PNG")
+
+
+def test_heat_and_projection():
+    image = Image.new("RGB", (40, 30), "gray")
+    values = torch.zeros(3, 4)
+    values[0, 0] = 1
+    drawn = np.asarray(heat(image, values)).astype(int)
+    assert drawn[0, 0, 0] > drawn[0, 0, 2] and drawn[-1, -1, 2] > drawn[-1, -1, 0]
+    x = torch.zeros(5, 3, 4)
+    x[2, :, :2] = 1  # two regions, which get two colours
+    before, after = (np.asarray(each) for each in projected(x, x, (4, 3)))
+    assert (before == after).all() and (before[:, 0] != before[:, 3]).any()
+    assert grid([image] * 4, list("abcd")).size == (3 * 40 + 8, 2 * 50)
