@@ -153,7 +153,7 @@ def test_an_option_that_may_have_a_value_does_not_take_a_path(monkeypatch):
         (["--flip", "false", "a.png"], False),
         (["a.png", "--flip"], True),
     ):
-        assert main(["segment", "-r", *words.split()]) == 0
+        assert main(["segment", "-r", *words]) == 0
         assert (seen[-1]["paths"], seen[-1]["flip"]) == (["a.png"], flip)
 
 
