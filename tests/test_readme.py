@@ -18,6 +18,12 @@ def readme(request):
     return (request.config.rootpath / "README.md").read_text()
 
 
+@pytest.fixture
+def guide(request):
+    """Text of a guide by its name."""
+    return lambda name: (request.config.rootpath / "docs" / "guides" / f"{name}.md").read_text()
+
+
 def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
@@ -32,8 +38,8 @@ def test_first_command(readme, run_python, request, tmp_path):
     assert {path.name for path in (tmp_path / "segmented").iterdir()} == {"street_labels.png", "street_overlay.jpg"}
 
 
-def test_commands_for_many_images(readme, run_python, request, tmp_path):
-    (block,) = (block for block in blocks(readme, "bash") if "torchrun" in block and "segment" in block)
+def test_commands_for_many_images(guide, run_python, request, tmp_path):
+    (block,) = (block for block in blocks(guide, "bash") if "torchrun" in block and "segment" in block)
     first, second = block.strip().splitlines()
     (tmp_path / "photos" / "trip").mkdir(parents=True)
     for name in ("photos/a.png", "photos/trip/b.png"):
@@ -63,9 +69,9 @@ def test_python_code_runs(readme, run_python, request, tmp_path):
     assert (tmp_path / "street_overlay.jpg").is_file()
 
 
-def test_training_in_python_runs(readme, run_python, tmp_path):
+def test_training_in_python_runs(guide, run_python, tmp_path):
     """For one step on small images."""
-    (code,) = (block for block in blocks(readme, "python") if "srzoo.train(" in block)
+    (code,) = (block for block in blocks(guide, "python") if "srzoo.train(" in block)
     assert "epochs=30" in code
     short = "steps=1, batch_size=1, workers=0, short_side=64, precision='no', semantic={'crop': 64}"
     given = "import numpy as np, srzoo\nmask = np.zeros((64, 64), np.uint8)\nmask[:9] = 1\n"
@@ -87,7 +93,7 @@ def test_export_commands(readme, run_python, request, tmp_path):
     assert {path.name for path in (tmp_path / "segmented").iterdir()} == {"street_labels.png", "street_overlay.jpg"}
 
 
-def test_video_commands(readme, run_python, request, tmp_path):
+def test_video_commands(guide, run_python, request, tmp_path):
     import av
 
     with av.open(str(tmp_path / "clip.mp4"), "w") as container:
@@ -96,7 +102,7 @@ def test_video_commands(readme, run_python, request, tmp_path):
         for _ in range(4):
             container.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
         container.mux(stream.encode(None))
-    (block,) = (block for block in blocks(readme, "bash") if "clip.mp4" in block)
+    (block,) = (block for block in blocks(guide, "bash") if "clip.mp4" in block)
     lines = [line for line in block.splitlines() if line.startswith("srzoo ")]
     assert len(lines) == 2
     for line in lines:
@@ -105,16 +111,16 @@ def test_video_commands(readme, run_python, request, tmp_path):
         (tmp_path / "out.mp4").unlink()
 
 
-def test_share_commands(readme, run_python, request, tmp_path):
+def test_share_commands(guide, run_python, request, tmp_path):
     """Against a hub on the loopback address."""
     from tests.zoo.hub_server import TOKEN, served_hub
 
-    (block,) = (block for block in blocks(readme, "bash") if "srzoo push" in block)
+    (block,) = (block for block in blocks(guide, "bash") if "srzoo push" in block)
     lines = [line for line in block.splitlines() if line.startswith("srzoo ")]
     assert [shlex.split(line)[1] for line in lines] == ["push", "segment"]
     receipts = srzoo.model_info("srnet_lite0_camvid").weights
     (tmp_path / "runs" / "srnet_lite0_camvid").mkdir(parents=True)
-    shutil.copy(receipts.path, tmp_path / "runs" / "srnet_lite0_camvid" / "model.safetensors")
+    shutil.copy(receipts.path, tmp_path / "runs" / "srnet_lite0_camvid" / "last.safetensors")
     shutil.copy(receipts.path.with_suffix(".json"), tmp_path / "receipt.json")
     shutil.copy(request.config.rootpath / "examples" / "street.png", tmp_path / "photo.jpg")
     with served_hub() as hub:

@@ -9,7 +9,7 @@ from ..models.base import ZooModel
 from ..recipes.recipe import STARTS, Recipe
 from ..zoo.factory import create_model, trained_model
 from ..zoo.registry import ARCHITECTURES, split_name
-from ..zoo.weights import holds_model, read_config
+from ..zoo.weights import holds_model, read_config, read_model_file
 
 
 def starting_model(recipe: Recipe, labels: LabelSet | None, is_new: bool) -> ZooModel:
@@ -33,8 +33,13 @@ def starting_model(recipe: Recipe, labels: LabelSet | None, is_new: bool) -> Zoo
         )
     if recipe.start == "published":
         model = trained_model(recipe.model, labels=labels, **options)
-    elif recipe.start not in STARTS and holds_model(recipe.start) and _is_of_the_architecture(recipe):
-        model = trained_model(recipe.start, labels=labels, **options)
+    elif recipe.start not in STARTS and holds_model(recipe.start):
+        if _is_of_the_architecture(recipe):
+            model = trained_model(recipe.start, labels=labels, **options)
+        else:
+            model = create_model(recipe.model, pretrained_backbone=is_new and recipe.start, labels=labels, **options)
+            if is_new:
+                _take_shared(model, recipe)
     else:
         backbone = {"imagenet": True, "random": False}.get(recipe.start, recipe.start)
         model = create_model(recipe.model, pretrained_backbone=is_new and backbone, labels=labels, **options)
@@ -48,8 +53,6 @@ def starting_model(recipe: Recipe, labels: LabelSet | None, is_new: bool) -> Zoo
 def _is_of_the_architecture(recipe: Recipe) -> bool:
     """Whether a file to start from holds the same architecture; the dataset may be another one.
 
-    Of another architecture only the backbone is a start, which has to be the same.
-
     Raises:
         ValueError: it has another backbone.
     """
@@ -62,5 +65,19 @@ def _is_of_the_architecture(recipe: Recipe) -> bool:
             f"{recipe.start} holds {own.name} over {own.options.get('backbone')}, but the recipe trains {recipe.model} "
             f"over {options.get('backbone')}; start from a file of {recipe.model}, or train {own.name}"
         )
-    warnings.warn(f"{recipe.start} holds {own.name}: its backbone alone is the start of {recipe.model}", stacklevel=3)
     return False
+
+
+def _take_shared(model: ZooModel, recipe: Recipe) -> None:
+    """Load what another architecture over the same backbone shares with a model, beside the backbone.
+
+    These are the tensors of equal names and shapes: from a Panoptic FPN to Mask R-CNN all of them, from one kind of
+    segmentation to another none.
+    """
+    own, state = read_model_file(recipe.start)
+    wanted = model.state_dict()
+    shared = {name: value for name, value in state.items() if name in wanted and value.shape == wanted[name].shape}
+    model.load_state_dict(shared, strict=False)
+    heads = sum(not name.startswith("backbone.") for name in shared)
+    what = f"its backbone and {heads} tensors of its heads are" if heads else "its backbone alone is"
+    warnings.warn(f"{recipe.start} holds {own.name}: {what} the start of {recipe.model}", stacklevel=3)

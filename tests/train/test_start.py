@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import srzoo
+from srzoo.labels import LabelSet
 from srzoo.recipes.recipe import Recipe
 from srzoo.train.start import starting_model
 
@@ -38,3 +39,21 @@ def test_more_channels_than_the_file_has(file):
     model = starting_model(Recipe.from_dict({**KEYS, "model": file, "model_options": options}), None, True)
     assert model(torch.rand(2, 5, 64, 64)).shape[1] == 3
     assert model.config.transform.channels == 5
+
+
+def test_from_panoptic_to_instances_the_heads_are_shared(tmp_path):
+    options = {"backbone": "test_efficientnet"}
+    labels = LabelSet(("car", "tree"), ((1, 2, 3), (4, 5, 6)), things=(True, False))
+    panoptic = srzoo.create_model("panoptic_fpn", labels=labels, **options)
+    srzoo.save_model(panoptic, tmp_path / "panoptic.safetensors")
+    keys = {"batch_size": 2, "lr": 1e-3, "epochs": 1, "model": "mask_rcnn", "model_options": options}
+    recipe = Recipe.from_dict({**keys, "start": str(tmp_path / "panoptic.safetensors")})
+    things = LabelSet(("car",), ((1, 2, 3),), things=(True,))
+    with pytest.warns(UserWarning, match=r"its backbone and \d\d tensors of its heads"):
+        model = starting_model(recipe, things, True)
+    given, found = panoptic.state_dict(), model.state_dict()
+    assert all(torch.equal(value, given[name]) for name, value in found.items())
+    with pytest.warns(UserWarning, match="heads"):
+        other = starting_model(recipe, LabelSet(("a", "b"), ((1, 2, 3), (4, 5, 6)), things=(True, True)), True)
+    differ = {name for name, value in other.state_dict().items() if value.shape != given[name].shape}
+    assert differ and all("predictor" in name for name in differ)
