@@ -26,12 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from ..zoo.published import PUBLISHED
-    from .segment import find_images
+    from .inputs import find_images
 
-    folder = options.examples or Path("examples")
-    images, failures = find_images([str(folder)]) if options.examples or folder.is_dir() else ([], [])
-    if failures and options.examples:
-        raise ValueError(failures[0])
+    found = find_images([str(options.examples or "examples")])
+    if found.failures and options.examples:
+        raise ValueError(found.failures[0])
     with heavy_imports():
         try:
             from ..demo.page import make_page, serve
@@ -42,5 +41,5 @@ def run(options: argparse.Namespace) -> int:
         Segmenter(name, options.device)  # an error now, not when somebody has dropped an image
     models = list(dict.fromkeys([*options.model, *PUBLISHED]))
     print(f"http://{options.host}:{options.port}   (Ctrl-C ends it)", flush=True)
-    serve(make_page(models, images, options.device), options.host, options.port)
+    serve(make_page(models, list(found.images), options.device), options.host, options.port)
     return 0
