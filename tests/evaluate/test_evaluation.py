@@ -23,7 +23,8 @@ def test_receipt_of_published_weights_is_reproduced(name, place, camvid, tmp_pat
     (receipt,) = json.loads((tmp_path / "r.json").read_text())
     for key in ("split_sha256", "weights_sha256", "protocol", "images", "facts", "headline", "command"):
         assert receipt[key] == shipped[key]
-    later = {"threshold": None, "leave_out": [], "tile_scale": "image"}  # fields of the view, and figures, that the shipped one has not
+    # Fields of the view, and figures, that the shipped one has not.
+    later = {"threshold": None, "leave_out": [], "tile_scale": "image"}
     assert receipt["view"] == {**later, **shipped["view"]}
     assert receipt["figures"].keys() - shipped["figures"].keys() <= {"mean Dice"}
     for figure, value in shipped["figures"].items():
