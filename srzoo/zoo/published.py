@@ -118,4 +118,15 @@ PUBLISHED: dict[str, Weights] = {
         ),
         recipe="srnet_dfv2_camvid",
     ),
+    "srnet_panoptic_fpn_lite0_facade": Weights(
+        file="srnet_panoptic_fpn_lite0_facade.safetensors",
+        sha256="864be71b8022df32f4e1b37b7b76fbe816c559bee7a75d0e158a9ad327e664ba",
+        parameters=6_163_293,
+        licence=(
+            "srzoo: Apache-2.0",
+            "EfficientNet-Lite0 by Google, packaged by ML Illustrated: Apache-2.0; trained on ImageNet (research use)",
+            "Building facades (a-hwang/building-facade-segmentation): CC BY 4.0",
+        ),
+        recipe="srnet_panoptic_fpn_lite0_facade",
+    ),
 }
