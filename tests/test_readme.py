@@ -169,7 +169,8 @@ def test_table_of_models(readme):
 
 def figures(info: srzoo.ModelInfo, single: dict, *more: dict) -> str:
     """The figures of one split: single scale, then at several scales."""
-    wanted = [f"{headline(single):.1%} on {single['split']}{spread(info, single)}"]
+    name = "" if info.task == "semantic" else f"{single['headline']} "
+    wanted = [f"{name}{headline(single):.1%} on {single['split']}{spread(info, single)}"]
     for each in more:
         scales = len(each["view"]["scales"])
         wanted.append(f"{headline(each):.1%} at {scales} scales with flip{spread(info, each)}")

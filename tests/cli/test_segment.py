@@ -39,7 +39,7 @@ def test_one_image(examples, out, capsys):
 def test_folder_glob_and_file_give_each_image_once(examples, out, capsys):
     paths = [str(examples), str(examples / "s*.png"), str(examples / "street.png")]
     assert main(["segment", *paths, "--out", str(out)]) == 0
-    assert len(files(out)) == 6
+    assert len(files(out)) == 8  # four images
 
 
 def test_results_in_the_input_folder_are_skipped(examples, tmp_path):
@@ -173,9 +173,9 @@ def test_whatever_fails_the_rest_goes_on(error, examples, tmp_path, out, capsys,
 
     monkeypatch.setattr(Segmentation, "save", fail)
     assert main(["segment", str(examples), "--out", str(out)]) == 2
-    assert len(files(out)) == 4
+    assert len(files(out)) == 6
     lines = [line for line in capsys.readouterr().err.replace("\r", "\n").splitlines() if line.startswith("srzoo:")]
-    assert "crossing.png: " in lines[0] and "1 of 3" in lines[1] and len(lines) == 2
+    assert "crossing.png: " in lines[0] and "1 of 4" in lines[1] and len(lines) == 2
 
 
 def test_names_reach_the_terminal_without_control_characters(examples, tmp_path, out, capsys):

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from srzoo import Segmenter
+from srzoo import Segmenter, model_info
 from srzoo.cli import main
 from srzoo.data.opening import open_dataset
 from srzoo.evaluate.evaluation import evaluate, predictions
@@ -11,27 +11,32 @@ from srzoo.zoo.published import PUBLISHED
 
 NAME = "srnet_lite0_camvid"
 # The single-scale receipt of every model, and one of several scales, which takes six times as long.
-RECEIPTS = [*((name, 0) for name in PUBLISHED), pytest.param(NAME, 1, marks=pytest.mark.slow)]
+RECEIPTS = [
+    *((name, 0) for name in PUBLISHED if name.endswith("_camvid")),
+    *(pytest.param(name, 0, marks=pytest.mark.slow) for name in PUBLISHED if not name.endswith("_camvid")),
+    pytest.param(NAME, 1, marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize(("name", "place"), RECEIPTS)
-def test_receipt_of_published_weights_is_reproduced(name, place, camvid, tmp_path):
+def test_receipt_of_published_weights_is_reproduced(name, place, request, tmp_path):
     """Runs the command of the receipt, on the real split."""
     shipped = PUBLISHED[name].receipts()[place]
-    command = shipped["command"].replace("PATH", str(camvid)).split()[1:]
+    root = request.getfixturevalue(model_info(name).dataset)
+    command = shipped["command"].replace("PATH", str(root)).split()[1:]
     assert main([*command, "--receipt", str(tmp_path / "r.json"), "--device", "cpu"]) == 0
     (receipt,) = json.loads((tmp_path / "r.json").read_text())
     for key in ("split_sha256", "weights_sha256", "protocol", "images", "facts", "headline", "command"):
         assert receipt[key] == shipped[key]
     # Fields of the view, and figures, that the shipped one has not.
-    later = {"threshold": None, "leave_out": [], "tile_scale": "image"}
+    later = {"threshold": None, "leave_out": [], "tile_scale": "image"} if "scales" in shipped["view"] else {}
     assert receipt["view"] == {**later, **shipped["view"]}
     assert receipt["figures"].keys() - shipped["figures"].keys() <= {"mean Dice"}
     for figure, value in shipped["figures"].items():
         assert receipt["figures"][figure] == pytest.approx(value, abs=1e-3)
     for figure, values in shipped["by_class"].items():
         assert receipt["by_class"][figure] == pytest.approx(values, abs=5e-3)
-    assert shipped["figures"]["mIoU"] > 0.60
+    assert shipped["figures"][shipped["headline"]] > {"mIoU": 0.60, "PQ": 0.35, "mask AP": 0.2}[shipped["headline"]]
 
 
 def test_evaluation_equals_the_segmenter(small_camvid):
