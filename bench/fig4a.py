@@ -11,26 +11,23 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from paired import RESULTS, read_csv
 
-STYLES = {  # colour, and whether dashed
-    "SR direct": ("#d62728", True),
-    "SR direct, compiled": ("#ff9896", True),
-    "SR": ("#d62728", False),
-    "SR folded": ("#8c1515", False),
-    "SR released, direct": ("#e377c2", True),
-    "SR released": ("#e377c2", False),
-    "NL direct": ("#1f77b4", True),
-    "NL": ("#1f77b4", False),
-    "A2Net": ("#2ca02c", False),
-    "CGNL": ("#bcbd22", False),
-    "RCCA": ("#9467bd", False),
-    "DANet direct": ("#17becf", True),
-    "DANet": ("#17becf", False),
-    "EMAU": ("#8c564b", False),
-    "SE": ("#7f7f7f", False),
-    "ASPP": ("#ff7f0e", False),
-    "PSP": ("#ffbb78", False),
+STYLES = {  # colour, line style and width; ours stand out
+    "SR": ("#d62728", "-", 2.6),
+    "SR folded": ("#8c1515", "-", 2.6),
+    "SR direct": ("#d62728", "--", 1.6),
+    "SR released": ("#e377c2", "-", 1.6),
+    "NL": ("#1f77b4", "-", 1.2),
+    "NL direct": ("#1f77b4", "--", 1.2),
+    "DANet direct": ("#17becf", "--", 1.2),
+    "A2Net": ("#2ca02c", "-", 1.2),
+    "CGNL": ("#bcbd22", "-", 1.2),
+    "RCCA": ("#9467bd", "-", 1.2),
+    "EMAU": ("#8c564b", "-", 1.2),
+    "SE": ("#7f7f7f", "-", 1.2),
+    "ASPP": ("#ff7f0e", "-", 1.2),
+    "PSP": ("#ffbb78", "-", 1.2),
 }
-GAP = 0.028  # between two labels, as a fraction of the axis
+LISTED = 128 * 128  # pixels of the feature map at which the lines are listed, the largest that every method reached
 
 
 def pixels(row: dict[str, str]) -> int:
@@ -38,48 +35,34 @@ def pixels(row: dict[str, str]) -> int:
 
 
 def draw(axis: Axes, rows: list[dict[str, str]], quantity: str) -> None:
-    """Draw a line per method, with its name at the end, and a cross where it ran out of memory."""
-    ends = []
-    for method, (colour, dashed) in STYLES.items():
+    """Draw a line per method, a cross where it ran out of memory, and the list of their values from high to low."""
+    lines = []
+    for method, (colour, style, width) in STYLES.items():
         own = [row for row in rows if row["method"] == method]
         points = [(pixels(row), float(row[quantity])) for row in own if row["status"] == "measured"]
         if not points:
             continue
-        axis.plot(*zip(*points), "--" if dashed else "-", marker="o", markersize=3, color=colour, linewidth=1.6)
-        x, y = points[-1]
+        (line,) = axis.plot(*zip(*points), style, marker="o", markersize=3, color=colour, linewidth=width)
+        lines.append((dict(points).get(LISTED, math.nan), method, line))
         failed = next((pixels(row) for row in own if row["status"] == "out of memory"), None)
         if failed:
             # Extrapolate to the next size, with the slope of the last two points.
             (x0, y0), (x1, y1) = points[-2:]
-            x, y = failed, y1 * (failed / x1) ** (math.log(y1 / y0) / math.log(x1 / x0))
-            axis.plot([x1, x], [y1, y], ":", color=colour, linewidth=1)
-            axis.plot(x, y, "X", markersize=9, color=colour)
-        ends.append((y, x, colour, method))
-    label(axis, ends)
-
-
-def label(axis: Axes, ends: list[tuple[float, float, str, str]]) -> None:
-    """Write the names beside the axis, in the order of the lines and at least `GAP` apart."""
-    low, high = (math.log(limit) for limit in axis.get_ylim())
-    places: list[float] = []
-    for y, *_ in sorted(ends):
-        place = (math.log(y) - low) / (high - low)
-        places.append(max(place, places[-1] + GAP) if places else place)
-    ceiling = 1.0
-    for index in reversed(range(len(places))):
-        places[index] = min(places[index], ceiling)
-        ceiling = places[index] - GAP
-    for (y, x, colour, method), place in zip(sorted(ends), places, strict=True):
-        axis.annotate(
-            method,
-            (x, y),
-            (1.06, place),
-            textcoords="axes fraction",
-            color=colour,
-            va="center",
-            fontsize=9,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.6},
-        )
+            y = y1 * (failed / x1) ** (math.log(y1 / y0) / math.log(x1 / x0))
+            axis.plot([x1, failed], [y1, y], ":", color=colour, linewidth=1)
+            axis.plot(failed, y, "X", markersize=9, color=colour)
+    lines.sort(key=lambda each: each[0], reverse=True)
+    axis.axvline(LISTED, color="0.75", linewidth=1, zorder=0)
+    axis.legend(
+        [line for *_, line in lines],
+        [f"{value:,.0f}  {method}" for value, method, _ in lines],
+        title="at 128x128",
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1),
+        frameon=False,
+        fontsize=9,
+        alignment="left",
+    )
 
 
 def main() -> None:

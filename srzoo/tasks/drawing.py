@@ -98,3 +98,25 @@ def with_legend(picture: Image.Image, entries: Sequence[tuple[str, Colour]]) -> 
     whole.paste(picture, (0, 0))
     whole.paste(below, (0, picture.height))
     return whole
+
+
+def tiled(rows: Sequence[Sequence[tuple[str, Image.Image]]]) -> Image.Image:
+    """Pictures of one size in a grid, each with its caption above it.
+
+    Args:
+        rows: of each row the captions and RGB pictures.
+
+    Returns:
+        An RGB image.
+    """
+    width, height = rows[0][0][1].size
+    size = min(text_size((width, height)), max(_LEAST_TEXT, width // 12))
+    line = round(1.7 * size)
+    whole = Image.new("RGB", (width * len(rows[0]), (height + line) * len(rows)), _BACKGROUND)
+    draw = ImageDraw.Draw(whole)
+    for i, row in enumerate(rows):
+        for j, (caption, picture) in enumerate(row):
+            left, top = j * width, i * (height + line)
+            draw.text((left + size // 2, top + line / 2), caption, _INK, font_for([caption], size), anchor="lm")
+            whole.paste(picture, (left, top + line))
+    return whole

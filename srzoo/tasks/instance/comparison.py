@@ -6,14 +6,15 @@ import numpy as np
 from PIL import Image
 
 from ...data.objects import Objects
+from ..drawing import tiled
 from .pictures import fill, outline_width, shaded
 from .result import Instances
 
 
 def comparison(objects: Objects, found: Instances) -> Image.Image:
-    """The annotation beside the prediction, an RGB image of twice the width."""
+    """The annotation beside the prediction, captioned, an RGB image of twice the width."""
     annotated = np.array(found.image)
     for i, label in enumerate(objects.classes):
         mask = objects.decode([i])[0].astype(bool)
         fill(annotated, mask, shaded(found.palette[label], i), 0.5, outline_width(found.image))
-    return Image.fromarray(np.concatenate([annotated, np.asarray(found.overlay())], axis=1))
+    return tiled([[("annotation", Image.fromarray(annotated)), ("prediction", found.overlay())]])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ..drawing import check_alpha
+from ..drawing import check_alpha, tiled
 
 _NUMBERED, _LONGEST = 40, 24  # classes with numbers in a confusion matrix, characters of a name
 _RIGHT, _WRONG = (8, 81, 156), (203, 24, 29)  # colours of a share of 1, on the diagonal and beside it
@@ -96,7 +96,7 @@ def confusion_picture(counts: np.ndarray, classes: Sequence[str]) -> Image.Image
 def comparison(
     image: Image.Image, target: np.ndarray, labels: np.ndarray, palette: tuple[tuple[int, int, int], ...]
 ) -> Image.Image:
-    """Four pictures in a square: the image and the wrong pixels above the annotation and the prediction.
+    """Four pictures in a square: the image and the wrong pixels above the annotation and the prediction, captioned.
 
     Wrong pixels have the colour of the predicted class, all others are the dimmed image.
 
@@ -108,7 +108,7 @@ def comparison(
         palette: an RGB colour (0..255) for each class.
 
     Returns:
-        An RGB image of twice the width and height.
+        An RGB image of twice the width and, without the captions, twice the height.
     """
     table = np.zeros((max(256, len(palette) + 1), 3), dtype=np.uint8)
     table[: len(palette)] = palette
@@ -116,5 +116,5 @@ def comparison(
     dimmed = np.asarray(image.convert("L"))[..., None] // 2
     is_wrong = (target != labels) & (target < len(palette))
     wrong = np.where(is_wrong[..., None], prediction, dimmed)
-    left, right = (np.asarray(image), annotation), (wrong, prediction)
-    return Image.fromarray(np.concatenate([np.concatenate(column) for column in (left, right)], axis=1))
+    pixels = ((("image", image), ("wrong pixels", wrong)), (("annotation", annotation), ("prediction", prediction)))
+    return tiled([[(caption, Image.fromarray(np.asarray(each))) for caption, each in row] for row in pixels])
