@@ -75,7 +75,7 @@ def figures() -> str:
     for path in sorted((ROOT / "bench").glob("*.py")):
         source = path.read_text(encoding="utf-8")
         if '__name__ == "__main__"' in source:
-            what = " ".join((ast.get_docstring(ast.parse(source)) or "").split("\n\n")[0].split())
+            what = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0].replace("[", "\\[")
             written = sorted((ROOT / "bench" / "results").glob(f"{path.stem}*"))
             rows.append(_row((f"`python bench/{path.name}`", what, ", ".join(map(_result, written)) or "-")))
     return _row(("command", "measures", "results")) + "\n|---|---|---|\n" + "\n".join(rows)
