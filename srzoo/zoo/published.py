@@ -129,4 +129,15 @@ PUBLISHED: dict[str, Weights] = {
         ),
         recipe="srnet_panoptic_fpn_lite0_facade",
     ),
+    "srnet_mask_rcnn_lite0_facade": Weights(
+        file="srnet_mask_rcnn_lite0_facade.safetensors",
+        sha256="85c8be4732037ba6815869fd678f18cb775e31459097e4bd1d7e39da0fcfce33",
+        parameters=5_830_231,
+        licence=(
+            "srzoo: Apache-2.0",
+            "EfficientNet-Lite0 by Google, packaged by ML Illustrated: Apache-2.0; trained on ImageNet (research use)",
+            "Building facades (a-hwang/building-facade-segmentation): CC BY 4.0",
+        ),
+        recipe="srnet_mask_rcnn_lite0_facade",
+    ),
 }
