@@ -26,16 +26,19 @@ def test_receipt_of_published_weights_is_reproduced(name, place, request, tmp_pa
     command = shipped["command"].replace("PATH", str(root)).split()[1:]
     assert main([*command, "--receipt", str(tmp_path / "r.json"), "--device", "cpu"]) == 0
     (receipt,) = json.loads((tmp_path / "r.json").read_text())
-    for key in ("split_sha256", "weights_sha256", "protocol", "images", "facts", "headline", "command"):
+    for key in ("split_sha256", "weights_sha256", "protocol", "images", "headline", "command"):
         assert receipt[key] == shipped[key]
+    # Another number of threads moves a detection across the least score, or a segment across half an overlap.
+    is_semantic = shipped["headline"] == "mIoU"
+    assert receipt["facts"] == pytest.approx(shipped["facts"], rel=0 if is_semantic else 0.01)
     # Fields of the view, and figures, that the shipped one has not.
     later = {"threshold": None, "leave_out": [], "tile_scale": "image"} if "scales" in shipped["view"] else {}
     assert receipt["view"] == {**later, **shipped["view"]}
     assert receipt["figures"].keys() - shipped["figures"].keys() <= {"mean Dice"}
     for figure, value in shipped["figures"].items():
-        assert receipt["figures"][figure] == pytest.approx(value, abs=1e-3)
+        assert receipt["figures"][figure] == pytest.approx(value, abs=1e-3 if is_semantic else 5e-3)
     for figure, values in shipped["by_class"].items():
-        assert receipt["by_class"][figure] == pytest.approx(values, abs=5e-3)
+        assert receipt["by_class"][figure] == pytest.approx(values, abs=5e-3 if is_semantic else 2e-2)
     assert shipped["figures"][shipped["headline"]] > {"mIoU": 0.60, "PQ": 0.35, "mask AP": 0.2}[shipped["headline"]]
 
 
