@@ -39,7 +39,7 @@ def test_first_command(readme, run_python, request, tmp_path):
 
 
 def test_commands_for_many_images(guide, run_python, request, tmp_path):
-    (block,) = (block for block in blocks(guide, "bash") if "torchrun" in block and "segment" in block)
+    (block,) = (block for block in blocks(guide("segment"), "bash") if "torchrun" in block and "segment" in block)
     first, second = block.strip().splitlines()
     (tmp_path / "photos" / "trip").mkdir(parents=True)
     for name in ("photos/a.png", "photos/trip/b.png"):
@@ -71,7 +71,7 @@ def test_python_code_runs(readme, run_python, request, tmp_path):
 
 def test_training_in_python_runs(guide, run_python, tmp_path):
     """For one step on small images."""
-    (code,) = (block for block in blocks(guide, "python") if "srzoo.train(" in block)
+    (code,) = (block for block in blocks(guide("train"), "python") if "srzoo.train(" in block)
     assert "epochs=30" in code
     short = "steps=1, batch_size=1, workers=0, short_side=64, precision='no', semantic={'crop': 64}"
     given = "import numpy as np, srzoo\nmask = np.zeros((64, 64), np.uint8)\nmask[:9] = 1\n"
@@ -102,7 +102,7 @@ def test_video_commands(guide, run_python, request, tmp_path):
         for _ in range(4):
             container.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
         container.mux(stream.encode(None))
-    (block,) = (block for block in blocks(guide, "bash") if "clip.mp4" in block)
+    (block,) = (block for block in blocks(guide("video"), "bash") if "clip.mp4" in block)
     lines = [line for line in block.splitlines() if line.startswith("srzoo ")]
     assert len(lines) == 2
     for line in lines:
@@ -115,7 +115,7 @@ def test_share_commands(guide, run_python, request, tmp_path):
     """Against a hub on the loopback address."""
     from tests.zoo.hub_server import TOKEN, served_hub
 
-    (block,) = (block for block in blocks(guide, "bash") if "srzoo push" in block)
+    (block,) = (block for block in blocks(guide("share"), "bash") if "srzoo push" in block)
     lines = [line for line in block.splitlines() if line.startswith("srzoo ")]
     assert [shlex.split(line)[1] for line in lines] == ["push", "segment"]
     receipts = srzoo.model_info("srnet_lite0_camvid").weights
