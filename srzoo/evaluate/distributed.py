@@ -44,7 +44,10 @@ def process_group(device: str) -> Iterator[None]:
     on_cpu = device == "cpu" or not torch.cuda.is_available()
     if not on_cpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    distributed.init_process_group("gloo" if on_cpu else None, timeout=_LONGEST_WAIT)
+    # PyTorch's limit to find the others, since nobody ends a process whose launcher was killed before it was found.
+    store, number, count = next(distributed.rendezvous("env://"))
+    backend, limit = "gloo" if on_cpu else None, _LONGEST_WAIT
+    distributed.init_process_group(backend, store=store, rank=number, world_size=count, timeout=limit)
     try:
         yield
     finally:
