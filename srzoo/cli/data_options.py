@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
 from typing import Any
 
 from .arguments import add_options
@@ -23,12 +22,6 @@ def add_data_arguments(parser: argparse.ArgumentParser, with_root: bool = True) 
 def add_old_names(parser: argparse.ArgumentParser) -> None:
     """Add names of options that are not in the help any more."""
     parser.add_argument("--format", dest=f"{_BLOCK}format", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-
-
-def check_root(reading: Mapping[str, Any]) -> None:
-    """Raises ValueError if there is no folder to read."""
-    if not reading.get("root"):
-        raise ValueError("which data? pass --data.root PATH, the folder of the dataset")
 
 
 def given_reading(options: argparse.Namespace) -> dict[str, Any]:

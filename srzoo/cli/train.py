@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..evaluate.distributed import is_main_process
 from .arguments import add_options, given_options, yaml_value
-from .data_options import add_old_names, check_root
+from .data_options import add_old_names
 from .outputs import prepare_folder
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..data.reading import Reading
+    from ..data.reading import Reading, check_root
     from ..options import build
     from ..recipes.recipe import default_recipe, load_recipe, read_overrides
     from ..tasks.task import get_task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -59,3 +60,9 @@ class Reading:
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values."""
         return asdict(self)
+
+
+def check_root(reading: Mapping[str, Any]) -> None:
+    """Raises ValueError if there is no folder to read."""
+    if not reading.get("root"):
+        raise ValueError("which data? pass --data.root PATH, the folder of the dataset")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.opening import detect_format
+from ..data.reading import check_root
 from ..recipes.recipe import reading_of
 
 
@@ -25,8 +26,7 @@ def reading_for(model: str | Path, task: str, given: Mapping[str, Any]) -> dict[
     """
     learnt = reading_of(model).given()
     root = given.get("root", learnt.get("root"))
-    if not root:
-        raise ValueError("which data? pass --data.root PATH, the folder of the dataset")
+    check_root({"root": root})
     if given.keys() & {"format", "images"}:
         return {**given, "root": root}
     format = None if "images" in learnt and "root" not in given else detect_format(root, task)
