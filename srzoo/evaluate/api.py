@@ -1,4 +1,4 @@
-"""Evaluation from Python, on a folder or on a dataset of one's own. Imports torch only when it is used."""
+"""Evaluation from Python, on a folder or on your own dataset. Imports torch only when it is used."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def evaluate(
     Args:
         model: a name with published weights, one of srzoo's ``.safetensors`` files, or a model from `create_model` or
             `load_model`, which is evaluated on the device where it is.
-        data: the folder of a dataset, or a dataset of one's own as for `srzoo.train`; None for the folder that the
+        data: the folder of a dataset, or your own dataset as for `srzoo.train`; None for the folder that the
             model of a run was trained on.
         split: which split of a folder.
         void: the value of unlabelled pixels in the masks of an own dataset.

@@ -79,7 +79,7 @@ class Recipe:
         "decay of the averaged weights, which are evaluated and saved; 0 for no average", 0.995, low=0, high=1
     )
     freeze: Literal["no", "norms", "backbone"] = option(
-        "what of the backbone stays as it is: no for nothing, norms for the running statistics of its BatchNorms, or "
+        "which parts of the backbone are frozen: no for none, norms for the running statistics of its BatchNorms, or "
         "backbone for these and all of its weights",
         "no",
     )

@@ -86,7 +86,7 @@ class _Corners:
         copy_of_above = self._added((boundary, x), self.next[above])
         self.next[before] = self._added((y, x), copy_of_above)
         self.next[above] = hole
-        if above in self.tops[boundary]:  # the run goes on from the copy
+        if above in self.tops[boundary]:  # the run continues from the copy
             self.tops[boundary].remove(above)
             self.tops[boundary].append(copy_of_above)
 

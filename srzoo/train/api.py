@@ -1,4 +1,4 @@
-"""Training from Python, on a folder or on a dataset of one's own. Imports torch only when it is used."""
+"""Training from Python, on a folder or on your own dataset. Imports torch only when it is used."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def train(
     workers: int | None = None,
     **keys: Any,
 ) -> TrainedRun:
-    """Train a model on a folder or on a dataset of one's own, as ``srzoo train`` does.
+    """Train a model on a folder or on your own dataset, as ``srzoo train`` does.
 
     A run that was stopped resumes when it is called again with the same arguments.
 
@@ -208,7 +208,7 @@ def _of_folder(
 def _own(
     train_set: Any, val_set: Any, name: str, start: str, labels: LabelSet | None, void: int, channels: int
 ) -> dict[str, ImageData]:
-    """The splits of a dataset of one's own."""
+    """The splits of your own dataset."""
     from ..data.own import own_data
     from ..zoo.info import task_of
     from .splits import labels_of as of_model

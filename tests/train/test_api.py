@@ -1,4 +1,4 @@
-"""Training and evaluation from Python, on folders and on datasets of one's own."""
+"""Training and evaluation from Python, on folders and on your own datasets."""
 
 import subprocess
 import sys
