@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import threading
+import time
 
 import pytest
 import torch
@@ -10,6 +12,9 @@ from srzoo_kernels.launch import A100, B200, H100, MI300
 
 pytest.importorskip("triton")
 
+import triton.runtime.jit
+
+from srzoo_kernels.ahead_of_time import _triton as compilation
 from srzoo_kernels.ahead_of_time._triton import compile_launch, compile_launches
 from srzoo_kernels.ahead_of_time.cases import all_cases, channel_affine_cases, gram_cases
 from srzoo_kernels.ahead_of_time.roofline import RATES, roofline
@@ -49,6 +54,31 @@ def test_machine_code_for_one_gpu(meta_map):
     cases = all_cases(x, H100)
     for case, report in zip(cases, compile_launches((case.launch, H100) for case in cases), strict=True):
         check(case, report, H100, x.dtype, False, False)
+
+
+def test_one_thread_parses_at_a_time(meta_map, monkeypatch):
+    # CPython 3.11 counts the parser's depth for all threads together, and fails where two are in it (gh-106905).
+    parse, inside, most = triton.runtime.jit.ast.parse, [], []
+
+    class Slow:
+        @staticmethod
+        def parse(source):
+            inside.append(threading.get_ident())
+            most.append(len(set(inside)))
+            time.sleep(0.01)
+            inside.remove(threading.get_ident())
+            return parse(source)
+
+        def __getattr__(self, name):
+            return getattr(__import__("ast"), name)
+
+    monkeypatch.setattr(triton.runtime.jit, "ast", Slow())
+    monkeypatch.setenv("TRITON_ALWAYS_COMPILE", "1")
+    monkeypatch.setattr(compilation.os, "sched_getaffinity", lambda pid: range(2))
+    compilation._compile.cache_clear()
+    compile_launches((case.launch, H100) for case in gram_cases(meta_map((1, 64, 9, 13)), H100))
+    assert len(most) > 2
+    assert max(most) == 1
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,7 +19,8 @@ from triton.compiler import ASTSource
 from ..launch import Launch, Target
 
 _TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
-_TRIES = 5
+# CPython 3.11's parser counts its depth for all threads together (gh-106905): a second one at the same time fails.
+_PARSING = threading.RLock()
 _POINTERS = {
     torch.float16: "*fp16",
     torch.bfloat16: "*bf16",
@@ -84,27 +86,29 @@ def compile_launches(launches: Iterable[tuple[Launch, Target]]) -> list[Report]:
         return list(pool.map(lambda each: compile_launch(*each), launches))
 
 
+class _Source(ASTSource):
+    """A kernel's source, parsed by one thread at a time."""
+
+    def hash(self):
+        with _PARSING:
+            return super().hash()
+
+    def make_ir(self, *arguments, **keywords):
+        with _PARSING:
+            return super().make_ir(*arguments, **keywords)
+
+
 @cache
 def _compile(kernel, signature, constants, aligned, warps: int, stages: int, target: Target) -> Report:
     attributes = {(index,): [["tt.divisibility", 16]] for index in aligned}
-    source = ASTSource(kernel, dict(signature), dict(constants), attributes)
+    source = _Source(kernel, dict(signature), dict(constants), attributes)
     gpu = GPUTarget(target.backend, target.arch, target.warp_size)
-    compiled = _compiled(source, gpu, {"num_warps": warps, "num_stages": stages})
+    compiled = triton.compile(source, target=gpu, options={"num_warps": warps, "num_stages": stages})
     # The backend may have raised the number of warps, e.g. for warp specialization.
     threads = compiled.metadata.num_warps * target.warp_size
     read = _read_amd if target.backend == "hip" else _read_nvidia
     registers, spills, products, load_bits, code = read(compiled.asm)
     return Report(registers, spills, compiled.metadata.shared, threads, products, load_bits, code)
-
-
-def _compiled(source: ASTSource, gpu: GPUTarget, options: dict[str, int]):
-    """Compile, again where it met another thread's: CPython's parser counts its depth for all threads (gh-106905)."""
-    for _ in range(_TRIES - 1):
-        try:
-            return triton.compile(source, target=gpu, options=options)
-        except SystemError:
-            continue
-    return triton.compile(source, target=gpu, options=options)
 
 
 def _read_nvidia(asm) -> tuple[int, int, tuple[str, ...], int, str]:
