@@ -1,14 +1,11 @@
 """TensorFlow's "same" padding in integer arithmetic, so that ``torch.compile`` and ``torch.export`` take any size."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
 from timm.layers import Conv2dSame
 from torch import nn
 from torch.nn import functional as F
-
-_STRIP = 1 << 21  # elements of a strip: 8 MiB in float32
 
 
 def pad_same(
@@ -42,38 +39,24 @@ def _margins(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, i
 class SamePaddedConv2d(Conv2dSame):
     """timm's ``Conv2dSame`` with `pad_same` from this module.
 
-    For inference on a CPU a large map is padded and convolved in strips of rows, which gives the same result.
+    On a CPU a depthwise convolution gets zero taps instead of a padded copy of its map, which is the larger by far:
+    where one more zero is due after the map than before, a tap before the kernel makes the padding symmetric.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # a trace would keep the number of strips
-        is_inference = not (torch.is_grad_enabled() or is_traced)
-        if is_inference and x.device.type == "cpu" and x.numel() > _STRIP:
-            return self._forward_in_strips(x)
-        return self._convolve(pad_same(x, self.kernel_size, self.stride, self.dilation))
-
-    def _convolve(self, x: torch.Tensor) -> torch.Tensor:
+        is_traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # a trace would keep whether a side is odd
+        if (
+            x.device.type == "cpu"
+            and self.groups == self.in_channels > 1
+            and set(self.dilation) == {1}
+            and not is_traced
+        ):
+            axes = zip(x.shape[-2:], self.kernel_size, self.stride, self.dilation, strict=True)
+            (above, below), (left, right) = (_margins(*axis) for axis in axes)
+            weight = F.pad(self.weight, (right - left, 0, below - above, 0))
+            return F.conv2d(x, weight, self.bias, self.stride, (below, right), 1, self.groups)
+        x = pad_same(x, self.kernel_size, self.stride, self.dilation)
         return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
-
-    def _forward_in_strips(self, x: torch.Tensor) -> torch.Tensor:
-        """The same without a padded copy of the whole map, which would double the memory of the largest map."""
-        axes = zip(x.shape[-2:], self.kernel_size, self.stride, self.dilation, strict=True)
-        (above, _), (left, right) = (_margins(*axis) for axis in axes)
-        size, stride = x.shape[2], self.stride[0]
-        height, width = ((side - 1) // step + 1 for side, step in zip(x.shape[-2:], self.stride))
-        result = None
-        for first, last in pairwise([*range(0, height, -(-height // -(-x.numel() // _STRIP))), height]):
-            start = first * stride - above
-            stop = (last - 1) * stride - above + self.dilation[0] * (self.kernel_size[0] - 1) + 1
-            rows = x[:, :, max(start, 0) : min(stop, size)]
-            part = self._convolve(F.pad(rows, (left, right, max(-start, 0), max(stop - size, 0))))
-            if result is None:  # allocated once, so that the heap is not fragmented by parts of it
-                order = torch.channels_last if part.stride(1) == 1 else torch.contiguous_format
-                shape = (*part.shape[:2], height, width)
-                result = torch.empty(shape, dtype=part.dtype, memory_format=order)
-            result[:, :, first:last] = part
-            del part
-        return result
 
 
 def replace_same_padding(body: nn.Module) -> None:
