@@ -19,6 +19,8 @@ from .program import program_of
 
 _OPSET = 18
 _FLOAT_CONVOLUTIONS = 3
+# An activation that was not named here would get the convolution's result in float and go back to 8 bits.
+_QUANTIZED = ["Conv", "Clip", "Relu"]
 _INPUT = "images"
 
 
@@ -107,7 +109,7 @@ def _quantize(source: Path, target: Path, network: ExportedNetwork, images: Iter
         str(target),
         _Calibration(network, images),
         quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=["Conv"],
+        op_types_to_quantize=_QUANTIZED,
         nodes_to_exclude=convolutions[:_FLOAT_CONVOLUTIONS],
         per_channel=True,
         activation_type=QuantType.QUInt8,
