@@ -69,8 +69,9 @@ _FACADE_STUFF = {
     "vegetation": (107, 142, 35),
 }
 FACADE_INSTANCE = label_set(_FACADE_THINGS)
+FACADE_SEMANTIC = label_set(_FACADE_THINGS | _FACADE_STUFF)
 FACADE_PANOPTIC = LabelSet(
-    (*_FACADE_THINGS, *_FACADE_STUFF),
-    (*_FACADE_THINGS.values(), *_FACADE_STUFF.values()),
+    FACADE_SEMANTIC.classes,
+    FACADE_SEMANTIC.palette,
     (True,) * len(_FACADE_THINGS) + (False,) * len(_FACADE_STUFF),
 )

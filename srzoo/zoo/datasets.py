@@ -15,6 +15,7 @@ from ..labels.street import (
     CITYSCAPES_PANOPTIC,
     FACADE_INSTANCE,
     FACADE_PANOPTIC,
+    FACADE_SEMANTIC,
 )
 
 
@@ -73,7 +74,7 @@ DATASETS: dict[str, Dataset] = {
     "facade": Dataset(
         "Building facades",
         "Building facades (a-hwang/building-facade-segmentation): CC BY 4.0",
-        {"instance": FACADE_INSTANCE, "panoptic": FACADE_PANOPTIC},
+        {"semantic": FACADE_SEMANTIC, "instance": FACADE_INSTANCE, "panoptic": FACADE_PANOPTIC},
         640,
         (640, 640),
     ),

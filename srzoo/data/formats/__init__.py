@@ -29,8 +29,8 @@ FORMATS: dict[str, Format] = {
         CamVid(),
         Ade20k(),
         PascalContext(),
+        CocoPanoptic(),  # first: it labels every pixel, where the objects of the same images leave a background
         Coco(),
-        CocoPanoptic(),
         HuggingFace(),
         Voc(),
         Supervisely(),

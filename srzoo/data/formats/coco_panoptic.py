@@ -1,25 +1,27 @@
 """COCO's panoptic format: a JSON file with the segments of each image, and a PNG with the id of each pixel's segment.
 
-https://cocodataset.org/#format-data: a pixel (R, G, B) is of the segment R + 256 G + 65536 B, and 0 is void.
+https://cocodataset.org/#format-data: a pixel (R, G, B) is of the segment R + 256 G + 65536 B, and 0 is void. For
+semantic segmentation the class of a pixel is that of its segment.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...images import ImageError, opened
+from ...labels import IGNORE, LabelSet
 from ...messages import and_more, shortened, visible
 from ..files import NoSplit
-from ..masks import LOSSY
+from ..masks import LOSSY, IdMap
 from ..objects import Examined, Segment, areas_of
-from ..samples import ImageFiles, PanopticData
+from ..samples import ImageFiles, PanopticData, SemanticData
 from .coco_files import ImageFinder, find_annotations
 from .coco_objects import named_labels, refuse_repeated
 from .coco_records import Category, ImageRecord, read_flag, read_records
@@ -135,6 +137,47 @@ class CocoSegments(ImageFiles, PanopticData):
         return [*super().files(), *(Path(self.target_name(index)) for index in range(len(self))), self.file]
 
 
+@dataclass
+class CocoClasses(ImageFiles, SemanticData):
+    """The same split for semantic segmentation.
+
+    Attributes:
+        segmented: its images with their segments.
+    """
+
+    segmented: CocoSegments
+
+    def __len__(self) -> int:
+        return len(self.segmented)
+
+    def image_file(self, index: int) -> Path:
+        return self.segmented.image_file(index)
+
+    def target_name(self, index: int) -> str:
+        return self.segmented.target_name(index)
+
+    def files(self) -> list[Path]:
+        return self.segmented.files()
+
+    def select(self, indices: Sequence[int]) -> CocoClasses:
+        return replace(self, segmented=self.segmented.select(indices))
+
+    def mask(self, index: int) -> np.ndarray:
+        return self.examine(index).checked()
+
+    def examine(self, index: int) -> Examined:
+        found, errors, warnings = self.segmented.examine(index)
+        return Examined(found and _classes_of(*found), errors, warnings)
+
+
+def _classes_of(ids: np.ndarray, segments: list[Segment]) -> np.ndarray:
+    """``(H, W)`` uint8 class ids, 255 for void, of a map of ids of segments."""
+    known = np.array(sorted((segment.id, segment.class_id) for segment in segments), np.int32).reshape(-1, 2)
+    known = np.concatenate([[(0, IGNORE)], known])
+    places = np.searchsorted(known[:, 0], ids).clip(max=len(known) - 1)
+    return np.where(known[places, 0] == ids, known[places, 1], IGNORE).astype(np.uint8)
+
+
 def read_ids(path: Path) -> np.ndarray:
     """``(H, W)`` int32 ids of segments in a PNG file.
 
@@ -169,12 +212,12 @@ class CocoPanoptic(Format):
         "annotations/panoptic_<split>2017.json or annotations/panoptic_<split>.json, a folder of PNG files of the same "
         "name beside it, and <split>2017/, <split>/ or images/"
     )
-    tasks = ("panoptic",)
+    tasks = ("semantic", "panoptic")
 
     def matches(self, root: Path) -> bool:
         return any(find_annotations(root, split, _FILES) for split in ("train", "val"))
 
-    def read(self, root: Path, split: str, task: str = "panoptic") -> CocoSegments:
+    def read(self, root: Path, split: str, task: str = "semantic") -> CocoSegments | CocoClasses:
         found = find_annotations(root, split, _FILES)
         if found is None:
             raise NoSplit(f"{root} has no annotations of the split {split!r}: expected {self.layout}")
@@ -183,7 +226,7 @@ class CocoPanoptic(Format):
         refuse_repeated(records)
         images, unpaired = _paired(records.images, found.file)
         labels = named_labels(records.categories, str(found.file), _things(records.categories, found.file))
-        return CocoSegments(
+        segmented = CocoSegments(
             self.name,
             split,
             labels,
@@ -195,6 +238,11 @@ class CocoPanoptic(Format):
             folder,
             unpaired=[*records.problems, *unpaired],
         )
+        if task == "panoptic":
+            return segmented
+        id_map = IdMap({**{i: i for i in range(len(labels.classes))}, IGNORE: IGNORE})
+        labels = LabelSet(labels.classes, labels.palette)
+        return CocoClasses(self.name, split, labels, id_map, segmented, unpaired=segmented.unpaired)
 
 
 def _png_folder(root: Path, file: Path) -> Path:

@@ -8,7 +8,7 @@ from srzoo.data.check import check
 from srzoo.data.files import NoSplit
 from srzoo.data.objects import Segment
 from srzoo.data.opening import detect_format, open_dataset
-from srzoo.labels.street import FACADE_PANOPTIC
+from srzoo.labels.street import FACADE_PANOPTIC, FACADE_SEMANTIC
 
 SEGMENTS = [
     {"id": 5, "category_id": 7, "iscrowd": 1},
@@ -180,12 +180,36 @@ def test_what_is_hashed_compared_and_kept(write_panoptic):
 
 def test_a_format_is_detected_for_a_task(write_coco, write_panoptic):
     root = write_panoptic(SEGMENTS)
-    assert detect_format(root, "panoptic") == "coco_panoptic"
-    with pytest.raises(ValueError, match="'coco_panoptic' reads 'panoptic', not task 'semantic'"):
-        detect_format(root)
+    assert [detect_format(root, task) for task in ("semantic", "panoptic")] == ["coco_panoptic"] * 2
+    with pytest.raises(ValueError, match="'coco_panoptic' reads 'semantic' and 'panoptic', not task 'instance'"):
+        detect_format(root, "instance")
     write_coco([], "annotations/instances_train.json", "train")
     tasks = ("semantic", "instance", "panoptic")
-    assert [detect_format(root, task) for task in tasks] == ["coco", "coco", "coco_panoptic"]
+    assert [detect_format(root, task) for task in tasks] == ["coco_panoptic", "coco", "coco_panoptic"]
+
+
+def test_classes_of_the_segments(write_panoptic):
+    root = write_panoptic(SEGMENTS)
+    data = open_dataset(root, "train")
+    assert (data.format, data.labels.classes, data.labels.things) == ("coco_panoptic", ("car", "sky"), None)
+    sample = data[0]
+    assert sample.ids.dtype == np.uint8
+    assert sample.ids[:, 10].tolist() == [255, 0, 0, 1, 1, 0, 0]
+    assert data.files() == opened(root).files()
+    assert open_dataset(root, "train", num_classes=2, id_map={0: 1, 1: 0, 255: 255})[0].ids[1:4, 10].tolist() == [
+        1,
+        1,
+        0,
+    ]
+    before = data.digest()
+    assert open_dataset(write_panoptic(SEGMENTS, np.zeros((7, 11, 3), np.uint8)), "train").digest() != before
+
+
+def test_classes_of_an_invalid_annotation(write_panoptic):
+    data = open_dataset(write_panoptic(SEGMENTS[:2]), "train")
+    with pytest.raises(ValueError, match="22 pixels have ids that segments_info does not list: 70000"):
+        data[0]
+    assert check(data.segmented.file.parents[1]).errors
 
 
 def test_the_facades(facade):
@@ -196,3 +220,10 @@ def test_the_facades(facade):
     for ids, segments in found:
         assert ids.shape == (640, 640)
         assert sum(segment.area for segment in segments) == (ids > 0).sum()
+    classes = open_dataset(facade, "val")
+    assert (classes.format, len(classes), classes.labels) == ("coco_panoptic", 87, FACADE_SEMANTIC)
+    for i, (ids, segments) in enumerate(found):
+        expected = sorted([(0, 255), *((segment.id, segment.class_id) for segment in segments)])
+        assert np.unique(ids.astype(np.int64) * 256 + classes.ids(i)).tolist() == [
+            id * 256 + class_id for id, class_id in expected if id or not ids.all()
+        ]
