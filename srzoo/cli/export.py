@@ -94,6 +94,8 @@ def run(options: argparse.Namespace) -> int:
     multiple = network.metadata.get("sides_are_multiples_of")
     if multiple:
         print(f"height and width of its images must be multiples of {multiple}")
+    if options.format == "aoti":  # it would read others wrongly, without an error
+        print("give it contiguous images; with AOTI_RUNTIME_CHECK_INPUTS=1 in the environment it checks that")
     return 0
 
 

@@ -16,6 +16,9 @@ from .program import program_of
 def export_package(model: nn.Module, path: str | Path, device: str = "cpu", **form: Any) -> ExportedNetwork:
     """Compile a model ahead of time; ``torch._inductor.aoti_load_package`` or C++ run the file.
 
+    The compiled code takes contiguous images. It reads other strides wrongly, without an error, unless
+    ``AOTI_RUNTIME_CHECK_INPUTS=1`` is in the environment: call ``.contiguous()`` on a permuted image first.
+
     Args:
         model: as for `srzoo.export.program.export_program`.
         path: the ``.pt2`` file to write.

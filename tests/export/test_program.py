@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -45,3 +46,8 @@ def test_a_package_runs_without_srzoo(tmp_path):
     srzoo.export_package(model, tmp_path / "m.pt2")
     found, expected = elsewhere(RUN, tmp_path, model, tmp_path / "m.pt2", (97, 140))
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-4)
+    torch.save(torch.rand(1, 97, 140, 3).permute(0, 3, 1, 2), tmp_path / "x.pt")
+    command = [sys.executable, "-I", "-c", RUN, *(str(tmp_path / name) for name in ("m.pt2", "x.pt", "y.pt"))]
+    checked = {**os.environ, "AOTI_RUNTIME_CHECK_INPUTS": "1"}
+    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=checked)
+    assert refused.returncode and "stride" in refused.stderr
