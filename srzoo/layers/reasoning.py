@@ -17,12 +17,16 @@ def _linear_weight(out_features: int, in_features: int) -> nn.Parameter:
 
 
 class GraphReasoning(nn.Module):
-    """Graph convolution of Eq. 5, ``relu(W_g G (I - A_g))`` for ``G`` of ``d x k``: ``k^2 + d^2`` parameters."""
+    """Graph convolution of Eq. 5, ``relu(W_g G (I - A_g))`` for ``G`` of ``d x k``: ``k^2 + d^2`` parameters.
+
+    It starts as ``relu(G)``, with ``W_g = I`` and ``A_g = 0``: then no ReLU starts dead whose channel of ``G`` is
+    positive. With random matrices half of them are zero for every image, and stay so, as nothing else moves them.
+    """
 
     def __init__(self, nodes: int, dim: int):
         super().__init__()
-        self.adjacency = _linear_weight(nodes, nodes)
-        self.weight = _linear_weight(dim, dim)
+        self.adjacency = nn.Parameter(torch.zeros(nodes, nodes))
+        self.weight = nn.Parameter(torch.eye(dim))
 
     def forward(self, g: torch.Tensor) -> torch.Tensor:
         return graph_reason(g, self.adjacency, self.weight)

@@ -38,7 +38,9 @@ class SqueezeReasoning(MomentBlock):
     the same values and gradients. Table 1: computation ``O(C HW + C)``, affinity
     memory ``O(K^2 + M^2)`` for ``K`` nodes of ``M`` features each.
 
-    ``W_R`` starts at zero, so a new block is the identity and can be added to a trained network.
+    ``W_R`` starts at zero, so a new block is the identity and can be added to a trained network. ``W_p`` starts as a
+    copy of ``W_t``: the squeezed vector then is the energy of each reduced channel, which is positive, so that no ReLU
+    of the reasoning starts dead.
 
     Args:
         channels: ``C`` of the input and the output.
@@ -81,6 +83,9 @@ class SqueezeReasoning(MomentBlock):
         self.reasoning = REASONING[reasoning](nodes, reduced // nodes)
         self.project = nn.Conv2d(reduced, channels, 1, bias=False)  # W_R
         nn.init.zeros_(self.project.weight)
+        if self.pair is not None:
+            with torch.no_grad():
+                self.pair.weight.copy_(self.transform.weight)
 
     def extra_repr(self) -> str:
         return f"{self.channels}, reduction={self.reduction}, nodes={self.nodes}, squeeze={self.squeeze!r}"

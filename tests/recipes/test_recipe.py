@@ -10,7 +10,7 @@ from srzoo.recipes.recipe import Recipe, default_recipe, list_recipes, load_reci
 from srzoo.zoo.published import PUBLISHED
 from srzoo.zoo.registry import names
 
-SEMANTIC = ("cityscapes", "cityscapes_final", "cityscapes_realtime", "ade20k", "camvid", "pascal_context")
+SEMANTIC = ("cityscapes", "cityscapes_final", "cityscapes_realtime", "ade20k", "camvid", "pascal_context", "facade")
 # Files without a model of their own, and a model to load each with.
 DATASETS = {
     **dict.fromkeys(SEMANTIC, "srnet_r50_ade20k"),
