@@ -12,11 +12,12 @@ OPTIONS = {"backbone": "tf_efficientnet_lite0", "num_classes": 3, "channels": 32
 
 @pytest.fixture(scope="module")
 def model():
-    """A model whose block does something: ``W_R`` starts at zero."""
+    """A model whose block does something: ``W_R`` starts at zero, and the reasoning as the identity."""
     torch.manual_seed(0)
     model = srzoo.create_model("srnet", **OPTIONS, nodes=4)
     block = next(part for part in model.modules() if isinstance(part, SqueezeReasoning))
-    torch.nn.init.normal_(block.project.weight, std=0.5)
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
     return model
 
 

@@ -14,10 +14,14 @@ blocks = pytest.mark.parametrize("kind", [SqueezeReasoning, ReleasedSqueezeReaso
 
 
 def block(kind, channels=64, nodes=4):
-    """A block with a projection that is not zero, unlike in a new block."""
+    """A block with random matrices: a new one's projection is zero, and its reasoning may be the identity."""
     torch.manual_seed(0)
     module = kind(channels, nodes=nodes)
     nn.init.normal_(module.project.weight, std=0.2)
+    if kind is SqueezeReasoning:
+        nn.init.normal_(module.pair.weight, std=0.1)
+        for parameter in module.reasoning.parameters():
+            nn.init.normal_(parameter, std=0.3)
     return module
 
 

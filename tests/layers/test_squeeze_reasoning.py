@@ -16,11 +16,23 @@ CHOICES = list(itertools.product(SQUEEZE, REASONING))
 
 
 def block(*args, dtype=torch.float64, **kwargs) -> SqueezeReasoning:
-    """A block whose projection is not zero, so that no gradient vanishes."""
+    """A block with random matrices: a new one's projection is zero, and its reasoning the identity."""
     torch.manual_seed(0)
     module = SqueezeReasoning(*args, **kwargs)
-    nn.init.normal_(module.project.weight, std=0.2)
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.2)
     return module.to(dtype)
+
+
+def test_a_new_block_is_the_identity_and_no_relu_is_dead():
+    torch.manual_seed(0)
+    module = SqueezeReasoning(24, nodes=4)
+    x = torch.randn(3, 24, 7, 5)
+    assert torch.equal(module(x), x)
+    assert (module.reason(x) > 0).all()
+    loss = module(x).sum() + module.reason(x).sum()
+    loss.backward()
+    assert all(parameter.grad.any() for parameter in module.reasoning.parameters())
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (33, 47)])

@@ -14,7 +14,7 @@ from srzoo.models.folding import FoldedBlock, fuse
 
 
 def randomised(model: nn.Module) -> nn.Module:
-    """The model with random statistics and scales, and with a block whose projection is not zero."""
+    """The model with random statistics and scales, and with random matrices in its blocks."""
     torch.manual_seed(0)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -23,7 +23,8 @@ def randomised(model: nn.Module) -> nn.Module:
             nn.init.uniform_(module.weight, 0.8, 1.2)
             nn.init.uniform_(module.bias, -0.2, 0.2)
         if isinstance(module, SqueezeReasoning):
-            nn.init.normal_(module.project.weight, std=0.05)
+            for parameter in module.parameters():
+                nn.init.normal_(parameter, std=0.05)
     return model.eval()
 
 
