@@ -38,10 +38,12 @@ def sides(model: torch.nn.Module, size: tuple[int, int], calibrate: list, folder
     srzoo.export_package(model, folder / "model.pt2", size=size)
     srzoo.export_onnx(model, folder / "float.onnx", size=size)
     srzoo.export_onnx(model, folder / "int8.onnx", calibrate, size=size)
+    half = srzoo.fuse(model, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
     package = torch._inductor.aoti_load_package(str(folder / "model.pt2"))
     return {
         "eager": model.to(memory_format=torch.channels_last),
         "fused": fused,
+        "fused, bfloat16": lambda x: half(x.bfloat16()).float(),
         "compiled": compiled,
         "AOTInductor": lambda x: package(x.contiguous()),  # it reads any other order wrongly, and does not check
         "onnxruntime": OnnxModel(folder / "float.onnx"),

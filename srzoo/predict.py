@@ -14,9 +14,11 @@ from torch import nn
 from .data.bands import as_picture
 from .export.onnx_model import OnnxModel
 from .images import ImageError, most_pixels, name_of
+from .layers.checks import check_choice
 from .messages import one_line
 from .models.base import check_zoo_model
 from .models.folding import fuse
+from .models.replay import Replay
 from .tasks.task import Result, get_task, make_view
 from .zoo.factory import trained_model
 from .zoo.weights import is_onnx_file
@@ -24,6 +26,8 @@ from .zoo.weights import is_onnx_file
 DEFAULT_MODEL = "srnet_lite0_camvid"
 _TESTED = ("cpu", "cuda")  # kinds of devices; on others, such as "mps" and "xpu", srzoo's operators are plain PyTorch
 _BATCH_DIMENSIONS = 4
+PRECISIONS = ("auto", "float32", "float16", "bfloat16")
+_FAST_HALF = (7, 0)  # compute capability: Volta's tensor cores
 
 
 class Segmenter:
@@ -38,6 +42,11 @@ class Segmenter:
         tile: segment large images at full detail, in tiles of at most this side in pixels that share the context of the
             whole image (`srzoo.tasks.semantic.tiling.tile_logits`); 1024 is a good size. Without tiles a large image is
             reduced to the model's usual input size. With tiles, files may have as many pixels as fit the memory.
+        precision: of the weights and of what the network computes: "float32", "float16", "bfloat16", or "auto": float16
+            for semantic models on a CUDA device of compute capability 7.0 or higher, and float32 elsewhere. With "auto"
+            a model that is not in float32 keeps its own.
+        graph: replay a semantic model's network as a CUDA graph, for sizes of images that come again: faster for small
+            images, whose launches take longer than their work. It keeps the memory of up to eight sizes.
         **view: other fields of the ``View`` of the model's task, such as ``scales=(0.75, 1.0)`` and ``flip=True`` of a
             semantic model, or ``score=0.3`` of a detector.
 
@@ -59,8 +68,11 @@ class Segmenter:
         model: str | Path | nn.Module = DEFAULT_MODEL,
         device: str | torch.device = "auto",
         tile: int | None = None,
+        precision: str = "auto",
+        graph: bool = False,
         **view: Any,
     ):
+        check_choice("precision", precision, PRECISIONS)
         self.device = _resolve_device(device)
         if is_onnx_file(model):
             model = OnnxModel(model)
@@ -71,9 +83,14 @@ class Segmenter:
         self.view = make_view(self.task, view if tile is None else {**view, "tile": tile})
         self.task.check_view(model, self.view)
         if isinstance(model, OnnxModel):
+            if precision != "auto":
+                raise ValueError(f"precision={precision!r}: an ONNX file has the precision that it was exported in")
             self.model = model.eval()
         else:
-            self.model = fuse(model).to(self.device, memory_format=torch.channels_last)
+            dtype = _dtype_on(self.device, model) if precision == "auto" else getattr(torch, precision)
+            self.model = fuse(model, dtype=dtype).to(self.device, memory_format=torch.channels_last)
+        if graph:
+            self._use_graphs()
         is_tiled = getattr(self.view, "tile", None) is not None
         self._max_pixels = most_pixels() if is_tiled else None
         self._check_device()
@@ -170,6 +187,21 @@ class Segmenter:
     def __repr__(self) -> str:
         return f"Segmenter({self.config.name}, {self.task.name}, {len(self.classes)} classes, on {self.device})"
 
+    def _use_graphs(self) -> None:
+        """Replay the network's forward pass as a CUDA graph.
+
+        Raises:
+            ValueError: it is not on such a device, not a semantic model's, or runs in parts.
+        """
+        if self.device.type != "cuda" or isinstance(self.model, OnnxModel):
+            where = "onnxruntime" if isinstance(self.model, OnnxModel) else f"device {str(self.device)!r}"
+            raise ValueError(f"graph=True needs a model of PyTorch on a CUDA device, and it is on {where}")
+        parts = next((name for name in ("tile", "window") if getattr(self.view, name, None) is not None), None)
+        if self.task.name != "semantic" or parts:
+            what = parts or f"task {self.task.name!r}"
+            raise ValueError(f"graph=True is for semantic models and whole images, without {what}; leave it out")
+        self.model.forward = Replay(self.model.forward)
+
     def _check_device(self) -> None:
         """Run a small image, if the device is of a kind on which not everything is known to run.
 
@@ -186,6 +218,14 @@ class Segmenter:
             raise ValueError(
                 f"{self.config.name} does not run on device {str(self.device)!r} ({one_line(error)}); try 'cpu'"
             ) from error
+
+
+def _dtype_on(device: torch.device, model: nn.Module) -> torch.dtype | None:
+    """The dtype of "auto": float16 for semantic models where a GPU is fastest in it, or None for the model's own."""
+    is_full = all(parameter.dtype == torch.float32 for parameter in model.parameters())
+    if device.type != "cuda" or model.task != "semantic" or not is_full:
+        return None
+    return torch.float16 if torch.cuda.get_device_capability(device) >= _FAST_HALF else None
 
 
 def _is_out_of_memory(error: Exception) -> bool:

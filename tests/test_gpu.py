@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+import srzoo
 from srzoo.layers import SqueezeReasoning
 from srzoo.models.folding import FoldedBlock
 from srzoo_kernels import check_labels, gram, upsample_argmax, upsample_cross_entropy
@@ -145,3 +147,15 @@ def test_offsets_beyond_32_bits_in_channels_last_logits():
     logits[0, 149, 4095] = 1
     labels = upsample_argmax(logits, (4096, 4096))
     assert (labels[0, 4095] == 149).all() and not labels[0, :4095].any()
+
+
+def test_half_precision_and_graphs_give_the_labels_of_float32(examples):
+    pictures = [Image.open(examples / f"{name}.png") for name in ("street", "cyclist", "crossing")]
+    expected = srzoo.Segmenter("srnet_lite0_camvid", "cuda", precision="float32")
+    for graph in (False, True):
+        segmenter = srzoo.Segmenter("srnet_lite0_camvid", "cuda", graph=graph)
+        assert next(segmenter.model.parameters()).dtype == torch.float16
+        for _ in range(3):  # the third is replayed
+            for picture in pictures:
+                assert (segmenter(picture).labels == expected(picture).labels).mean() > 0.999
+    assert any(segmenter.model.forward._graphs.values())

@@ -7,9 +7,11 @@ import torch
 from PIL import Image
 
 import srzoo
-from srzoo import Segmenter, images
+from srzoo import Segmenter, images, predict
 from srzoo.images import ImageError
 from srzoo.labels import IGNORE
+from srzoo.models import replay
+from srzoo.models.replay import Replay
 from srzoo.tasks.semantic import result as results
 from srzoo.tasks.semantic.metrics import ConfusionMatrix
 
@@ -220,6 +222,65 @@ def test_models_of_other_precisions(dtype, tile, examples):
     assert (found.labels == expected.labels).mean() > 0.99
     assert found.probabilities().dtype == np.float32
     np.testing.assert_allclose(found.probabilities().sum(0), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_precision_of_choice(precision, examples):
+    model = srzoo.create_model("srnet_lite0_camvid", pretrained=True)
+    model.reconfigure(transform=dataclasses.replace(model.config.transform, short_side=128))
+    image = Image.open(examples / "street.png").resize((160, 128))
+    half = Segmenter(model, "cpu", precision=precision)
+    assert {each.dtype for each in half.model.parameters()} == {getattr(torch, precision)}
+    assert {each.dtype for each in model.parameters()} == {torch.float32}
+    assert (half(image).labels == Segmenter(model, "cpu")(image).labels).mean() > 0.99
+    again = Segmenter(model.double(), "cpu", precision="float32")
+    assert (again(image).labels == Segmenter(model.float(), "cpu")(image).labels).all()
+
+
+@pytest.mark.parametrize(
+    ("task", "capability", "given", "expected"),
+    [
+        ("semantic", (9, 0), torch.float32, torch.float16),
+        ("semantic", (6, 1), torch.float32, None),
+        ("semantic", (9, 0), torch.bfloat16, None),
+        ("panoptic", (9, 0), torch.float32, None),
+    ],
+)
+def test_automatic_precision_on_a_gpu(task, capability, given, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    model = torch.nn.Linear(2, 2).to(given)
+    model.task = task
+    assert predict._dtype_on(torch.device("cuda"), model) == expected
+    assert predict._dtype_on(torch.device("cpu"), model) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"precision": "half"}, "'half'.*float16"),
+        ({"precision": 16}, "16.*float16"),
+        ({"graph": True}, "graph=True .*'cpu'"),
+    ],
+)
+def test_invalid_ways_to_run(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Segmenter("srnet_lite0_camvid", "cpu", **arguments)
+
+
+def test_a_network_in_graphs_segments_the_same(monkeypatch, examples):
+    """On the CPU, with captures that run the call again."""
+
+    def record(call):
+        result = call()
+        return lambda: result.copy_(call()), result
+
+    monkeypatch.setattr(replay, "record", record)
+    segmenter, expected = (Segmenter("srnet_lite0_camvid", "cpu", flip=True) for _ in range(2))
+    segmenter.model.forward = Replay(segmenter.model.forward)
+    pictures = [Image.open(examples / f"{name}.png").resize((96, 128)) for name in ("street", "cyclist", "street")]
+    for batch in (1, 1, 3):
+        for found, own in zip(segmenter(pictures, batch=batch), expected(pictures, batch=batch), strict=True):
+            assert found == own
 
 
 def test_results_are_compared_by_value(segmenter, examples):

@@ -62,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
         from ..evaluate.receipt import read_receipts
         from ..evaluate.worst import WorstImages
         from ..predict import Segmenter
+        from ..zoo.weights import is_onnx_file
 
     worst = WorstImages(options.worst)
     if options.receipt:
@@ -75,7 +76,8 @@ def run(options: argparse.Namespace) -> int:
         if folder:
             prepare_folder(folder, name)
     with process_group(options.device):  # sets the GPU of each process
-        segmenter = Segmenter(options.model, options.device, **dataclasses.asdict(view))
+        precision = "auto" if is_onnx_file(options.model) else "float32"  # figures of every device compare
+        segmenter = Segmenter(options.model, options.device, precision=precision, **dataclasses.asdict(view))
         classes = segmenter.config.classes
         dataset = open_dataset(root, options.split, num_classes=len(classes), task=task.name, **reading)
         dataset.channels = segmenter.config.transform.channels

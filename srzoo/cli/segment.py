@@ -65,6 +65,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="segment large images at full detail, in tiles of this side that share the context of the whole image",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps, ... (default: %(default)s)")
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        help="float32, float16, bfloat16, or auto: float16 for semantic models on a GPU, else float32 (default: auto)",
+    )
+    parser.add_argument(
+        "--graph",
+        action="store_true",
+        help="on a GPU, replay a semantic model as a CUDA graph for each size of image that comes again",
+    )
     video.add_arguments(parser)
     add_options(parser, Saving, "what is written")
     add_view_options(parser, measured=False, skipped={"tile"})
@@ -103,7 +113,14 @@ def run(options: argparse.Namespace) -> int:
         with heavy_imports():  # only if there is an image
             from ..predict import Segmenter
 
-            segmenter = Segmenter(options.model, options.device, options.tile, **_without_tile(given_view(options)))
+            segmenter = Segmenter(
+                options.model,
+                options.device,
+                options.tile,
+                options.precision,
+                options.graph,
+                **_without_tile(given_view(options)),
+            )
         bases = {source: options.out / base for source, base in result_bases(inputs.images).items()}
         counts = gather(_segment(segmenter, inputs, bases, saving, options.skip_existing))
     total = _Counts(*(sum(getattr(each, name) for each in counts) for name in ("segmented", "skipped", "failed")))

@@ -57,7 +57,7 @@ def run(options: argparse.Namespace, videos: list[str], view: Mapping[str, Any],
     with heavy_imports():
         from ..predict import Segmenter
 
-        segmenter = Segmenter(options.model, options.device, options.tile, **view)
+        segmenter = Segmenter(options.model, options.device, options.tile, options.precision, options.graph, **view)
     for video, clip in clips.items():
         try:
             _draw(clip, targets[video], segmenter, options.every, saving.alpha)

@@ -138,9 +138,13 @@ def check_results(**results: torch.Tensor) -> None:
     for name, value in results.items():
         # A sum is quicker, and needs no memory. It can overflow for finite values, so it alone does not decide.
         if not value.sum().isfinite() and not value.isfinite().all():
+            cause = (
+                "float16 ends at 65504; pass precision='float32' or 'bfloat16'"
+                if value.dtype == torch.float16
+                else "its weights are too large; use a file from before its training diverged"
+            )
             raise NonFiniteError(
-                f"the model's {name} are not finite on this image, so its result would be meaningless: its weights are "
-                "too large; use a file from before its training diverged"
+                f"the model's {name} are not finite on this image, so its result would be meaningless: {cause}"
             )
 
 

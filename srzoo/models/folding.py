@@ -27,7 +27,7 @@ from .base import check_zoo_model
 _log = logging.getLogger("srzoo")
 
 
-def fuse(model: nn.Module, blocks: bool = True) -> nn.Module:
+def fuse(model: nn.Module, blocks: bool = True, dtype: torch.dtype | None = None) -> nn.Module:
     """Return a copy of a model for inference, in evaluation mode, with the same output and fewer passes over memory.
 
     Every BatchNorm that directly follows a convolution, in an ``nn.Sequential`` or anywhere in a backbone, is folded
@@ -39,13 +39,22 @@ def fuse(model: nn.Module, blocks: bool = True) -> nn.Module:
     Args:
         model: from `create_model` or `load_model`. It is not changed. Save this model, not the copy.
         blocks: fold Squeeze Reasoning too. Without it, the copy can be exported for batches of any size.
+        dtype: of the copy's weights, for images of the same, such as ``torch.float16``; default that of the model. What
+            is folded is folded before.
 
     Returns:
-        The fused copy. Its logits differ by float32 rounding, below 1e-4.
+        The fused copy. Its logits differ by float32 rounding, below 1e-4, if ``dtype`` is not given.
 
     Raises:
-        ValueError: the model is not one of srzoo's.
+        ValueError: the model is not one of srzoo's, or ``dtype`` is not floating.
     """
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ValueError(f"dtype={dtype!r}: expected a floating dtype, such as torch.float16")
+    model = _fused(model, blocks)
+    return model if dtype is None else model.to(dtype)
+
+
+def _fused(model: nn.Module, blocks: bool) -> nn.Module:
     check_zoo_model(model, "fuse", configured=False)
     model = copy.deepcopy(model).eval()
     backbones = {name: part for name, part in model.named_modules() if isinstance(part, FeatureBackbone)}

@@ -1,0 +1,65 @@
+import pytest
+import torch
+
+from srzoo.models import replay
+from srzoo.models.replay import Replay
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """Captures that run the call again, into the same result, as a graph does; the list of their inputs' shapes."""
+    shapes = []
+
+    def record(call):
+        result = call()
+        shapes.append(tuple(result.shape))
+        return lambda: result.copy_(call()), result
+
+    monkeypatch.setattr(replay, "record", record)
+    return shapes
+
+
+@torch.inference_mode()
+def test_a_shape_is_captured_when_it_comes_again(recorded):
+    calls = []
+    function = Replay(lambda x, scale=1: calls.append(x) or scale * x)
+    inputs = [torch.randn(1, 3, 5, 7) for _ in range(4)]
+    results = [function(x, scale=2) for x in inputs]
+    assert recorded == [(1, 3, 5, 7)]
+    for x, y in zip(inputs, results, strict=True):  # none was overwritten by a later replay
+        assert torch.equal(y, 2 * x)
+    assert torch.equal(function(inputs[0], scale=3), 3 * inputs[0]) and len(recorded) == 1  # other options, seen once
+    assert torch.equal(function(inputs[0].mT, scale=2), 2 * inputs[0].mT) and len(recorded) == 1  # and another shape
+
+
+@torch.inference_mode()
+def test_the_least_recently_used_goes_first(recorded):
+    function = Replay(torch.relu, limit=2)
+    small, middle, large = (torch.randn(1, 1, 4, side) for side in (4, 5, 6))
+    for x in (small, small, middle, middle, small, large, large, small):
+        assert torch.equal(function(x), x.relu())
+    assert [shape[3] for shape in recorded] == [4, 5, 6]
+    function(middle)
+    function(middle)
+    assert [shape[3] for shape in recorded] == [4, 5, 6, 5]
+
+
+def test_gradients_are_never_replayed(recorded):
+    function = Replay(torch.relu)
+    x = torch.randn(1, 1, 4, 4, requires_grad=True)
+    for _ in range(3):
+        function(x).sum().backward()
+    assert torch.equal(x.grad, 3.0 * (x > 0)) and not recorded
+
+
+@torch.inference_mode()
+def test_a_failed_capture_is_said_once_and_the_function_runs(monkeypatch):
+    def record(call):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    monkeypatch.setattr(replay, "record", record)
+    function, x = Replay(torch.relu), torch.randn(1, 1, 4, 6)
+    function(x)
+    with pytest.warns(UserWarning, match=r"6x4 .*out of memory") as warned:
+        results = [function(x) for _ in range(3)]
+    assert len(warned) == 1 and all(torch.equal(y, x.relu()) for y in results)
