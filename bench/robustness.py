@@ -4,9 +4,9 @@
 
 The corruptions are torchvision's, in five strengths; strength 0 is the plain image. *Fog* mixes the image with light
 gray, which takes contrast away. A *resolution* resizes the image before the model's transform. *Tiles* of 512 pixels
-segment an image that was enlarged: at its own scale, or with ``tile_scale="model"`` at the one that the model was trained
-at; these rows are of every fourth image. The column ``labels_as_plain`` is the share of the labels that are those of the
-plain run. Writes ``bench/results/robustness.csv`` and ``robustness.png``.
+segment an image that was enlarged: at its own scale, or with ``tile_scale="model"`` at that which the model was trained
+at; these rows are of every fourth image. The column ``labels_as_plain`` is the share of the labels that are those of
+the plain run. Writes ``bench/results/robustness.csv`` and ``robustness.png``.
 """
 
 from __future__ import annotations
