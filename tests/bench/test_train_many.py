@@ -136,7 +136,7 @@ def test_a_queue_of_trainings(many, tmp_path, camvid):
         "short_side": 64,
         "lr": 1e-3,
         "precision": "no",
-        "semantic": {"crop": 64},
+        "semantic": {"crop": 64, "scale": [0.75, 1.5]},
     }
     axes = {"context": {name: {"model_options": {"context": name}} for name in ("none", "sr")}}
     runs = many.runs_of({"base": base, "axes": axes})
