@@ -83,6 +83,9 @@ class Recipe:
         "backbone for these and all of its weights",
         "no",
     )
+    reset: tuple[str, ...] = option(
+        "modules that get new weights, whatever the start has for them, such as head.context or classifier", ()
+    )
     patience: int | None = option(
         "end the run after this many evaluations without a better figure; best.safetensors holds the best",
         None,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 
 from ..labels import LabelSet
+from ..messages import nearest
 from ..models.base import ZooModel
 from ..recipes.recipe import STARTS, Recipe
-from ..zoo.factory import create_model, trained_model
+from ..zoo.factory import build, create_model, trained_model
 from ..zoo.registry import ARCHITECTURES, split_name
 from ..zoo.weights import holds_model, read_config, read_model_file
 
@@ -21,7 +22,8 @@ def starting_model(recipe: Recipe, labels: LabelSet | None, is_new: bool) -> Zoo
         is_new: False for a run that resumes. The weights of an ImageNet backbone are then not loaded.
 
     Raises:
-        ValueError: recipe and data differ in the number of classes, or the start weights do not fit the model.
+        ValueError: recipe and data differ in the number of classes, the start weights do not fit the model, or it has
+            no module that is to be reset.
         FileNotFoundError: there is no such file.
         RuntimeError: the ImageNet weights cannot be downloaded.
     """
@@ -43,6 +45,8 @@ def starting_model(recipe: Recipe, labels: LabelSet | None, is_new: bool) -> Zoo
     else:
         backbone = {"imagenet": True, "random": False}.get(recipe.start, recipe.start)
         model = create_model(recipe.model, pretrained_backbone=is_new and backbone, labels=labels, **options)
+    if is_new and recipe.reset:
+        _reset(model, recipe)
     transform = model.config.transform
     if recipe.short_side:
         transform = transform.with_short_side(recipe.short_side)
@@ -81,3 +85,15 @@ def _take_shared(model: ZooModel, recipe: Recipe) -> None:
     heads = sum(not name.startswith("backbone.") for name in shared)
     what = f"its backbone and {heads} tensors of its heads are" if heads else "its backbone alone is"
     warnings.warn(f"{recipe.start} holds {own.name}: {what} the start of {recipe.model}", stacklevel=3)
+
+
+def _reset(model: ZooModel, recipe: Recipe) -> None:
+    """Give the modules in ``recipe.reset`` the weights of a new model."""
+    own = {name for name, part in model.named_modules() if name and any(True for _ in part.parameters())}
+    for name in recipe.reset:
+        if name not in own:
+            known = [each for each in own if each.count(".") == name.count(".")]
+            raise ValueError(f"reset: {recipe.model} has no module {name!r} with weights{nearest(name, sorted(known))}")
+    new = build(model.config)
+    for name in recipe.reset:
+        model.get_submodule(name).load_state_dict(new.get_submodule(name).state_dict())

@@ -92,7 +92,7 @@ def create_model(
     entry = registry.ARCHITECTURES[architecture]
     labels = labels or _labels_for(name, entry, dataset, num_classes)
     config = _config_for(name, entry, options, labels, registry.default_transform(architecture, dataset))
-    model = _build(config)
+    model = build(config)
     if pretrained_backbone:
         load_imagenet_weights(model.backbone, config.options["backbone"], pretrained_backbone)
     return model
@@ -195,7 +195,7 @@ def foreign_weights(detector: ForeignDetector, dataset: str | None) -> tuple[Mod
     transform = registry.default_transform(architecture, "coco")  # all of these projects have its sizes as defaults
     config = _config_for(name, entry, options, labels, transform)
     with torch.device("meta"):
-        model = _build(config)
+        model = build(config)
     return model.config, detector.converted(model.state_dict())
 
 
@@ -239,7 +239,7 @@ def save_model(model: nn.Module, path: str | Path, dtype: torch.dtype | None = N
     check_zoo_model(model, "save_model")
     state = model.state_dict()
     with torch.device("meta"):
-        wanted = _build(model.config).state_dict()
+        wanted = build(model.config).state_dict()
     if problem := misfit(state, wanted):
         raise ValueError(
             f"load_model could not load this {model.config.name}: it {problem}; save the model before fuse, insert or "
@@ -342,10 +342,10 @@ def _with_weights(
     new: set[str] = set()
     try:
         with torch.device("meta"):  # before any memory is allocated, since a file can ask for any amount
-            twin = _build(wanted)
+            twin = build(wanted)
             _check_buffers(twin)
             if len(labels.classes) != own or labels.things != config.labels.things:
-                new = _of_another_shape(twin.state_dict(), _build(config).state_dict())
+                new = _of_another_shape(twin.state_dict(), build(config).state_dict())
     except _BUILD_ERRORS as error:
         raise ValueError(f"{origin}: {one_line(error)}") from error
     if "in_channels" in (options or {}):
@@ -354,7 +354,7 @@ def _with_weights(
     if own_context == "none":  # "sr" starts as the identity, so the model computes the same
         shown = {**_of_blocks(twin), **shown}
     _check_fit({**state, **shown}, twin.state_dict(), origin)
-    model = _build(wanted)
+    model = build(wanted)
     if new:
         said = f"{origin}: {len(labels.classes)} classes instead of {own}, so these start from random values: "
         warnings.warn(said + ", ".join(sorted(new)), stacklevel=4)
@@ -399,7 +399,7 @@ _BUILD_ERRORS = (
 )
 
 
-def _build(config: ModelConfig) -> ZooModel:
+def build(config: ModelConfig) -> ZooModel:
     """Build the network of a configuration, with random weights.
 
     Raises:

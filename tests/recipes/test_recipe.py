@@ -164,7 +164,7 @@ def test_error_in_an_override_of_the_default_recipe(key, value):
 
 @pytest.mark.parametrize(
     ("name", "meant"),
-    [("nope", ""), ("srnet_r50", ""), ("srnet_r50_ade", "'srnet_r50_ade20k'"), ("cityscape", "'cityscapes")],
+    [("nope", ""), ("srnet_r50", ""), ("srnet_r50_ade20", "'srnet_r50_ade20k'"), ("cityscape", "'cityscapes")],
 )
 def test_unknown_recipe(name, meant):
     with pytest.raises(ValueError, match=f"'{name}'.*{meant}.*YAML file"):

@@ -57,3 +57,17 @@ def test_from_panoptic_to_instances_the_heads_are_shared(tmp_path):
         other = starting_model(recipe, LabelSet(("a", "b"), ((1, 2, 3), (4, 5, 6)), things=(True, True)), True)
     differ = {name for name, value in other.state_dict().items() if value.shape != given[name].shape}
     assert differ and all("predictor" in name for name in differ)
+
+
+def test_modules_that_are_reset(file):
+    keys = {**KEYS, "model": file, "model_options": {"channels": 32, "output_stride": 16}}
+    wanted = srzoo.load_model(file).state_dict()
+    for is_new in (True, False):
+        torch.manual_seed(1)
+        recipe = Recipe.from_dict({**keys, "reset": ["head.context", "classifier"]})
+        found = starting_model(recipe, None, is_new).state_dict()
+        differ = {name for name, value in found.items() if not torch.equal(value, wanted[name])}
+        parts = {"head.context.transform", "head.context.pair", "classifier"} if is_new else set()
+        assert {name.rpartition(".")[0] for name in differ} == parts
+    with pytest.raises(ValueError, match=r"'head.contxt'.*head\.context"):
+        starting_model(Recipe.from_dict({**keys, "reset": ["head.contxt"]}), None, True)
