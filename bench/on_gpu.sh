@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # What a GPU has to say, in parts of at most nine minutes each, from a machine that has PyTorch and Triton:
 #
-#     OUT=folder bench/on_gpu.sh [profile|operators|models|training ...]
+#     OUT=folder bench/on_gpu.sh [profile|operators|models|training|queue ...]
 #
+# The part "queue" needs the packages of srzoo's extra "train" too, CamVid in $SRZOO_CAMVID, and a queue in $QUEUE (default:
+# the ablation at convergence). Give it the same $OUT again, and it resumes.
 # Correctness first: a part that measures kernels stops where their tests fail. CSVs go into $OUT (default: results of
 # this checkout), and what did not end in time leaves what it had written.
 set -euo pipefail
@@ -43,8 +45,12 @@ for part in "${@:-profile}"; do
     training)
         timeout 500 python3 bench/gpu_profile.py training --device "$DEVICE" --out "$OUT/gpu_profile_training.csv" || true
         ;;
+    queue)
+        timeout 560 python3 bench/train_many.py "${QUEUE:-bench/queues/camvid_ablation.yaml}" --table context \
+            --data.root "$SRZOO_CAMVID" --out "$OUT/queue" --jobs "${JOBS:-4}" --limit 450 --device "${DEVICE%%:*}"
+        ;;
     *)
-        echo "unknown part '$part'; choose profile, operators, models or training" >&2
+        echo "unknown part '$part'; choose profile, operators, models, training or queue" >&2
         exit 2
         ;;
     esac
