@@ -26,8 +26,8 @@ def stacked(pictures: list[Image.Image]) -> Image.Image:
 def parser(description: str) -> argparse.ArgumentParser:
     """The options that this figure and Fig. 6(b) have."""
     options = argparse.ArgumentParser(description=description.splitlines()[0])
-    options.add_argument("images", nargs="*", default=[str(ROOT / "examples" / "street.png")], metavar="IMAGE")
-    options.add_argument("--model", default="srnet_lite0_camvid", help="a name with weights, or a .safetensors file")
+    options.add_argument("images", nargs="*", default=[str(ROOT / "examples" / "facade.jpg")], metavar="IMAGE")
+    options.add_argument("--model", default="srnet_lite0_facade", help="a name with weights, or a .safetensors file")
     return options
 
 

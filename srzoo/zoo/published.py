@@ -118,6 +118,17 @@ PUBLISHED: dict[str, Weights] = {
         ),
         recipe="srnet_dfv2_camvid",
     ),
+    "srnet_lite0_facade": Weights(
+        file="srnet_lite0_facade.safetensors",
+        sha256="5347367c68fb8277223d10bc2efecf2befad9b4a6648816ec280ead2a784ef22",
+        parameters=3_616_180,
+        licence=(
+            "srzoo: Apache-2.0",
+            "EfficientNet-Lite0 by Google, packaged by ML Illustrated: Apache-2.0; trained on ImageNet (research use)",
+            "Building facades (a-hwang/building-facade-segmentation): CC BY 4.0",
+        ),
+        recipe="srnet_lite0_facade",
+    ),
     "srnet_panoptic_fpn_lite0_facade": Weights(
         file="srnet_panoptic_fpn_lite0_facade.safetensors",
         sha256="864be71b8022df32f4e1b37b7b76fbe816c559bee7a75d0e158a9ad327e664ba",
