@@ -14,7 +14,7 @@ from torch import nn
 from .data.bands import as_picture
 from .export.onnx_model import OnnxModel
 from .images import ImageError, most_pixels, name_of
-from .layers.checks import check_choice
+from .layers.checks import check_choice, check_flag
 from .messages import one_line
 from .models.base import check_zoo_model
 from .models.folding import fuse
@@ -46,7 +46,8 @@ class Segmenter:
             for semantic models on a CUDA device of compute capability 7.0 or higher, and float32 elsewhere. With "auto"
             a model that is not in float32 keeps its own.
         graph: replay a semantic model's network as a CUDA graph, for sizes of images that come again: faster for small
-            images, whose launches take longer than their work. It keeps the memory of up to eight sizes.
+            images, whose launches take longer than their work. It keeps the memory of up to eight sizes. Not with
+            ``tile`` or ``window``.
         **view: other fields of the ``View`` of the model's task, such as ``scales=(0.75, 1.0)`` and ``flip=True`` of a
             semantic model, or ``score=0.3`` of a detector.
 
@@ -73,6 +74,7 @@ class Segmenter:
         **view: Any,
     ):
         check_choice("precision", precision, PRECISIONS)
+        check_flag(graph=graph)
         self.device = _resolve_device(device)
         if is_onnx_file(model):
             model = OnnxModel(model)
@@ -90,7 +92,8 @@ class Segmenter:
             dtype = _dtype_on(self.device, model) if precision == "auto" else getattr(torch, precision)
             self.model = fuse(model, dtype=dtype).to(self.device, memory_format=torch.channels_last)
         if graph:
-            self._use_graphs()
+            self._check_graphs()
+        self._replay = Replay(self.model) if graph else None
         is_tiled = getattr(self.view, "tile", None) is not None
         self._max_pixels = most_pixels() if is_tiled else None
         self._check_device()
@@ -158,11 +161,12 @@ class Segmenter:
     def _predict(self, names: list[str], pictures: list[Image.Image], brief: bool) -> list[Result]:
         if not pictures:
             return []
+        network = self.model if self._replay is None else self._replay
         try:
             with torch.inference_mode():
                 if len(pictures) == 1:
-                    return [self.task.predict(self.model, pictures[0], self.view, brief)]
-                return self.task.predict_batch(self.model, pictures, self.view, brief)
+                    return [self.task.predict(network, pictures[0], self.view, brief)]
+                return self.task.predict_batch(network, pictures, self.view, brief)
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
@@ -187,8 +191,8 @@ class Segmenter:
     def __repr__(self) -> str:
         return f"Segmenter({self.config.name}, {self.task.name}, {len(self.classes)} classes, on {self.device})"
 
-    def _use_graphs(self) -> None:
-        """Replay the network's forward pass as a CUDA graph.
+    def _check_graphs(self) -> None:
+        """Check that the network can be replayed as a CUDA graph.
 
         Raises:
             ValueError: it is not on such a device, not a semantic model's, or runs in parts.
@@ -200,7 +204,6 @@ class Segmenter:
         if self.task.name != "semantic" or parts:
             what = parts or f"task {self.task.name!r}"
             raise ValueError(f"graph=True is for semantic models and whole images, without {what}; leave it out")
-        self.model.forward = Replay(self.model.forward)
 
     def _check_device(self) -> None:
         """Run a small image, if the device is of a kind on which not everything is known to run.

@@ -260,6 +260,7 @@ def test_automatic_precision_on_a_gpu(task, capability, given, expected, monkeyp
         ({"precision": "half"}, "'half'.*float16"),
         ({"precision": 16}, "16.*float16"),
         ({"graph": True}, "graph=True .*'cpu'"),
+        ({"graph": "no"}, "graph.*'no'"),
     ],
 )
 def test_invalid_ways_to_run(arguments, message):
@@ -270,17 +271,21 @@ def test_invalid_ways_to_run(arguments, message):
 def test_a_network_in_graphs_segments_the_same(monkeypatch, examples):
     """On the CPU, with captures that run the call again."""
 
-    def record(call):
+    def record(call, device):
         result = call()
         return lambda: result.copy_(call()), result
 
     monkeypatch.setattr(replay, "record", record)
-    segmenter, expected = (Segmenter("srnet_lite0_camvid", "cpu", flip=True) for _ in range(2))
-    segmenter.model.forward = Replay(segmenter.model.forward)
+    model = srzoo.create_model("srnet_lite0_camvid", pretrained=True)
+    model.reconfigure(transform=dataclasses.replace(model.config.transform, short_side=128))
+    segmenter, expected = (Segmenter(model, "cpu", flip=True) for _ in range(2))
+    segmenter._replay = Replay(segmenter.model)
     pictures = [Image.open(examples / f"{name}.png").resize((96, 128)) for name in ("street", "cyclist", "street")]
     for batch in (1, 1, 3):
         for found, own in zip(segmenter(pictures, batch=batch), expected(pictures, batch=batch), strict=True):
             assert found == own
+    assert any(segmenter._replay._graphs.values())
+    copy.deepcopy(segmenter.model)
 
 
 def test_results_are_compared_by_value(segmenter, examples):

@@ -16,49 +16,69 @@ _WARM_UP = 3  # calls before a capture, in which cuDNN chooses its algorithms an
 
 
 class Replay:
-    """A function of one tensor on a GPU, without gradients, which is replayed as a CUDA graph.
+    """A network on a GPU whose forward pass is replayed as a CUDA graph where no gradient is wanted.
 
-    A shape is captured when it comes the second time, so that a folder of images of many sizes runs as without graphs.
-    A graph keeps the memory of all activations of its shape. Where a capture fails, for example because there is not
-    enough memory, it is said once, and the function runs without graphs from then on.
+    It is called as the network, and has its attributes. The network itself is not changed: it can be copied, saved and
+    called as before. A shape is captured when it comes the second time, so that a folder of images of many sizes runs
+    as without graphs. A graph keeps the memory of all activations of its shape; where an image lacks memory, all graphs
+    are given up for it. Where a capture fails, for example because there is not enough memory, it is said once, and the
+    network runs without graphs from then on. Hooks of modules run while a graph is captured, and not when it is
+    replayed.
 
     Args:
-        function: takes a tensor and options that are not tensors, and returns a tensor. What else it reads, such as
+        network: takes a tensor and options that are not tensors, and returns a tensor. What else it reads, such as its
             weights, must neither move nor change its shape.
         limit: number of graphs that are kept; beyond it, the one that was used longest ago is given up.
     """
 
-    def __init__(self, function: Callable[..., torch.Tensor], limit: int = 8):
-        self.function, self.limit = function, limit
+    def __init__(self, network: Callable[..., torch.Tensor], limit: int = 8):
+        self.network, self.limit = network, limit
         self._graphs: OrderedDict[tuple, _Recorded | None] = OrderedDict()  # None: seen once
         self._lock = threading.Lock()
         self._is_usable = True
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.network, name)
+
+    def __reduce__(self) -> tuple:
+        return Replay, (self.network, self.limit)  # a copy has weights of its own, and captures them itself
+
     def __call__(self, x: torch.Tensor, **options: Any) -> torch.Tensor:
-        """The function's result, in memory of its own."""
-        if not self._is_usable or torch.is_grad_enabled():
-            return self.function(x, **options)
-        key = (x.shape, x.stride(), x.dtype, x.device, *sorted(options.items()))
+        """The network's result, in memory of its own."""
+        # autocast keeps copies of weights that are freed when it ends, and a graph would read them later.
+        if not self._is_usable or torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type):
+            return self.network(x, **options)
+        # A graph belongs to one stream, which orders the copies from and to its memory.
+        stream = torch.cuda.current_stream(x.device).cuda_stream if x.is_cuda else 0
+        key = (x.shape, x.stride(), x.dtype, x.device, stream, *sorted(options.items()))
         with self._lock:  # a graph's input and result are shared by all calls
             is_new, recorded = key not in self._graphs, self._graphs.get(key)
             self._graphs[key] = recorded
             self._graphs.move_to_end(key)
             while len(self._graphs) > self.limit:
                 self._graphs.popitem(last=False)
-            if is_new:
-                return self.function(x, **options)
-            if recorded is None:
+            if not is_new and recorded is None:
                 recorded = self._graphs[key] = self._record(x, options)
             if recorded is None:
-                return self.function(x, **options)
+                return self._run(x, options)
             recorded.x.copy_(x)
             recorded.replay()
             return recorded.result.clone()
 
+    def _run(self, x: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+        """Without a graph. If memory is lacking, once more without those that the graphs keep."""
+        try:
+            return self.network(x, **options)
+        except torch.OutOfMemoryError:
+            if not any(self._graphs.values()):
+                raise
+        self._graphs.clear()
+        return self.network(x, **options)
+
     def _record(self, x: torch.Tensor, options: dict[str, Any]) -> _Recorded | None:
         held = x.clone()
         try:
-            replay, result = record(lambda: self.function(held, **options))
+            replay, result = record(lambda: self.network(held, **options), x.device)
         except RuntimeError as error:  # torch.OutOfMemoryError is one
             self._is_usable = False
             self._graphs.clear()
@@ -79,20 +99,25 @@ class _Recorded(NamedTuple):
     result: torch.Tensor
 
 
-def record(call: Callable[[], torch.Tensor]) -> tuple[Callable[[], None], torch.Tensor]:
-    """Capture a call on the current GPU, with cuDNN's fastest algorithms: what runs it again, and what it returns.
+def record(call: Callable[[], torch.Tensor], device: torch.device) -> tuple[Callable[[], None], torch.Tensor]:
+    """Capture a call on a GPU, with cuDNN's fastest algorithms: what runs it again, and what it returns.
 
     Raises:
         RuntimeError: it waits for the device, or there is not enough memory.
     """
-    with torch.backends.cudnn.flags(enabled=True, benchmark=True):
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(_WARM_UP):
-                call()
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            result = call()
+    cudnn = torch.backends.cudnn
+    benchmark, cudnn.benchmark = cudnn.benchmark, True  # `cudnn.flags` would reset the other flags
+    try:
+        with torch.cuda.device(device):  # else launches on a second GPU would not be captured
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(_WARM_UP):
+                    call()
+            torch.cuda.current_stream().wait_stream(stream)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                result = call()
+    finally:
+        cudnn.benchmark = benchmark
     return graph.replay, result

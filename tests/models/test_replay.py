@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 
@@ -10,7 +12,7 @@ def recorded(monkeypatch):
     """Captures that run the call again, into the same result, as a graph does; the list of their inputs' shapes."""
     shapes = []
 
-    def record(call):
+    def record(call, device):
         result = call()
         shapes.append(tuple(result.shape))
         return lambda: result.copy_(call()), result
@@ -54,7 +56,7 @@ def test_gradients_are_never_replayed(recorded):
 
 @torch.inference_mode()
 def test_a_failed_capture_is_said_once_and_the_function_runs(monkeypatch):
-    def record(call):
+    def record(call, device):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
 
     monkeypatch.setattr(replay, "record", record)
@@ -63,3 +65,50 @@ def test_a_failed_capture_is_said_once_and_the_function_runs(monkeypatch):
     with pytest.warns(UserWarning, match=r"6x4 .*out of memory") as warned:
         results = [function(x) for _ in range(3)]
     assert len(warned) == 1 and all(torch.equal(y, x.relu()) for y in results)
+
+
+@torch.inference_mode()
+def test_an_image_gets_the_memory_of_the_graphs(recorded):
+    function = Replay(lambda x: network(x))
+
+    def network(x):
+        if x.shape[3] == 6 and any(function._graphs.values()):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+        return x.relu()
+
+    small, large = torch.randn(1, 1, 4, 4), torch.randn(1, 1, 4, 6)
+    function(small)
+    function(small)
+    assert any(function._graphs.values())
+    assert torch.equal(function(large), large.relu()) and not any(function._graphs.values())
+
+
+@torch.inference_mode()
+def test_autocast_is_not_replayed(recorded):
+    function, x = Replay(torch.relu), torch.randn(1, 1, 4, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        for _ in range(3):
+            function(x)
+    assert not recorded and not function._graphs
+
+
+def test_it_has_the_attributes_of_the_network_and_a_copy_its_own_weights(recorded):
+    function = Replay(torch.nn.Conv2d(3, 4, 1), limit=2)
+    assert (function.out_channels, function.limit) == (4, 2)
+    with pytest.raises(AttributeError, match="heads"):
+        function.heads  # noqa: B018
+    x = torch.randn(1, 3, 4, 4)
+    with torch.inference_mode():
+        for _ in range(2):
+            function(x)
+    other = copy.deepcopy(function)
+    assert other.limit == 2 and not other._graphs
+    torch.nn.init.zeros_(other.weight)
+    with torch.inference_mode():
+        assert torch.equal(function(x), function.network(x)) and not torch.equal(function(x), other(x))
+
+
+def test_a_capture_needs_a_gpu():
+    with pytest.raises(ValueError, match="cpu"):
+        replay.record(lambda: torch.ones(1), torch.device("cpu"))
+    assert not torch.backends.cudnn.benchmark
