@@ -91,6 +91,8 @@ class Segmenter:
         else:
             dtype = _dtype_on(self.device, model) if precision == "auto" else getattr(torch, precision)
             self.model = fuse(model, dtype=dtype).to(self.device, memory_format=torch.channels_last)
+        if self.device.type == "cpu" and next(self.model.parameters(), torch.empty(0)).dtype == torch.float16:
+            warnings.warn("float16 takes many times as long as float32 on a CPU; use bfloat16", stacklevel=2)
         if graph:
             self._check_graphs()
         self._replay = Replay(self.model) if graph else None

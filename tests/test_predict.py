@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
@@ -229,7 +230,9 @@ def test_precision_of_choice(precision, examples):
     model = srzoo.create_model("srnet_lite0_camvid", pretrained=True)
     model.reconfigure(transform=dataclasses.replace(model.config.transform, short_side=128))
     image = Image.open(examples / "street.png").resize((160, 128))
-    half = Segmenter(model, "cpu", precision=precision)
+    with warnings.catch_warnings(record=True) as warned:
+        half = Segmenter(model, "cpu", precision=precision)
+    assert [str(each.message).startswith("float16") for each in warned] == [True] * (precision == "float16")
     assert {each.dtype for each in half.model.parameters()} == {getattr(torch, precision)}
     assert {each.dtype for each in model.parameters()} == {torch.float32}
     assert (half(image).labels == Segmenter(model, "cpu")(image).labels).mean() > 0.99

@@ -40,7 +40,7 @@ def fuse(model: nn.Module, blocks: bool = True, dtype: torch.dtype | None = None
         model: from `create_model` or `load_model`. It is not changed. Save this model, not the copy.
         blocks: fold Squeeze Reasoning too. Without it, the copy can be exported for batches of any size.
         dtype: of the copy's weights, for images of the same, such as ``torch.float16``; default that of the model. What
-            is folded is folded before.
+            is folded is folded before, or after if it is wider.
 
     Returns:
         The fused copy. Its logits differ by float32 rounding, below 1e-4, if ``dtype`` is not given.
@@ -50,13 +50,15 @@ def fuse(model: nn.Module, blocks: bool = True, dtype: torch.dtype | None = None
     """
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise ValueError(f"dtype={dtype!r}: expected a floating dtype, such as torch.float16")
-    model = _fused(model, blocks)
+    check_zoo_model(model, "fuse", configured=False)
+    model = copy.deepcopy(model).eval()
+    widened = dtype is not None and dtype.itemsize > min(each.dtype.itemsize for each in model.parameters())
+    model = _folded(model.to(dtype) if widened else model, blocks)
     return model if dtype is None else model.to(dtype)
 
 
-def _fused(model: nn.Module, blocks: bool) -> nn.Module:
-    check_zoo_model(model, "fuse", configured=False)
-    model = copy.deepcopy(model).eval()
+def _folded(model: nn.Module, blocks: bool) -> nn.Module:
+    """The model, changed in place."""
     backbones = {name: part for name, part in model.named_modules() if isinstance(part, FeatureBackbone)}
     for name, backbone in backbones.items():
         _fold_backbone(backbone.body, name)

@@ -22,7 +22,7 @@ from ..zoo import registry
 from ..zoo.config import MAX_SHORT_SIDE
 from ..zoo.foreign.download import DOWNLOADED
 from ..zoo.info import task_of
-from ..zoo.published import PUBLISHED
+from ..zoo.published import PUBLISHED, file_of
 from ..zoo.weights import holds_model, is_model_file, read_config, read_run_recipe
 
 RUN_FILES = ("last.safetensors", "best.safetensors")  # the weights of a run after its last and its best epoch
@@ -44,8 +44,9 @@ class Recipe:
         "name of the model, see `srzoo list`; or one of srzoo's .safetensors files, to start from its weights"
     )
     start: str = option(
-        "weights to start from: published (those of this model), imagenet (for its backbone), random, or a file that "
-        "holds one of srzoo's models, or a backbone with timm's names under any prefix, such as encoder.",
+        "weights to start from: published (those of this model), imagenet (for its backbone), random, the name of a "
+        "model with published weights, or a file that holds one of srzoo's models, or a backbone with timm's names "
+        "under any prefix, such as encoder.",
         "imagenet",
     )
     batch_size: int = option("images per step, over all processes", low=1, high=1 << 16)
@@ -272,8 +273,8 @@ def default_recipe(model: str, images: int, **overrides) -> Recipe:
     """
     given = read_overrides({**overrides, "model": model})
     name = given["model"]
-    if holds_model(given.get("start", "")):
-        short_side = read_config(given["start"]).transform.short_side
+    if holds_model(file := file_of(given.get("start", ""))):
+        short_side = read_config(file).transform.short_side
     else:
         short_side = registry.default_transform(*registry.split_name(name)).short_side
     steps_per_epoch = max(1, images // given.get("batch_size", _BATCH_SIZE))

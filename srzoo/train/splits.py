@@ -12,6 +12,7 @@ from ..data.samples import ImageData
 from ..labels import LabelSet
 from ..zoo.datasets import DATASETS
 from ..zoo.info import task_of
+from ..zoo.published import file_of
 from ..zoo.registry import split_name
 from ..zoo.weights import holds_model, read_config
 
@@ -53,7 +54,8 @@ def channels_of(model_options: Mapping, start: str) -> int:
     """The number of channels of a model's images, by the options of a recipe or by the file that it starts from."""
     given = model_options.get("in_channels")
     if given is None:
-        given = read_config(start).transform.channels if holds_model(start) else RGB
+        file = file_of(start)
+        given = read_config(file).transform.channels if holds_model(file) else RGB
     return given
 
 
@@ -65,7 +67,7 @@ def own_classes(model: str, start: str) -> int | None:
 
 def labels_of(model: str, start: str) -> LabelSet | None:
     """The classes of a model, by its file or its name; None for an architecture without a dataset."""
-    if holds_model(start):
-        return read_config(start).labels
+    if holds_model(file := file_of(start)):
+        return read_config(file).labels
     dataset = split_name(model)[1]
     return None if dataset is None else DATASETS[dataset].labels[task_of(model)]

@@ -9,6 +9,7 @@ from ..messages import nearest
 from ..models.base import ZooModel
 from ..recipes.recipe import STARTS, Recipe
 from ..zoo.factory import build, create_model, trained_model
+from ..zoo.published import file_of
 from ..zoo.registry import ARCHITECTURES, split_name
 from ..zoo.weights import holds_model, read_config, read_model_file
 
@@ -27,7 +28,7 @@ def starting_model(recipe: Recipe, labels: LabelSet | None, is_new: bool) -> Zoo
         FileNotFoundError: there is no such file.
         RuntimeError: the ImageNet weights cannot be downloaded.
     """
-    options = dict(recipe.model_options)
+    options, start = dict(recipe.model_options), file_of(recipe.start)
     if labels and options.get("num_classes", len(labels.classes)) != len(labels.classes):
         raise ValueError(
             f"the recipe has num_classes={options['num_classes']}, but the data has {len(labels.classes)} classes; "
@@ -35,13 +36,13 @@ def starting_model(recipe: Recipe, labels: LabelSet | None, is_new: bool) -> Zoo
         )
     if recipe.start == "published":
         model = trained_model(recipe.model, labels=labels, **options)
-    elif recipe.start not in STARTS and holds_model(recipe.start):
-        if _is_of_the_architecture(recipe):
-            model = trained_model(recipe.start, labels=labels, **options)
+    elif recipe.start not in STARTS and holds_model(start):
+        if _is_of_the_architecture(recipe, start):
+            model = trained_model(start, labels=labels, **options)
         else:
-            model = create_model(recipe.model, pretrained_backbone=is_new and recipe.start, labels=labels, **options)
+            model = create_model(recipe.model, pretrained_backbone=is_new and start, labels=labels, **options)
             if is_new:
-                _take_shared(model, recipe)
+                _take_shared(model, recipe, start)
     else:
         backbone = {"imagenet": True, "random": False}.get(recipe.start, recipe.start)
         model = create_model(recipe.model, pretrained_backbone=is_new and backbone, labels=labels, **options)
@@ -54,13 +55,13 @@ def starting_model(recipe: Recipe, labels: LabelSet | None, is_new: bool) -> Zoo
     return model
 
 
-def _is_of_the_architecture(recipe: Recipe) -> bool:
+def _is_of_the_architecture(recipe: Recipe, file: str) -> bool:
     """Whether a file to start from holds the same architecture; the dataset may be another one.
 
     Raises:
         ValueError: it has another backbone.
     """
-    own = read_config(recipe.start)
+    own = read_config(file)
     if split_name(own.name)[0] == split_name(recipe.model)[0]:
         return True
     options = {**ARCHITECTURES[split_name(recipe.model)[0]].options, **recipe.model_options}
@@ -72,13 +73,13 @@ def _is_of_the_architecture(recipe: Recipe) -> bool:
     return False
 
 
-def _take_shared(model: ZooModel, recipe: Recipe) -> None:
+def _take_shared(model: ZooModel, recipe: Recipe, file: str) -> None:
     """Load what another architecture over the same backbone shares with a model, beside the backbone.
 
     These are the tensors of equal names and shapes: from a Panoptic FPN to Mask R-CNN all of them, from one kind of
     segmentation to another none.
     """
-    own, state = read_model_file(recipe.start)
+    own, state = read_model_file(file)
     wanted = model.state_dict()
     shared = {name: value for name, value in state.items() if name in wanted and value.shape == wanted[name].shape}
     model.load_state_dict(shared, strict=False)

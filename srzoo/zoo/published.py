@@ -152,3 +152,8 @@ PUBLISHED: dict[str, Weights] = {
         recipe="srnet_mask_rcnn_lite0_facade",
     ),
 }
+
+
+def file_of(source: str) -> str:
+    """The path of a published model's file for its name, and anything else as it is."""
+    return str(PUBLISHED[source].path) if source in PUBLISHED else source

@@ -248,3 +248,16 @@ def test_a_block_behind_the_lateral_or_the_block_is_kept(tiny, place):
         levels, expected = fuse(model).backbone(x), model.backbone(x)
     for name, level in levels.items():
         torch.testing.assert_close(level, expected[name], rtol=1e-4, atol=1e-4)
+
+
+def test_the_copy_has_the_dtype():
+    model = randomised(srzoo.create_model("srnet_lite0_camvid", channels=32, nodes=4))
+    x = torch.randn(1, 3, 64, 96)
+    assert logits_of(fuse(model, dtype=torch.bfloat16), x.bfloat16()).dtype == torch.bfloat16
+    assert next(model.parameters()).dtype == torch.float32
+    half = copy.deepcopy(model).half()
+    expected = logits_of(copy.deepcopy(half).double(), x.double())
+    torch.testing.assert_close(logits_of(fuse(half, dtype=torch.float64), x.double()), expected)  # widened, then folded
+    for dtype in (torch.int8, "float16"):
+        with pytest.raises(ValueError, match="dtype="):
+            fuse(model, dtype=dtype)

@@ -71,3 +71,12 @@ def test_modules_that_are_reset(file):
         assert {name.rpartition(".")[0] for name in differ} == parts
     with pytest.raises(ValueError, match=r"'head.contxt'.*head\.context"):
         starting_model(Recipe.from_dict({**keys, "reset": ["head.contxt"]}), None, True)
+
+
+def test_the_name_of_a_published_model():
+    keys = {"batch_size": 2, "lr": 1e-3, "epochs": 1, "model": "srnet_mask_rcnn_lite0_facade"}
+    with pytest.warns(UserWarning, match="srnet_panoptic_fpn_lite0_facade: its backbone and"):
+        model = starting_model(Recipe.from_dict({**keys, "start": "srnet_panoptic_fpn_lite0_facade"}), None, True)
+    wanted = srzoo.create_model("srnet_panoptic_fpn_lite0_facade", pretrained=True).state_dict()
+    differ = {name for name, value in model.state_dict().items() if not torch.equal(value, wanted[name])}
+    assert all("predictor" in name for name in differ)
