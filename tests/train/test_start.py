@@ -57,3 +57,24 @@ def test_from_panoptic_to_instances_the_heads_are_shared(tmp_path):
         other = starting_model(recipe, LabelSet(("a", "b"), ((1, 2, 3), (4, 5, 6)), things=(True, True)), True)
     differ = {name for name, value in other.state_dict().items() if value.shape != given[name].shape}
     assert differ and all("predictor" in name for name in differ)
+
+
+def test_mean_and_std_of_the_recipe(file):
+    keys = {**KEYS, "model": file}
+    model = starting_model(Recipe.from_dict({**keys, "mean": [0.4, 0.5, 0.6], "std": [0.1, 0.2, 0.3]}), None, True)
+    assert (model.config.transform.mean, model.config.transform.std) == ((0.4, 0.5, 0.6), (0.1, 0.2, 0.3))
+    with pytest.raises(ValueError, match="1 values.* 3 channels"):
+        starting_model(Recipe.from_dict({**keys, "mean": [0.5], "std": [0.5]}), None, True)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"mean": [0.5, 0.5, 0.5]}, "mean has 3 values and std 0"),
+        ({"mean": [123.7, 116.3, 103.5], "std": [58.4, 57.1, 57.4]}, "mean.*123.7"),
+        ({"mean": [0.5], "std": [0.0]}, "std.*0.0"),
+    ],
+)
+def test_invalid_mean_and_std(file, values, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe.from_dict({**KEYS, "model": file, **values})
