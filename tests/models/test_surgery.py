@@ -160,4 +160,3 @@ def test_reset_classifier_to_too_little():
     one = srzoo.create_model("mask_rcnn_lite0", classes=["window"])  # the background is no class of a detector
     one.reset_classifier(classes=["door"], palette=["#ff0000"])
     assert one.config.labels == LabelSet(("door",), ((255, 0, 0),))
-
