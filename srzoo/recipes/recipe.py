@@ -60,12 +60,14 @@ class Recipe:
         high=MAX_SHORT_SIDE,
     )
     mean: tuple[float, ...] = option(
-        "mean of each channel of the images in 0..1, to normalize them and for the trained model; by default the model's",
+        "mean of each channel of the images, in 0..1, in the transform of the trained model; by default the model's",
         (),
         low=0,
         high=1,
     )
-    std: tuple[float, ...] = option("standard deviation of each channel, given together with mean", (), low=1e-4, high=1)
+    std: tuple[float, ...] = option(
+        "standard deviation of each channel of the images, given together with mean", (), low=1e-4, high=1
+    )
     model_options: dict = option("keyword arguments of `create_model`", dict)
     optimizer: Literal["adamw", "sgd"] = option("the optimizer", "adamw")
     momentum: float = option("momentum of sgd", 0.9, low=0, high=1)
