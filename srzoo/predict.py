@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 from .data.bands import as_picture
+from .data.georeference import georeference_of
 from .export.onnx_model import OnnxModel
 from .images import ImageError, most_pixels, name_of
 from .layers.checks import check_choice, check_flag
@@ -146,19 +147,26 @@ class Segmenter:
         return self._stream(images, batch, brief)
 
     def _stream(self, images: Iterable[Any], batch: int, brief: bool) -> Iterator[Result]:
-        names, pictures = [], []
+        sources, pictures = [], []
         for image in images:
             try:
                 picture = as_picture(image, self.config.transform.channels, self._max_pixels)
             except ImageError:
-                yield from self._predict(names, pictures, brief)
+                yield from self._placed(sources, pictures, brief)
                 raise
-            names.append(name_of(image))
+            sources.append(image)
             pictures.append(picture)
             if len(pictures) == batch:
-                yield from self._predict(names, pictures, brief)
-                names, pictures = [], []
-        yield from self._predict(names, pictures, brief)
+                yield from self._placed(sources, pictures, brief)
+                sources, pictures = [], []
+        yield from self._placed(sources, pictures, brief)
+
+    def _placed(self, sources: list[Any], pictures: list[Image.Image], brief: bool) -> list[Result]:
+        """The results, with the georeference of the files that have one."""
+        results = self._predict(list(map(name_of, sources)), pictures, brief)
+        for source, result in zip(sources, results):
+            result.georeference = georeference_of(source)
+        return results
 
     def _predict(self, names: list[str], pictures: list[Image.Image], brief: bool) -> list[Result]:
         if not pictures:

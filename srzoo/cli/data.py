@@ -26,6 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--task", default="semantic", metavar="NAME", help="task to check it for (default: %(default)s)")
     check.add_argument("--num_classes", type=int, metavar="N", help="number of classes of the model to train")
     check.add_argument(
+        "--in_channels",
+        type=int,
+        default=3,
+        metavar="N",
+        help="channels of the images of the model to train (default: %(default)s)",
+    )
+    check.add_argument(
         "--workers", type=int, default=_processes(), help="number of processes that read files (default: %(default)s)"
     )
     summary = "write any dataset that can be read as images/, masks/ and classes.txt; objects as COCO's JSON"
@@ -76,7 +83,14 @@ def _check(options: argparse.Namespace) -> int:
 
     task = get_task(options.task)
     given = given_reading(options)
-    report = check(options.root, num_classes=options.num_classes, workers=options.workers, task=options.task, **given)
+    report = check(
+        options.root,
+        num_classes=options.num_classes,
+        workers=options.workers,
+        task=options.task,
+        channels=options.in_channels,
+        **given,
+    )
     detected = "" if given.get("format") else ", detected; choose another with --data.format NAME"
     print(f"format  {report.format}{detected}")
     for split, facts in report.splits.items():

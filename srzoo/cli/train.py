@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -90,12 +91,18 @@ def run(options: argparse.Namespace) -> int:
     if not cuda.is_available():
         keep_freed_memory()
     out = options.out or Path("runs") / run_name(options.recipe or keys["model"])
+    is_new = not out.exists()
     prepare_folder(out)
     _say(f"{summary(recipe)}; all of the recipe is in {out / 'recipe.yaml'}")
     try:
         trained = run_recipe(recipe, splits, out, options.workers)
     except KeyboardInterrupt as error:
         error.args = (goes_on(out),)
+        raise
+    except Exception:
+        if is_new and is_main_process():
+            with contextlib.suppress(OSError):  # it is not empty
+                out.rmdir()
         raise
     _say(f"val {trained.headline} {trained.value:.2%}; the model is {trained.last}")
     return 0

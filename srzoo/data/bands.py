@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from ..images import ImageError, as_image, decoding, name_of, opened
+from ..images import MAX_PIXELS, ImageError, as_image, decoding, name_of, opened
+from .georeference import has_many_bands
 
 RGB = 3  # channels of an image that is read as 8-bit RGB, see `srzoo.images`
 MAX_CHANNELS = 64
@@ -87,7 +88,7 @@ def as_bands(source: Any, channels: int) -> np.ndarray:
     Args:
         source: a path, address, bytes, open file or Pillow image; a ``.npy`` file or an array ``(H, W)`` or
             ``(H, W, C)``; or a tensor ``(H, W)`` or ``(C, H, W)``. The numbers are uint8 in 0..255, uint16 in 0..65535,
-            or floating in 0..1.
+            or floating in 0..1. TIFF files of more than 4 bands, or of several beyond 8 bits, need tifffile.
         channels: the number of channels, other than three.
 
     Raises:
@@ -97,6 +98,9 @@ def as_bands(source: Any, channels: int) -> np.ndarray:
     if isinstance(source, (str, os.PathLike)) and str(source).lower().endswith(".npy"):
         with decoding(name):
             source = np.load(Path(source), allow_pickle=False)
+    if has_many_bands(source):
+        with decoding(name):
+            return _fitted(_of_array(_tiff_array(Path(source), name), name), channels, name)
     if isinstance(source, Image.Image):
         with decoding(name):
             return _fitted(_of_pillow(source, name), channels, name)
@@ -107,6 +111,28 @@ def as_bands(source: Any, channels: int) -> np.ndarray:
         return _fitted(_of_array(np.moveaxis(array, 0, -1) if array.ndim == 3 else array, name), channels, name)
     with opened(source) as image:
         return _fitted(_of_pillow(image, name), channels, name)
+
+
+def _tiff_array(path: Path, name: str) -> np.ndarray:
+    """``(H, W, C)`` numbers of a TIFF file, of as many bands and bits as it has.
+
+    Raises:
+        ImageError: it has more axes or too many pixels, or tifffile is not installed.
+    """
+    try:
+        import tifffile
+    except ModuleNotFoundError as error:
+        raise ImageError(f"{name}: a TIFF of many bands or bits needs tifffile: pip install 'srzoo[geo]'") from error
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        axes = "".join(axis for axis, side in zip(series.axes, series.shape) if side > 1 or axis in "YX")
+        shape = dict(zip(series.axes, series.shape))
+        if len(axes) != 3 or not {"Y", "X"} <= {*axes}:
+            raise ImageError(f"{name}: a TIFF with the axes {series.axes}, expected rows, columns and bands")
+        if shape["Y"] * shape["X"] > MAX_PIXELS:
+            raise ImageError(f"{name}: more than {MAX_PIXELS:,} pixels, the limit; cut it into parts first")
+        array = series.asarray().reshape([shape[axis] for axis in axes])
+        return np.moveaxis(array, next(i for i, axis in enumerate(axes) if axis not in "YX"), 2)
 
 
 def _of_pillow(image: Image.Image, name: str) -> np.ndarray:
@@ -148,5 +174,5 @@ def _fitted(pixels: np.ndarray, channels: int, name: str) -> np.ndarray:
         return pixels[:, :, :1] if found < RGB else (pixels[:, :, :RGB] @ _LUMA)[:, :, None]
     raise ImageError(
         f"{name}: {found} channels, but the model takes {channels}; use a model with in_channels={found}, or images "
-        f"of {channels} channels, such as .npy files of shape (H, W, {channels})"
+        f"of {channels} channels, such as TIFF, or .npy files of shape (H, W, {channels})"
     )

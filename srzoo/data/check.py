@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ..images import ImageWarning
 from ..labels import IGNORE
 from ..messages import and_more, one_line
+from .bands import RGB
 from .files import SPLIT_NAMES, NoSplit
 from .mask_check import absent_in_masks, inspect_mask, judge_masks, unlabelled_masks
 from .object_check import absent_objects, inspect_objects, splits_without_objects
@@ -34,6 +35,7 @@ def check(
     id_map: Mapping | None = None,
     workers: int = 0,
     task: str = "semantic",
+    channels: int = RGB,
     **how: Any,
 ) -> Report:
     """Read every image and annotation of a dataset.
@@ -41,6 +43,7 @@ def check(
     Args:
         root, format, num_classes, id_map, task, **how: as for `open_dataset`.
         workers: number of processes that read; 0 reads in this one.
+        channels: of the images of the model to train.
 
     Raises:
         FileNotFoundError: there is no such folder, or no split in it.
@@ -60,6 +63,8 @@ def check(
             unreadable[split] = error
     if not splits:
         raise next(iter((unreadable or missing).values()))
+    for data in splits.values():
+        data.channels = channels
     report = check_splits(splits, num_classes, workers=workers)
     report.errors[:0] = [one_line(error) for error in unreadable.values()]
     report.errors += [f"{missing[split]}; training needs one" for split in TRAINED_WITH if split in missing]

@@ -21,7 +21,7 @@ Colour = tuple[int, int, int]
 VOID = frozenset(["__ignore__", "ignore", "ignored", "unlabeled", "unlabelled", "void"])  # names that mean void
 BACKGROUND = frozenset(["_background_", "background", "bg"])
 _LARGEST = 1 << 20  # bytes of a file of classes
-_NAMED = re.compile(r"class|label|code|colou?r|legend|palette|^meta$|categor", re.IGNORECASE)
+_NAMED = re.compile(r"class|label|code|colou?r|legend|palette|^meta$|categor|^config", re.IGNORECASE)
 _SUFFIXES = (".txt", ".csv", ".json")
 _NAME_KEYS = ("title", "name", "class", "class_name", "label", "label_name", "category")
 _COLOUR_KEYS = ("color", "colour", "color_rgb", "rgb", "color_hex_code", "hex")
@@ -49,7 +49,8 @@ class Classes:
         """The class id of each name; names of void have 255."""
         ids, count = [], 0
         for name in self.names:
-            is_void = name.lower() in VOID and self.path.name != "classes.txt"
+            # Mapillary's names are as void--unlabeled
+            is_void = name.lower().rpartition("--")[2] in VOID and self.path.name != "classes.txt"
             ids.append(IGNORE if is_void else count)
             count += not is_void
         return ids
@@ -107,7 +108,10 @@ def read_classes(path: Path) -> Classes | None:
     """
     try:
         if path.suffix.lower() == ".json":
-            found = list(_from_json(json.loads(path.read_text(encoding="utf-8-sig"))))
+            content = json.loads(path.read_text(encoding="utf-8-sig"))
+            if path.stem.lower().startswith("config") and not isinstance(content["labels"], list):
+                return None  # of a program, rather than Mapillary's
+            found = list(_from_json(content))
         elif path.suffix.lower() == ".csv":
             found = list(_from_table(path))
         else:
@@ -173,7 +177,7 @@ def _from_table(path: Path) -> Iterator[Found]:
     head = [cell.lower() for cell in rows[0]] if rows else []
     columns = [next((head.index(key) for key in keys if key in head), None) for keys in (_NAME_KEYS, _VALUE_KEYS)]
     if columns[0] is None:
-        yield from _from_lines([",".join(row) for row in rows])
+        yield from _from_lines([",".join(row) for row in rows], may_be_plain=all(len(row) == 1 for row in rows))
         return
     rgb = next(
         (
@@ -201,9 +205,10 @@ _LINES = (
 )
 
 
-def _from_lines(lines: list[str]) -> Iterator[Found]:
+def _from_lines(lines: list[str], may_be_plain: bool = True) -> Iterator[Found]:
+    """Classes in lines of one kind; ``may_be_plain`` is whether lines without value and colour may be names."""
     lines = [line for line in lines if not line.startswith("#") or re.match(r"#[0-9a-fA-F]{6}", line)]
-    for pattern, has_colour in _LINES:
+    for pattern, has_colour in _LINES if may_be_plain else _LINES[:-1]:
         matches = [pattern.match(line) for line in lines]
         if not all(matches):
             continue

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from ..images import SUFFIXES
 from ..labels.own import numbered_labels
 from ..messages import one_line
 from .samples import ImageData, ImageFiles, InstanceData, SemanticData
@@ -85,12 +86,17 @@ def _write_image(data: ImageData, index: int, image: np.ndarray, folder: Path, n
     """Copy an image file, or write its pixels where they are not those of the file; returns the file's name."""
     folder.mkdir(parents=True, exist_ok=True)
     if isinstance(data, ImageFiles):
-        source = data.image_file(index)
+        source = data.image_source(index)
+        is_file = isinstance(source, Path)
         with Image.open(source) as opened:
             is_upright = opened.getexif().get(0x0112, 1) == 1
-        if is_upright:
-            shutil.copyfile(source, folder / f"{name}{source.suffix.lower()}")
-            return f"{name}{source.suffix.lower()}"
+            ending = source.suffix.lower() if is_file else f".{opened.format.lower()}"
+        if is_upright and is_file:
+            shutil.copyfile(source, folder / f"{name}{ending}")
+            return f"{name}{ending}"
+        if is_upright and ending in SUFFIXES:
+            (folder / f"{name}{ending}").write_bytes(source.getvalue())
+            return f"{name}{ending}"
     Image.fromarray(image).save(folder / f"{name}.png")
     return f"{name}.png"
 

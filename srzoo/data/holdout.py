@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePath
 from typing import NamedTuple
 
@@ -51,7 +51,7 @@ def hold_out(names: Sequence[str], rule: float | str | None = None) -> HeldOut:
         groups = _groups(paths, group_of)
         if len(groups) >= _FEWEST and 2 * max(map(len, groups.values())) <= len(names):
             chosen = _chosen(groups, wanted)
-            shown = ", ".join(sorted(PurePath(name).name for name in chosen)[:3])
+            shown = ", ".join(sorted(_unlike(name, groups) for name in chosen)[:3])
             more = ", ..." if len(chosen) > 3 else ""
             return HeldOut(sorted(i for name in chosen for i in groups[name]), f"by {kind} ({shown}{more})")
     order = sorted(range(len(paths)), key=lambda i: (_natural(_picture(paths[i])), names[i]))
@@ -76,6 +76,14 @@ def _chosen(groups: dict[str, list[int]], wanted: int) -> list[str]:
             chosen.append(name)
             count += len(groups[name])
     return chosen or [min(groups, key=lambda name: (len(groups[name]), name))]
+
+
+def _unlike(name: str, names: Iterable[str]) -> str:
+    """The last part of a path, from that on in which it differs from others: a/images for a/images and b/images."""
+    depth = 1
+    while len({PurePath(each).parts[-depth:] for each in names}) < 2:
+        depth += 1
+    return PurePath(*PurePath(name).parts[-depth:]).as_posix()
 
 
 def _picture(path: PurePath) -> str:

@@ -39,10 +39,12 @@ _MASK_WORDS = _set(
 )
 _OBJECT_WORDS = _set("segmentationobject segmentationobjectpng instance instances instanceids inst objects")
 _PICTURE_WORDS = _set(  # of masks drawn for people
-    "color colour colored coloured colormap overlay overlays vis visual visualization visualizations "
+    "color colour colored coloured colormap colormaps overlay overlays vis visual visualization visualizations "
     "segmentationclassvisualization human preview previews boundary boundaries edge edges blend"
 )
+_PICTURES_ALONE = _set("segmentationclassvisualization colormap colormaps overlay overlays")
 _SPLITS = {name: split for split, names in SPLIT_NAMES.items() for name in names}
+_OF_SPLIT = re.compile(rf"(?:\w[.)]\s*)?({'|'.join(_SPLITS)})(?:[ _-]?(?:set|data|dataset|split|20\d\d))*")
 _MANY = 1000  # files
 _SHOWN = 200  # files of which an affix is looked for
 _SEPARATORS = " _-.()"
@@ -149,8 +151,9 @@ def words(name: str) -> list[str]:
 
 
 def split_of(name: str) -> str | None:
-    """The split that a name of a folder or file is of."""
-    return _SPLITS.get(name.lower())
+    """The split that a name of a folder or file is of: train, Train_Set, TrainDataset, train2017, a. Training Set."""
+    found = _OF_SPLIT.fullmatch(name.lower())
+    return _SPLITS[found[1]] if found else None
 
 
 def _place(parts: Sequence[str]) -> Entry:
@@ -190,7 +193,7 @@ def _role(said: Iterable[str]) -> str:
     if said & _OBJECT_WORDS:
         return "objects"
     is_mask = said & _MASK_WORDS
-    if said & _PICTURE_WORDS and (is_mask or said & {"segmentationclassvisualization", "overlay", "overlays"}):
+    if said & _PICTURE_WORDS and (is_mask or said & _PICTURES_ALONE):
         return "picture"
     if is_mask:
         return "mask"

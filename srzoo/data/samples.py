@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from PIL import Image
 from ..images import has_hidden_rotation, read_image
 from ..labels import LabelSet
 from .bands import RGB, as_bands
+from .georeference import has_many_bands
 from .masks import ARRAYS, IdMap, Storage, read_mask, storage_of
 from .objects import Examined, InstanceSample, Objects, PanopticSample, Segment, examined
 from .reading import Reading
@@ -158,17 +160,21 @@ class ImageFiles(ImageData):
     def image_file(self, index: int) -> Path:
         """Path of an image."""
 
+    def image_source(self, index: int) -> Path | io.BytesIO:
+        """What is read as an image: its file, or its content, with the file's name, if it is a part of the file."""
+        return self.image_file(index)
+
     def image(self, index: int) -> np.ndarray:
-        path = self.image_file(index)
-        return np.array(read_image(path)) if self.channels == RGB else as_bands(path, self.channels)
+        source = self.image_source(index)
+        return np.array(read_image(source)) if self.channels == RGB else as_bands(source, self.channels)
 
     def image_name(self, index: int) -> str:
         return str(self.image_file(index))
 
     def has_hidden_rotation(self, index: int) -> bool:
-        if self.image_file(index).suffix.lower() in ARRAYS:
+        if self.image_file(index).suffix.lower() in ARRAYS or has_many_bands(self.image_file(index)):
             return False
-        with Image.open(self.image_file(index)) as image:
+        with Image.open(self.image_source(index)) as image:
             return has_hidden_rotation(image)
 
     def files(self) -> list[Path]:

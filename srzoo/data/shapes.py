@@ -80,6 +80,7 @@ class Annotation:
         split: "train", "val" or "test", or None.
         errors: a line for each shape that cannot be read.
         left_out: number of shapes without an area, such as points and lines.
+        content: makes the content of the image if it is in ``file``, which then is ``image``, too; None if it is not.
     """
 
     image: Path
@@ -89,6 +90,7 @@ class Annotation:
     split: str | None = None
     errors: list[str] = field(default_factory=list)
     left_out: Counter = field(default_factory=Counter)
+    content: Callable[[], bytes] | None = None
 
     def pixels(self) -> tuple[int, int]:
         """``(H, W)`` of the image.
@@ -98,7 +100,8 @@ class Annotation:
         """
         size = self.size
         if size is None:
-            with decoding(str(self.image)), Image.open(self.image) as image:
+            source = io.BytesIO(self.content()) if self.content else self.image
+            with decoding(str(self.image)), Image.open(source) as image:
                 is_turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
                 size = image.size if is_turned else image.size[::-1]
         if size[0] * size[1] > MAX_PIXELS:
@@ -206,6 +209,14 @@ class _Shapes(ImageFiles):
 
     def image_file(self, index: int) -> Path:
         return self.annotations[index].image
+
+    def image_source(self, index: int) -> Path | io.BytesIO:
+        each = self.annotations[index]
+        if not each.content:
+            return each.image
+        file = io.BytesIO(each.content())
+        file.name = str(each.image)
+        return file
 
     def target_name(self, index: int) -> str:
         each = self.annotations[index]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ _ELSEWHERE = {
     ".nii": "volumes: write their slices as PNG files",
     ".dcm": "DICOM: write its images as PNG files",
     ".shp": "shapes of maps: draw them as PNG masks",
+    ".ndjson": "rows of JSON, such as Labelbox's: write them as COCO's JSON",
+    ".jsonl": "rows of JSON: write them as COCO's JSON",
 }
 
 
@@ -89,6 +92,11 @@ def _advice(root: Path, found: _Found) -> str:
             return f"{count} files of {_shown(images, root)} and {_shown(folder, root)} look like pairs: pass {options}"
     if masks and len(found.images) > len(masks):
         names = found.images[min(masks)][0].name
+        if re.match(r"task-\d+-annotation-\d+-", names):
+            return (
+                f"The masks in {_shown(min(masks), root)} are of Label Studio, whose names do not tell the image "
+                f"({names}): export the project as JSON, beside the images"
+            )
         return (
             f"The files in {_shown(min(masks), root)} look like masks, but none has the name of an image ({names}): "
             "rename them so that each has its image's name"

@@ -43,7 +43,7 @@ def named_labels(classes: Sequence[str], palette: Sequence[Colour | str] | None 
     """
     if isinstance(classes, str) or not all(isinstance(name, str) and name for name in classes):
         raise ValueError(f"classes must be a list of names, got {classes!r}")
-    labels = own_labels(list(classes), "classes")
+    labels = own_labels(list(classes), "classes", fewest=1)
     if palette is None:
         return labels
     if len(palette) != len(classes):

@@ -63,30 +63,41 @@ class ZooModel(nn.Module):
         self.configure(dataclasses.replace(self.config, **changes))
 
     def reset_classifier(
-        self, num_classes: int | None = None, classes: Sequence[str] | None = None, palette: Sequence | None = None
+        self,
+        num_classes: int | None = None,
+        classes: Sequence[str] | None = None,
+        palette: Sequence | None = None,
+        labels: LabelSet | None = None,
     ) -> None:
-        """Replace the classifiers by new ones with random weights for other classes, in place.
+        """Replace what depends on the classes by new layers with random weights for other classes, in place.
+
+        These are the classifiers; in a detector also the last layers of the boxes and masks, which are per class.
 
         Args:
             num_classes: number of classes.
             classes: their names in order of id, instead of the number.
             palette: a colour for each of ``classes``, ``(r, g, b)`` or ``"#rrggbb"``.
+            labels: names, colours and things, instead of all of these. A panoptic model needs them.
 
         Raises:
-            ValueError: the arguments are invalid, or the model has classifiers that depend on more than the classes.
+            ValueError: the arguments are invalid, or too few for the task.
         """
         check_zoo_model(self, "reset_classifier")
-        labels = labels_of(classes, palette, num_classes)
+        if labels is not None and not (num_classes is classes is palette is None):
+            raise ValueError("labels name the classes and their colours; leave num_classes, classes and palette out")
+        labels = labels or labels_of(classes, palette, num_classes)
         if labels is None:
             raise ValueError("reset_classifier needs num_classes, or classes, their names")
-        self._replace_classifiers(len(labels.classes))
+        self._replace_classifiers(labels)
         self.configure(dataclasses.replace(self.config, labels=labels))
 
-    def _replace_classifiers(self, count: int) -> None:
-        raise ValueError(
-            f"{type(self).__name__} predicts more than classes; build it for others with create_model(..., "
-            f"pretrained=True, num_classes={count}), or train it from its file"
-        )
+    def _replace_classifiers(self, labels: LabelSet) -> None:
+        """`reset_classifier` of the network alone.
+
+        Raises:
+            ValueError: it cannot have these classes. Nothing is changed then.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no classifiers to replace")
 
     def pretrained_parameters(self) -> list[nn.Parameter]:
         """The parameters that a pretrained backbone brings, which are trained at a lower rate."""

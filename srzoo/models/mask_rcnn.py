@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torchvision.models.detection.image_list import ImageList
 
 from ..backbones.pyramid import PyramidBackbone, stem_and_stages
+from ..labels import LabelSet
 from ..layers.checks import check_flag, check_whole, check_wholes
 from ..layers.insertion import block_names, on_meta
 from .base import ZooModel, check_image_batch
@@ -118,6 +119,10 @@ class MaskRCNN(ZooModel):
 
     def _heads(self, strides: list[int], channels: int, num_classes: int, **options) -> RegionHeads:
         return RegionHeads(strides, channels, num_classes, **options)
+
+    def _replace_classifiers(self, labels: LabelSet) -> None:
+        self.num_classes = len(labels.classes)
+        self.roi_heads.replace_classifiers(self.num_classes)
 
     @property
     def input_multiple(self) -> int:

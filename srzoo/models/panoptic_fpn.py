@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from srzoo_kernels import upsample_cross_entropy
 
-from ..labels import IGNORE
+from ..labels import IGNORE, LabelSet
 from ..layers.checks import check_whole
 from .mask_rcnn import MaskRCNN
 from .region_heads import Detections, Sizes
@@ -44,8 +44,16 @@ class SemanticHead(nn.Module):
         for part in self.modules():
             if isinstance(part, nn.Conv2d):
                 nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+        self._start_small()
+
+    def _start_small(self) -> None:
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
+
+    def replace_classifier(self, outputs: int) -> None:
+        """Replace the classifier by a new one with other outputs."""
+        self.classifier = nn.Conv2d(self.classifier.in_channels, outputs, 1).to(self.classifier.weight)
+        self._start_small()
 
     def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
         total = None
@@ -56,6 +64,15 @@ class SemanticHead(nn.Module):
                     feature = F.interpolate(feature, scale_factor=2, mode="bilinear", align_corners=False)
             total = feature if total is None else total + feature
         return self.classifier(total)
+
+
+def _check_things(things: tuple[bool, ...] | None, num_classes: int) -> None:
+    if things is None or len(things) != num_classes or not 0 < sum(things) < num_classes:
+        found = "none" if things is None else f"{sum(things)} things of {len(things)}"
+        raise ValueError(
+            f"a panoptic model needs to know which of its {num_classes} classes are things and which are stuff, "
+            f"with at least one of each, got {found}; pass things=(True, ..., False), or labels that say so"
+        )
 
 
 def _conv_gn_relu(in_channels: int, channels: int) -> nn.Sequential:
@@ -94,16 +111,9 @@ class PanopticFPN(MaskRCNN):
         **options,
     ):
         check_whole(num_classes=num_classes, semantic_channels=semantic_channels)
-        if things is None or len(things) != num_classes or not 0 < sum(things) < num_classes:
-            found = "none" if things is None else f"{sum(things)} things of {len(things)}"
-            raise ValueError(
-                f"a panoptic model needs to know which of its {num_classes} classes are things and which are stuff, "
-                f"with at least one of each, got {found}; pass things=(True, ..., False), or labels that say so"
-            )
+        _check_things(things, num_classes)
         super().__init__(backbone, sum(things), context, **options)
-        self.thing_ids = tuple(i for i, thing in enumerate(things) if thing)
-        self.stuff_ids = tuple(i for i, thing in enumerate(things) if not thing)
-        self.num_classes = num_classes
+        self._set_things(things)
         channels = self.rpn.head.cls_logits.in_channels
         levels = len(self.backbone.level_names)
         self.semantic_head = SemanticHead(levels, channels, semantic_channels, 1 + len(self.stuff_ids))
@@ -139,6 +149,17 @@ class PanopticFPN(MaskRCNN):
             return {**found, "semantic": upsample_cross_entropy(logits.float(), wanted, IGNORE)}
         class_ids = torch.tensor(self.thing_ids, device=x.device)
         return [{**each, "labels": class_ids[each["labels"]], "semantic": own} for each, own in zip(found, logits)]
+
+    def _set_things(self, things: tuple[bool, ...]) -> None:
+        self.thing_ids = tuple(i for i, thing in enumerate(things) if thing)
+        self.stuff_ids = tuple(i for i, thing in enumerate(things) if not thing)
+        self.num_classes = len(things)
+
+    def _replace_classifiers(self, labels: LabelSet) -> None:
+        _check_things(labels.things, len(labels.classes))
+        self._set_things(labels.things)
+        self.roi_heads.replace_classifiers(len(self.thing_ids))
+        self.semantic_head.replace_classifier(1 + len(self.stuff_ids))
 
     def _instance_targets(self, targets: list[dict] | None) -> list[dict] | None:
         """Targets with labels of the instance head, which are 1 and more for things."""

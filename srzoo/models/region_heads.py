@@ -78,19 +78,25 @@ class RegionHeads(RoIHeads):
             mask_predictor=self._mask_predictor(mask_layers[-1] if mask_layers else channels, outputs),
         )
         self.box_beta = box_beta
-        self._start_small()
-
-    def _start_small(self) -> None:
-        """Initialize the outputs near zero, as detectron2 does; torchvision's large ones make the first losses huge."""
         for part in self.modules():
             if isinstance(part, FastRCNNPredictor):
-                nn.init.normal_(part.cls_score.weight, std=0.01)
-                nn.init.normal_(part.bbox_pred.weight, std=0.001)
-                nn.init.zeros_(part.cls_score.bias)
-                nn.init.zeros_(part.bbox_pred.bias)
+                _start_small(part.cls_score, 0.01)
+                _start_small(part.bbox_pred, 0.001)
             elif isinstance(part, MaskRCNNPredictor):
-                nn.init.normal_(part.mask_fcn_logits.weight, std=0.001)
-                nn.init.zeros_(part.mask_fcn_logits.bias)
+                _start_small(part.mask_fcn_logits, 0.001)
+
+    def replace_classifiers(self, num_classes: int) -> None:
+        """Replace the layers whose outputs are per class by new ones for ``num_classes`` without the background."""
+        outputs, like = num_classes + 1, next(self.parameters())
+        for part in [*self.modules()]:
+            if isinstance(part, FastRCNNPredictor):
+                is_by_class = part.bbox_pred.out_features != 4
+                part.cls_score = _start_small(nn.Linear(part.cls_score.in_features, outputs), 0.01).to(like)
+                if is_by_class:
+                    part.bbox_pred = _start_small(nn.Linear(part.bbox_pred.in_features, 4 * outputs), 0.001).to(like)
+            elif isinstance(part, MaskRCNNPredictor):
+                layer = nn.Conv2d(part.mask_fcn_logits.in_channels, outputs, 1)
+                part.mask_fcn_logits = _start_small(layer, 0.001).to(like)
 
     def _box_head(self, channels: int, layers: tuple[int, ...], width: int, norm: bool) -> nn.Module:
         if not layers:
@@ -245,6 +251,13 @@ class RegionHeads(RoIHeads):
         like, channels = features[0], features[0].shape[1]
         self.box_predictor(self.box_head(like.new_empty(regions, channels, BOX_CELLS, BOX_CELLS)))
         self.mask_logits(like.new_empty(masks, channels, MASK_CELLS, MASK_CELLS), 0)
+
+
+def _start_small(layer: nn.Linear | nn.Conv2d, std: float) -> nn.Linear | nn.Conv2d:
+    """Initialize a layer near zero, as detectron2 does; torchvision's large weights make the first losses huge."""
+    nn.init.normal_(layer.weight, std=std)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def decoded(coder: BoxCoder, deltas: torch.Tensor, boxes: list[torch.Tensor]) -> torch.Tensor:

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..backbones import FeatureBackbone
+from ..labels import LabelSet
 from ..layers.checks import check_flag, check_whole
 from ..layers.context_head import ContextHead
 from ..layers.conv import conv_bn_relu
@@ -120,7 +121,8 @@ class SegmentationNet(ZooModel):
         """Resize logits ``(N, K, h, w)`` as `forward` does, to ``(N, K, H, W)`` for ``size = (H, W)``."""
         return F.interpolate(logits, size=size, mode="bilinear", align_corners=self.align_corners)
 
-    def _replace_classifiers(self, count: int) -> None:
+    def _replace_classifiers(self, labels: LabelSet) -> None:
+        count = len(labels.classes)
         _check_count(count)
         like = next(self.parameters())
         for parent in (self, self.aux_head):

@@ -60,6 +60,15 @@ class Recipe:
         low=1,
         high=MAX_SHORT_SIDE,
     )
+    mean: tuple[float, ...] = option(
+        "mean of each channel of the images, in 0..1, in the transform of the trained model; by default the model's",
+        (),
+        low=0,
+        high=1,
+    )
+    std: tuple[float, ...] = option(
+        "standard deviation of each channel of the images, given together with mean", (), low=1e-4, high=1
+    )
     model_options: dict = option("keyword arguments of `create_model`", dict)
     optimizer: Literal["adamw", "sgd"] = option("the optimizer", "adamw")
     momentum: float = option("momentum of sgd", 0.9, low=0, high=1)
@@ -121,6 +130,10 @@ class Recipe:
                 f"epochs or steps must be given, and not both; got epochs={self.epochs} and steps={self.steps}"
             )
 
+        if len(self.mean) != len(self.std):
+            raise ValueError(
+                f"mean has {len(self.mean)} values and std {len(self.std)}; give both, a value for each channel"
+            )
         if (self.schedule == "step" and not self.milestones) or (
             self.schedule in ("cosine", "constant") and self.milestones
         ):

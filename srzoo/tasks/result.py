@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from ..data.georeference import Placed
 from ..messages import and_more, nearest
 from ..options import build, read
 from .drawing import Colour, check_alpha, drawn_colour, legend, text_size, with_legend
@@ -46,11 +48,13 @@ class ImageResult(ComparedByValue, ABC):
         image: the input as upright RGB.
         classes: class names in order of id.
         palette: an RGB colour (0..255) for each class.
+        georeference: of the file that was read, if it is a GeoTIFF; `save` then writes labels as GeoTIFF, too.
     """
 
     image: Image.Image
     classes: tuple[str, ...]
     palette: tuple[Colour, ...]
+    georeference = None  # without annotation, so that it is no field of the dataclasses
 
     @abstractmethod
     def _drawn(self, alpha: float) -> Image.Image:
@@ -174,10 +178,17 @@ class ImageResult(ComparedByValue, ABC):
             OSError: a file cannot be written.
         """
         saving = build(Saving, read(Saving, options))
-        contents = {**self._contents(saving), "_overlay.jpg": lambda: self.overlay(saving.alpha, saving.legend)}
+        own = self._contents(saving)
+        contents = {**own, "_overlay.jpg": lambda: self.overlay(saving.alpha, saving.legend)}
+        if self.georeference:
+            for ending in (ending for ending in own if ending.endswith(".png")):
+                contents[ending.replace(".png", ".tif")] = partial(self._placed, own[ending])
         if saving.json:
             contents["_coco.json"] = lambda: self.to_coco_json(source)
         return write(Path(base), contents, source)
+
+    def _placed(self, make: Callable[[], Image.Image]) -> Placed:
+        return Placed(make(), self.georeference)
 
     def __repr__(self) -> str:
         found = [f"{each.name} {each.value}" for each in self.found()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,9 @@ Content = Any  # a Pillow image, or a dict for JSON
 _JPEG_MAX_SIDE = 65500  # pixels, the limit of libjpeg
 _HEAD = 1 << 14  # bytes of a file in which its mark is
 # What a file says of itself: who wrote it, and the image that it is of. With what is before it in each format.
-_MARK = re.compile(rb'(?:tEXtSoftware\0|\xff\xfe..|^\{"software": ")srzoo [\w.+-]+ of ([\w.~%/-]*);', re.DOTALL)
+_OURS = rb"srzoo [\w.+-]+ of ([\w.~%/-]*);"
+_MARK = re.compile(rb'(?:tEXtSoftware\0|\xff\xfe..|^\{"software": ")' + _OURS, re.DOTALL)
+_TIFF_MARK = re.compile(_OURS + rb"\0")
 
 
 @documented
@@ -51,7 +54,8 @@ def write(base: Path, contents: Mapping[str, Callable[[], Content]], source: str
     Args:
         base: what the names start with.
         contents: by the ending of the name, what makes a picture for ``.png`` or ``.jpg``, which becomes ``.png`` if a
-            side is longer than JPEG allows; or a dict for ``.json``. Only one of them is in memory at a time.
+            side is longer than JPEG allows; a `srzoo.data.georeference.Placed` for ``.tif``; or a dict for ``.json``.
+            Only one of them is in memory at a time.
         source: name of the image, which each file tells, see `source_of`.
 
     Returns:
@@ -79,6 +83,8 @@ def _write(base: Path, ending: str, content: Content, marked: str) -> Path:
 def _write_one(path: Path, content: Content, marked: str) -> None:
     if path.suffix == ".json":
         path.write_text(json.dumps({"software": marked, **content}))
+    elif path.suffix == ".tif":
+        content.save(path, marked)
     elif path.suffix == ".jpg":
         content.save(path, "JPEG", quality=92, comment=marked)
     else:
@@ -103,7 +109,11 @@ def _quoted(source: str) -> str:
 def source_of(path: Path) -> str | None:
     """The quoted name of the image that a file is a result of, perhaps empty; None if it is no result of srzoo."""
     with path.open("rb") as file:
-        found = _MARK.search(file.read(_HEAD))
+        if path.suffix == ".tif":  # its tags are at its end
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _HEAD))
+            found = _TIFF_MARK.search(file.read(_HEAD))
+        else:
+            found = _MARK.search(file.read(_HEAD))
     return found and found[1].decode()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 
 from ..labels import LabelSet
@@ -51,6 +52,13 @@ def starting_model(recipe: Recipe, labels: LabelSet | None, is_new: bool) -> Zoo
     transform = model.config.transform
     if recipe.short_side:
         transform = transform.with_short_side(recipe.short_side)
+    if recipe.mean:
+        if len(recipe.mean) != transform.channels:
+            raise ValueError(
+                f"mean and std have {len(recipe.mean)} values, but the model takes images of {transform.channels} "
+                "channels; give one for each"
+            )
+        transform = dataclasses.replace(transform, mean=recipe.mean, std=recipe.std)
     model.reconfigure(labels, transform)
     return model
 

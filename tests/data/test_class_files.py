@@ -33,6 +33,13 @@ from srzoo.labels import IGNORE
             None,
         ),
         ("colors.json", '{"a": "#ff0000", "b": [1, 2, 3]}', ["a", "b"], [(255, 0, 0), (1, 2, 3)], None),
+        (
+            "config_v1.2.json",  # Mapillary's
+            '{"labels": [{"color": [1, 2, 3], "name": "animal--bird"}, {"color": [0, 0, 0], "name": "void--x"}]}',
+            ["animal--bird", "void--x"],
+            [(1, 2, 3), (0, 0, 0)],
+            None,
+        ),
         ("id2label.json", '{"0": "wall", "7": "door"}', ["wall", "door"], None, [0, 7]),
     ],
 )
@@ -46,6 +53,24 @@ def test_files_of_several_tools(tmp_path, file, text, names, colours, values):
 def test_other_json_is_passed_over(tmp_path, text):
     (tmp_path / "classes.json").write_text(text)
     assert find_classes([tmp_path]) is None
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("stage1_train_labels.csv", "ImageId,EncodedPixels\nx,1 2 3 4\n"),
+        ("config.json", '{"batch": 4, "epochs": 10}'),
+        ("config.json", '{"labels": {"a": 1}}'),
+    ],
+)
+def test_other_tables_are_passed_over(tmp_path, file, text):
+    (tmp_path / file).write_text(text)
+    assert read_classes(tmp_path / file) is None
+
+
+def test_unlabeled_of_mapillary_is_void(tmp_path):
+    (tmp_path / "config.json").write_text('{"labels": [{"name": "void--unlabeled"}, {"name": "construction--wall"}]}')
+    assert find_classes([tmp_path]).ids == [IGNORE, 0]
 
 
 def test_names_of_void_are_no_classes(tmp_path):

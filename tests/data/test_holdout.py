@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from srzoo.data.holdout import hold_out
@@ -9,6 +11,11 @@ def test_folders_are_held_out_whole():
     assert len(held) == 4
     assert len({names[i].split("/")[0] for i in held}) == 1
     assert "folders" in how
+
+
+def test_folders_of_one_name_are_told_apart():
+    names = [f"set/{i}/images/x.png" for i in range(10)]
+    assert re.fullmatch(r"by folders \(\d/images, \d/images\)", hold_out(names).how)
 
 
 def test_names_up_to_their_number_are_groups():

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from srzoo.data.opening import detect_format, open_dataset
-from srzoo.data.pairing import find_pairs
+from srzoo.data.pairing import find_pairs, split_of
 
 
 def write(root, *names):
@@ -89,6 +89,30 @@ def test_pictures_alone_are_no_pairs(tmp_path):
     assert not find_pairs(tmp_path)
     with pytest.raises(ValueError, match="no known layout"):
         detect_format(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("Train", "train"),
+        ("train2017", "train"),
+        ("TrainDataset", "train"),
+        ("training_set", "train"),
+        ("a. Training Set", "train"),
+        ("valid-data", "val"),
+        ("TestDataset", "test"),
+        ("valid-mini", None),
+        ("trains", None),
+        ("test_images", None),
+    ],
+)
+def test_names_of_splits(name, split):
+    assert split_of(name) == split
+
+
+def test_colour_maps_are_for_people(tmp_path):
+    write(tmp_path, "images/a.jpg", "labels/sem_seg/colormaps/a.png", "labels/sem_seg/masks/a.png")
+    assert found(tmp_path) == {None: [("images/a.jpg", "labels/sem_seg/masks/a.png")]}
 
 
 def test_two_patterns_name_the_files(tmp_path):

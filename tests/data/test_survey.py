@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from srzoo.data.opening import detect_format
+from srzoo.data.opening import detect_format, open_dataset
 from srzoo.data.survey import survey
 
 
@@ -31,6 +31,14 @@ def test_masks_of_other_names(tmp_path):
     assert "none has the name of an image (other7.png)" in survey(tmp_path)
 
 
+def test_masks_of_label_studio(tmp_path):
+    write(tmp_path, "images", 1, few_colours=False)
+    (tmp_path / "images" / "f0.png").rename(tmp_path / "images" / "photo.png")
+    write(tmp_path, "masks", 2, few_colours=True, prefix="task-1-annotation-7-by-1-tag-crack-")
+    with pytest.raises(FileNotFoundError, match="Label Studio.*export the project as JSON"):
+        open_dataset(tmp_path, "train")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -38,6 +46,7 @@ def test_masks_of_other_names(tmp_path):
         ("a.xml", "<annotation><object><bndbox/></object></annotation>", "boxes alone"),
         ("a.json", json.dumps({"asset": 1, "regions": []}), "a.json is of no known tool .*'asset', 'regions'"),
         ("a.json", "{", "no JSON"),
+        ("rows.ndjson", "{}", "rows.ndjson is rows of JSON.*COCO"),
         ("notes.md", "", "No masks and no annotations"),
     ],
 )

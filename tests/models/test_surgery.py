@@ -9,6 +9,7 @@ import srzoo
 from srzoo.backbones import FeatureBackbone
 from srzoo.backbones.imagenet import load_imagenet_weights
 from srzoo.backbones.stem import adapt_stem
+from srzoo.labels import LabelSet
 
 TINY = {"backbone": "test_efficientnet", "channels": 32, "output_stride": 16}
 
@@ -98,7 +99,7 @@ def test_classes_and_colours():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"classes": ["a"]}, "1 classes, expected 2 to 254"),
+        ({"classes": ["a"]}, "num_classes=1.* 2 or more"),
         ({"classes": ["a", "b"], "num_classes": 3}, "num_classes=3.* 2 classes"),
         ({"classes": "ab"}, "'ab'"),
         ({"classes": ["a", 1]}, "1"),
@@ -126,5 +127,36 @@ def test_reset_classifier(tmp_path):
         model.reset_classifier()
     with pytest.raises(ValueError, match="2 or more"):
         model.reset_classifier(1)
-    with pytest.raises(ValueError, match="MaskRCNN"):
-        srzoo.create_model("mask_rcnn_lite0", num_classes=2).reset_classifier(3)
+
+
+@pytest.mark.parametrize("name", ["mask_rcnn_lite0", "panoptic_fpn_lite0", "cascade_mask_rcnn"])
+def test_reset_classifier_of_a_detector(name, tmp_path):
+    """A detector is reset to what `create_model` builds for the classes; all else stays."""
+    options = {"backbone": "test_efficientnet"} if name.startswith("cascade") else {}
+    options |= {"channels": 32, "box_channels": 32, "mask_layers": (32,)}
+    before = LabelSet(("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)), (True, True, False))
+    after = LabelSet(("d", "e", "f", "g"), ((3, 3, 3), (4, 4, 4), (5, 5, 5), (6, 6, 6)), (False, True, False, False))
+    model = srzoo.create_model(name, labels=before, **options)
+    kept = {key: value.clone() for key, value in model.state_dict().items()}
+    model.reset_classifier(labels=after)
+    wanted = {key: value.shape for key, value in srzoo.create_model(name, labels=after, **options).state_dict().items()}
+    state = model.state_dict()
+    assert {key: value.shape for key, value in state.items()} == wanted
+    assert model.config.labels == after and model.num_classes == 4
+    changed = {key for key in state if state[key].shape != kept[key].shape or not torch.equal(state[key], kept[key])}
+    parts = ("cls_score", "mask_fcn_logits", "classifier", *(() if name.startswith("cascade") else ("bbox_pred",)))
+    assert changed and all(any(part in key for part in parts) for key in changed)
+    srzoo.save_model(model, tmp_path / "m.safetensors")
+    assert srzoo.load_model(tmp_path / "m.safetensors").config.labels == after
+    model.eval()(torch.rand(1, 3, 64, 64))
+
+
+def test_reset_classifier_to_too_little():
+    model = srzoo.create_model("panoptic_fpn_lite0_facade")
+    with pytest.raises(ValueError, match="which of its 3 classes are things"):
+        model.reset_classifier(3)
+    with pytest.raises(ValueError, match="leave num_classes, classes and palette out"):
+        model.reset_classifier(3, labels=model.config.labels)
+    one = srzoo.create_model("mask_rcnn_lite0", classes=["window"])  # the background is no class of a detector
+    one.reset_classifier(classes=["door"], palette=["#ff0000"])
+    assert one.config.labels == LabelSet(("door",), ((255, 0, 0),))

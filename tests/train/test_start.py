@@ -80,3 +80,24 @@ def test_the_name_of_a_published_model():
     wanted = srzoo.create_model("srnet_panoptic_fpn_lite0_facade", pretrained=True).state_dict()
     differ = {name for name, value in model.state_dict().items() if not torch.equal(value, wanted[name])}
     assert all("predictor" in name for name in differ)
+
+
+def test_mean_and_std_of_the_recipe(file):
+    keys = {**KEYS, "model": file}
+    model = starting_model(Recipe.from_dict({**keys, "mean": [0.4, 0.5, 0.6], "std": [0.1, 0.2, 0.3]}), None, True)
+    assert (model.config.transform.mean, model.config.transform.std) == ((0.4, 0.5, 0.6), (0.1, 0.2, 0.3))
+    with pytest.raises(ValueError, match="1 values.* 3 channels"):
+        starting_model(Recipe.from_dict({**keys, "mean": [0.5], "std": [0.5]}), None, True)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"mean": [0.5, 0.5, 0.5]}, "mean has 3 values and std 0"),
+        ({"mean": [123.7, 116.3, 103.5], "std": [58.4, 57.1, 57.4]}, "mean.*123.7"),
+        ({"mean": [0.5], "std": [0.0]}, "std.*0.0"),
+    ],
+)
+def test_invalid_mean_and_std(file, values, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe.from_dict({**KEYS, "model": file, **values})

@@ -12,6 +12,7 @@ from .cvat import Cvat
 from .folder import Folder
 from .format import Format
 from .huggingface import HuggingFace
+from .kaggle import Kaggle, KaggleRows
 from .label_studio import LabelStudio
 from .labelme import Labelme
 from .pascal_context import PascalContext
@@ -40,6 +41,8 @@ FORMATS: dict[str, Format] = {
         Labelme(),
         Yolo(),
         Folder(),
+        Kaggle(),
+        KaggleRows(),
     )
 }
 

@@ -1,7 +1,9 @@
-"""CVAT's XML ("CVAT for images"): polygons, boxes, ellipses and masks of all images in one file."""
+"""CVAT's XML, "CVAT for images" or "for video": polygons, boxes, ellipses and masks of all images in one file."""
 
 from __future__ import annotations
 
+import re
+from functools import cached_property
 from pathlib import Path
 from xml.parsers import expat
 
@@ -19,10 +21,10 @@ _WITHOUT_AREA = ("polyline", "points", "cuboid", "skeleton", "tag")
 
 class Cvat(ShapesFormat):
     name = "cvat"
-    layout = "annotations.xml of CVAT for images, and the images in any folder"
+    layout = "annotations.xml of CVAT for images or for video, and the images or frames in any folder"
 
     def matches(self, root: Path) -> bool:
-        return contain(root, ".xml", "<annotations>", "<image ")
+        return any(contain(root, ".xml", "<annotations>", word) for word in ("<image ", "<track "))
 
     def parse(self, root: Path) -> Annotated:
         index, found = ImageIndex(root), Annotated(names=[], colours={}, origin=str(root))
@@ -43,6 +45,9 @@ class _File:
         self.path, self.root, self.index, self.found = path, root, index, found
         self.image: Annotation | None = None
         self.layers: list[tuple[float, Shape]] = []
+        self.track: str | None = None  # its label
+        self.frames: dict[int, tuple[Annotation, list[tuple[float, Shape]]] | None] = {}
+        self.count = 0  # frames of the task
         self.inside: list[str] = []
         self.text = ""
         self.label = ""
@@ -55,6 +60,28 @@ class _File:
         parser.EntityDeclHandler = self._refuse
         with self.path.open("rb") as file:
             parser.ParseFile(file)
+        for each in self.frames.values():
+            if each:
+                each[0].shapes = _ordered(each[1])
+                self.found.annotations.append(each[0])
+        missing = sorted(number for number, each in self.frames.items() if each is None)
+        if missing:
+            self.found.problems.append(
+                f"{self.path}: {len(missing)} of {len(self.frames)} frames with shapes have no image, first frame "
+                f"{missing[0]}; write the video's frames with: ffmpeg -i VIDEO -start_number 0 frame_%06d.png"
+            )
+
+    @cached_property
+    def numbered(self) -> dict[int, Path]:
+        """The images by the number of the frame: in their order if there is one for each, or else by their names."""
+        by_number: dict[int, Path] = {}
+        paths = [path for path in self.index.paths if self.path.parent in path.parents] or self.index.paths
+        for path in paths:
+            if number := re.search(r"(\d+)\D*$", path.stem):
+                by_number.setdefault(int(number[1]), path)
+        if len(by_number) == self.count == len(paths):
+            return dict(enumerate(by_number[number] for number in sorted(by_number)))
+        return by_number
 
     def _refuse(self, name, *_) -> None:
         raise ValueError(f"it declares the entity {shortened(name)}, which is not read")
@@ -68,12 +95,11 @@ class _File:
         if name == "image":
             self._open(values)
         elif name == "track" and "meta" not in self.inside:
-            if not any("tracks" in doubt for doubt in self.found.doubts):
-                self.found.doubts.append(
-                    f"{self.path}: tracks of a video are left out; export the task as 'CVAT for images', with images"
-                )
+            self.track = values.get("label", "")
+        elif self.track is not None and self.inside[-2] == "track":
+            self._tracked(name, {**values, "label": self.track})
         elif self.image and self.inside[-2] == "image":
-            self._shape(name, values)
+            _add(self.image, self.layers, name, values)
 
     def _end(self, name: str) -> None:
         self.inside.pop()
@@ -83,8 +109,12 @@ class _File:
                 self.found.names.append(self.label)
         elif name == "color" and self.inside[-1:] == ["label"] and parse_colour(self.text):
             self.found.colours[self.label] = parse_colour(self.text)
+        elif name == "size" and "meta" in self.inside and self.text.strip().isdigit():
+            self.count = int(self.text)
+        elif name == "track":
+            self.track = None
         elif name == "image" and self.image:
-            self.image.shapes = [shape for _, shape in sorted(self.layers, key=lambda layer: layer[0])]
+            self.image.shapes = _ordered(self.layers)
             self.image, self.layers = None, []
 
     def _open(self, values: dict[str, str]) -> None:
@@ -101,21 +131,34 @@ class _File:
         self.image = Annotation(path, self.path, size if size and min(size) > 0 else None, split=split)
         self.found.annotations.append(self.image)
 
-    def _shape(self, kind: str, values: dict[str, str]) -> None:
-        if kind in _WITHOUT_AREA and kind != "tag":
-            self.image.left_out[kind] += 1
-        if kind not in _AREAS:
-            return
-        number = sum(len(each) for each in (self.layers, self.image.errors))
-        try:
-            group = values.get("group_id")
-            shape = Shape(
-                values["label"], _outline(kind, values), group if group != "0" else None, number, kind == "box"
-            )
-            self.layers.append((float(values.get("z_order", 0)), shape))
-        except (KeyError, ValueError) as error:
-            reason = f"has no {error}" if isinstance(error, KeyError) else one_line(error)
-            self.image.errors.append(f"{self.path}:{self.image.image.name}: {kind} {number} {reason}")
+    def _tracked(self, kind: str, values: dict[str, str]) -> None:
+        """A shape of a track in one frame; ``outside`` says that the object has left it."""
+        number = int(values["frame"]) if values.get("frame", "").isdigit() else -1
+        if number not in self.frames:
+            path = self.numbered.get(number)
+            annotation = path and Annotation(path, self.path, split=split_in(path, self.root))
+            self.frames[number] = (annotation, []) if annotation else None
+        if self.frames[number] and values.get("outside") != "1":
+            _add(*self.frames[number], kind, values)
+
+
+def _ordered(layers: list[tuple[float, Shape]]) -> list[Shape]:
+    return [shape for _, shape in sorted(layers, key=lambda layer: layer[0])]
+
+
+def _add(image: Annotation, layers: list[tuple[float, Shape]], kind: str, values: dict[str, str]) -> None:
+    if kind in _WITHOUT_AREA and kind != "tag":
+        image.left_out[kind] += 1
+    if kind not in _AREAS:
+        return
+    number = sum(len(each) for each in (layers, image.errors))
+    try:
+        group = values.get("group_id")
+        shape = Shape(values["label"], _outline(kind, values), group if group != "0" else None, number, kind == "box")
+        layers.append((float(values.get("z_order", 0)), shape))
+    except (KeyError, ValueError) as error:
+        reason = f"has no {error}" if isinstance(error, KeyError) else one_line(error)
+        image.errors.append(f"{image.file}:{image.image.name}: {kind} {number} {reason}")
 
 
 def _outline(kind: str, values: dict[str, str]) -> Polygon | Bitmap:

@@ -41,8 +41,8 @@ class ShapesFormat(Format):
         if not found.annotations and not found.problems:
             raise NoSplit(f"{root} has no images with annotations: expected {self.layout}")
         splits = {each.split for each in found.annotations} - {None}
-        is_whole = "val" not in splits
-        if split not in splits and (split == "test" or not is_whole):
+        is_whole = "val" not in splits and split != "test"
+        if split not in splits and not is_whole:
             raise NoSplit(f"{root} has no split {split!r}")
         wanted = split if not is_whole else "train" if "train" in splits else None
         names = class_names(found)

@@ -21,6 +21,7 @@ from ..masks import IdMap, pack, read_mask, read_object_ids, storage_of
 from ..objects import Objects, areas_of, found_in
 from ..pairing import MASK_SUFFIXES, Pairs, find_pairs, pair_files
 from ..samples import FilePairs, InstanceData, PairedFiles
+from ..survey import survey
 from .format import Format
 
 _MANY = 4096  # a mask with more ids than this does not hold object ids
@@ -116,7 +117,7 @@ class Folder(Format):
 
     def _data(self, found: Pairs, root: Path, split: str, task: str) -> FilePairs | FolderObjects:
         if not found:
-            raise NoSplit(f"{root} has no images with masks: expected {self.layout}")
+            raise NoSplit(f"{root} has no images with masks: {survey(root)}")
         pairs, unpaired, is_whole = in_split(found, root, split)
         others = [
             f"the masks {found.masks} are read, and {other} are not; choose with --data.images and --data.masks"
@@ -177,8 +178,8 @@ def in_split(found: Pairs, root: Path, split: str) -> tuple[list[tuple[Path, Pat
     """
     lists = {name: path for name in SPLIT_NAMES if (path := _split_list(root, name))}
     names = set(lists) or set(found.by_split) - {None}
-    is_whole = "val" not in names
-    if split not in names and (split == "test" or not is_whole):
+    is_whole = "val" not in names and split != "test"
+    if split not in names and not is_whole:
         raise NoSplit(f"{root} has no split {split!r}: no {split}.txt and no folder {split}/ with images and masks")
     if is_whole:
         split = "train" if "train" in names else None

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...images import ImageError
 from ...messages import one_line, shortened
 from ..class_files import find_classes
 from ..shapes import Annotated, Annotation, Bitmap, Polygon, Shape, box, ellipse, flat, from_picture
@@ -53,11 +54,14 @@ class Labelme(ShapesFormat):
 def _annotation(content: dict, path: Path, index: ImageIndex) -> Annotation:
     name = content.get("imagePath") if isinstance(content.get("imagePath"), str) else path.stem
     image = index.find(name, path.parent) or index.find(path.stem, path.parent)
+    content_of = None
+    if image is None and content.get("imageData"):
+        image, content_of = path, _Embedded(path)
     if image is None:
-        raise ValueError(f"{path}: no image {name!r}, nor one of the name {path.stem}")
+        raise ValueError(f"{path}: no image {name!r}, nor one of the name {path.stem}, and no imageData")
     sides = content.get("imageHeight"), content.get("imageWidth")
     size = sides if all(type(side) is int and side > 0 for side in sides) else None
-    annotation = Annotation(image, path, size)
+    annotation = Annotation(image, path, size, content=content_of)
     for i, shape in enumerate(content["shapes"]):
         kind = shape.get("shape_type") or "polygon" if isinstance(shape, dict) else None
         if kind in _WITHOUT_AREA:
@@ -88,6 +92,19 @@ def _shape(shape: Any, kind: str | None, i: int) -> Shape:
     else:
         outline = Polygon([flat(points)])
     return Shape(shape["label"], outline, shape.get("group_id"), i, kind == "rectangle")
+
+
+class _Embedded:
+    """The content of an image that labelme keeps in the JSON file, as base64."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __call__(self) -> bytes:
+        try:
+            return base64.b64decode(read_json(self.path)["imageData"])
+        except (binascii.Error, LookupError, TypeError) as error:
+            raise ImageError(f"{self.path}: its imageData cannot be read ({one_line(error)})") from error
 
 
 class _Picture:

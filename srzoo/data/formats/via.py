@@ -1,4 +1,4 @@
-"""VGG Image Annotator (VIA), versions 1 and 2: a JSON file, or a project, of all images in a folder."""
+"""VGG Image Annotator (VIA), versions 1 to 3: a JSON file, or a project, of all images in a folder."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ class Via(ShapesFormat):
     layout = "the JSON or CSV file of VGG Image Annotator beside the images, for each split or for all"
 
     def matches(self, root: Path) -> bool:
-        return contain(root, ".json", '"regions"', '"shape_attributes"') or contain(
-            root, ".csv", "region_shape_attributes", "filename"
+        return (
+            contain(root, ".json", '"regions"', '"shape_attributes"')
+            or contain(root, ".json", '"data_format_version"', '"vid_list"')
+            or contain(root, ".csv", "region_shape_attributes", "filename")
         )
 
     def parse(self, root: Path) -> Annotated:
@@ -55,11 +57,54 @@ def _records(path: Path) -> Iterator[dict]:
         yield from _rows(path) if "region_shape_attributes" in peek(path) else ()
         return
     content = read_json(path)
-    if isinstance(content, dict) and isinstance(content.get("_via_img_metadata"), dict):
+    if isinstance(content, dict) and isinstance(content.get("view"), dict) and isinstance(content.get("file"), dict):
+        try:
+            content = _of_version_3(content)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is not a project of VIA 3: {one_line(error)}") from error
+    elif isinstance(content, dict) and isinstance(content.get("_via_img_metadata"), dict):
         content = {key: {**each, "is_project": True} for key, each in content["_via_img_metadata"].items()}
     for record in content.values() if isinstance(content, dict) else ():
         if isinstance(record, dict) and "filename" in record and "regions" in record:
             yield record
+
+
+# The number of each shape in version 3, and its numbers; number 8 and 9 are 2 and 3, drawn by extreme points.
+_SHAPES_3 = {
+    1: ("point", ()),
+    2: ("rect", ("x", "y", "width", "height")),
+    3: ("circle", ("cx", "cy", "r")),
+    4: ("ellipse", ("cx", "cy", "rx", "ry")),
+    5: ("line", ()),
+    6: ("polyline", ()),
+    8: ("rect", ("x", "y", "width", "height")),
+    9: ("circle", ("cx", "cy", "r")),
+}
+
+
+def _of_version_3(content: dict) -> dict[str, dict]:
+    """The records of a project of version 3, whose files, views and regions are tables, as those of version 2."""
+    attributes, records = content.get("attribute", {}), {}
+    for id, view in content["view"].items():
+        for file in view["fid_list"]:
+            records[id] = {"filename": content["file"][str(file)]["fname"], "regions": [], "is_project": True}
+    for region in content.get("metadata", {}).values():
+        values = {}
+        for key, value in region.get("av", {}).items():
+            options = attributes.get(key, {}).get("options") or {}
+            first = str(value).split(",")[0]  # a checkbox has several
+            values[attributes.get(key, {}).get("aname", key)] = options.get(first, value)
+        if region["xy"]:  # else it is a time
+            shape = _shape_3(*region["xy"])
+            records[str(region["vid"])]["regions"].append({"shape_attributes": shape, "region_attributes": values})
+    return records
+
+
+def _shape_3(number: int, *values: float) -> dict:
+    if number == 7:
+        return {"name": "polygon", "all_points_x": values[::2], "all_points_y": values[1::2]}
+    name, keys = _SHAPES_3[number]
+    return {"name": name, **dict(zip(keys, values))}
 
 
 def _rows(path: Path) -> Iterator[dict]:

@@ -1,7 +1,11 @@
-"""YOLO's text files of polygons: ``data.yaml``, and for each of ``images/`` a file of its name in ``labels/``."""
+"""YOLO's text files of polygons, for each of ``images/`` a file of its name in ``labels/``.
+
+``data.yaml``, or ``classes.txt`` or ``obj.names`` of labelling tools, names the classes.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import yaml
@@ -9,18 +13,23 @@ import yaml
 from ...messages import one_line, shortened
 from ..files import read_lines
 from ..shapes import Annotated, Annotation, Polygon, Shape, box
-from .drawn import ImageIndex, ShapesFormat, files_named, split_in
+from .drawn import ImageIndex, ShapesFormat, files_named, peek, split_in
 
 _FOLDERS = ("labels", "label")
+_NAME_FILES = ("classes.txt", "obj.names")  # of Label Studio and labelImg, and of CVAT
 
 
 class Yolo(ShapesFormat):
     name = "yolo"
-    layout = "data.yaml with names, images/<split>/ and labels/<split>/ or <split>/images/ and <split>/labels/"
+    layout = (
+        "data.yaml with names, or classes.txt, with images/<split>/ and labels/<split>/ or <split>/images/ and "
+        "<split>/labels/"
+    )
 
     def matches(self, root: Path) -> bool:
         return any(
-            path.parent.name in _FOLDERS or path.parent.parent.name in _FOLDERS for path in files_named(root, ".txt")
+            {path.parent.name, path.parent.parent.name} & {*_FOLDERS} and re.match(r"\s*(\d+\s+[\d.-]|$)", peek(path))
+            for path in files_named(root, ".txt")
         ) and bool(_names(root))
 
     def parse(self, root: Path) -> Annotated:
@@ -56,6 +65,9 @@ def _names(root: Path) -> tuple[list[str], Path] | None:
         names = list(names.values()) if isinstance(names, dict) else names
         if isinstance(names, list) and names and all(isinstance(name, (str, int)) for name in names):
             return [str(name) for name in names], path
+    for path in (folder / name for folder in (root, *map(root.joinpath, _FOLDERS)) for name in _NAME_FILES):
+        if path.is_file() and (names := read_lines(path)):
+            return names, path
     return None
 
 

@@ -54,6 +54,14 @@ def test_split_by_folders(tmp_path, write_image, write_mask, pattern, val):
         open_dataset(tmp_path, "val")
 
 
+def test_a_test_split_without_val(tmp_path, write_image, write_mask):
+    for i, split in enumerate(("train", "train", "test")):
+        write_image(tmp_path / split / "images" / f"{i}.png")
+        write_mask(tmp_path / split / "masks" / f"{i}.png", ROWS)
+    with pytest.warns(UserWarning, match="no split for val: 1 of 2 images"):
+        assert [stems(tmp_path, split) for split in ("train", "val", "test")] == [["0"], ["1"], ["2"]]
+
+
 def test_without_a_split_the_end_is_held_out_or_every_fifth(write_pairs):
     root = write_pairs(*[ROWS] * 7)
     with pytest.warns(UserWarning, match="1 of 7 images .*f6"):
