@@ -16,6 +16,7 @@ from .outputs import prepare_folder
 
 if TYPE_CHECKING:
     from ..recipes.recipe import Recipe
+    from ..train.api import TrainedRun
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,8 +105,17 @@ def run(options: argparse.Namespace) -> int:
             with contextlib.suppress(OSError):  # it is not empty
                 out.rmdir()
         raise
-    _say(f"val {trained.headline} {trained.value:.2%}; the model is {trained.last}")
+    _say(f"val {trained.headline} {trained.value:.2%}; the model is {trained.last}{_better_epoch(trained)}")
     return 0
+
+
+def _better_epoch(trained: TrainedRun) -> str:
+    """Which earlier epoch had a higher figure; empty if none had."""
+    measured = [row for row in trained.history if row.get(trained.headline) is not None]
+    best = max(measured, key=lambda row: row[trained.headline], default=None)
+    if best is None or best[trained.headline] <= trained.value:
+        return ""
+    return f"; epoch {best['epoch']:.0f} had {best[trained.headline]:.2%}: {trained.best}"
 
 
 def _say(text: str) -> None:

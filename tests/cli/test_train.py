@@ -8,8 +8,10 @@ from PIL import Image
 
 import srzoo
 from srzoo.cli import main
+from srzoo.cli.train import _better_epoch
 from srzoo.options import full_names
 from srzoo.recipes.recipe import recipe_keys
+from srzoo.train.api import TrainedRun
 
 TINY = ["--model", "srnet", "--model_options", "{backbone: test_efficientnet, channels: 32, output_stride: 16}"]
 SHORT = ["--start", "random", "--steps", "2", "--batch_size", "2", "--semantic.crop", "64", "--short_side", "64"]
@@ -288,3 +290,13 @@ def test_the_folder_of_a_run_says_where_it_comes_from():
     assert run_name("srnet_lite0_camvid") == "srnet_lite0_camvid"
     assert run_name("mine/field.yaml") == run_name("field.safetensors") == "field"
     assert run_name("runs/a/best.safetensors") == "a_tuned"
+
+
+@pytest.mark.parametrize(
+    ("figures", "expected"),
+    [((0.5, None, 0.4), "; epoch 1 had 50.00%: {}/best.safetensors"), ((None, 0.3, 0.4), ""), ((), "")],
+)
+def test_an_earlier_epoch_that_was_better_is_named(figures, expected, tmp_path):
+    rows = "".join(f"{i},{i},1.0,{'' if value is None else value}\n" for i, value in enumerate(figures, 1))
+    (tmp_path / "log.csv").write_text("step,epoch,loss,mIoU\n" + rows)
+    assert _better_epoch(TrainedRun(tmp_path, "mIoU", 0.4)) == expected.format(tmp_path)
