@@ -229,6 +229,12 @@ def test_error_of_the_data_check(root, tmp_path, write_mask, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_recipe_that_does_not_fit_leaves_no_folder(root, tmp_path, capsys):
+    assert train(root, tmp_path / "run", "--semantic.class_weights", "1", "2") == 2
+    assert "2 class_weights" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_unknown_number_of_classes(root, tmp_path, capsys):
     (root / "classes.txt").unlink()
     assert train(root, tmp_path / "run") == 2
