@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import struct
 import threading
 import warnings
 from collections.abc import Iterator
@@ -195,7 +196,14 @@ def _not_empty(content: bytes, name: str) -> bytes:
 
 def _reason(error: Exception) -> str:
     text = getattr(error, "strerror", None)
+    if isinstance(error, _PYTHONS) or str(error).startswith(_CONVERSIONS):
+        return "cannot be read (it is damaged, or its metadata are)"
     return f"cannot be read ({visible(text) if isinstance(text, str) else one_line(error)})"
+
+
+# What a decoder trips over in a damaged file says nothing of the file.
+_PYTHONS = (TypeError, AttributeError, LookupError, ArithmeticError, AssertionError, NameError, struct.error)
+_CONVERSIONS = ("invalid literal for int", "could not convert string")  # ValueError
 
 
 def has_hidden_rotation(image: Image.Image) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import nn
@@ -121,7 +122,7 @@ class Segmenter:
         """
         if isinstance(image, (list, tuple)):
             return list(self.stream(image, batch, brief))
-        if getattr(image, "ndim", 0) == _BATCH_DIMENSIONS:
+        if isinstance(image, (np.ndarray, torch.Tensor)) and image.ndim == _BATCH_DIMENSIONS:
             return list(self.stream(image, batch, brief))
         return next(self.stream([image], 1, brief))
 

@@ -12,7 +12,7 @@ import threading
 import urllib.error
 import urllib.request
 from typing import IO
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from .messages import one_line, visible
 
@@ -30,6 +30,14 @@ class DownloadError(ValueError):
 def is_address(source: object) -> bool:
     """Whether this is an ``http://`` or ``https://`` address."""
     return isinstance(source, str) and source[:8].lower().startswith(("http://", "https://"))
+
+
+def parts_of(address: str) -> SplitResult:
+    """The parts of an address, whose path is all of it where it is no valid one, as `download` then tells."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return SplitResult("", "", address, "", "")
 
 
 def without_password(address: str) -> str:

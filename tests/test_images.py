@@ -91,6 +91,7 @@ def test_truncated_files_are_refused_by_name(tmp_path, suffix):
         (b"", "the file is empty"),
         (b"hello\n", "not an image file"),
         (b"\x89PNG\r\n\x1a\n", "not an image|cannot be read"),
+        (b"P5\n5; 4\n255\n" + bytes(20), r"cannot be read \(it is damaged"),
     ],
 )
 def test_files_that_are_no_images(tmp_path, content, reason):

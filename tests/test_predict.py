@@ -160,6 +160,14 @@ def test_files_beyond_the_limit_of_pillow_need_tiles(small, examples, tmp_path, 
         tiled(path)
 
 
+def test_a_value_with_as_many_dimensions_as_a_batch(segmenter):
+    class Other:
+        ndim = 4
+
+    with pytest.raises(srzoo.images.ImageError, match="got Other"):
+        segmenter(Other())
+
+
 def test_batches_and_streams(examples):
     """Images of one size run together; order, errors and memory are those of single images."""
     model = srzoo.create_model("srnet_lite0_camvid", pretrained=True)

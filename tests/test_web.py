@@ -181,7 +181,7 @@ def test_a_redirection_to_another_machine_inside_is_refused():
 
 def test_a_bad_address_does_not_stop_the_others(examples, tmp_path, capsys):
     with served(answer) as (base, _):
-        bad = [f"{base}/chunk", "http://127.0.0.1:9/my photo.png", f"{base}/status"]
+        bad = [f"{base}/chunk", "http://[::1/my photo.png", f"{base}/status"]
         paths = [str(examples / "street.png"), *bad, str(examples / "cyclist.png")]
         assert main(["segment", *paths, "--out", str(tmp_path)]) == 2
     assert len(list(tmp_path.iterdir())) == 4

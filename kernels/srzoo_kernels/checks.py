@@ -1,5 +1,7 @@
 """Checks of what an operator is given: each error names the argument, its value and the limit."""
 
+from numbers import Integral
+
 import torch
 
 from . import launch
@@ -74,8 +76,19 @@ def check_logits(logits: torch.Tensor) -> None:
 
 def check_size(size: tuple[int, int]) -> None:
     """Refuse an output size that is not two sides of at least 1."""
-    if len(size) != 2 or size[0] < 1 or size[1] < 1:
-        raise ValueError(f"size must be (H, W) of at least (1, 1), got {tuple(size)}")
+    sides = size if isinstance(size, (tuple, list)) else ()
+    if len(sides) != 2 or not all(isinstance(side, _WHOLE) and side >= 1 for side in sides):
+        raise ValueError(f"size must be (H, W) of at least (1, 1), got {size!r}")
+
+
+_WHOLE = (Integral, torch.SymInt)  # the latter where a graph is traced for any size
+
+
+def check_whole(**values: int) -> None:
+    """Refuse values, keyed by the names of their arguments, that are no integers of 64 bits."""
+    for name, value in values.items():
+        if not isinstance(value, _WHOLE) or not abs(value) < 1 << 63:
+            raise ValueError(f"{name} must be an integer, got {value!r}")
 
 
 def check_boxes(boxes: torch.Tensor, count: int | None = None) -> None:

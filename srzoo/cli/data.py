@@ -95,7 +95,7 @@ def _check(options: argparse.Namespace) -> int:
     print(f"format  {report.format}{detected}")
     for split, facts in report.splits.items():
         print(f"{split:7} {facts.images} images{_sizes(facts)}")
-    print("\n".join(["", *task.describe(report)]))
+    print("\n".join(["", *map(visible, task.describe(report))]))
     problems = [f"error: {text}" for text in report.errors] + [f"warning: {text}" for text in report.warnings]
     if problems:
         print("\n" + and_more([visible(problem) for problem in problems], _SHOWN, "\n"))

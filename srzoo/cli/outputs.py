@@ -8,10 +8,10 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from ..messages import visible
-from ..web import is_address
+from ..messages import shortened, visible
+from ..web import is_address, parts_of
 
 _LONGEST = 200  # bytes of a result's name: with endings, those of temporary files too, a file system allows 255
 
@@ -31,9 +31,10 @@ def prepare_folder(folder: Path, option: str = "--out") -> None:
             raise FileNotFoundError(errno.ENOENT, f"it is a link to {os.readlink(folder)}, which does not exist")
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(prefix=".", dir=folder).close()
-    except OSError as error:
+    except (OSError, RecursionError) as error:  # pathlib makes parents by recursion
+        reason = getattr(error, "strerror", None) or os.strerror(errno.ENAMETOOLONG)
         raise OSError(
-            f"cannot write to the output folder {str(folder)!r} ({error.strerror}); choose another with {option}"
+            f"cannot write to the output folder {shortened(str(folder), 200)} ({reason}); choose another with {option}"
         ) from error
 
 
@@ -74,13 +75,13 @@ def name_in_result(source: str, folder: str) -> str:
 
     It holds nothing else of the user's folders.
     """
-    path = urlsplit(source).path if is_address(source) else source
+    path = parts_of(source).path if is_address(source) else source
     return Path(folder, Path(path).name).as_posix()
 
 
 def _stem(source: str) -> str:
     """The name without ending of a path, or of the path of an address; cut off where it is too long for a file."""
-    stem = Path(visible(unquote(urlsplit(source).path)) if is_address(source) else source).stem
+    stem = Path(visible(unquote(parts_of(source).path)) if is_address(source) else source).stem
     while len(os.fsencode(stem)) > _LONGEST:
         stem = stem[:-1]
     return stem or "image"

@@ -93,8 +93,11 @@ def run(options: argparse.Namespace) -> int:
         keep_freed_memory()
     out = options.out or Path("runs") / run_name(options.recipe or keys["model"])
     is_new = not out.exists()
-    prepare_folder(out)
-    _say(f"{summary(recipe)}; all of the recipe is in {out / 'recipe.yaml'}")
+    if is_main_process():
+        prepare_folder(out)
+        if is_new:  # the run makes it, and removes it if it is refused
+            out.rmdir()
+    _say(f"{summary(recipe)}; {out} gets all of the recipe, in recipe.yaml")
     try:
         trained = run_recipe(recipe, splits, out, options.workers)
     except KeyboardInterrupt as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ def find_classes(folders: Sequence[Path]) -> Classes | None:
     """The classes that a file in one of these folders names; the first that can be understood.
 
     Raises:
-        ValueError: a file ``classes.txt`` is not UTF-8.
+        ValueError: a file ``classes.txt`` is not UTF-8, or a file has a colour that is none.
     """
     for folder in dict.fromkeys(folders):
         plain = folder / "classes.txt"
@@ -104,7 +104,7 @@ def read_classes(path: Path) -> Classes | None:
     """The classes in a file, or None if it is something else.
 
     Raises:
-        ValueError: a text file is not UTF-8.
+        ValueError: a file ``classes.txt`` is not UTF-8, or a table of colours has one that is none.
     """
     try:
         if path.suffix.lower() == ".json":
@@ -116,6 +116,8 @@ def read_classes(path: Path) -> Classes | None:
             found = list(_from_table(path))
         else:
             found = list(_from_lines(read_lines(path)))
+    except _NoColour as error:
+        raise ValueError(f"{path}: {error}") from error
     except (ValueError, LookupError, TypeError, AttributeError, StopIteration, RuntimeError, csv.Error):
         if path.name == "classes.txt":
             raise
@@ -188,7 +190,7 @@ def _from_table(path: Path) -> Iterator[Found]:
         None,
     )
     for row in rows[1:]:
-        colour = tuple(int(row[i]) for i in rgb) if rgb else None
+        colour = _of_numbers(row[i] for i in rgb) if rgb else None
         if not rgb and (column := next((head.index(key) for key in _COLOUR_KEYS if key in head), None)) is not None:
             colour = parse_colour(row[column])
         yield row[columns[0]], colour, None if columns[1] is None else int(row[columns[1]])
@@ -216,10 +218,21 @@ def _from_lines(lines: list[str], may_be_plain: bool = True) -> Iterator[Found]:
             part = match.groupdict()
             colour = None
             if has_colour:
-                colour = parse_colour(part["hex"]) if "hex" in part else tuple(int(part[c]) for c in "rgb")
+                colour = parse_colour(part["hex"]) if "hex" in part else _of_numbers(part[c] for c in "rgb")
             value = int(part["value"]) if "value" in part else None
             yield part["name"].strip(), colour, value
         return
+
+
+class _NoColour(ValueError):
+    """Raised for numbers that stand where colours do, and are none."""
+
+
+def _of_numbers(texts: Iterable[str]) -> Colour:
+    colour = tuple(map(int, texts))
+    if not all(0 <= each < 256 for each in colour):
+        raise _NoColour(f"the colour {shortened(colour)}, expected numbers from 0 to 255")
+    return colour
 
 
 def parse_colour(value: Any) -> Colour | None:

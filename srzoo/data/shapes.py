@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -340,6 +342,36 @@ def turned(polygon: Polygon, degrees: float, about: tuple[float, float]) -> Poly
     return Polygon([ring.ravel().tolist() for ring in rings])
 
 
+@contextmanager
+def part_of_file(part: Any) -> Iterator[None]:
+    """Context manager in which a part of an annotation file is read, which may hold anything in place of anything.
+
+    Raises:
+        ValueError: it has values of other types than are read, or numbers out of any range, or lacks some.
+    """
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(f"has no {shortened(error.args[0])}") from error
+    except (TypeError, AttributeError, LookupError, ArithmeticError) as error:
+        raise ValueError(f"cannot be read: {shortened(part)}") from error
+
+
+def number(value: Any) -> float:
+    """A number from a file, maybe as text.
+
+    Raises:
+        ValueError: it is something else, or not finite.
+    """
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        found = math.nan
+    if not math.isfinite(found):
+        raise ValueError(f"has {shortened(value)}, expected a number")
+    return found
+
+
 def flat(points: Any) -> list[float]:
     """``[x0, y0, x1, ...]`` of ``[[x0, y0], ...]`` from a file; at least three points.
 
@@ -347,7 +379,7 @@ def flat(points: Any) -> list[float]:
         ValueError: they are something else.
     """
     try:
-        numbers = [float(number) for x, y in points for number in (x, y)]
+        numbers = [float(each) for x, y in points for each in (x, y)]
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"has points that are no pairs of numbers: {shortened(points)}") from error
     if len(numbers) < 6:

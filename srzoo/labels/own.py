@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from numbers import Integral
 
+from ..messages import is_visible, shortened
 from .label_set import Colour, LabelSet
 
 MAX_CLASSES = 254  # ids are uint8: 255 is void, and 254 marks values that an id map lacks
+MAX_NAME = 256  # characters, as in the header of a model file
 MAX_OUTPUTS = 4096  # classes of a model; ids of masks limit a dataset to fewer
 
 
@@ -21,8 +24,15 @@ def own_labels(names: Sequence[str], origin: str, fewest: int = 2) -> LabelSet:
         fewest: the smallest number of classes: 1 if the background is not a class.
 
     Raises:
-        ValueError: a name occurs twice, or there are fewer than ``fewest`` classes or more than 254.
+        ValueError: a name occurs twice, or could not be stored in a model file, or there are fewer than ``fewest``
+            classes or more than 254.
     """
+    odd = next((name for name in names if not 0 < len(name) <= MAX_NAME or not all(map(is_visible, name))), None)
+    if odd is not None:
+        raise ValueError(
+            f"{origin}: a class has the name {shortened(odd)}, expected 1 to {MAX_NAME} characters, none of which "
+            "controls a terminal; rename it"
+        )
     twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if twice is not None:
         raise ValueError(f"{origin}: the class {twice!r} is named twice")
@@ -52,13 +62,23 @@ def named_labels(classes: Sequence[str], palette: Sequence[Colour | str] | None 
 
 
 def labels_of(
-    classes: Sequence[str] | None, palette: Sequence[Colour | str] | None, num_classes: int | None
+    classes: Sequence[str] | None,
+    palette: Sequence[Colour | str] | None,
+    num_classes: int | None,
+    things: Sequence[bool] | None = None,
 ) -> LabelSet | None:
     """The label set of names and colours, or of a number of classes; None without both.
+
+    ``things`` says which of the classes are countable objects.
 
     Raises:
         ValueError: as of `named_labels`, or the arguments contradict each other.
     """
+    if things is not None:
+        labels = labels_of(classes, palette, num_classes)
+        if labels is None or isinstance(things, str) or not all(isinstance(each, bool) for each in things):
+            raise ValueError(f"things must be True or False for each of classes or num_classes, got {things!r}")
+        return dataclasses.replace(labels, things=tuple(things))
     if classes is None:
         if palette is not None:
             raise ValueError("palette needs classes, the names of the classes it colours")

@@ -60,6 +60,17 @@ def check_flag(**values: bool) -> None:
             raise ValueError(f"{name} must be True or False, got {value!r}")
 
 
+def check_options(**values: dict | None) -> None:
+    """Check that each value, keyed by the name of its argument, is a dict of options or None.
+
+    Raises:
+        ValueError: one is something else.
+    """
+    for name, value in values.items():
+        if not isinstance(value, (dict, type(None))):
+            raise ValueError(f"{name} must be a dict of options, got {value!r}")
+
+
 def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
     """Check that a value is one of the choices.
 

@@ -11,7 +11,7 @@ from torchvision.models.detection.image_list import ImageList
 
 from ..backbones.pyramid import PyramidBackbone, stem_and_stages
 from ..labels import LabelSet
-from ..layers.checks import check_flag, check_whole, check_wholes
+from ..layers.checks import check_flag, check_options, check_whole, check_wholes
 from ..layers.insertion import block_names, on_meta
 from .base import ZooModel, check_image_batch
 from .cost import multiply_adds
@@ -94,6 +94,7 @@ class MaskRCNN(ZooModel):
         check_whole(num_classes=num_classes, box_channels=box_channels, size_divisor=size_divisor, rpn_convs=rpn_convs)
         check_wholes(mask_layers=mask_layers, box_layers=box_layers)
         check_flag(norm=norm, aligned=aligned, rounded_anchors=rounded_anchors, stride_in_1x1=stride_in_1x1)
+        check_options(backbone_options=backbone_options)
         super().__init__()
         places = context_places, context_options
         self.backbone = PyramidBackbone(backbone, backbone_options or {}, channels, context, *places, norm)

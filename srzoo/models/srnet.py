@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ..backbones import FeatureBackbone
 from ..layers import PYRAMIDS, build_context
-from ..layers.checks import check_flag, check_share, check_whole, check_wholes
+from ..layers.checks import check_flag, check_options, check_share, check_whole, check_wholes
 from ..layers.context_head import ContextHead, build_pyramid
 from ..layers.conv import conv_bn_relu
 from .semantic import SegmentationNet, auxiliary_head, build_classifier
@@ -101,10 +101,9 @@ class SRNet(SegmentationNet):
         check_whole(num_classes=num_classes, in_channels=in_channels)
         _check_head(channels, dropout, released_head, context_options)
         _check_decoder(decoder_strides, decoder_channels)
+        check_options(backbone_options=backbone_options)
         if backbone_options is None:
             backbone_options = {"output_stride": _dilatable(output_stride)}
-        elif not isinstance(backbone_options, dict):
-            raise ValueError(f"backbone_options must be a dict for timm.create_model, got {backbone_options!r}")
         if in_channels != 3:
             backbone_options = {**backbone_options, "in_chans": in_channels}
         features = FeatureBackbone(backbone, backbone_options, multi_grid)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..data.bands import MAX_CHANNELS
 from ..labels import LabelSet
-from ..labels.own import MAX_OUTPUTS
+from ..labels.own import MAX_NAME, MAX_OUTPUTS
 from ..untrusted.values import Value, parse_json
 from .transform import FITS, Transform
 
@@ -93,7 +93,7 @@ def _present(values: Value) -> Value:
 def _labels(values: Value) -> LabelSet:
     classes: dict[str, None] = {}
     for name in values["classes"].items(1, MAX_OUTPUTS):
-        if name.text() in classes:
+        if name.text(MAX_NAME) in classes:
             name.fail("another name than those of the classes before it")
         classes[name.found] = None
     colours = values["palette"].items(most=MAX_OUTPUTS)

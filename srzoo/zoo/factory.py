@@ -18,7 +18,7 @@ from ..data.bands import MAX_CHANNELS, RGB
 from ..labels import LabelSet
 from ..labels.own import labels_of, numbered_labels
 from ..layers import CONTEXT_MODULES
-from ..layers.checks import check_whole
+from ..layers.checks import check_choice, check_whole
 from ..layers.insertion import block_names
 from ..messages import one_line, shortened
 from ..models import NETWORKS, ZooModel
@@ -44,6 +44,7 @@ def create_model(
     labels: LabelSet | None = None,
     classes: Sequence[str] | None = None,
     palette: Sequence | None = None,
+    things: Sequence[bool] | None = None,
     **options,
 ) -> ZooModel:
     """Build a model by its name.
@@ -63,6 +64,7 @@ def create_model(
             other classes than its dataset's needs them.
         classes: names of the classes in order of id, instead of ``num_classes``.
         palette: a colour for each of ``classes``, ``(r, g, b)`` or ``"#rrggbb"``; by default colours that differ well.
+        things: whether each class is of countable objects, for a panoptic model of ``classes`` or ``num_classes``.
         **options: of the network's class in `srzoo.models`, e.g. ``output_stride=16``, ``nodes=32`` or
             ``in_channels=4``. For images of other channels than RGB's, pretrained weights of the first convolution are
             adapted by timm's rule, and so are the transform's mean and standard deviation.
@@ -77,10 +79,10 @@ def create_model(
         RuntimeError: weights that have to be downloaded cannot be reached.
     """
     _check_start(num_classes, pretrained, pretrained_backbone)
-    if labels is not None and (classes is not None or palette is not None):
-        raise ValueError("labels name the classes and their colours; leave classes and palette out")
-    if classes is not None or palette is not None:
-        labels = labels_of(classes, palette, num_classes)
+    if labels is not None and not classes is palette is things is None:
+        raise ValueError("labels name the classes, their colours and which are things; leave the others out")
+    if not classes is palette is things is None:
+        labels = labels_of(classes, palette, num_classes, things)
     _check_count(num_classes, labels)
     if context is not None:
         options["context"] = context
@@ -436,13 +438,19 @@ def _refuse_unknown_options(config: ModelConfig) -> None:
     """Check that the network or its context module has every option. The error lists the options that exist.
 
     Raises:
-        ValueError: an unknown option.
+        ValueError: an unknown option, one that follows from the labels, or an option that is missing.
     """
     parameters = _parameters(NETWORKS[config.network])
+    given = [option for option in config.options if option in _GIVEN_ELSEWHERE]
+    if given:
+        raise ValueError(f"{given[0]!r} is no option of {config.name!r}, since it follows from the labels")
+    if "backbone" in parameters and "backbone" not in config.options:
+        raise ValueError(f"{config.name!r} lacks the option 'backbone'")
     if "context" in parameters:
         context = config.options.get("context", parameters["context"].default)
-        module = CONTEXT_MODULES.get(context) if isinstance(context, str) else None
-        if module is None:  # "none" or an unknown name, for which build_context raises a clearer error
+        check_choice("context module", context, CONTEXT_MODULES)
+        module = CONTEXT_MODULES[context]
+        if module is None:  # "none", for which build_context raises a clearer error
             return
         others = inspect.signature(module).parameters
     elif any(each.kind is each.VAR_KEYWORD for each in parameters.values()):  # the network checks its options
@@ -484,7 +492,10 @@ _LIMITS = {
 
 
 def _parameters(network: type[ZooModel]) -> dict[str, inspect.Parameter]:
-    """The parameters of a network's class, and of its base classes as far as it passes keyword arguments on."""
+    """The parameters of a network's class, and of its base classes as far as it passes keyword arguments on to them.
+
+    Those named ``context_options`` go to the context module instead.
+    """
     found: dict[str, inspect.Parameter] = {}
     for each in network.__mro__:
         if each is ZooModel:
@@ -492,7 +503,8 @@ def _parameters(network: type[ZooModel]) -> dict[str, inspect.Parameter]:
         if "__init__" in vars(each):
             own = inspect.signature(each).parameters
             found = {**own, **found}
-            if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in own.values()):
+            passed_on = [name for name, each in own.items() if each.kind is each.VAR_KEYWORD]
+            if passed_on in ([], ["context_options"]):
                 break
     return found
 

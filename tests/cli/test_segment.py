@@ -117,6 +117,11 @@ def test_failed_write_leaves_no_file(examples, out, capsys, monkeypatch):
     assert "No space left on device" in error
 
 
+def test_an_output_folder_that_no_system_has(examples, capsys):
+    assert main(["segment", str(examples / "street.png"), "--out", "d/" * 3000]) == 2
+    assert re.search(r"folder 'd/d/.*too long.*--out", capsys.readouterr().err)
+
+
 def test_uppercase_suffix_and_empty_folder(tmp_path):
     (tmp_path / "A.JPG").touch()
     (tmp_path / "notes.txt").touch()

@@ -173,7 +173,7 @@ def test_old_names_of_keys_still_work(root, tmp_path, capsys):
     [
         (["--num_classes", "4"], r"\b3 classes.*\b4\b"),
         (["--data.format", "cityscapes"], "leftImg8bit/train"),
-        (["--lr", "1e-3", "--semantic.scale", "2", "1"], r"semantic\.scale .*0 < low <= high.* \(2\.0, 1\.0\)"),
+        (["--lr", "1e-3", "--semantic.scale", "2", "1"], r"semantic\.scale .*low <= high.* \(2\.0, 1\.0\)"),
         (["--semantic.class_weights", "1", "2"], "2 class_weights.* 3 classes"),
         (["--optimizer", "adam"], "optimizer .*adamw, sgd.*'adam'"),
         (["--epochs", "1"], "epochs=1 .*steps=2"),
@@ -229,6 +229,12 @@ def test_error_of_the_data_check(root, tmp_path, write_mask, capsys):
     assert train(root, tmp_path / "run") == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert re.search(f"f\\d.* 6 more.*`srzoo data check {root}`", error)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_that_does_not_fit_leaves_no_folder(root, tmp_path, capsys):
+    assert train(root, tmp_path / "run", "--semantic.class_weights", "1", "2") == 2
+    assert "2 class_weights" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

@@ -73,6 +73,16 @@ def test_unlabeled_of_mapillary_is_void(tmp_path):
     assert find_classes([tmp_path]).ids == [IGNORE, 0]
 
 
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("labelmap.txt", "background:0,0,0::\ncar:99999999999,8,7::\n"), ("class_dict.csv", "name,r,g,b\nRoad,1,2,300\n")],
+)
+def test_colours_that_are_none_are_refused(tmp_path, file, text):
+    (tmp_path / file).write_text(text)
+    with pytest.raises(ValueError, match=rf"{file}: the colour .*(99999999999|300).*0 to 255"):
+        find_classes([tmp_path])
+
+
 def test_names_of_void_are_no_classes(tmp_path):
     (tmp_path / "labelmap.txt").write_text("Unlabeled:0,0,0::\nroad:1,1,1::\ncar:2,2,2::\n")
     found = read_classes(tmp_path / "labelmap.txt")

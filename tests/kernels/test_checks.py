@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import srzoo_kernels
 from srzoo_kernels.checks import check_feature_map
 
 
@@ -19,3 +20,30 @@ def test_another_number_of_channels_is_refused(x, message):
     check_feature_map(torch.zeros(2, 3, 5, 6), "features", channels=3)
     with pytest.raises(ValueError, match=message):
         check_feature_map(x, "features", channels=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("upsample_argmax", {"size": 5}, r"\(H, W\).*got 5"),
+        ("upsample_argmax", {"size": ("a", "b")}, r"\(H, W\).*got \('a', 'b'\)"),
+        ("upsample_argmax", {"size": (2.5, 3)}, r"\(H, W\).*got \(2.5, 3\)"),
+        ("upsample_cross_entropy", {"ignore_index": 2**70}, f"ignore_index .*{2**70}"),
+        ("upsample_cross_entropy", {"ohem": 0.5}, "ohem .*got 0.5"),
+        ("upsample_cross_entropy", {"ohem": (0.5, 1.5)}, r"ohem .*got \(0.5, 1.5\)"),
+        ("upsample_cross_entropy", {"label_smoothing": "x"}, "label_smoothing .*got 'x'"),
+        ("depthwise_conv2d", {"padding": (1, 1)}, r"padding .*integer, got \(1, 1\)"),
+        ("depthwise_conv2d", {"stride": "x"}, "stride .*integer, got 'x'"),
+        ("paste_masks", {"padding": 1.5}, "padding .*integer, got 1.5"),
+    ],
+)
+def test_options_of_another_type_are_refused(name, options, message):
+    logits, boxes = torch.zeros(1, 3, 4, 4), torch.zeros(1, 4)
+    operands = {
+        "upsample_argmax": (logits,),
+        "upsample_cross_entropy": (logits, torch.zeros(1, 4, 4, dtype=torch.int64)),
+        "depthwise_conv2d": (logits, torch.zeros(3, 1, 3, 3)),
+        "paste_masks": (torch.zeros(1, 2, 2), boxes, boxes.long()),
+    }
+    with pytest.raises(ValueError, match=message):
+        getattr(srzoo_kernels, name)(*operands[name], **options)

@@ -22,6 +22,14 @@ def test_own_classes():
     assert model.config.classes == ("class 0", "class 1", "class 2", "class 3")
 
 
+def test_things_of_own_classes():
+    with torch.device("meta"):
+        model = srzoo.create_model(
+            "panoptic_fpn", backbone="test_efficientnet", classes=["car", "road"], things=[True, False]
+        )
+    assert (model.config.labels.things, model.thing_ids) == ((True, False), (0,))
+
+
 LITE0, DFV2 = ("srnet_lite0_camvid",), ("srnet_dfv2_camvid",)
 
 
@@ -59,6 +67,9 @@ LITE0, DFV2 = ("srnet_lite0_camvid",), ("srnet_dfv2_camvid",)
         (LITE0, {"backbone": 3}, "backbone .* int$"),
         (LITE0, {"backbone_options": 3}, "backbone_options .*dict.* 3$"),
         (LITE0, {"pretrained_backbone": 3}, "pretrained_backbone .*True or .*file.* 3$"),
+        (LITE0, {"things": (True,)}, "things .*classes or num_classes, got"),
+        (("panoptic_fpn",), {"num_classes": 3, "things": (True, False)}, "3 classes, but things has 2"),
+        (("panoptic_fpn",), {"num_classes": 3, "things": "abc"}, "things .*True or False.*'abc'"),
         (LITE0, {"nodez": 3}, "'nodez'; .*align_corners, .*nodes, "),
         (LITE0, {"in_chans": 4}, "'in_chans'; "),
         (DFV2, {"output_stride": 8}, "'output_stride'; .*levels, "),

@@ -101,6 +101,11 @@ def _with(header: dict, place: str, value) -> dict:
         ("labels.classes", ["a", "b", "x" * 3_000_000], r"labels\.classes\[2\] .* 1 to 256 characters"),
         ("labels.classes", ["a", "b", "\ud800"], r"labels\.classes\[2\] .*got '\\ud800'"),
         ("name", None, "name must be a text"),
+        ("options.backbone_options", 1, "backbone_options must be a dict of options, got 1"),
+        ("options.context", 7, "unknown context module 7"),
+        ("options.num_classes", 3, "'num_classes' is no option"),
+        ("options.decoder", "x", "no option 'decoder'"),
+        ("options.aux_head", None, "no option 'aux_head'"),
         ("options.multi_grid", [1, 60000, 1], r"multi_grid must be at most 64, got \(1, 60000, 1\)"),
     ],
 )
@@ -179,6 +184,7 @@ def test_any_recipe_is_read_or_refused(tmp_path, data):
         (f"steps: {'9' * 4000}\nepochs: null", "steps must be at most 9,007,199,254,740,992, got a number of"),
         ("batch_size: 99999999999999999999", "batch_size must be .*, got 9{20}"),
         ("semantic: {crop: 1e300}", "semantic.crop must be .*, got"),
+        ("semantic: {scale: [1.0e-300, 1.0e+300]}", r"semantic.scale must be from 0.01 to 16, got \(1e-300"),
         ("a: " + "[" * 5000, "r.yaml is not a recipe: it is nested too deep"),
         ("a: &a [x, x]\nb: &b [*a, *a]\n" + "".join(f"c{i}: &c{i} [*{'b' if not i else f'c{i - 1}'}, *b]\n"
           for i in range(40)), "unknown key 'a'|more than 10,000 values|nested more than 8 deep"),

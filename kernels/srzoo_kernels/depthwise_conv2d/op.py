@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from ..autocast import autocast_dtype
+from ..checks import check_whole
 from ..operators import register
 from .reference import depthwise_conv2d as _library
 
@@ -36,8 +37,10 @@ def depthwise_conv2d(
         padding above ``dilation * (k - 1)``, a GPU) run the library's code.
 
     Raises:
+        ValueError: ``stride``, ``padding`` or ``dilation`` is no integer.
         RuntimeError: PyTorch's own, where a shape or a dtype does not fit.
     """
+    check_whole(stride=stride, padding=padding, dilation=dilation)
     dtype = autocast_dtype(x.device.type)
     if dtype is not None:
         x, weight = x.to(dtype), weight.to(dtype)

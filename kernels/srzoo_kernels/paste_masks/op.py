@@ -2,7 +2,7 @@
 
 import torch
 
-from ..checks import check_boxes, check_finite, check_same_device, check_windows
+from ..checks import check_boxes, check_finite, check_same_device, check_whole, check_windows
 from ..launch import triton_serves
 from ..operators import register
 from ..windows.flat import read_windows
@@ -50,6 +50,7 @@ def paste_masks(
     check_same_device(masks, boxes=boxes)
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must be above 0 and at most 1, got {threshold}")
+    check_whole(padding=padding)
     if padding < 0:
         raise ValueError(f"padding must be 0 or more, got {padding}")
     return _op(masks.detach(), boxes.detach(), windows, float(threshold), padding)

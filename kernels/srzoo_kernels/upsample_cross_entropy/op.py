@@ -1,10 +1,11 @@
 """`upsample_cross_entropy` as an operator: the loss at full resolution, and its gradient, from the network's logits."""
 
 import math
+from numbers import Integral, Real
 
 import torch
 
-from ..checks import can_be_looked_at, check_logits, check_same_device
+from ..checks import can_be_looked_at, check_logits, check_same_device, check_whole
 from ..launch import kernels_of, triton_serves
 from ..layout import accumulation_dtype
 from ..operators import register
@@ -50,6 +51,7 @@ def upsample_cross_entropy(
     check_logits(logits)
     _check_target(logits, target)
     _check_options(logits, weight, label_smoothing, ohem)
+    check_whole(ignore_index=ignore_index)
     check_same_device(logits, target=target, weight=weight)
     threshold, min_kept = (None, 0) if ohem is None else ohem
     weight = None if weight is None else weight.detach()
@@ -72,10 +74,13 @@ def _check_options(logits, weight, label_smoothing, ohem) -> None:
     k = logits.shape[1]
     if weight is not None and (weight.shape != (k,) or not weight.is_floating_point()):
         raise ValueError(f"expected floating weight of shape ({k},), got {weight.dtype} of {tuple(weight.shape)}")
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing must be in 0..1, got {label_smoothing}")
-    if ohem is not None and (len(ohem) != 2 or not 0 <= ohem[0] <= 1 or ohem[1] < 0):
-        raise ValueError(f"ohem must be (threshold in 0..1, min_kept >= 0), got {ohem}")
+    if not isinstance(label_smoothing, Real) or not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must be in 0..1, got {label_smoothing!r}")
+    threshold, min_kept = ohem if isinstance(ohem, (tuple, list)) and len(ohem) == 2 else (None, None)
+    if ohem is not None and not (
+        isinstance(threshold, Real) and 0 <= threshold <= 1 and isinstance(min_kept, Integral) and min_kept >= 0
+    ):
+        raise ValueError(f"ohem must be (threshold in 0..1, min_kept >= 0), got {ohem!r}")
 
 
 def _loss(

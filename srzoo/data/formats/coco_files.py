@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from ...images import SUFFIXES
+from ...web import parts_of
 from ..files import SPLIT_NAMES
 
 _FOLDERS = ("{}2017", "images/{}2017", "{}", "images/{}", "images")
@@ -143,5 +144,5 @@ def _spellings(name: str) -> Iterable[str]:
 
 
 def _last_part(name: str) -> str:
-    path = unquote(urlsplit(name).path) if "://" in name else name
+    path = unquote(parts_of(name).path) if "://" in name else name
     return path.replace("\\", "/").rpartition("/")[2]

@@ -12,7 +12,20 @@ import numpy as np
 from ...messages import one_line, shortened
 from ..class_files import parse_colour
 from ..pairing import split_of
-from ..shapes import Annotated, Annotation, Bitmap, Polygon, Shape, box, ellipse, flat, from_row_runs, turned
+from ..shapes import (
+    Annotated,
+    Annotation,
+    Bitmap,
+    Polygon,
+    Shape,
+    box,
+    ellipse,
+    flat,
+    from_row_runs,
+    number,
+    part_of_file,
+    turned,
+)
 from .drawn import ImageIndex, ShapesFormat, contain, files_named, peek, split_in
 
 _AREAS = ("polygon", "box", "ellipse", "mask")
@@ -33,7 +46,7 @@ class Cvat(ShapesFormat):
                 continue
             try:
                 _File(path, root, index, found).read()
-            except (OSError, ValueError, expat.ExpatError) as error:
+            except (OSError, ValueError, LookupError, expat.ExpatError) as error:
                 found.problems.append(f"{path}: {one_line(error)}")
         return found
 
@@ -133,13 +146,13 @@ class _File:
 
     def _tracked(self, kind: str, values: dict[str, str]) -> None:
         """A shape of a track in one frame; ``outside`` says that the object has left it."""
-        number = int(values["frame"]) if values.get("frame", "").isdigit() else -1
-        if number not in self.frames:
-            path = self.numbered.get(number)
+        frame = int(values["frame"]) if values.get("frame", "").isdigit() else -1
+        if frame not in self.frames:
+            path = self.numbered.get(frame)
             annotation = path and Annotation(path, self.path, split=split_in(path, self.root))
-            self.frames[number] = (annotation, []) if annotation else None
-        if self.frames[number] and values.get("outside") != "1":
-            _add(*self.frames[number], kind, values)
+            self.frames[frame] = (annotation, []) if annotation else None
+        if self.frames[frame] and values.get("outside") != "1":
+            _add(*self.frames[frame], kind, values)
 
 
 def _ordered(layers: list[tuple[float, Shape]]) -> list[Shape]:
@@ -151,28 +164,37 @@ def _add(image: Annotation, layers: list[tuple[float, Shape]], kind: str, values
         image.left_out[kind] += 1
     if kind not in _AREAS:
         return
-    number = sum(len(each) for each in (layers, image.errors))
+    place = sum(len(each) for each in (layers, image.errors))
     try:
         group = values.get("group_id")
-        shape = Shape(values["label"], _outline(kind, values), group if group != "0" else None, number, kind == "box")
-        layers.append((float(values.get("z_order", 0)), shape))
-    except (KeyError, ValueError) as error:
-        reason = f"has no {error}" if isinstance(error, KeyError) else one_line(error)
-        image.errors.append(f"{image.file}:{image.image.name}: {kind} {number} {reason}")
+        with part_of_file(values):
+            shape = Shape(
+                values["label"], _outline(kind, values), group if group != "0" else None, place, kind == "box"
+            )
+        layers.append((number(values.get("z_order", 0)), shape))
+    except ValueError as error:
+        image.errors.append(f"{image.file}:{image.image.name}: {kind} {place} {one_line(error)}")
 
 
 def _outline(kind: str, values: dict[str, str]) -> Polygon | Bitmap:
-    degrees = float(values.get("rotation", 0))
+    degrees = number(values.get("rotation", 0))
     if kind == "polygon":
         return Polygon([flat([point.split(",") for point in values["points"].split(";")])])
     if kind == "box":
-        x0, y0, x1, y1 = (float(values[key]) for key in ("xtl", "ytl", "xbr", "ybr"))
+        x0, y0, x1, y1 = (number(values[key]) for key in ("xtl", "ytl", "xbr", "ybr"))
         return turned(box(x0, y0, x1, y1), degrees, ((x0 + x1) / 2, (y0 + y1) / 2))
     if kind == "ellipse":
-        return ellipse(*(float(values[key]) for key in ("cx", "cy", "rx", "ry")), degrees)
-    left, top, width, height = (int(float(values[key])) for key in ("left", "top", "width", "height"))
-    lengths = [int(length) for length in values["rle"].split(",")]
+        return ellipse(*(number(values[key]) for key in ("cx", "cy", "rx", "ry")), degrees)
+    left, top, width, height = (int(number(values[key])) for key in ("left", "top", "width", "height"))
+    lengths = [_length(text) for text in values["rle"].split(",")]
     return Bitmap(left, top, _Runs(lengths, height, width))
+
+
+def _length(text: str) -> int:
+    length = number(text)
+    if not length.is_integer():
+        raise ValueError(f"has a run length of {shortened(text)}, expected a whole number")
+    return int(length)
 
 
 class _Runs:

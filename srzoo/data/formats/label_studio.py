@@ -6,13 +6,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlparse
+from urllib.parse import parse_qs, unquote
 
 import numpy as np
 
 from ...images import MAX_PIXELS
 from ...messages import one_line, shortened
-from ..shapes import Annotated, Annotation, Bitmap, Polygon, Shape, box, ellipse, flat, turned
+from ...web import parts_of
+from ..shapes import Annotated, Annotation, Bitmap, Polygon, Shape, box, ellipse, flat, number, part_of_file, turned
 from .drawn import ImageIndex, ShapesFormat, contain, files_named, read_json, split_in
 
 _WORDS = ('"from_name"', '"polygonlabels"', '"brushlabels"', '"rectanglelabels"', '"ellipselabels"')
@@ -34,7 +35,7 @@ class LabelStudio(ShapesFormat):
             except ValueError as error:
                 found.problems.append(one_line(error))
                 continue
-            for number, task in enumerate(content if isinstance(content, list) else [content]):
+            for place, task in enumerate(content if isinstance(content, list) else [content]):
                 if not isinstance(task, dict):
                     continue
                 name, results, count = _task(task)
@@ -43,7 +44,7 @@ class LabelStudio(ShapesFormat):
                 several += count > 1
                 image = index.find(_path(name), path.parent)
                 if image is None:
-                    found.problems.append(f"{path}: task {task.get('id', number)}: no image {shortened(name)}")
+                    found.problems.append(f"{path}: task {task.get('id', place)}: no image {shortened(name)}")
                 elif count:
                     annotation = Annotation(image, path, split=split_in(image, root))
                     _add(annotation, results, f"{path}:{image.name}")
@@ -79,7 +80,7 @@ def _image_of(data: dict) -> str | None:
 
 def _path(name: str) -> str:
     """The path in an address: of local files it is in the query."""
-    address = urlparse(name)
+    address = parts_of(name)
     return unquote(parse_qs(address.query).get("d", [address.path or name])[0])
 
 
@@ -96,15 +97,15 @@ def _add(annotation: Annotation, results: list, where: str) -> None:
     for id, region in regions.items():
         value = region["value"]
         try:
-            outline, is_box = _outline(value, annotation.pixels())
-            if outline is None:
-                kind = next((kind for kind in _WITHOUT_AREA if str(region.get("type")).startswith(kind)), None)
-                annotation.left_out.update([kind] if kind else [])
-                continue
-            annotation.shapes.append(Shape(_label(value), outline, None, id, is_box))
-        except (KeyError, TypeError, ValueError) as error:
-            reason = one_line(error) if type(error) is ValueError else f"cannot be read: {shortened(value)}"
-            annotation.errors.append(f"{where}: region {id} {reason}")
+            with part_of_file(value):
+                outline, is_box = _outline(value, annotation.pixels())
+                if outline is None:
+                    kind = next((kind for kind in _WITHOUT_AREA if str(region.get("type")).startswith(kind)), None)
+                    annotation.left_out.update([kind] if kind else [])
+                    continue
+                annotation.shapes.append(Shape(_label(value), outline, None, id, is_box))
+        except ValueError as error:
+            annotation.errors.append(f"{where}: region {id} {one_line(error)}")
 
 
 def _label(value: dict) -> str:
@@ -123,18 +124,18 @@ def _outline(value: dict, size: tuple[int, int]) -> tuple[Polygon | Bitmap | Non
     if "rle" in value:
         return Bitmap(0, 0, _Brush(value["rle"], size)), False
     if "radiusX" in value:
-        x, y, rx, ry = (float(value[key]) for key in ("x", "y", "radiusX", "radiusY"))
-        return ellipse(x * width, y * height, rx * width, ry * height, float(value.get("rotation", 0))), False
+        x, y, rx, ry = (number(value[key]) for key in ("x", "y", "radiusX", "radiusY"))
+        return ellipse(x * width, y * height, rx * width, ry * height, number(value.get("rotation", 0))), False
     if (
         "width" in value
         and "height" in value
         and any("labels" in key for key in value)
         and "keypointlabels" not in value
     ):
-        x, y, w, h = (float(value[key]) for key in ("x", "y", "width", "height"))
+        x, y, w, h = (number(value[key]) for key in ("x", "y", "width", "height"))
         corner = x * width, y * height  # about which it is turned
         polygon = box(*corner, (x + w) * width, (y + h) * height)
-        return turned(polygon, float(value.get("rotation", 0)), corner), True
+        return turned(polygon, number(value.get("rotation", 0)), corner), True
     return None, False
 
 

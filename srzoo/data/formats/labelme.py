@@ -13,7 +13,7 @@ import numpy as np
 from ...images import ImageError
 from ...messages import one_line, shortened
 from ..class_files import find_classes
-from ..shapes import Annotated, Annotation, Bitmap, Polygon, Shape, box, ellipse, flat, from_picture
+from ..shapes import Annotated, Annotation, Bitmap, Polygon, Shape, box, ellipse, flat, from_picture, part_of_file
 from .drawn import ImageIndex, ShapesFormat, contain, files_named, read_json, split_in
 
 _WITHOUT_AREA = ("line", "linestrip", "point", "points")
@@ -68,7 +68,8 @@ def _annotation(content: dict, path: Path, index: ImageIndex) -> Annotation:
             annotation.left_out[kind] += 1
             continue
         try:
-            annotation.shapes.append(_shape(shape, kind, i))
+            with part_of_file(shape):
+                annotation.shapes.append(_shape(shape, kind, i))
         except ValueError as error:
             annotation.errors.append(f"{path}: shape {i} {one_line(error)}")
     return annotation

@@ -14,7 +14,7 @@ from ...messages import one_line, shortened
 from ..class_files import read_classes
 from ..files import NoSplit
 from ..pairing import split_of
-from ..shapes import Annotated, Annotation, Bitmap, Polygon, Shape, box, flat, from_picture
+from ..shapes import Annotated, Annotation, Bitmap, Polygon, Shape, box, flat, from_picture, part_of_file
 from .drawn import ImageIndex, ShapesFormat, contain, read_json, split_in
 
 _LARGEST = 1 << 28  # bytes of an unpacked bitmap file
@@ -65,7 +65,8 @@ def _annotation(content: Any, path: Path, index: ImageIndex) -> Annotation:
             annotation.left_out[kind] += 1
             continue
         try:
-            annotation.shapes.append(_shape(each, kind, i))
+            with part_of_file(each):
+                annotation.shapes.append(_shape(each, kind, i))
         except ValueError as error:
             annotation.errors.append(f"{path}: object {i} {one_line(error)}")
     return annotation
@@ -86,7 +87,7 @@ def _shape(each: Any, kind: str | None, i: int) -> Shape:
         try:
             left, top = (int(number) for number in bitmap["origin"])
             outline = Bitmap(left, top, _Packed(bitmap["data"]))
-        except (LookupError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"has the bitmap {shortened(bitmap)}, expected origin and data") from error
     else:
         points = each.get("points")

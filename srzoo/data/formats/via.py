@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...messages import one_line, shortened
-from ..shapes import Annotated, Annotation, Polygon, Shape, box, ellipse, flat
+from ..shapes import Annotated, Annotation, Polygon, Shape, box, ellipse, flat, number, part_of_file
 from .drawn import ImageIndex, ShapesFormat, contain, files_named, peek, read_json, split_in
 
 _USUAL = ("class", "label", "name", "type", "category", "object")  # attributes that name the class
@@ -63,7 +63,11 @@ def _records(path: Path) -> Iterator[dict]:
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise ValueError(f"{path} is not a project of VIA 3: {one_line(error)}") from error
     elif isinstance(content, dict) and isinstance(content.get("_via_img_metadata"), dict):
-        content = {key: {**each, "is_project": True} for key, each in content["_via_img_metadata"].items()}
+        # A record that is none has no image, and is told as that.
+        content = {
+            key: {**each, "is_project": True} if isinstance(each, dict) else {"filename": each, "regions": []}
+            for key, each in content["_via_img_metadata"].items()
+        }
     for record in content.values() if isinstance(content, dict) else ():
         if isinstance(record, dict) and "filename" in record and "regions" in record:
             yield record
@@ -156,23 +160,26 @@ def _add(annotation: Annotation, region: Any, attribute: str | None, i: int) -> 
         annotation.left_out[kind] += 1
         return
     try:
-        outline = _outline(kind, shape)
-    except (KeyError, TypeError, ValueError) as error:
-        reason = one_line(error) if type(error) is ValueError else f"cannot be read: {shortened(region)}"
-        annotation.errors.append(f"{annotation.file}:{annotation.image.name}: region {i} {reason}")
+        with part_of_file(region):
+            outline = _outline(kind, shape)
+    except ValueError as error:
+        annotation.errors.append(f"{annotation.file}:{annotation.image.name}: region {i} {one_line(error)}")
         return
     annotation.shapes.append(Shape(_label(region, attribute), outline, None, i, kind == "rect"))
 
 
 def _outline(kind: Any, shape: Any) -> Polygon:
     if kind == "polygon":
-        return Polygon([flat(list(zip(shape["all_points_x"], shape["all_points_y"], strict=True)))])
+        x, y = shape["all_points_x"], shape["all_points_y"]
+        if len(x) != len(y):
+            raise ValueError(f"has {len(x)} x but {len(y)} y")
+        return Polygon([flat(list(zip(x, y)))])
     if kind == "rect":
-        x, y, width, height = (float(shape[key]) for key in ("x", "y", "width", "height"))
+        x, y, width, height = (number(shape[key]) for key in ("x", "y", "width", "height"))
         return box(x, y, x + width, y + height)
     if kind == "circle":
-        return ellipse(float(shape["cx"]), float(shape["cy"]), float(shape["r"]), float(shape["r"]))
+        return ellipse(number(shape["cx"]), number(shape["cy"]), number(shape["r"]), number(shape["r"]))
     if kind == "ellipse":
-        x, y, rx, ry = (float(shape[key]) for key in ("cx", "cy", "rx", "ry"))
-        return ellipse(x, y, rx, ry, float(shape.get("theta", 0)) * 57.29577951308232)
+        x, y, rx, ry = (number(shape[key]) for key in ("cx", "cy", "rx", "ry"))
+        return ellipse(x, y, rx, ry, number(shape.get("theta", 0)) * 57.29577951308232)
     raise ValueError(f"is a {shortened(kind)}, expected polygon, rect, circle or ellipse")

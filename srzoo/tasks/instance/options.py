@@ -18,7 +18,7 @@ class InstanceOptions:
 
     crop: int | None = option("side of the square crop, in pixels; null for the whole image", None, low=32, high=8192)
     scale: tuple[float, float] = option(
-        "range of the random resize factor before the crop, drawn log-uniformly", (1.0, 1.0)
+        "range of the random resize factor before the crop, drawn log-uniformly", (1.0, 1.0), low=0.01, high=16
     )
     min_share: float = option("an object of which the crop leaves less than this share is dropped", 0.3, low=0, high=1)
     jitter: float = option("strength of the colour jitter", 0.0, low=0, high=1)
@@ -33,8 +33,8 @@ class InstanceOptions:
 
     def __post_init__(self):
         check(self)
-        if not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale must be two numbers 0 < low <= high, got {self.scale}")
+        if not self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale must be two numbers, low <= high, got {self.scale}")
 
     def weights(self) -> dict[str, float]:
         """The weight of each loss of `srzoo.models.MaskRCNN`."""

@@ -17,7 +17,9 @@ class SemanticOptions:
     """
 
     crop: int = option("side of the square crop, in pixels", low=1, high=8192)
-    scale: tuple[float, float] = option("range of the random resize factor before the crop, drawn log-uniformly")
+    scale: tuple[float, float] = option(
+        "range of the random resize factor before the crop, drawn log-uniformly", low=0.01, high=16
+    )
     max_class_share: float = option(
         "a crop in which one class covers more than this share is drawn again, up to ten times; 1 to accept every crop",
         0.75,
@@ -59,8 +61,8 @@ class SemanticOptions:
 
     def __post_init__(self):
         check(self)
-        if not 0 < self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale must be two numbers 0 < low <= high, got {self.scale}")
+        if not self.scale[0] <= self.scale[1]:
+            raise ValueError(f"scale must be two numbers, low <= high, got {self.scale}")
         if isinstance(self.class_weights, tuple) and not any(self.class_weights):
             raise ValueError(f"class_weights must be 0 or more, and not all 0, got {self.class_weights}")
         if self.ohem and self.ohem[0] > 1:

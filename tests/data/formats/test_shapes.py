@@ -3,16 +3,23 @@
 import base64
 import io
 import json
+import re
+import shutil
+import warnings
 import zlib
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from srzoo.data.check import check
 from srzoo.data.conversion import convert
 from srzoo.data.opening import detect_format, open_dataset
 from srzoo.images import ImageError
+from srzoo.messages import visible
+from tests.hostile import assert_one_line, changed
 
 pytestmark = pytest.mark.filterwarnings("default:.*has no split for val", "default:left out of")
 H, W = 20, 30
@@ -322,6 +329,61 @@ def test_a_bad_shape_is_named_by_file_and_number(tmp_path, write_image, shape, s
     assert any("a.json" in error for error in errors)
 
 
+LEAKS = re.compile("object (has|is|cannot)|NoneType|argument|literal for|could not convert")
+JSON = {"labelme": "a.json", "supervisely": "a.jpg.json", "via": "via_region_data.json", "label_studio": "*.json"}
+
+
+@pytest.mark.parametrize("tool", JSON)
+@settings(max_examples=60, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_json_of_a_tool_is_read_or_told(tool, data, tmp_path, write_image):
+    """A value of another type anywhere: the check tells it with the file, and goes on with the others."""
+    root = tmp_path / "data"
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir()
+    WRITERS[tool](root, write_image)
+    path = next(path for path in sorted(root.rglob(JSON[tool])) if path.name != "meta.json")
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(data.draw(changed(content, ("interior", "regions", "origin", "rotation", "mask")))))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            report = check(root, task=data.draw(st.sampled_from(["semantic", "instance"])))
+        lines = [*report.errors, *report.warnings]
+    except (ValueError, OSError) as error:
+        lines = [str(error)]
+    for line in lines:
+        assert_one_line(ValueError(visible(line)))
+        assert not LEAKS.search(line.replace(str(root), "")), line
+
+
+def test_a_class_that_no_model_file_could_hold_is_refused(tmp_path, write_image):
+    write_labelme(tmp_path, write_image)
+    content = json.loads((tmp_path / "a.json").read_text())
+    names = {"\x1b[2Jdog": r"'\\x1b\[2Jdog'", "\u202egod": r"'\\u202egod'", "x" * 257: "x{50}", "": "''"}
+    for name, shown in names.items():
+        content["shapes"][0]["label"] = name
+        (tmp_path / "a.json").write_text(json.dumps(content))
+        with pytest.raises(ValueError, match=rf"{shown}.* 1 to 256 characters"):
+            check(tmp_path)
+
+
+def test_records_that_are_none_do_not_stop_the_others(tmp_path, write_image):
+    write_via(tmp_path, write_image)
+    path = tmp_path / "via_region_data.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({"_via_img_metadata": {**content, "c.jpg1": 5}}))
+    with pytest.warns(UserWarning, match="no image 5"):
+        assert len(open_dataset(tmp_path, "train", skip_unusable=True)) > 0
+
+
+def test_an_encoding_that_nobody_knows_is_told(tmp_path, write_image):
+    write_cvat(tmp_path, write_image)
+    (tmp_path / "annotations.xml").write_text(CVAT.replace("utf-8", "utf-inf"))
+    with pytest.raises(FileNotFoundError, match="annotations.xml: unknown encoding"):
+        open_dataset(tmp_path, "train")
+
+
 def test_shapes_of_labelme(tmp_path, write_image):
     write_labelme(tmp_path, write_image)
     mask = base64.b64encode(png(np.ones((10, 10)))).decode()
@@ -392,7 +454,9 @@ def test_entities_in_xml_are_refused(tmp_path, write_image):
     [
         ('rle="0, 100"', 'rle="0, 999"', "999 pixels, expected 100"),
         ('width="10" height="10" z', 'width="1000000" height="1000000" z', "1000000x1000000"),
-        ('rle="0, 100"', 'rle="x"', "invalid literal|no whole"),
+        ('rle="0, 100"', 'rle="x"', "'x', expected a number"),
+        ('rle="0, 100"', 'rle="0.5, 100"', "'0.5', expected a whole number"),
+        ('width="10" height="10" z', 'width="inf" height="10" z', "'inf', expected a number"),
         ('label="dog" source="manual" occ', 'source="manual" occ', "has no 'label'"),
     ],
 )
