@@ -175,17 +175,18 @@ _MOST_DAMAGED = 1000
 
 
 def import_av() -> Any:
-    """PyAV, silenced: FFmpeg would print its own messages.
+    """PyAV, which ignores FFmpeg's messages.
+
+    Its level of logging stays as it is: with any level, even the highest, FFmpeg's threads wait for Python's lock to log,
+    and a decoder that is closed meanwhile waits for them with the lock held, forever.
 
     Raises:
         RuntimeError: it is not installed.
     """
     try:
         import av
-        import av.logging
     except ImportError as error:
         raise RuntimeError(f"videos need PyAV ({one_line(error)}); pip install 'srzoo[video]'") from error
-    av.logging.set_level(av.logging.PANIC)
     return av
 
 

@@ -98,3 +98,11 @@ def test_a_damaged_part_is_left_out_with_a_warning(write_video):
         frames = list(clip.read())
     assert 5 < len(frames) < 60
     assert any("long.mkv: " in str(each.message) for each in caught)
+
+
+def test_ffmpeg_logs_without_python(write_video):
+    """A level would make its threads wait for Python's lock, which a thread that closes a decoder holds."""
+    import av.logging
+
+    list(Clip(write_video(frames=3)).read())
+    assert av.logging.get_level() is None
