@@ -177,8 +177,8 @@ _MOST_DAMAGED = 1000
 def import_av() -> Any:
     """PyAV, which ignores FFmpeg's messages.
 
-    Its level of logging stays as it is: with any level, even the highest, FFmpeg's threads wait for Python's lock to log,
-    and a decoder that is closed meanwhile waits for them with the lock held, forever.
+    Its level of logging is left alone: with any level, even the highest, FFmpeg's threads wait for Python's lock to
+    log, and a decoder that is closed meanwhile waits for them with the lock held, forever.
 
     Raises:
         RuntimeError: it is not installed.
