@@ -41,7 +41,7 @@ def test_a_name_unlike_all_others_gets_no_suggestion():
 def test_patterns_and_pretrained():
     assert list_models("srnet_r50*") == [
         "srnet_r50",
-        *(f"srnet_r50_{dataset}" for dataset in ("ade20k", "camvid", "cityscapes", "pascal_context")),
+        *(f"srnet_r50_{dataset}" for dataset in ("ade20k", "camvid", "cityscapes", "facade", "pascal_context")),
     ]
     assert list_models(pretrained=True) == sorted([*PUBLISHED, *DOWNLOADED])
 
@@ -59,7 +59,8 @@ def test_registering_an_architecture(monkeypatch):
     monkeypatch.setattr(registry, "ARCHITECTURES", dict(registry.ARCHITECTURES))
     resnet = Backbone("ResNet-18", {"backbone": "resnet18"})
     registry.register("mine", Architecture("Mine", "semantic", "srnet", resnet))
-    assert list_models("mine*") == ["mine", "mine_ade20k", "mine_camvid", "mine_cityscapes", "mine_pascal_context"]
+    datasets = ("ade20k", "camvid", "cityscapes", "facade", "pascal_context")
+    assert list_models("mine*") == ["mine", *(f"mine_{dataset}" for dataset in datasets)]
     assert model_info("mine_camvid").description == "Mine, over ResNet-18, for the 11 classes of CamVid"
 
 
@@ -116,6 +117,7 @@ CLASSES = {
     ("cityscapes", "instance"): 8,
     ("cityscapes", "panoptic"): 19,
     ("pascal_context", "semantic"): 59,
+    ("facade", "semantic"): 10,
     ("coco", "instance"): 80,
     ("coco", "panoptic"): 133,
     ("facade", "instance"): 5,
