@@ -120,7 +120,7 @@ PUBLISHED: dict[str, Weights] = {
     ),
     "srnet_lite0_facade": Weights(
         file="srnet_lite0_facade.safetensors",
-        sha256="5347367c68fb8277223d10bc2efecf2befad9b4a6648816ec280ead2a784ef22",
+        sha256="b64e944b23dec2d61bbb932648a873a18e628e5cdb165944e51c67eba8309b04",
         parameters=3_616_180,
         licence=(
             "srzoo: Apache-2.0",
