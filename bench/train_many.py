@@ -89,8 +89,13 @@ class Queue:
         self.csv = out / "runs.csv"
 
     def missing(self) -> Iterator[Run]:
-        done = {(row["run"]) for row in read_csv(self.csv)}
+        done = {row["run"] for row in read_csv(self.csv)}
         return (run for run in self.runs if run.name not in done)
+
+    def rows(self) -> list[dict[str, str]]:
+        """The rows of the finished runs, in the order of the queue: they are written as the runs end."""
+        rows = {row["run"]: row for row in read_csv(self.csv)}
+        return [rows[run.name] for run in self.runs if run.name in rows]
 
     def work(self, jobs: int, limit: float) -> int:
         """Run them, ``jobs`` at a time, for at most ``limit`` seconds. Returns how many failed."""
@@ -206,7 +211,7 @@ def main() -> None:
     runs = runs_of(yaml.safe_load(options.queue.read_text()))
     queue = Queue(runs, options.root, options.out, options.device, rest)
     failed = queue.work(options.jobs, options.limit) if options.root else 0
-    if options.table and (rows := read_csv(queue.csv)):
+    if options.table and (rows := queue.rows()):
         print(*table(rows, options.table), sep="\n")
     raise SystemExit(1 if failed else 0)
 

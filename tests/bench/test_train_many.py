@@ -142,4 +142,4 @@ def test_a_queue_of_trainings(many, tmp_path, camvid):
     runs = many.runs_of({"base": base, "axes": axes})
     queue = many.Queue(runs, str(camvid), tmp_path, "cpu", ["--workers", "0"])
     assert queue.work(2, 500) == 0
-    assert [row["run"] for row in many.read_csv(queue.csv)] == ["none-0", "sr-0"]
+    assert [row["run"] for row in queue.rows()] == ["none-0", "sr-0"]

@@ -39,7 +39,7 @@ def test_receipt_of_published_weights_is_reproduced(name, place, request, tmp_pa
         assert receipt["figures"][figure] == pytest.approx(value, abs=1e-3 if is_semantic else 5e-3)
     for figure, values in shipped["by_class"].items():
         assert receipt["by_class"][figure] == pytest.approx(values, abs=5e-3 if is_semantic else 2e-2)
-    assert shipped["figures"][shipped["headline"]] > {"mIoU": 0.60, "PQ": 0.35, "mask AP": 0.2}[shipped["headline"]]
+    assert shipped["figures"][shipped["headline"]] > {"mIoU": 0.50, "PQ": 0.35, "mask AP": 0.2}[shipped["headline"]]
 
 
 def test_evaluation_equals_the_segmenter(small_camvid):
