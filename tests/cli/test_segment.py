@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import re
@@ -115,6 +116,18 @@ def test_failed_write_leaves_no_file(examples, out, capsys, monkeypatch):
     assert files(out) == []
     assert "street.png: " in (error := capsys.readouterr().err)
     assert "No space left on device" in error
+
+
+def test_what_libraries_print_of_an_image_has_its_name(examples, tmp_path, out, capfd):
+    file = io.BytesIO()
+    Image.open(examples / "street.png").save(file, "TIFF", compression="tiff_lzw")
+    content = bytearray(file.getvalue())
+    content[2000:2200] = bytes(200)
+    (tmp_path / "bad.tif").write_bytes(content)
+    assert main(["segment", str(tmp_path / "bad.tif"), str(examples / "street.png"), "--out", str(out)]) == 2
+    lines = capfd.readouterr().err.splitlines()
+    assert sum("bad.tif: " in line for line in lines) == 2  # libtiff's line, and the error
+    assert all(line.startswith("srzoo: ") for line in lines), lines
 
 
 def test_an_output_folder_that_no_system_has(examples, capsys):
