@@ -1,4 +1,4 @@
-"""What libraries written in C print about an image, such as libtiff of a damaged strip: without the image's name."""
+"""What libraries say about an image without its name, such as libtiff and Pillow of a damaged file."""
 
 import os
 import sys
@@ -8,13 +8,13 @@ from contextlib import contextmanager
 
 from ..messages import visible
 
-_OWN = "srzoo: "
+_WARNING = "srzoo: warning: "
 _MOST = 1 << 16  # bytes that are told of one image
 
 
 @contextmanager
 def library_lines(name: str, tell: Callable[[str], None]) -> Iterator[None]:
-    """Context manager that names the image in every line that such a library prints; other lines stay the same.
+    """Context manager that names the image in every line that is printed on stderr.
 
     Args:
         name: of the image.
@@ -37,4 +37,4 @@ def library_lines(name: str, tell: Callable[[str], None]) -> Iterator[None]:
             file.seek(0)
             for line in dict.fromkeys(file.read(_MOST).decode("utf-8", "replace").splitlines()):
                 if line.strip():
-                    tell(line if line.startswith(_OWN) else f"srzoo: warning: {name}: {visible(line)}")
+                    tell(line if name in line else f"{_WARNING}{name}: {visible(line.removeprefix(_WARNING))}")
