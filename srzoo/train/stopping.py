@@ -111,19 +111,21 @@ class Stop:
             self._wakes = None
 
     def _end_if_stuck(self, woken: socket.socket) -> None:
-        """End the process if the run goes on for long after a signal; ``woken`` gets the number of each."""
-        with woken:
+        """End the process if no step ends for long after a signal; ``woken`` gets the number of each."""
+        with woken:  # until the end, as each signal is sent to it
             while (received := woken.recv(1)) and received[0] not in self._former:
                 pass
-        patience = max(_PATIENCE_S, 2 * self._longest)
-        if received and not self._has_ended.wait(patience):
-            name = signal.Signals(received[0]).name
-            print(
-                f"srzoo: ended by {name}; another process of the run has not answered for {patience:.0f} s",
-                file=sys.stderr,
-                flush=True,
-            )
-            os._exit(128 + received[0])
+            patience = max(_PATIENCE_S, 2 * self._longest)
+            while received and not self._has_ended.wait(patience):
+                if time.monotonic() - self._checked < patience:  # it goes on with the others
+                    continue
+                name = signal.Signals(received[0]).name
+                print(
+                    f"srzoo: ended by {name}; another process of the run has not answered for {patience:.0f} s",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                os._exit(128 + received[0])
 
     def _note(self, number: int, frame: object) -> None:
         if os.getpid() != self._process:  # a child, which has inherited the handler
