@@ -128,7 +128,7 @@ BRIEF = f"{MODEL}\nepochs: 1\nbatch_size: 1\ncrop: 8\nscale: [1, 2]\nlr: 0.1"
         ("- a list", r"r\.yaml .*recipe"),
         (f"{BRIEF}\n1: a", " 1; .* model, start,"),
         (f"{BRIEF}\nbase: 3", "base .* 3$"),
-        (f"{BRIEF}\nscale: [0.5, .inf]", r"scale .*finite.* \(0\.5, inf\)"),
+        (f"{BRIEF}\nscale: [0.5, .inf]", r"scale .*0\.01 to 16.* \(0\.5, inf\)"),
         (f"{BRIEF}\nclass_weights: [-1, 1]", r"class_weights .*\b0 or more.* \(-1\.0, 1\.0\)"),
         (f"{BRIEF}\nclass_weights: [.nan, 1]", r"class_weights .*\b0 or more.* \(nan, 1\.0\)"),
         (f"{BRIEF}\nclass_weights: [0, 0]", r"class_weights .* not all 0.* \(0\.0, 0\.0\)"),
