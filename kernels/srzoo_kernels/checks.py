@@ -16,13 +16,16 @@ def check_feature_map(x: torch.Tensor, name: str = "x", channels: int | None = N
         channels: the ``C`` that is expected; any with None.
 
     Raises:
-        ValueError: another number of dimensions or channels, an integer or boolean dtype, or an empty side.
+        ValueError: another number of dimensions or channels, an integer or boolean dtype, a sparse layout, or an empty
+            side.
     """
     if x.dim() != 4:
         side = "C" if channels is None else channels
         raise ValueError(f"expected {name} of shape (N, {side}, H, W), got {x.dim()} dimensions {tuple(x.shape)}")
     if not x.is_floating_point():
         raise ValueError(f"expected a floating {name}, got {x.dtype}; convert it first, e.g. {name}.float()")
+    if x.layout is not torch.strided:
+        raise ValueError(f"expected a dense {name}, got one of layout {x.layout}; convert it first with .to_dense()")
     if x.shape[2] == 0 or x.shape[3] == 0:
         raise ValueError(f"{name} has no pixels: height {x.shape[2]}, width {x.shape[3]}; both must be at least 1")
     if x.shape[1] == 0:

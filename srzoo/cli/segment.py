@@ -18,6 +18,7 @@ from . import video
 from .arguments import add_options, given_options
 from .coco_file import collect
 from .inputs import Inputs, find_images
+from .library_lines import library_lines
 from .outputs import name_in_result, prepare_folder, result_bases
 from .startup import heavy_imports
 from .view_options import add_view_options, given_view
@@ -152,6 +153,9 @@ def _segment(
 
     from ..images import name_of
 
+    def tell_warning(line: str) -> None:
+        tqdm.write(line, file=sys.stderr)
+
     counts, is_one = _Counts(), len(inputs.images) == 1
     own = list(inputs.images)[rank() :: world()]
     for source in tqdm(own, disable=True if is_one or not is_main_process() else None, unit="image"):
@@ -161,7 +165,8 @@ def _segment(
             if skip_existing and _is_done(segmenter, base, named, saving):
                 counts.skipped += 1
                 continue
-            result = segmenter(source, brief=True)
+            with library_lines(name, tell_warning):
+                result = segmenter(source, brief=True)
             base.parent.mkdir(parents=True, exist_ok=True)
             written = result.save(base, named, **saving)
             tqdm.write(visible(f"{name} -> {', '.join(map(str, written))}"))

@@ -36,6 +36,8 @@ class ExpectationMaximizationAttention(nn.Module):
         ValueError: ``channels``, ``bases`` or ``iterations`` is below 1, or ``momentum`` not from 0 to 1.
     """
 
+    KEEPS_OUTPUT = True  # of its last ReLU, for the backward pass
+
     def __init__(self, channels: int, bases: int = 64, iterations: int = 3, momentum: float = 0.9):
         super().__init__()
         check_whole(channels=channels, bases=bases, iterations=iterations)

@@ -37,7 +37,8 @@ def insert(
             ``nn.Sequential`` stands for its last module.
         block: `SqueezeReasoning`, another class of `srzoo.layers`, a function that takes the number of channels and
             returns a module, or a name that ``create_model(..., context=...)`` takes, such as "nl". The module must
-            keep the shape.
+            keep the shape. One of your own that ends in a ReLU, whose backward needs the output, has an attribute
+            ``KEEPS_OUTPUT = True`` if the network changes the output in place.
         example: a tensor with the shape and dtype of the model's input, or a tuple of tensors for a model with several
             inputs; default ``(1, 3, 224, 224)`` in the model's dtype.
         **options: of the block, e.g. ``nodes=32``.
@@ -240,7 +241,11 @@ class _Extended:
     """Applies the child block to the output of the class that it is mixed into."""
 
     def forward(self, *args, **kwargs):
-        return getattr(self, CHILD)(super().forward(*args, **kwargs))
+        block = getattr(self, CHILD)
+        output = block(super().forward(*args, **kwargs))
+        # The network may go on with an operation in place, such as a ReLU.
+        is_kept = getattr(block, "KEEPS_OUTPUT", False) and torch.is_grad_enabled()
+        return output.clone() if is_kept else output
 
     def __reduce__(self):
         return _rebuild, (type(self).__bases__[1],), self.__dict__

@@ -43,6 +43,8 @@ class ASPP(nn.Module):
         ValueError: ``channels``, ``out_channels`` or a rate is below 1.
     """
 
+    KEEPS_OUTPUT = True  # of its last ReLU, for the backward pass
+
     def __init__(self, channels: int, out_channels: int | None = None, rates: Sequence[int] = (12, 24, 36)):
         super().__init__()
         out_channels = channels if out_channels is None else out_channels
@@ -81,6 +83,8 @@ class PyramidPooling(nn.Module):
         ValueError: ``channels`` is not divisible by the number of bins; a width or a bin is below 1; ``kernel_size`` is
             even.
     """
+
+    KEEPS_OUTPUT = True  # of its last ReLU, for the backward pass
 
     def __init__(
         self,

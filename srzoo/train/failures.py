@@ -81,6 +81,8 @@ def not_written(path: Path, error: Exception, size: int) -> OSError:
         error: what was raised. PyTorch reports a full disk as RuntimeError without the reason.
         size: bytes of the file, about.
     """
+    if not path.parent.is_dir():
+        return OSError(f"cannot write {path}: its folder is gone; {goes_on(path.parent)}")
     number, free = getattr(error, "errno", None), shutil.disk_usage(path.parent).free
     is_full = free < size or number == errno.ENOSPC or "os error 28" in str(error)
     files = getattr(os, "statvfs", lambda _: None)(path.parent)
@@ -88,9 +90,10 @@ def not_written(path: Path, error: Exception, size: int) -> OSError:
         reason, advice = f"the disk has no room for more files, with {free:,} bytes free", "remove some"
     elif is_full:
         reason, advice = f"{free:,} bytes are free", "free more space"
-    elif isinstance(error, RuntimeError):
+    elif isinstance(error, RuntimeError) or number == errno.EFBIG or "os error 27" in str(error):
         reason, advice = f"{free:,} bytes are free, so perhaps a quota or a limit of file sizes", "raise it"
     else:
         reason, advice = "", "remove the cause"
-    what = f": {reason} ({one_line(error)})" if reason else f" ({getattr(error, 'strerror', None) or one_line(error)})"
+    said = one_line(error.__cause__ if isinstance(error, OSError) and number is None and error.__cause__ else error)
+    what = f": {reason} ({said})" if reason else f" ({getattr(error, 'strerror', None) or said})"
     return OSError(f"cannot write {path}{what}; {advice}, and {goes_on(path.parent)}")

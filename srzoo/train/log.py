@@ -1,7 +1,9 @@
 """The log of a run: ``log.csv``, TensorBoard, one line per epoch, and the services of Accelerate's trackers."""
 
 import csv
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
@@ -38,11 +40,22 @@ def write_csv(history: list[dict], path: Path) -> None:
 
 def write_tensorboard(rows: list[dict], folder: Path) -> None:
     """Append the values of ``rows`` to the events in ``folder``, each at the ``step`` of its row."""
-    with SummaryWriter(folder) as writer:
+    with _raised_only(), SummaryWriter(folder) as writer:
         for row in rows:
             for name, value in row.items():
                 if name != "step" and value is not None:
                     writer.add_scalar(name, value, row["step"])
+
+
+@contextmanager
+def _raised_only() -> Iterator[None]:
+    """Context manager for TensorBoard, whose thread prints the traceback of an error that it also raises later."""
+    usual = threading.excepthook
+    threading.excepthook = lambda found: None if issubclass(found.exc_type, OSError) else usual(found)
+    try:
+        yield
+    finally:
+        threading.excepthook = usual
 
 
 def line(row: dict, headline: str, epochs: int) -> str:

@@ -218,6 +218,7 @@ class _Trainer:
             self.run.load(state)
             if self.run.step > self.steps or (self.run.step == self.steps and not self.run.history):
                 raise ValueError(f"it is of step {self.run.step} of {self.steps}, with {len(self.run.history)} rows")
+            self.run.check_parts()
         except Exception as error:  # what does not fit can raise anything
             raise unusable(self.out, reason(error)) from error
         self.logged = len(self.run.history)  # rows that log.csv has
@@ -536,9 +537,12 @@ def _next(batches: Iterator) -> Any:
 
     Raises:
         ValueError: an image or annotation cannot be read.
+        RuntimeError: a worker was killed.
     """
     try:
         return next(batches)
+    except (ConnectionError, EOFError) as error:  # while it sent a batch, before PyTorch looks whether it lives
+        raise RuntimeError("DataLoader worker (pid unknown) has ended") from error
     except (ValueError, OSError, RuntimeError) as error:
         lines = str(error).strip().splitlines()
         if len(lines) == 1:

@@ -134,11 +134,25 @@ class Run:
         if len(state["cuda_rng"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(state["cuda_rng"])
 
+    def check_parts(self) -> None:
+        """Check that the parts of a loaded state are of the same step.
+
+        Raises:
+            ValueError: they contradict each other, and the run would train to other weights without a word.
+        """
+        if self.schedule.last_epoch != self.step:
+            raise ValueError(f"its schedule is at step {self.schedule.last_epoch}, the run at {self.step}")
+        keeps = any(group.get("momentum", 1) for group in self.optimizer.param_groups)
+        # With a scaler the first steps may all be skipped.
+        if self.step and keeps and not self.optimizer.state and self.scaler is None:
+            raise ValueError(f"its optimizer has no moments after {self.step} steps")
+
     def _load_part(self, name: str, part: Any, found: Any) -> None:
         if isinstance(part, torch.nn.Module):
             if not isinstance(found, dict) or not all(isinstance(each, torch.Tensor) for each in found.values()):
                 raise ValueError(f"{name} is no state dict of tensors")
-            if problem := misfit(found, part.state_dict()):
+            own = part.state_dict()
+            if problem := misfit(found, own) or _of_another_type(found, own):
                 raise ValueError(f"{name} {problem}")
             if broken := not_finite(found):
                 raise ValueError(f"{name}.{broken} has values that are not finite")
@@ -149,6 +163,14 @@ class Run:
             fresh = part.state_dict()
             of_recipe = {key: value for key, value in fresh.items() if key == "base_lrs"}
             part.load_state_dict({**_alike(Value(found, "the state", name), fresh), **of_recipe})
+
+
+def _of_another_type(found: dict, wanted: dict) -> str:
+    """The first tensor of another dtype than is wanted, for a message; empty if there is none."""
+    for key, value in wanted.items():
+        if found[key].dtype != value.dtype:
+            return f"has {key} of {found[key].dtype} instead of {value.dtype}"
+    return ""
 
 
 def _of_optimizer(optimizer: torch.optim.Optimizer, found: Value) -> dict:

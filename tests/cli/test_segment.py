@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import re
@@ -115,6 +116,22 @@ def test_failed_write_leaves_no_file(examples, out, capsys, monkeypatch):
     assert files(out) == []
     assert "street.png: " in (error := capsys.readouterr().err)
     assert "No space left on device" in error
+
+
+def test_what_libraries_print_of_an_image_has_its_name(examples, tmp_path, out, run_python):
+    street, file = Image.open(examples / "street.png").convert("RGB"), io.BytesIO()
+    street.save(file, "TIFF", compression="tiff_lzw")
+    content = bytearray(file.getvalue())
+    content[2000:2200] = bytes(200)
+    (tmp_path / "bad.tif").write_bytes(content)
+    street.save(tmp_path / "odd.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01\x12")  # Pillow calls it corrupt
+    images = [str(tmp_path / "bad.tif"), str(tmp_path / "odd.jpg"), str(examples / "street.png")]
+    result = run_python("-m", "srzoo", "segment", *images, "--out", str(out))
+    lines = result.stderr.replace("\r", "\n").splitlines()
+    assert result.returncode == 2, lines
+    assert sum("bad.tif: " in line for line in lines) == 2, lines  # libtiff's line, and the error
+    assert any("odd.jpg: Corrupt EXIF" in line for line in lines), lines
+    assert all(line.startswith("srzoo: ") for line in lines if line), lines
 
 
 def test_an_output_folder_that_no_system_has(examples, capsys):

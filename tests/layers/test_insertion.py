@@ -138,6 +138,14 @@ def test_the_block_trains_in_place():
     }
 
 
+@pytest.mark.parametrize("context", [name for name, module in CONTEXT_MODULES.items() if module is not None])
+def test_an_activation_in_place_may_follow_any_context(context):
+    """As behind the identity: the BatchNorm of a stem is followed by one."""
+    model = srzoo.insert(resnet(num_classes=5).train(), "bn1", context)
+    model(torch.randn(2, 3, 64, 64)).square().sum().backward()
+    assert all(p.grad is not None for p in model.bn1.parameters())
+
+
 def test_finding_the_channels_does_not_change_the_model():
     model = resnet().train()
     model.layer1.eval()

@@ -21,6 +21,7 @@ from srzoo.files import locked
 from srzoo.recipes.recipe import Recipe
 from srzoo.train import loop
 from srzoo.train.failures import explained, not_written
+from srzoo.train.log import write_tensorboard
 from srzoo.train.loop import train
 from srzoo.train.stopping import Stop, Stopped
 from srzoo.zoo.weights import read_run_recipe
@@ -363,6 +364,23 @@ def test_a_second_signal_ends_at_once_and_a_third_does_nothing():
         assert stop.signal == signal.SIGTERM
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_that_waits_for_a_stopped_one_can_be_ended(run_python):
+    """A child that never writes to a pipe is the other process, and the main thread runs no handler of Python's."""
+    code = (
+        "import ctypes, os, signal, threading\n"
+        "from srzoo.train import stopping\n"
+        "stopping._PATIENCE_S = 0.5\n"
+        "libc, (end, other) = ctypes.CDLL(None), os.pipe()\n"
+        "with stopping.Stop():\n"
+        "    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()\n"
+        "    while True: libc.read(end, ctypes.create_string_buffer(1), 1)\n"
+    )
+    result = run_python("-c", code, env={"WORLD_SIZE": "2", "RANK": "1"}, timeout=60)
+    assert result.returncode == 128 + signal.SIGTERM, result.stderr
+    assert re.search("SIGTERM; another process .* not answered for 0 s", result.stderr)
+
+
 def test_a_killed_worker_is_told_wherever_it_strikes(tmp_path):
     text = "DataLoader worker (pid 7) is killed by signal: Killed. "
     message = r"images was killed \(signal Killed\).* --workers 3.*starts again"
@@ -375,6 +393,20 @@ def test_a_killed_worker_is_told_wherever_it_strikes(tmp_path):
         raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
     with pytest.raises(ValueError, match="^other$"), explained(tmp_path, 3):
         raise ValueError("other")
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "Connection reset by peer"), EOFError()])
+def test_a_worker_killed_while_it_sends_a_batch(tmp_path, error):
+    with pytest.raises(RuntimeError, match="images was ended.* --workers 3"), explained(tmp_path, 3):
+        loop._next(Failing(error))
+
+
+class Failing:
+    def __init__(self, error):
+        self.error = error
+
+    def __next__(self):
+        raise self.error
 
 
 def test_a_worker_killed_in_a_run(data, tmp_path, monkeypatch):
@@ -416,6 +448,7 @@ def test_a_stopped_worker_does_not_keep_the_run_from_ending(data, tmp_path, monk
         (RuntimeError("unexpected pos 704\nmore"), 10**18, r"bytes are free \(unexpected pos 704\); free more space"),
         (RuntimeError("unexpected pos 704"), 1, "quota or a limit of file sizes"),
         (OSError(21, "Is a directory"), 1, r"checkpoint\.pt \(Is a directory\); remove the cause"),
+        (OSError("cannot write x (I/O error: File too large (os error 27))"), 1, "a limit of file sizes.* raise it"),
     ],
 )
 def test_a_failed_write_is_told_as_what_it_is(tmp_path, error, size, message):
@@ -423,6 +456,15 @@ def test_a_failed_write_is_told_as_what_it_is(tmp_path, error, size, message):
     assert "starts again" in str(not_written(tmp_path / "checkpoint.pt", error, size))
     (tmp_path / "checkpoint.pt").write_bytes(b"x")
     assert "resumes from the last checkpoint" in str(not_written(tmp_path / "checkpoint.pt", error, size))
+
+
+def test_a_folder_that_is_gone_is_told_once(tmp_path, capfd):
+    gone = tmp_path / "gone"
+    assert "its folder is gone; the same command starts again" in str(not_written(gone / "x", FileNotFoundError(), 1))
+    (tmp_path / "full").symlink_to("/dev/full")
+    with pytest.raises(OSError):
+        write_tensorboard([{"step": 1, "loss": 0.5}], tmp_path / "full")
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_weights_that_are_not_finite_are_refused_with_their_name(data, tmp_path):

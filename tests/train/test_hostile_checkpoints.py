@@ -27,6 +27,9 @@ def written(small_camvid, tmp_path):
     """The folder of a checkpoint, what is in it, and what it was written with."""
     recipe, data = load_recipe("srnet_lite0_camvid"), open_dataset(small_camvid, "train")
     state = new_run()
+    for _ in range(3):
+        state.optimizer.step()
+        state.schedule.step()
     state.step, state.history = 3, [{"step": 3, "epoch": 1, "loss": 0.5, "mIoU": None}]
     write_checkpoint(state, recipe, data, tmp_path, {"precision": "no", "content": {"train": torch.zeros(4, 8)}})
     return tmp_path, torch.load(tmp_path / "checkpoint.pt", weights_only=True), recipe, data
@@ -56,3 +59,28 @@ def test_any_checkpoint_is_loaded_or_refused(written, data):
     run.optimizer.step()
     run.schedule.step()
     assert all(value.isfinite().all() for value in run.model.state_dict().values())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda state: state["model"].update(weight=state["model"]["weight"].to(torch.int8)),
+            "int8 instead of .*float32",
+        ),
+        (lambda state: state.update(step=4), "schedule is at step 3, the run at 4"),
+        (lambda state: state["schedule"].update(last_epoch=10**6), "schedule is at step 1000000, the run at 3"),
+        (lambda state: state["optimizer"]["state"].clear(), "no moments after 3 steps"),
+    ],
+)
+def test_parts_that_contradict_each_other_are_refused(written, change, message):
+    """Each would load, and train to other weights without a word."""
+    out, content, recipe, split = written
+    change(content)
+    torch.save(content, out / "checkpoint.pt")
+    generator = torch.get_rng_state()
+    with pytest.raises(ValueError, match=message):
+        run = new_run()
+        run.load(read_checkpoint(out, recipe, split))
+        run.check_parts()
+    torch.set_rng_state(generator)

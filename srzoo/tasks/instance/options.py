@@ -34,7 +34,7 @@ class InstanceOptions:
     def __post_init__(self):
         check(self)
         if not self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale must be two numbers, low <= high, got {self.scale}")
+            raise ValueError(f"scale must be two numbers 0 < low <= high, got {self.scale}")
 
     def weights(self) -> dict[str, float]:
         """The weight of each loss of `srzoo.models.MaskRCNN`."""

@@ -62,7 +62,7 @@ class SemanticOptions:
     def __post_init__(self):
         check(self)
         if not self.scale[0] <= self.scale[1]:
-            raise ValueError(f"scale must be two numbers, low <= high, got {self.scale}")
+            raise ValueError(f"scale must be two numbers 0 < low <= high, got {self.scale}")
         if isinstance(self.class_weights, tuple) and not any(self.class_weights):
             raise ValueError(f"class_weights must be 0 or more, and not all 0, got {self.class_weights}")
         if self.ohem and self.ohem[0] > 1:
