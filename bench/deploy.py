@@ -81,7 +81,7 @@ def main() -> None:
         if wrong:
             raise SystemExit(f"{', '.join(wrong)}: fewer than {_AGREE:.0%} of the labels are PyTorch's")
         calls = {name: lambda run=run: run(inputs[0]) for name, run in runs.items()}
-        times = paired_times(calls, options.repeats, "cpu")
+        times = paired_times(calls, options.repeats, "cpu", before=2)
         rows = [
             {
                 "model": options.model,

@@ -98,13 +98,25 @@ def timed(sides: dict[str, list[Callable[[], object]]], repeats: int, device: st
         yield "replayed", paired_times(graphs, repeats, device)
 
 
-def paired_times(sides: dict[str, Callable[[], object]], repeats: int, device: str) -> dict[str, list[float]]:
-    """Seconds of every call of each side. The sides run in turn, after one call each for compilation and warm-up."""
+def paired_times(
+    sides: dict[str, Callable[[], object]], repeats: int, device: str, before: int = 0
+) -> dict[str, list[float]]:
+    """Seconds of every call of each side. The sides run in turn, after one call each for compilation and warm-up.
+
+    Args:
+        sides: by name.
+        repeats: calls of each side.
+        device: of their tensors.
+        before: calls before each one that is timed. Sides of several libraries need them: the threads of one wait
+            busily for a while after a call, and so slow the next one down.
+    """
     for run in sides.values():
         seconds(run, device)
     times = {side: [] for side in sides}
     for _ in range(repeats):
         for side, run in sides.items():
+            for _ in range(before):
+                run()
             times[side].append(seconds(run, device))
     return times
 

@@ -64,14 +64,14 @@ class OnnxModel(ZooModel):
             x = F.interpolate(x, size=self.form.size, mode="bilinear", align_corners=False, antialias=True)
         count = self.form.batch or len(x)
         parts = [self._run(x[i : i + count], count) for i in range(0, len(x), count)]
-        logits = torch.cat(parts)
+        logits = parts[0] if len(parts) == 1 else torch.cat(parts)  # cat would copy a single part
         if upsample and tuple(logits.shape[-2:]) != size:
             logits = F.interpolate(logits, size=size, mode="bilinear", align_corners=self.align_corners)
         return logits
 
     def _run(self, x: torch.Tensor, count: int) -> torch.Tensor:
         """The logits of at most ``count`` images, which is what the network takes."""
-        given = F.pad(x, (0, 0, 0, 0, 0, 0, 0, count - len(x))).float()
+        given = x.float() if len(x) == count else F.pad(x, (0, 0, 0, 0, 0, 0, 0, count - len(x))).float()
         if self.form.images == "uint8":
             transform = self.config.transform
             mean, std = (torch.tensor(each)[:, None, None] for each in (transform.mean, transform.std))
