@@ -3,8 +3,10 @@
 from numbers import Integral
 
 import torch
+from torch import fx
 
 from . import launch
+from .operators import is_transformed
 
 
 def check_feature_map(x: torch.Tensor, name: str = "x", channels: int | None = None) -> None:
@@ -18,7 +20,13 @@ def check_feature_map(x: torch.Tensor, name: str = "x", channels: int | None = N
     Raises:
         ValueError: another number of dimensions or channels, an integer or boolean dtype, a sparse layout, or an empty
             side.
+        TypeError: torch.fx is tracing.
     """
+    if isinstance(x, fx.Proxy):
+        raise TypeError(
+            f"torch.fx cannot trace what depends on the shape of {name}: make its module a leaf, as by "
+            "create_feature_extractor(..., tracer_kwargs={'leaf_modules': [its class]}), or take torch.export"
+        )
     if x.dim() != 4:
         side = "C" if channels is None else channels
         raise ValueError(f"expected {name} of shape (N, {side}, H, W), got {x.dim()} dimensions {tuple(x.shape)}")
@@ -133,7 +141,7 @@ class NonFiniteError(ValueError):
 
 def can_be_looked_at(x: torch.Tensor) -> bool:
     """Whether the values of ``x`` can be read without waiting for a device."""
-    return not launch.is_on_gpu(x) and x.device.type == "cpu"
+    return not launch.is_on_gpu(x) and x.device.type == "cpu" and not is_transformed()
 
 
 def check_finite(each: str = "image", /, **operands: torch.Tensor | None) -> None:

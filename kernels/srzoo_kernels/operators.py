@@ -73,6 +73,11 @@ def register(
     return operator.default
 
 
+def is_transformed() -> bool:
+    """Whether a transform of ``torch.func`` is active, such as grad or vmap, which take plain PyTorch code only."""
+    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+
+
 def _refusal(qualified: str) -> Callable:
     def backward(ctx, *gradients):
         raise RuntimeError(f"{qualified} has no autograd formula: it cannot be differentiated (again)")

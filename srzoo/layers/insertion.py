@@ -7,10 +7,11 @@ import functools
 from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from ..messages import nearest, one_line
 from . import SqueezeReasoning, build_context
+from .leaf import as_leaf
 
 CHILD = "context"  # the name of the block as a child of the module that it follows
 
@@ -242,7 +243,8 @@ class _Extended:
 
     def forward(self, *args, **kwargs):
         block = getattr(self, CHILD)
-        output = block(super().forward(*args, **kwargs))
+        output = super().forward(*args, **kwargs)
+        output = as_leaf(block, output) if isinstance(output, fx.Proxy) else block(output)
         # The network may go on with an operation in place, such as a ReLU.
         is_kept = getattr(block, "KEEPS_OUTPUT", False) and torch.is_grad_enabled()
         return output.clone() if is_kept else output

@@ -1,7 +1,7 @@
 """The block as in the authors' released code. It differs from the paper in every step."""
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from srzoo_kernels import channel_affine, gram
 from srzoo_kernels.autocast import no_autocast
@@ -9,6 +9,7 @@ from srzoo_kernels.checks import check_feature_map
 
 from .checks import check_whole
 from .conv import LenientBatchNorm1d
+from .leaf import as_leaf
 from .moments import MomentBlock, Moments
 
 
@@ -113,6 +114,8 @@ class ReleasedSqueezeReasoning(MomentBlock):
             moments: of the map that the context is taken from, e.g. of the whole image if ``x`` is a tile; default
                 those of ``x``.
         """
+        if isinstance(x, fx.Proxy):
+            return as_leaf(self, x)
         check_feature_map(x, channels=self.channels)
         with no_autocast(x.device.type):
             moments = self._moments_for(x, moments)

@@ -1,14 +1,16 @@
 """The block of arXiv 2011.03308: squeeze, reason, reconstruct."""
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.nn import functional as F
 
 from srzoo_kernels import channel_affine, gram, squeeze_reasoning
 from srzoo_kernels.autocast import no_autocast
 from srzoo_kernels.checks import check_feature_map, check_finite
+from srzoo_kernels.operators import is_transformed
 
 from .checks import check_choice, check_whole
+from .leaf import as_leaf
 from .moments import MomentBlock, Moments
 from .reasoning import REASONING, GraphReasoning
 
@@ -122,6 +124,8 @@ class SqueezeReasoning(MomentBlock):
             moments: of the map that the context is taken from, e.g. of the whole image if ``x`` is a tile; default
                 those of ``x``.
         """
+        if isinstance(x, fx.Proxy):
+            return as_leaf(self, x)
         check_feature_map(x, channels=self.channels)
         moments = self.given_or(moments)
         if self.is_one_operator(x, moments):
@@ -154,7 +158,7 @@ class SqueezeReasoning(MomentBlock):
     def is_one_operator(self, x: torch.Tensor, moments: Moments | None) -> bool:
         """Whether `squeeze_reasoning` computes what ``forward(x, moments)`` would: no gradient, nothing in between."""
         modules = self._modules
-        if moments is not None or modules.get("pair") is None or self.has_few_pixels(x):
+        if moments is not None or modules.get("pair") is None or self.has_few_pixels(x) or is_transformed():
             return False
         if torch.is_grad_enabled() and (x.requires_grad or any(each.requires_grad for each in self.parameters())):
             return False
@@ -178,7 +182,7 @@ class SqueezeReasoning(MomentBlock):
         t = F.conv2d(x, self.transform.weight.to(x.dtype))
         product = t.to(wide) if self.pair is None else t.to(wide) * F.conv2d(x, self.pair.weight.to(x.dtype)).to(wide)
         g = product.mean((2, 3)).to(self.transform.weight.dtype)
-        is_checked = not torch.compiler.is_compiling()
+        is_checked = not (torch.compiler.is_compiling() or is_transformed())
         if is_checked and g.device.type == "cpu" and not g.isfinite().all():
             check_finite(x=x, g=g)
         z = self.reasoning(g)

@@ -5,7 +5,8 @@ import torch
 from ..checks import check_affine, check_finite
 from ..launch import kernels_of, triton_multiplies
 from ..layout import accumulation_dtype, dense, empty_map, is_channels_last, widened_parts
-from ..operators import register
+from ..operators import is_transformed, register
+from . import reference
 
 
 def channel_affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -27,7 +28,7 @@ def channel_affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | N
             the matrix, rounded, or the bias is not finite; on a GPU that passes, as looking would wait for the device.
     """
     check_affine(x, matrix, bias)
-    return _op(x, matrix, bias)
+    return reference.channel_affine(x, matrix, bias) if is_transformed() else _op(x, matrix, bias)
 
 
 def _affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:

@@ -4,6 +4,7 @@ import torch
 
 from ..checks import check_affine
 from ..layout import is_channels_last
+from ..operators import is_transformed
 
 
 def channel_affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -26,7 +27,8 @@ def channel_affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | N
     check_affine(x, matrix, bias)
     n, c, h, w = x.shape
     matrix = matrix.to(x.dtype)
-    if is_channels_last(x):  # (N, HW, C) is a view then, and so is the way back
+    # (N, HW, C) is a view of a channels_last map, and so is the way back. vmap cannot tell the order in memory.
+    if not is_transformed() and is_channels_last(x):
         pixels = x.permute(0, 2, 3, 1).reshape(n, h * w, c)
         y = torch.baddbmm(pixels, pixels, matrix.mT).reshape(n, h, w, c).permute(0, 3, 1, 2)
     else:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ..autocast import autocast_dtype
 from ..checks import check_whole
-from ..operators import register
+from ..operators import is_transformed, register
 from .reference import depthwise_conv2d as _library
 
 
@@ -45,7 +45,7 @@ def depthwise_conv2d(
     if dtype is not None:
         x, weight = x.to(dtype), weight.to(dtype)
     k = weight.shape[-1]
-    fast = k in (3, 5) and x.device.type == "cpu" and padding <= dilation * (k - 1)
+    fast = k in (3, 5) and x.device.type == "cpu" and padding <= dilation * (k - 1) and not is_transformed()
     if fast and dilation == 1:
         return _op(x, weight, stride, padding)
     if fast and dilation > 1 and stride == 1 and padding % dilation == 0:

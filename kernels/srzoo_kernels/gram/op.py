@@ -5,7 +5,8 @@ import torch
 from ..checks import NonFiniteError, can_be_looked_at, check_feature_map, check_finite
 from ..launch import kernels_of, triton_multiplies
 from ..layout import accumulation_dtype, dense, empty_map, is_channels_last, widened_parts
-from ..operators import register
+from ..operators import is_transformed, register
+from . import reference
 
 _ROWS = 128  # of S in one CPU product: fewer would come nearer to half the work, but BLAS copies its operands each time
 
@@ -30,7 +31,7 @@ def gram(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             a moment is not finite; on a GPU that passes, as looking at it would wait for the device.
     """
     check_feature_map(x)
-    return _op(x)
+    return reference.gram(x) if is_transformed() else _op(x)
 
 
 def _gram(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

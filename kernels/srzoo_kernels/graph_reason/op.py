@@ -4,7 +4,7 @@ import torch
 
 from ..checks import check_finite, check_nodes, check_same_device, check_same_dtype, check_square
 from ..launch import kernels_of, triton_multiplies
-from ..operators import register
+from ..operators import is_transformed, register
 from . import reference
 
 _MAX_SIDE = 64  # nodes or channels of a node that a Triton program holds; beyond that PyTorch's products run
@@ -30,6 +30,8 @@ def graph_reason(g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor)
     check_square(adjacency=adjacency, weight=weight)
     check_nodes(g, weight.shape[0], nodes=adjacency.shape[0])
     check_same_device(g, adjacency=adjacency, weight=weight)
+    if is_transformed():
+        return reference.graph_reason(*_widen(g, adjacency, weight)).to(g.dtype)
     return _graph_op(g, adjacency, weight)
 
 
@@ -55,6 +57,8 @@ def attention_reason(g: torch.Tensor, query: torch.Tensor, key: torch.Tensor, va
         raise ValueError(f"expected query, key and value of one shape, got {shapes}")
     check_nodes(g, value.shape[0])
     check_same_device(g, query=query, key=key, value=value)
+    if is_transformed():
+        return reference.attention_reason(*_widen(g, query, key, value)).to(g.dtype)
     return _attention_op(g, query, key, value)
 
 

@@ -8,7 +8,8 @@ import torch
 from ..checks import can_be_looked_at, check_logits, check_same_device, check_whole
 from ..launch import kernels_of, triton_serves
 from ..layout import accumulation_dtype
-from ..operators import register
+from ..operators import is_transformed, register
+from . import reference
 from .cpu import upsample_cross_entropy_cpu
 from .labels import check_labels
 from .library import upsample_cross_entropy_library
@@ -53,6 +54,10 @@ def upsample_cross_entropy(
     _check_options(logits, weight, label_smoothing, ohem)
     check_whole(ignore_index=ignore_index)
     check_same_device(logits, target=target, weight=weight)
+    if is_transformed():
+        return reference.upsample_cross_entropy(
+            logits, target, ignore_index, weight, label_smoothing, ohem, align_corners
+        )
     threshold, min_kept = (None, 0) if ohem is None else ohem
     weight = None if weight is None else weight.detach()
     with_gradient = torch.is_grad_enabled() and logits.requires_grad
