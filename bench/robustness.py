@@ -144,7 +144,7 @@ def main() -> None:
     if options.root:
         data = open_dataset(options.root, "val")
         samples = [(Image.fromarray(data[i][0]), data[i][1]) for i in range(0, len(data), options.each)]
-        rows = []
+        rows = [row for row in read_csv(file) if row["model"] not in options.models]
         for model in options.models:
             for row in rows_of(model, samples, options.threads):
                 print(*list(row.values())[:6], sep=", ", flush=True)
