@@ -158,7 +158,9 @@ def _segment(
 
     counts, is_one = _Counts(), len(inputs.images) == 1
     own = list(inputs.images)[rank() :: world()]
-    for source in tqdm(own, disable=True if is_one or not is_main_process() else None, unit="image"):
+    is_quiet = True if is_one or not is_main_process() else None
+    # With miniters no thread of tqdm's draws the bar, which `library_lines` would take for a library's line.
+    for source in tqdm(own, disable=is_quiet, miniters=1, unit="image"):
         name, base = name_of(source), bases[source]
         named = name_in_result(source, inputs.images[source])
         try:
