@@ -64,6 +64,11 @@ class Bands:
         return Image.fromarray((shown + 0.5).clip(0, 255).astype(np.uint8)).convert("RGB")
 
 
+def shown(image: Image.Image | Bands) -> Image.Image:
+    """The picture that a result shows of an image."""
+    return image.rgb() if isinstance(image, Bands) else image
+
+
 def picture_of(pixels: np.ndarray) -> Image.Image | Bands:
     """An image of a dataset, ``(H, W, C)``, as prediction takes it."""
     return Image.fromarray(pixels) if pixels.shape[2] == RGB else Bands(pixels)

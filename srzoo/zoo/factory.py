@@ -20,9 +20,9 @@ from ..labels.own import labels_of, numbered_labels
 from ..layers import CONTEXT_MODULES
 from ..layers.checks import check_choice, check_whole
 from ..layers.insertion import block_names
-from ..messages import one_line, shortened
+from ..messages import nearest, one_line, shortened
 from ..models import NETWORKS, ZooModel
-from ..models.base import check_zoo_model
+from ..models.base import check_labels, check_zoo_model
 from ..state_dicts import misfit
 from . import registry
 from .config import ModelConfig
@@ -79,6 +79,7 @@ def create_model(
         RuntimeError: weights that have to be downloaded cannot be reached.
     """
     _check_start(num_classes, pretrained, pretrained_backbone)
+    check_labels(labels)
     if labels is not None and not classes is palette is things is None:
         raise ValueError("labels name the classes, their colours and which are things; leave the others out")
     if not classes is palette is things is None:
@@ -136,14 +137,23 @@ def _options_for(name: str, entry: registry.Architecture, options: dict) -> dict
     backbone = options.get("backbone")
     if backbone is None:
         raise ValueError(
-            f"{name!r} needs a backbone, e.g. create_model('srnet', backbone='convnext_tiny', num_classes=7)"
+            f"{name!r} needs a backbone: pass backbone='convnext_tiny' or another of timm, on a command line "
+            "--model_options '{backbone: convnext_tiny}'"
         )
     if not isinstance(backbone, str):
         raise ValueError(f"backbone must be the name of a timm model, got {type(backbone).__name__}")
+    _check_backbone_options(options)
     if entry.has_backbone:
         return options
     backbone_options, divisor = probe(backbone, options.pop("output_stride", None))
     return {"backbone_options": backbone_options, "size_divisor": divisor, **options}
+
+
+def _check_backbone_options(options: dict) -> None:
+    """Check that the channels of the image are not set beside the network, which would then refuse every image."""
+    given = options.get("backbone_options")
+    if isinstance(given, dict) and "in_chans" in given:
+        raise ValueError(f"backbone_options has in_chans={given['in_chans']!r}: pass in_channels instead")
 
 
 def _config_for(
@@ -446,22 +456,29 @@ def _refuse_unknown_options(config: ModelConfig) -> None:
         raise ValueError(f"{given[0]!r} is no option of {config.name!r}, since it follows from the labels")
     if "backbone" in parameters and "backbone" not in config.options:
         raise ValueError(f"{config.name!r} lacks the option 'backbone'")
+    others, left = set(), set()
     if "context" in parameters:
         context = config.options.get("context", parameters["context"].default)
         check_choice("context module", context, CONTEXT_MODULES)
         module = CONTEXT_MODULES[context]
-        if module is None:  # "none", for which build_context raises a clearer error
-            return
-        others = inspect.signature(module).parameters
+        others = set() if module is None else {*inspect.signature(module).parameters}
+        of_any = {name for each in CONTEXT_MODULES.values() if each for name in inspect.signature(each).parameters}
+        foreign = of_any - {*parameters, *others, *_GIVEN_ELSEWHERE}
+        if module is None:  # the network raises a clearer error
+            left = foreign
+        elif given := [name for name in config.options if name in foreign]:
+            takes = ", ".join(sorted(others - {*parameters, *_GIVEN_ELSEWHERE})) or "no options"
+            raise ValueError(
+                f"context={context!r} takes {takes}, got {given[0]}; leave it out, or choose another context"
+            )
     elif any(each.kind is each.VAR_KEYWORD for each in parameters.values()):  # the network checks its options
         return
-    else:
-        others = {}
-    known = {name for name, each in {**parameters, **others}.items() if each.kind is not each.VAR_KEYWORD}
-    known = sorted(known - _GIVEN_ELSEWHERE)
-    unknown = [option for option in config.options if option not in known]
+    own = {name for name, each in parameters.items() if each.kind is not each.VAR_KEYWORD}
+    known = sorted((own | others) - _GIVEN_ELSEWHERE)
+    unknown = [option for option in config.options if option not in {*known, *left}]
     if unknown:
-        raise ValueError(f"{config.name!r} has no option {unknown[0]!r}; it takes {', '.join(known)}")
+        meant = nearest(unknown[0], [*known, *_GIVEN_ELSEWHERE])
+        raise ValueError(f"{config.name!r} has no option {unknown[0]!r}{meant}; it takes {', '.join(known)}")
 
 
 def _check_limits(options: dict) -> None:
