@@ -141,7 +141,7 @@ def overridden_keys(options: argparse.Namespace) -> dict:
 
 def run_name(source: str) -> str:
     """The name of a run's folder by its recipe or model; that of a run's model is named after the other run."""
-    from ..recipes.recipe import OLD_RUN_FILE, RUN_FILES
+    from ..zoo.run_files import OLD_RUN_FILE, RUN_FILES
 
     path = Path(source)
     return f"{path.absolute().parent.name}_tuned" if path.name in (OLD_RUN_FILE, *RUN_FILES) else path.stem

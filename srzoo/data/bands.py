@@ -163,10 +163,13 @@ def _of_array(array: np.ndarray, name: str) -> np.ndarray:
     if np.issubdtype(array.dtype, np.floating):
         low, high = array.min(), array.max()
         if not (low >= 0 and high <= 1):  # false for NaN too
-            raise ImageError(f"{name}: expected floating values in 0..1, got {low} to {high}")
+            raise ImageError(
+                f"{name}: expected floating values in 0..1, got {low:.4g} to {high:.4g}; use uint8 or uint16, and "
+                "leave out a normalization, which the model has"
+            )
         return array.astype(np.float32) * 255
     if array.dtype.name not in _FULL:
-        raise ImageError(f"{name}: expected uint8, uint16 or floating values, got {array.dtype}")
+        raise ImageError(f"{name}: expected uint8, uint16 or floating values, got {array.dtype}; convert them")
     return array.astype(np.float32) * np.float32(255 / _FULL[array.dtype.name])
 
 

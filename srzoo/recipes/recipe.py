@@ -25,8 +25,6 @@ from ..zoo.info import task_of
 from ..zoo.published import PUBLISHED, file_of
 from ..zoo.weights import holds_model, is_model_file, read_config, read_run_recipe
 
-RUN_FILES = ("last.safetensors", "best.safetensors")  # the weights of a run after its last and its best epoch
-OLD_RUN_FILE = "model.safetensors"  # what version 0.1 called the last
 STARTS = ("published", "imagenet", "random")
 # Of `default_recipe`: steps for a few hundred images, and a limit for fewer images, on which more steps overfit.
 _STEPS, _MAX_EPOCHS, _BATCH_SIZE = 3000, 300, 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -34,8 +35,8 @@ def drawn_colour(colour: Colour) -> Colour:
 
 def check_alpha(alpha: float) -> None:
     """Raises ValueError if an opacity is not in 0..1."""
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must be between 0 and 1, got {alpha}")
+    if not isinstance(alpha, Real) or not 0 <= alpha <= 1:
+        raise ValueError(f"alpha must be a number from 0 to 1, got {alpha!r}")
 
 
 def text_size(size: tuple[int, int]) -> int:

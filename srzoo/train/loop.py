@@ -30,10 +30,11 @@ from ..evaluate.evaluation import evaluate
 from ..messages import and_more
 from ..models.base import ZooModel
 from ..options import keys
-from ..recipes.recipe import RUN_FILES, Recipe
+from ..recipes.recipe import Recipe
 from ..state_dicts import reason
 from ..tasks.task import StepContext, get_task, make_view
 from ..zoo.factory import save_model
+from ..zoo.run_files import RUN_FILES
 from .content import fingerprint
 from .depthwise import replace_depthwise
 from .failures import CHECKPOINT, explained, not_written

@@ -229,6 +229,8 @@ def load_model(path: str | Path) -> ZooModel:
     """
     if is_remote(path):
         return _with_weights(*read_remote(path), shown(path))
+    if path in registry.names() and not Path(path).exists():
+        raise FileNotFoundError(f"no weights file {path}; use srzoo.create_model({path!r}, pretrained=True) for a name")
     return _with_weights(*read_model_file(path), str(path))
 
 
@@ -255,7 +257,7 @@ def save_model(model: nn.Module, path: str | Path, dtype: torch.dtype | None = N
     if problem := misfit(state, wanted):
         raise ValueError(
             f"load_model could not load this {model.config.name}: it {problem}; save the model before fuse, insert or "
-            "any change of its layers, or write its state dict with safetensors"
+            "any change of its layers, use reset_classifier for other classes, or write its state dict with safetensors"
         )
     if dtype is not None:
         state = {key: _narrowed(value, dtype) for key, value in state.items()}
@@ -291,11 +293,6 @@ def trained_model(
         return _create_remote(source, True, num_classes, labels, options)
     if isinstance(source, Path) or is_model_file(source):
         return _with_weights(*read_model_file(source), str(source), num_classes, labels, options)
-    if Path(source).exists() and source not in registry.names():
-        raise ValueError(
-            f"{source} is not a .safetensors file; the model of a run is the last.safetensors in its folder, and "
-            "`srzoo convert` converts checkpoints of the authors and of other projects"
-        )
     return create_model(source, pretrained=True, num_classes=num_classes, labels=labels, **options)
 
 

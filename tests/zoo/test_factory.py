@@ -163,9 +163,3 @@ def test_the_pyramid_s_rates_depend_on_the_stride():
     assert rates("srnet_lite0") == [6, 12, 18]
     assert rates("dfseg_v1") == [3, 6, 9]
     assert rates("srnet_lite0", rates=(2, 4)) == [2, 4]
-
-
-def test_another_file_of_a_run_is_not_taken_for_a_name(tmp_path):
-    (tmp_path / "checkpoint.pt").touch()
-    with pytest.raises(ValueError, match=r"checkpoint.pt .*last.safetensors"):
-        trained_model(str(tmp_path / "checkpoint.pt"))

@@ -64,13 +64,13 @@ class Panoptic(ImageResult):
         return len(self.segments)
 
     def mask(self, which: str | int) -> np.ndarray:
-        """``(H, W)`` bool, the pixels of a class, by its name, or of a segment, by its id.
+        """``(H, W)`` bool, the pixels of a class, by its name, or of a segment, by its id, 0 for void.
 
         Raises:
-            ValueError: there is no such class.
+            ValueError: there is no such class or segment.
         """
         if not isinstance(which, str):
-            return self.ids == which
+            return self.ids == self._number(which, "segment", range(1 + len(self.segments)))
         class_id = self.class_id(which)
         return np.isin(self.ids, [each.id for each in self.segments if each.class_id == class_id])
 

@@ -61,7 +61,9 @@ class Segmentation(ImageResult):
         Raises:
             ValueError: there is no such class.
         """
-        return self.labels == (self.class_id(which) if isinstance(which, str) else which)
+        if isinstance(which, str):
+            return self.labels == self.class_id(which)
+        return self.labels == self._number(which, "class", range(len(self.classes)))
 
     def label_image(self, gray: bool = False) -> Image.Image:
         """A palette image whose pixel values are the class ids; 16-bit gray for more than 256 classes.
