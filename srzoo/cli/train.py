@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from ..recipes.recipe import moved_keys, recipe_keys
+    from ..recipes.recipe import model_option_hint, moved_keys, recipe_keys
 
+    parser.hint = model_option_hint
     parser.add_argument(
         "--recipe",
         help="name of a recipe, or a YAML file (default: a recipe to fine-tune --model on the data)",

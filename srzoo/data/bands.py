@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,18 @@ RGB = 3  # channels of an image that is read as 8-bit RGB, see `srzoo.images`
 MAX_CHANNELS = 64
 _LUMA = np.float32([0.299, 0.587, 0.114])
 _FULL = {"uint8": 255, "uint16": 65535}  # the value that is white
+
+
+def check_channels(channels: object) -> None:
+    """Check a number of channels.
+
+    Raises:
+        ValueError: it is no whole number, or out of range.
+    """
+    if not isinstance(channels, Integral) or isinstance(channels, bool) or channels < 1:
+        raise ValueError(f"in_channels must be a whole number of at least 1, got {channels!r}")
+    if channels > MAX_CHANNELS:
+        raise ValueError(f"in_channels must be at most {MAX_CHANNELS}, got {channels}")
 
 
 class Bands:

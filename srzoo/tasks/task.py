@@ -288,6 +288,11 @@ class Task(Protocol):
         """A new export of predictions for ``data`` to a folder, or to a file if the format is one file."""
 
 
+def percent_of(share: float) -> str:
+    """A share of an image in percent, for `Found`: what is there is not written as 0.0%."""
+    return "<0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
+
+
 def make_view(task: Task, values: Mapping[str, Any], measured: bool = False) -> Any:
     """An instance of the `View` of a task.
 

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from torch import nn
 from ..backbones import normalization, probe
 from ..backbones.imagenet import load_imagenet_weights
 from ..backbones.stem import adapt_stem
-from ..data.bands import MAX_CHANNELS, RGB
+from ..data.bands import RGB, check_channels
 from ..labels import LabelSet
 from ..labels.own import labels_of, numbered_labels
 from ..layers import CONTEXT_MODULES
@@ -181,9 +182,7 @@ def _channels(options: dict) -> int:
         ValueError: it is no whole number, or out of range.
     """
     channels = options.get("in_channels", RGB)
-    check_whole(in_channels=channels)
-    if channels > MAX_CHANNELS:
-        raise ValueError(f"in_channels must be at most {MAX_CHANNELS}, got {channels}")
+    check_channels(channels)
     return channels
 
 
@@ -476,6 +475,14 @@ def _refuse_unknown_options(config: ModelConfig) -> None:
     if unknown:
         meant = nearest(unknown[0], [*known, *_GIVEN_ELSEWHERE])
         raise ValueError(f"{config.name!r} has no option {unknown[0]!r}{meant}; it takes {', '.join(known)}")
+
+
+@cache
+def network_options() -> frozenset[str]:
+    """The names of all options that some network or context module has."""
+    modules = [inspect.signature(module).parameters for module in CONTEXT_MODULES.values() if module]
+    found = {name for parameters in (*map(_parameters, NETWORKS.values()), *modules) for name in parameters}
+    return frozenset(found - _GIVEN_ELSEWHERE - {"context_options", "options", "args", "kwargs"})
 
 
 def _check_limits(options: dict) -> None:

@@ -108,6 +108,7 @@ def test_two_processes_count_every_image_once(small_camvid, tmp_path, run_python
         (["--tile", "100"], "tile=100 .* 64 .* 16"),
         (["--split", "test"], "camvid/test"),
         (["--split", "trainannot"], "'trainannot'"),
+        (["--confusion", "c.jpg"], r"c\.jpg .*\.png"),
         (["--worst", "-1"], "0 or more.* -1"),
         (["--receipt", "{root}/val/cyclist.png"], r"val/cyclist\.png .*--receipt"),
         (["--export", "/proc/nowhere"], "/proc/nowhere.*--export"),
@@ -205,6 +206,21 @@ def test_a_class_left_out_and_the_confusion_matrix(small_camvid, tmp_path, tiny,
     assert whole["by_class"] == part["by_class"]
     assert "means without sky" in part["protocol"]
     assert part["command"].endswith("--leave_out sky")
+
+
+def test_figures_as_json(small_camvid, tmp_path, tiny, capsys):
+    command = ["eval", "--model", tiny, "--data.root", str(small_camvid), "--json"]
+    pictures = ["--confusion", str(tmp_path / "c.png"), "--worst", "1", "--out", str(tmp_path / "worst")]
+    assert main([*command, *pictures]) == 0
+    said = capsys.readouterr()
+    assert 0 <= figure(json.loads(said.out)) <= 1
+    assert "c.png" in said.err
+
+
+def test_data_without_names_is_compared_by_number(write_pairs, tiny, capsys):
+    root = write_pairs(*[[[0, 1] * 20] * 40] * 6)
+    assert main(["eval", "--model", tiny, "--data.root", str(root)]) == 0
+    assert re.search("names no classes.*0 is 'sky', .*classes.txt", capsys.readouterr().err)
 
 
 def test_confusion_is_for_classes_of_pixels(tmp_path, capsys, facade):

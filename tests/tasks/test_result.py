@@ -42,6 +42,12 @@ def test_an_opacity_out_of_range(result, alpha):
         result.overlay(alpha)
 
 
+def test_what_is_there_is_not_written_as_nothing(result):
+    result.labels[:] = 0
+    result.labels[0, 0] = 1
+    assert [each.value for each in result.found()] == ["100.0%", "<0.1%"]
+
+
 def test_short_form_and_plain_numbers(result):
     assert repr(result) == "Segmentation(90x60: road 89.4%, car 10.6%)"
     assert [type(share) for share in result.shares().values()] == [float, float]

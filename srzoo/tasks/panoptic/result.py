@@ -13,7 +13,7 @@ from PIL import Image
 from ...labels import LabelSet
 from ..result import ImageResult, Region
 from ..saving import Saving
-from ..task import Found
+from ..task import Found, percent_of
 from .maps import boxes_of
 from .pictures import draw_segments, id_image
 
@@ -90,7 +90,7 @@ class Panoptic(ImageResult):
         for i in np.argsort(-areas, kind="stable"):
             if areas[i]:
                 number = f" ({counts[i]})" if self.labels.things[i] else ""
-                share = f"{areas[i] / self.ids.size:.1%}{number}"
+                share = f"{percent_of(areas[i] / self.ids.size)}{number}"
                 lines.append(Found(self.classes[i], share, self.colours[i]))
         return lines
 
