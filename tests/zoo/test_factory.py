@@ -54,7 +54,7 @@ LITE0, DFV2 = ("srnet_lite0_camvid",), ("srnet_dfv2_camvid",)
         (LITE0, {"size_divisor": 0}, "size_divisor .*1, got 0"),
         (LITE0, {"nodes": 3.5}, "nodes .*1, got 3.5"),
         (LITE0, {"nodes": "16"}, "nodes .*1, got '16'"),
-        (LITE0, {"nodes": 7}, "64 .*nodes=7"),
+        (LITE0, {"nodes": 7}, "64 .*nodes=7; pass nodes=1"),
         (LITE0, {"dropout": "0.1"}, "dropout .*0 to 1, got '0.1'"),
         (LITE0, {"align_corners": "no"}, "align_corners .*True or False, got 'no'"),
         (LITE0, {"context": ["sr"]}, r"context.* \['sr'\].* sr, "),
