@@ -163,7 +163,9 @@ def _open(source: Any, name: str) -> Path | io.BytesIO:
             raise ImageError(f"{name}: could not be downloaded ({error})") from error
     path = Path(source)
     if path.is_dir():
-        raise ImageError(f"{name}: a folder, not an image file")
+        raise ImageError(
+            f"{name}: a folder, not an image file; give its files, as in sorted(Path(folder).glob('*.jpg'))"
+        )
     if not path.exists():
         other = isinstance(source, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", source)
         scheme = "; addresses must start with http:// or https://" if other else ""
@@ -350,8 +352,11 @@ def _from_array(array: np.ndarray) -> Image.Image:
     if np.issubdtype(array.dtype, np.floating):
         low, high = array.min(), array.max()
         if not (low >= 0 and high <= 1):  # false for NaN too
-            raise ImageError(f"expected floating values in 0..1, got {low} to {high}; use uint8 for 0..255")
+            raise ImageError(
+                f"expected floating values in 0..1, got {low:.4g} to {high:.4g}; use uint8 for 0..255, and leave out a "
+                "normalization, which the model has"
+            )
         array = (array * 255 + 0.5).astype(np.uint8)
     if array.dtype != np.uint8:
-        raise ImageError(f"expected uint8 or floating values, got {array.dtype}")
+        raise ImageError(f"expected uint8 or floating values, got {array.dtype}; convert 0..255 to uint8")
     return Image.fromarray(np.ascontiguousarray(array))

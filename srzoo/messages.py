@@ -71,18 +71,19 @@ class _Brief(reprlib.Repr):
         return shortened(x)
 
 
-def nearest(name: str, choices: Iterable[str], key: Callable[[str], str] = str) -> str:
+def nearest(name: str, choices: Iterable[str], key: Callable[[str], str] = str, cutoff: float = 0.5) -> str:
     """``; did you mean ...?`` for an error message, or an empty string if no choice is similar.
 
     Args:
         name: what was given.
         choices: what is known.
         key: what of a choice is compared; of equal ones the first is meant.
+        cutoff: how similar it must be, from 0 to 1, as in `difflib.get_close_matches`.
     """
     compared: dict[str, str] = {}
     for choice in choices:
         compared.setdefault(key(choice), choice)
-    found = difflib.get_close_matches(str(name)[:100], list(compared), n=1, cutoff=0.5)
+    found = difflib.get_close_matches(str(name)[:100], list(compared), n=1, cutoff=cutoff)
     return f"; did you mean {compared[found[0]]!r}?" if found else ""
 
 

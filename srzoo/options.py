@@ -244,6 +244,8 @@ def _read_value(key: Key, full: str, value, where: str = "") -> Any:
 def _as(kind, value) -> Any:
     """Convert a value to the first type of a union that accepts it; raise `_WrongValue` if none does."""
     wrong = _WrongValue(kind, value)
+    if _is_list(kind) and isinstance(value, (str, Real)):  # a list of one
+        value = [value]
     for each in alternatives(kind):
         try:
             return _as_one(each, value)
@@ -251,6 +253,12 @@ def _as(kind, value) -> Any:
             if error.value is not value:  # a part of it is wrong, such as the second of two numbers
                 wrong = error
     raise wrong
+
+
+def _is_list(kind) -> bool:
+    """Whether a type is a tuple of any length and nothing else, but for ``None``."""
+    kinds = [each for each in alternatives(kind) if each is not type(None)]
+    return len(kinds) == 1 and typing.get_origin(kinds[0]) is tuple and typing.get_args(kinds[0])[-1] is Ellipsis
 
 
 def _as_one(kind, value) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -141,10 +142,15 @@ class Segmenter:
         Raises:
             srzoo.images.ImageError: an image cannot be read, or there is not enough memory; raised after the results of
                 the images before it.
-            ValueError: ``batch`` is not a whole number of at least 1.
+            ValueError: ``batch`` is not a whole number of at least 1, or ``images`` is a single image.
         """
         if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
             raise ValueError(f"batch must be a whole number of at least 1, got {batch!r}")
+        if _is_one(images) or not isinstance(images, Iterable):
+            raise ValueError(
+                f"stream takes a list, a batch or a generator of images, got one {type(images).__name__}; "
+                "pass [image], or call the Segmenter with it"
+            )
         return self._stream(images, batch, brief)
 
     def _stream(self, images: Iterable[Any], batch: int, brief: bool) -> Iterator[Result]:
@@ -234,6 +240,13 @@ class Segmenter:
             ) from error
 
 
+def _is_one(images: Any) -> bool:
+    """Whether this is an image, although its characters, rows or channels could be gone through one by one."""
+    if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)) or hasattr(images, "read"):
+        return True
+    return isinstance(images, (np.ndarray, torch.Tensor)) and images.ndim < _BATCH_DIMENSIONS
+
+
 def _dtype_on(device: torch.device, model: nn.Module) -> torch.dtype | None:
     """The dtype of "auto": float16 for semantic models where a GPU is fastest in it, or None for the model's own."""
     is_full = all(parameter.dtype == torch.float32 for parameter in model.parameters())
@@ -263,5 +276,6 @@ def _resolve_device(device: str | torch.device) -> torch.device:
         device = torch.device(device)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # "not compiled with CUDA" is an AssertionError
-        raise ValueError(f"device {str(device)!r} is not available here ({one_line(error)}); try 'cpu'") from error
+        reason = one_line(error).partition(". ")[0]  # after it PyTorch lists all of its backends
+        raise ValueError(f"device {str(device)!r} is not available here ({reason}); try 'cpu'") from error
     return device

@@ -82,7 +82,9 @@ def read_checkpoint(path: str | Path) -> tuple[dict[str, torch.Tensor], dict]:
     entries = [content.get(entry) for entry in _ENTRIES] if isinstance(content, dict) else []
     state = next((each for each in (*entries, content) if _is_state_dict(each)), None)
     if state is None:
-        raise ValueError(f"{path} holds no state dict of tensors")
+        inner = [visible(str(key), 40) for key, value in content.items() if _is_state_dict(value)] if entries else []
+        found = f" of its own, but {', '.join(inner[:4])}; save one of them alone with torch.save" if inner else ""
+        raise ValueError(f"{path} holds no state dict of tensors{found}")
     claimed = 0
     for key, value in state.items():
         problem = _unusual(value)

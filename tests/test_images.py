@@ -149,7 +149,7 @@ def test_arrays_and_tensors_agree():
         (np.zeros((4, 4, 2), np.uint8), r"got \(4, 4, 2\)"),
         (np.zeros((0, 4, 3), np.uint8), r"got \(0, 4, 3\)"),
         (np.zeros((4, 4, 3), np.int32), "got int32"),
-        (np.full((4, 4, 3), 200.0), "floating values in 0..1, got 200.0"),
+        (np.full((4, 4, 3), 200.0), "floating values in 0..1, got 200"),
         (np.full((4, 4, 3), np.nan), "floating values in 0..1, got nan"),
         (torch.zeros(1, 3, 8, 8), r"expected an image of shape"),
         (torch.zeros(8, 8, 5), r"tensor of shape \(3, H, W\)"),

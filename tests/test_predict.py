@@ -1,6 +1,7 @@
 import copy
 import dataclasses
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,6 +113,7 @@ def test_notebook_picture(segmenter, examples):
     ("arguments", "error", "message"),
     [
         (("srnet_lite0_camvid", "cuda:99"), ValueError, "'cuda:99'.*'cpu'"),
+        (("srnet_lite0_camvid", "mps"), ValueError, "^.{,200}$"),
         (("srnet_lite0_camvid", "toaster"), ValueError, "'toaster'.*'cpu'"),
         (("gone.safetensors",), FileNotFoundError, r"gone\.safetensors"),
         (("srnet_lite0_camvit",), ValueError, "'srnet_lite0_camvit'.*'srnet_lite0_camvid'"),
@@ -202,6 +204,19 @@ def test_batches_and_streams(examples):
     for wrong in (0, True, 1.5):
         with pytest.raises(ValueError, match=f"batch .* 1, got {wrong}"):
             segmenter.stream([], batch=wrong)
+
+
+@pytest.mark.parametrize(
+    "image", ["street.png", Path("street.png"), b"png", Image.new("RGB", (9, 9)), torch.rand(3, 64, 64), 5, None]
+)
+def test_a_stream_of_a_single_image_is_refused_at_once(segmenter, image):
+    with pytest.raises(ValueError, match=rf"one {type(image).__name__}; pass \[image\]"):
+        segmenter.stream(image)
+
+
+def test_normalized_images_are_refused(segmenter):
+    with pytest.raises(ImageError, match=r"0..1, got -2 to 2; .*normalization"):
+        segmenter(torch.full((3, 40, 40), 2.0).index_fill(0, torch.tensor([1]), -2.0))
 
 
 def test_what_a_segmenter_says_of_itself(segmenter):

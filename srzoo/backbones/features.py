@@ -66,7 +66,12 @@ class FeatureBackbone(nn.Module):
         if multi_grid is not None:
             _apply_multi_grid(self.body, name, multi_grid)
         for place, (context, context_options) in _checked_blocks(blocks or {}).items():
-            insert(self.body, place, context, **context_options)
+            insert(self.body, place, context, self.example, **context_options)
+
+    @property
+    def example(self) -> torch.Tensor:
+        """An image to try the network on, as `srzoo.insert` does on the meta device."""
+        return torch.empty(1, self.in_channels, 224, 224, dtype=next(self.parameters()).dtype)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """The features of ``x`` ``(N, in_channels, H, W)``, shallow to deep: ``(N, channels[i], h_i, w_i)`` each."""

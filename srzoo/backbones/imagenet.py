@@ -52,7 +52,8 @@ def load_imagenet_weights(backbone: FeatureBackbone, name: str, source: bool | s
     state = {key: value for key, value in state.items() if key in wanted}  # a classifier is not needed
     state = adapt_stem(state, wanted, backbone.in_channels)
     if problem := misfit(state, wanted):
-        raise ValueError(f"the ImageNet weights do not fit {name!r}: the file {problem}")
+        origin = "the ImageNet weights do" if source is True else f"the weights in {source} do"
+        raise ValueError(f"{origin} not fit {name!r}: the file {problem}")
     if broken := not_finite(state):
         raise ValueError(f"the ImageNet weights of {name!r} are damaged: {broken} has values that are not finite")
     backbone.body.load_state_dict({**present, **state})

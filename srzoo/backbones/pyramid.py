@@ -33,7 +33,7 @@ class PyramidBackbone(FeatureBackbone):
         level_strides: of the levels, fine to coarse, with that of the extra level "pool", a subsampling of the last.
 
     Shape:
-        ``(N, 3, H, W)`` normalized floats to ``{"0": (N, channels, H/4, W/4), "1": ..., "pool": ...}``.
+        ``(N, in_channels, H, W)`` normalized floats to ``{"0": (N, channels, H/4, W/4), "1": ..., "pool": ...}``.
 
     Raises:
         ValueError: as for `FeatureBackbone`; or the backbone has no feature of stride 4 or more; or the context module
@@ -68,7 +68,7 @@ class PyramidBackbone(FeatureBackbone):
         if context != "none":
             chosen, own = default_places(self, context) if places is None else (places, {})
             for place in chosen:
-                insert(self.body, place, context, **{**own, **(context_options or {})})
+                insert(self.body, place, context, self.example, **{**own, **(context_options or {})})
         inputs = [self.channels[i] for i in self.levels]
         self.fpn = FeaturePyramidNetwork(inputs, channels, LastLevelMaxPool(), nn.BatchNorm2d if norm else None)
 
@@ -83,7 +83,7 @@ class PyramidBackbone(FeatureBackbone):
         return _module_name(self.body, self.levels[-1])
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The levels of the pyramid of ``x`` ``(N, 3, H, W)``, fine to coarse, with "pool" as the last."""
+        """The levels of the pyramid of ``x`` ``(N, in_channels, H, W)``, fine to coarse, with "pool" as the last."""
         return self._top_down(self._inputs(x))
 
     def _inputs(self, x: torch.Tensor) -> list[torch.Tensor]:
@@ -153,7 +153,9 @@ def stem_and_stages(backbone: PyramidBackbone, count: int) -> list[nn.Parameter]
     was_training = backbone.training
     backbone.eval()
     try:
-        feature = FeatureBackbone.forward(backbone, like.new_zeros(1, 3, 64, 64))[backbone.levels[count - 1]]
+        feature = FeatureBackbone.forward(backbone, like.new_zeros(1, backbone.in_channels, 64, 64))[
+            backbone.levels[count - 1]
+        ]
         grads = torch.autograd.grad(feature.sum(), parameters, allow_unused=True)
     finally:
         backbone.train(was_training)

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Callable
 from typing import NoReturn
 
 from .. import __version__
@@ -27,6 +28,7 @@ _COMMANDS = {
     "demo": demo,
     "push": push,
 }
+_SIMILAR = 0.65  # of a mistyped option to the one that is meant; short names are similar by chance
 _TRUTH = ("true", "false", "yes", "no", "on", "off")  # as YAML has it
 
 
@@ -45,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if is_program else arguments
     parser = _Parser(prog="srzoo", description="Scene understanding with Squeeze Reasoning (SRNet).")
     parser.add_argument("--version", action="version", version=f"srzoo {__version__}")
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, dest="command")
+    subparsers = parser.add_subparsers(metavar="COMMAND", dest="command")
     command = next((word for word in arguments if not word.startswith("-")), None)
     for name, module in _COMMANDS.items():
         summary = module.__doc__.splitlines()[0]
@@ -54,6 +56,9 @@ def main(arguments: list[str] | None = None) -> int:
             module.add_arguments(subparser)
         subparser.set_defaults(run=module.run)
     options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return 2
     with warnings.catch_warnings():  # restores showwarning, too
         warnings.showwarning = _show_warning
         return options.run(options) if os.environ.get("SRZOO_TRACEBACK") == "1" else _run(options, is_program)
@@ -83,7 +88,13 @@ def _run(options: argparse.Namespace, is_program: bool) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line; argparse prints the usage before them."""
+    """A parser whose errors are one line; argparse prints the usage before them.
+
+    Attributes:
+        hint: called with an unknown option, without its dashes, for what to write instead; empty if it is unknown.
+    """
+
+    hint: Callable[[str], str] = staticmethod(lambda name: "")
 
     def parse_known_args(self, args=None, namespace=None):
         namespace, unknown = super().parse_known_args(None if args is None else self._spelled_out(args), namespace)
@@ -91,16 +102,22 @@ class _Parser(argparse.ArgumentParser):
             shown = [
                 name for action in self._actions if action.help != argparse.SUPPRESS for name in action.option_strings
             ]
+            if not unknown[0].startswith("-"):
+                self.error(f"unexpected {unknown[0]}; give all of them in one place, after the options")
             name = unknown[0].partition("=")[0]
             key = _without_dashes if "." in name else _plain
-            meant = nearest(key(name), shown, key=key)
+            meant = self.hint(_without_dashes(name)) or nearest(key(name), shown, key=key, cutoff=_SIMILAR)
             self.error(f"unknown option {unknown[0]}{meant}")
         return namespace, unknown
 
     def _spelled_out(self, words: list[str]) -> list[str]:
-        """``--flip x.png`` as ``--flip=true x.png``, as argparse would take a path for the value of the option."""
+        """``--flip x.png`` as ``--flip=true x.png``, and ``--scales 0.5 1 x.png`` as ``x.png --scales 0.5 1``.
+
+        argparse would take the path for a value of the option.
+        """
         if all(action.option_strings for action in self._actions):
             return words
+        words = self._without_paths_in_lists(words)
         may_have_value = [action for action in self._actions if action.const is True and action.nargs == "?"]
         flags = {name for action in may_have_value for name in action.option_strings}
         following = [*words[1:], ""]
@@ -108,6 +125,25 @@ class _Parser(argparse.ArgumentParser):
             f"{word}=true" if word in flags and next_word.lower() not in _TRUTH else word
             for word, next_word in zip(words, following)
         ]
+
+    def _without_paths_in_lists(self, words: list[str]) -> list[str]:
+        """The words with those that follow the numbers of a list moved before its option."""
+        lists = {name for action in self._actions if action.nargs == "+" for name in action.option_strings}
+        result: list[str] = []
+        option = None  # index in the result of the option whose list of numbers is read
+        for i, word in enumerate(words):
+            if word == "--":
+                return [*result, *words[i:]]
+            if word in lists:
+                option = len(result) if i + 1 < len(words) and _is_number(words[i + 1]) else None
+            elif word.startswith("-") and not _is_number(word):
+                option = None
+            elif option is not None and not _is_number(word):
+                result.insert(option, word)
+                option += 1
+                continue
+            result.append(word)
+        return result
 
     def _check_value(self, action, value):
         if action.choices is not None and value not in action.choices:
@@ -118,6 +154,14 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"srzoo: {message}; `{self.prog} --help` shows the options\n")
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _without_dashes(option: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--receipt", type=Path, metavar="FILE", help="JSON file to add the figures to, with all that repeats them"
     )
+    parser.add_argument("--json", action="store_true", help="print that as JSON, for programs, instead of the table")
     parser.add_argument("--worst", type=int, default=0, metavar="N", help="draw the N images with the lowest figures")
     parser.add_argument(
         "--out", type=Path, default=Path("worst"), metavar="DIR", help="folder for --worst (default: %(default)s)"
@@ -64,6 +67,8 @@ def run(options: argparse.Namespace) -> int:
         from ..predict import Segmenter
         from ..zoo.weights import is_onnx_file
 
+    if options.confusion and options.confusion.suffix.lower() != ".png":
+        raise ValueError(f"--confusion {options.confusion} is a PNG file, whose name ends in .png")
     worst = WorstImages(options.worst)
     if options.receipt:
         read_receipts(options.receipt)  # before the long run, to check that it is a file of receipts
@@ -110,15 +115,16 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
             worst.update(figure, index, lambda: task.comparison(result, sample, config))  # noqa: B023 (called at once)
         if export:
             export.add(result, index, names[index])
+    said = sys.stderr if options.json else sys.stdout
     meter, worst, export = merged(meter), merged(worst), export and merged(export)
     if not is_main_process():
         return 0
     if export:
         export.finish()
-        print(f"predictions for {len(dataset)} images in {options.export}")
+        print(f"predictions for {len(dataset)} images in {options.export}", file=said)
     score = meter.score()
     if score is None:
-        print(f"nothing in {options.split} is labelled, so there are no figures")
+        print("null" if options.json else f"nothing in {options.split} is labelled, so there are no figures")
         return 0
     usual = make_view(task, {}, measured=True)
     command = ["srzoo", "eval", "--model", options.model, *dataset.arguments(), *repeated(view, usual)]
@@ -128,13 +134,13 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
         if options.receipt:
             add_receipt(receipt, options.receipt)
     finally:  # print the figures even if the disk is full
-        print(table(receipt))
+        print(json.dumps(receipt, indent=2) if options.json else table(receipt))
     if options.confusion:
         with replacing(options.confusion) as temporary:
             meter.confusion().save(temporary, "PNG")
-        print(options.confusion)
+        print(options.confusion, file=said)
     for path in worst.write(options.out, names, score.headline):
-        print(path)
+        print(path, file=said)
     return 0
 
 

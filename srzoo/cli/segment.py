@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     video.add_arguments(parser)
     add_options(parser, Saving, "what is written")
-    add_view_options(parser, measured=False, skipped={"tile"})
+    add_view_options(parser, measured=False, skipped={"tile", "leave_out"})
 
 
 @dataclass

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from ..recipes.recipe import moved_keys, recipe_keys
+    from ..recipes.recipe import model_option_hint, moved_keys, recipe_keys
 
+    parser.hint = model_option_hint
     parser.add_argument(
         "--recipe",
         help="name of a recipe, or a YAML file (default: a recipe to fine-tune --model on the data)",
@@ -141,7 +142,7 @@ def overridden_keys(options: argparse.Namespace) -> dict:
 
 def run_name(source: str) -> str:
     """The name of a run's folder by its recipe or model; that of a run's model is named after the other run."""
-    from ..recipes.recipe import OLD_RUN_FILE, RUN_FILES
+    from ..zoo.run_files import OLD_RUN_FILE, RUN_FILES
 
     path = Path(source)
     return f"{path.absolute().parent.name}_tuned" if path.name in (OLD_RUN_FILE, *RUN_FILES) else path.stem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,18 @@ RGB = 3  # channels of an image that is read as 8-bit RGB, see `srzoo.images`
 MAX_CHANNELS = 64
 _LUMA = np.float32([0.299, 0.587, 0.114])
 _FULL = {"uint8": 255, "uint16": 65535}  # the value that is white
+
+
+def check_channels(channels: object) -> None:
+    """Check a number of channels.
+
+    Raises:
+        ValueError: it is no whole number, or out of range.
+    """
+    if not isinstance(channels, Integral) or isinstance(channels, bool) or channels < 1:
+        raise ValueError(f"in_channels must be a whole number of at least 1, got {channels!r}")
+    if channels > MAX_CHANNELS:
+        raise ValueError(f"in_channels must be at most {MAX_CHANNELS}, got {channels}")
 
 
 class Bands:
@@ -62,6 +75,11 @@ class Bands:
         """A picture of it: its first three channels as RGB, or its first as gray."""
         shown = self.pixels[:, :, :RGB] if self.pixels.shape[2] >= RGB else self.pixels[:, :, 0]
         return Image.fromarray((shown + 0.5).clip(0, 255).astype(np.uint8)).convert("RGB")
+
+
+def shown(image: Image.Image | Bands) -> Image.Image:
+    """The picture that a result shows of an image."""
+    return image.rgb() if isinstance(image, Bands) else image
 
 
 def picture_of(pixels: np.ndarray) -> Image.Image | Bands:
@@ -158,10 +176,13 @@ def _of_array(array: np.ndarray, name: str) -> np.ndarray:
     if np.issubdtype(array.dtype, np.floating):
         low, high = array.min(), array.max()
         if not (low >= 0 and high <= 1):  # false for NaN too
-            raise ImageError(f"{name}: expected floating values in 0..1, got {low} to {high}")
+            raise ImageError(
+                f"{name}: expected floating values in 0..1, got {low:.4g} to {high:.4g}; use uint8 or uint16, and "
+                "leave out a normalization, which the model has"
+            )
         return array.astype(np.float32) * 255
     if array.dtype.name not in _FULL:
-        raise ImageError(f"{name}: expected uint8, uint16 or floating values, got {array.dtype}")
+        raise ImageError(f"{name}: expected uint8, uint16 or floating values, got {array.dtype}; convert them")
     return array.astype(np.float32) * np.float32(255 / _FULL[array.dtype.name])
 
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ..images import ImageWarning
 from ..labels import IGNORE
 from ..messages import and_more, one_line
-from .bands import RGB
+from .bands import RGB, check_channels
 from .files import SPLIT_NAMES, NoSplit
 from .mask_check import absent_in_masks, inspect_mask, judge_masks, unlabelled_masks
 from .object_check import absent_objects, inspect_objects, splits_without_objects
@@ -49,6 +49,7 @@ def check(
         FileNotFoundError: there is no such folder, or no split in it.
         ValueError: an argument is invalid or contradicts the data, or the layout is unknown.
     """
+    check_channels(channels)
     if workers < 0:
         raise ValueError(f"workers={workers}: expected 0 or more")
     if format is None and not how.get("images"):

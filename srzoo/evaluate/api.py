@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..labels import IGNORE
+from ..labels.own import numbered_labels
+from ..messages import and_more
 
 if TYPE_CHECKING:
     from ..data.samples import ImageData
@@ -86,6 +88,8 @@ def _of_folder(model: Any, config: ModelConfig, split: str, given: Mapping[str, 
     from ..tasks.task import get_task
     from .reading import reading_for
 
+    if "root" not in given and not isinstance(model, (str, Path)):
+        raise ValueError("data is needed, a folder or a dataset: a model that is no file of a run knows none")
     reading = reading_for(model if isinstance(model, (str, Path)) else "", config.task, given)
     root, count = reading.pop("root"), len(config.classes)
     data = open_dataset(root, split, num_classes=count, task=config.task, **reading)
@@ -96,7 +100,14 @@ def _of_folder(model: Any, config: ModelConfig, split: str, given: Mapping[str, 
 
 
 def warn_of_other_classes(data: ImageData, classes: tuple[str, ...]) -> None:
-    """Warn if the classes of a dataset have other names than those of the model it is compared with."""
+    """Warn if the classes of a dataset have other names than those of the model it is compared with, or none."""
+    if data.labels is None and classes != numbered_labels(len(classes)).classes:
+        shown = and_more([f"{i} is {name!r}" for i, name in enumerate(classes)], 2)
+        warnings.warn(
+            f"the data names no classes, so its ids are taken for the model's: {shown}; classes.txt in its folder "
+            "names them, one per line",
+            stacklevel=3,
+        )
     if data.labels and data.labels.classes != classes:
         theirs, ours = next((a, b) for a, b in zip(data.labels.classes, classes) if a != b)
         warnings.warn(

@@ -18,13 +18,14 @@ import torch
 from ..data.samples import ImageData
 from ..files import locked, replacing
 from ..messages import one_line
-from ..recipes.recipe import OLD_RUN_FILE, RUN_FILES, Recipe, load_recipe, parse_recipe
+from ..recipes.recipe import Recipe, load_recipe, parse_recipe
 from ..tasks.task import Score
 from ..untrusted.values import Value, parse_json
 from ..zoo.checkout import commit
 from ..zoo.foreign.download import DOWNLOADED
 from ..zoo.published import PUBLISHED
 from ..zoo.remote import is_remote, remote_file
+from ..zoo.run_files import OLD_RUN_FILE, RUN_FILES
 from ..zoo.weights import read_run_recipe
 
 _PACKAGES = ("torch", "timm", "numpy", "pillow")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from numbers import Integral
 
 from ..messages import is_visible, shortened
@@ -51,14 +51,24 @@ def named_labels(classes: Sequence[str], palette: Sequence[Colour | str] | None 
     Raises:
         ValueError: a name occurs twice or is no string, or a colour is invalid or missing.
     """
-    if isinstance(classes, str) or not all(isinstance(name, str) and name for name in classes):
-        raise ValueError(f"classes must be a list of names, got {classes!r}")
-    labels = own_labels(list(classes), "classes", fewest=1)
+    names = _in_order(classes)
+    if names is None or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"classes must be a list of names in order of id, got {shortened(classes)}")
+    labels = own_labels([str(name) for name in names], "classes", fewest=1)
     if palette is None:
         return labels
-    if len(palette) != len(classes):
-        raise ValueError(f"palette has {len(palette)} colours for {len(classes)} classes; give one for each")
-    return LabelSet(labels.classes, tuple(map(_colour, palette)))
+    colours = _in_order(palette)
+    if colours is None:
+        raise ValueError(f"palette must be a list of colours in order of id, got {shortened(palette)}")
+    if len(colours) != len(names):
+        raise ValueError(f"palette has {len(colours)} colours for {len(names)} classes; give one for each")
+    return LabelSet(labels.classes, tuple(map(_colour, colours)))
+
+
+def _in_order(values: object) -> list | None:
+    """What a list, tuple or array holds; None of anything else, such as a string, a dict, or a set without an order."""
+    is_listed = isinstance(values, Iterable) and not isinstance(values, (str, bytes, Mapping, Set))
+    return list(values) if is_listed else None
 
 
 def labels_of(
@@ -76,22 +86,28 @@ def labels_of(
     """
     if things is not None:
         labels = labels_of(classes, palette, num_classes)
-        if labels is None or isinstance(things, str) or not all(isinstance(each, bool) for each in things):
+        each = _in_order(things)
+        if labels is None or each is None or not all(isinstance(one, bool) for one in each):
             raise ValueError(f"things must be True or False for each of classes or num_classes, got {things!r}")
-        return dataclasses.replace(labels, things=tuple(things))
+        if len(each) != len(labels.classes):
+            raise ValueError(f"things has {len(each)} values for {len(labels.classes)} classes; give one for each")
+        return dataclasses.replace(labels, things=tuple(each))
     if classes is None:
         if palette is not None:
             raise ValueError("palette needs classes, the names of the classes it colours")
         return None if num_classes is None else numbered_labels(num_classes)
-    if num_classes not in (None, len(classes)):
-        raise ValueError(f"num_classes={num_classes}, but there are {len(classes)} classes; leave num_classes out")
-    return named_labels(classes, palette)
+    labels = named_labels(classes, palette)
+    if num_classes not in (None, len(labels.classes)):
+        raise ValueError(
+            f"num_classes={num_classes}, but there are {len(labels.classes)} classes; leave num_classes out"
+        )
+    return labels
 
 
 def _colour(value: Colour | str) -> Colour:
     if isinstance(value, str) and re.fullmatch(r"#[0-9a-fA-F]{6}", value):
         return tuple(bytes.fromhex(value[1:]))
-    parts = () if isinstance(value, str) else tuple(value)
+    parts = _in_order(value) or []
     if len(parts) != 3 or not all(isinstance(part, Integral) and 0 <= part <= 255 for part in parts):
         raise ValueError(f"palette: {value!r} is no colour; expected three numbers in 0..255, or '#rrggbb'")
     return tuple(map(int, parts))
@@ -101,8 +117,12 @@ def numbered_labels(count: int) -> LabelSet:
     """A label set of ``count`` classes named "class 0", "class 1", ..., in colours that differ well.
 
     Raises:
-        ValueError: there are more than 4096.
+        ValueError: it is no whole number from 1 to 4096.
     """
+    if not isinstance(count, Integral) or isinstance(count, bool) or count < 1:
+        raise ValueError(
+            f"num_classes must be a whole number of at least 1, got {shortened(count)}; names are passed as classes="
+        )
     if count > MAX_OUTPUTS:
         raise ValueError(f"{count:,} classes, expected at most {MAX_OUTPUTS:,}")
     return LabelSet(tuple(f"class {i}" for i in range(count)), tuple(spread_colour(i) for i in range(count)))

@@ -1,5 +1,7 @@
 """The block as in the authors' released code. It differs from the paper in every step."""
 
+import math
+
 import torch
 from torch import fx, nn
 
@@ -50,7 +52,9 @@ class ReleasedSqueezeReasoning(MomentBlock):
             raise ValueError(f"channels must be even and at least 2, got {channels}")
         reduced = channels // 2
         if reduced % nodes:
-            raise ValueError(f"channels/2 = {reduced} is not divisible by nodes={nodes}")
+            raise ValueError(
+                f"channels/2 = {reduced} is not divisible by nodes={nodes}; pass nodes={math.gcd(reduced, nodes)}"
+            )
         self.channels, self.nodes = channels, nodes
         self.transform, self.left, self.right = (nn.Conv2d(channels, reduced, 1, bias=False) for _ in range(3))
         self.adjacency = nn.Conv1d(nodes, nodes, 1, bias=False)

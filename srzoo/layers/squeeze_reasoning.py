@@ -1,5 +1,7 @@
 """The block of arXiv 2011.03308: squeeze, reason, reconstruct."""
 
+import math
+
 import torch
 from torch import fx, nn
 from torch.nn import functional as F
@@ -75,7 +77,8 @@ class SqueezeReasoning(MomentBlock):
         reduced = channels // reduction
         if reduced % nodes:
             raise ValueError(
-                f"channels/reduction = {channels}/{reduction} = {reduced} is not divisible by nodes={nodes}"
+                f"channels/reduction = {channels}/{reduction} = {reduced} is not divisible by nodes={nodes}; "
+                f"pass nodes={math.gcd(reduced, nodes)}"
             )
         check_choice("squeeze", squeeze, SQUEEZE)
         check_choice("reasoning", reasoning, REASONING)

@@ -14,6 +14,7 @@ from srzoo_kernels import NonFiniteError
 from ..labels import LabelSet
 from ..labels.own import labels_of
 from ..layers.insertion import on_meta
+from ..messages import shortened
 from .cost import multiply_adds
 
 
@@ -68,6 +69,7 @@ class ZooModel(nn.Module):
         classes: Sequence[str] | None = None,
         palette: Sequence | None = None,
         labels: LabelSet | None = None,
+        things: Sequence[bool] | None = None,
     ) -> None:
         """Replace what depends on the classes by new layers with random weights for other classes, in place.
 
@@ -77,15 +79,17 @@ class ZooModel(nn.Module):
             num_classes: number of classes.
             classes: their names in order of id, instead of the number.
             palette: a colour for each of ``classes``, ``(r, g, b)`` or ``"#rrggbb"``.
-            labels: names, colours and things, instead of all of these. A panoptic model needs them.
+            labels: names, colours and things, instead of all of these.
+            things: whether each class is of countable objects, which a panoptic model needs to know.
 
         Raises:
             ValueError: the arguments are invalid, or too few for the task.
         """
         check_zoo_model(self, "reset_classifier")
-        if labels is not None and not (num_classes is classes is palette is None):
-            raise ValueError("labels name the classes and their colours; leave num_classes, classes and palette out")
-        labels = labels or labels_of(classes, palette, num_classes)
+        if labels is not None and not (num_classes is classes is palette is things is None):
+            raise ValueError("labels name the classes, their colours and which are things; leave the others out")
+        check_labels(labels)
+        labels = labels or labels_of(classes, palette, num_classes, things)
         if labels is None:
             raise ValueError("reset_classifier needs num_classes, or classes, their names")
         self._replace_classifiers(labels)
@@ -135,6 +139,16 @@ def check_zoo_model(model: object, caller: str, configured: bool = True) -> None
     raise ValueError(
         f"{caller} takes a model from create_model or load_model, got {found}; pass such a model without a wrapper"
     )
+
+
+def check_labels(labels: object) -> None:
+    """Check that an argument ``labels`` is a `LabelSet` or None.
+
+    Raises:
+        ValueError: it is something else, such as a list of names.
+    """
+    if not isinstance(labels, LabelSet | None):
+        raise ValueError(f"labels must be a LabelSet, got {shortened(labels)}; pass names as classes=")
 
 
 def check_results(**results: torch.Tensor) -> None:

@@ -52,6 +52,7 @@ class MaskRCNN(ZooModel):
         stride_in_1x1: a ResNet's blocks reduce in their first 1x1 convolution, as in detectron2's MSRA weights.
         backbone_options: for ``timm.create_model``.
         size_divisor: height and width are padded to multiples of this, and of the coarsest level's stride.
+        in_channels: of the image.
         **context_options: of the context module, e.g. ``nodes`` and ``reduction`` for "sr".
 
     Attributes:
@@ -59,7 +60,7 @@ class MaskRCNN(ZooModel):
         frozen_statistics: whether BatchNorms use their running statistics in training too; set by `freeze_statistics`.
 
     Shape:
-        ``(N, 3, H, W)`` normalized floats, ``H, W >= 32``.
+        ``(N, in_channels, H, W)`` normalized floats, ``H, W >= 32``.
 
     Raises:
         ValueError: an argument is out of range, timm has no such backbone, or an invalid option of the context module.
@@ -89,15 +90,20 @@ class MaskRCNN(ZooModel):
         stride_in_1x1: bool = False,
         backbone_options: dict | None = None,
         size_divisor: int = 1,
+        in_channels: int = 3,
         **context_options,
     ):
         check_whole(num_classes=num_classes, box_channels=box_channels, size_divisor=size_divisor, rpn_convs=rpn_convs)
+        check_whole(in_channels=in_channels)
         check_wholes(mask_layers=mask_layers, box_layers=box_layers)
         check_flag(norm=norm, aligned=aligned, rounded_anchors=rounded_anchors, stride_in_1x1=stride_in_1x1)
         check_options(backbone_options=backbone_options)
         super().__init__()
         places = context_places, context_options
-        self.backbone = PyramidBackbone(backbone, backbone_options or {}, channels, context, *places, norm)
+        backbone_options = backbone_options or {}
+        if in_channels != 3:
+            backbone_options = {**backbone_options, "in_chans": in_channels}
+        self.backbone = PyramidBackbone(backbone, backbone_options, channels, context, *places, norm)
         if stride_in_1x1:
             _move_strides(self.backbone.body, backbone)
         strides = self.backbone.level_strides
@@ -114,7 +120,7 @@ class MaskRCNN(ZooModel):
             aligned=aligned,
             box_beta=box_beta,
         )
-        self.num_classes, self.aligned = num_classes, aligned
+        self.num_classes, self.aligned, self.in_channels = num_classes, aligned, in_channels
         self.size_divisor = size_divisor
         self.frozen_statistics = False
 
@@ -141,7 +147,8 @@ class MaskRCNN(ZooModel):
         """The losses by name in training, else the detections of each image.
 
         Args:
-            x: ``(N, 3, H, W)`` normalized floats. Images of different size are padded at the right and at the bottom.
+            x: ``(N, in_channels, H, W)`` normalized floats. Images of different size are padded at the right and at the
+                bottom.
             image_sizes: ``(H, W)`` of each image without its padding, in pixels; default that of ``x``.
             targets: for training, see `srzoo.models.targets.check_targets`.
             score: least score of a detection, default 0.05. The mask head runs on these alone.
@@ -154,15 +161,15 @@ class MaskRCNN(ZooModel):
             the labels; the highest score first.
 
         Raises:
-            ValueError: ``x`` is not ``(N, 3, H, W)``, not floating, or has a side below 32 pixels; or the targets do
-                not fit. On a CPU: the image or the weights are not finite.
+            ValueError: ``x`` is not ``(N, in_channels, H, W)``, not floating, or has a side below 32 pixels; or the
+                targets do not fit. On a CPU: the image or the weights are not finite.
         """
         x, image_sizes, targets = self._checked(x, image_sizes, targets)
         levels = self.backbone(x)
         return self._regions(x, levels, image_sizes, targets, score, count)
 
     def _checked(self, x: torch.Tensor, image_sizes: Sizes | None, targets: list[dict] | None):
-        check_image_batch(x)
+        check_image_batch(x, self.in_channels)
         whole = tuple(x.shape[-2:])
         image_sizes = [whole] * len(x) if image_sizes is None else image_sizes
         inside = (0 < own <= side for size in image_sizes for own, side in zip(size, whole))
@@ -231,7 +238,7 @@ class MaskRCNN(ZooModel):
         input_size = tuple(-(-side // self.input_multiple) * self.input_multiple for side in input_size)
         twin = on_meta(self).eval()
         with torch.device("meta"):
-            image = torch.empty(1, 3, *input_size, dtype=next(twin.parameters()).dtype)
+            image = torch.empty(1, self.in_channels, *input_size, dtype=next(twin.parameters()).dtype)
             return multiply_adds(lambda: twin.fixed_work(image))
 
     def fixed_work(self, x: torch.Tensor) -> dict[str, torch.Tensor]:

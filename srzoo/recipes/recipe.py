@@ -15,7 +15,7 @@ import yaml
 
 from ..data.reading import Reading
 from ..messages import nearest, one_line, shortened
-from ..options import build, check, documented, full_names, merged, option, read, renamed
+from ..options import build, check, documented, full_names, keys, merged, option, read, renamed
 from ..tasks.task import TASKS, get_task
 from ..untrusted.values import Value, bounded
 from ..zoo import registry
@@ -25,8 +25,6 @@ from ..zoo.info import task_of
 from ..zoo.published import PUBLISHED, file_of
 from ..zoo.weights import holds_model, is_model_file, read_config, read_run_recipe
 
-RUN_FILES = ("last.safetensors", "best.safetensors")  # the weights of a run after its last and its best epoch
-OLD_RUN_FILE = "model.safetensors"  # what version 0.1 called the last
 STARTS = ("published", "imagenet", "random")
 # Of `default_recipe`: steps for a few hundred images, and a limit for fewer images, on which more steps overfit.
 _STEPS, _MAX_EPOCHS, _BATCH_SIZE = 3000, 300, 4
@@ -125,6 +123,10 @@ class Recipe:
     def __post_init__(self):
         check(self)
         _check_model_options(self.model_options)
+        if not self.start.strip():
+            raise ValueError(f"start must be {', '.join(STARTS)}, the name of a model or a file, got {self.start!r}")
+        if self.clip_norm == 0:  # the gradient would be zero, and nothing be learned
+            raise ValueError("clip_norm must be above 0, got 0; leave it out for no limit")
         if (self.epochs is None) == (self.steps is None):
             raise ValueError(
                 f"epochs or steps must be given, and not both; got epochs={self.epochs} and steps={self.steps}"
@@ -395,7 +397,29 @@ def _given(values: Mapping, where: str) -> dict[str, Any]:
                 f"start out, or use model {name}"
             )
         values = {**values, "model": name, "start": file}
+    for name in values:
+        if hint := model_option_hint(str(name)):
+            raise ValueError(f"{where}: unknown key {shortened(name)}{hint}")
     return read(recipe_keys(), values, where)
+
+
+def model_option_hint(name: str) -> str:
+    """How an option of a network is given in a recipe, for the end of an error; empty if it is none, or is a key.
+
+    Args:
+        name: such as ``in_channels`` or ``context``.
+    """
+    name = _TIMM_NAMES.get(name, name)
+    if not name.isidentifier() or name in keys(recipe_keys()) or name in moved_keys():
+        return ""
+    from ..zoo.factory import network_options  # imports torch
+
+    return f"; it is an option of the model: model_options: {{{name}: ...}}, or --model_options '{{{name}: ...}}'" * (
+        name in network_options()
+    )
+
+
+_TIMM_NAMES = {"in_chans": "in_channels", "in_ch": "in_channels"}
 
 
 def _start_of(values: Mapping, where: str) -> str | None:

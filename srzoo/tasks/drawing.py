@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -34,8 +35,8 @@ def drawn_colour(colour: Colour) -> Colour:
 
 def check_alpha(alpha: float) -> None:
     """Raises ValueError if an opacity is not in 0..1."""
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha must be between 0 and 1, got {alpha}")
+    if not isinstance(alpha, Real) or not 0 <= alpha <= 1:
+        raise ValueError(f"alpha must be a number from 0 to 1, got {alpha!r}")
 
 
 def text_size(size: tuple[int, int]) -> int:
@@ -100,11 +101,12 @@ def with_legend(picture: Image.Image, entries: Sequence[tuple[str, Colour]]) -> 
     return whole
 
 
-def tiled(rows: Sequence[Sequence[tuple[str, Image.Image]]]) -> Image.Image:
-    """Pictures of one size in a grid, each with its caption above it.
+def tiled(rows: Sequence[Sequence[tuple[str, Image.Image]]], entries: Sequence[tuple[str, Colour]] = ()) -> Image.Image:
+    """Pictures of one size in a grid, each with its caption above it, and a legend below them.
 
     Args:
         rows: of each row the captions and RGB pictures.
+        entries: name and colour of each class in the legend.
 
     Returns:
         An RGB image.
@@ -112,7 +114,10 @@ def tiled(rows: Sequence[Sequence[tuple[str, Image.Image]]]) -> Image.Image:
     width, height = rows[0][0][1].size
     size = min(text_size((width, height)), max(_LEAST_TEXT, width // 12))
     line = round(1.7 * size)
-    whole = Image.new("RGB", (width * len(rows[0]), (height + line) * len(rows)), _BACKGROUND)
+    below = legend(entries, width * len(rows[0]), size)
+    bottom = (height + line) * len(rows)
+    whole = Image.new("RGB", (below.width, bottom + below.height), _BACKGROUND)
+    whole.paste(below, (0, bottom))
     draw = ImageDraw.Draw(whole)
     for i, row in enumerate(rows):
         for j, (caption, picture) in enumerate(row):

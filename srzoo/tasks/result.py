@@ -6,6 +6,7 @@ import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,7 +75,11 @@ class ImageResult(ComparedByValue, ABC):
 
     @abstractmethod
     def mask(self, which: str | int) -> np.ndarray:
-        """``(H, W)`` bool, the pixels of a class, by its name, or of one part of the result, by its number."""
+        """``(H, W)`` bool, the pixels of a class, by its name, or of one part of the result, by its number.
+
+        Raises:
+            ValueError: there is no such class or part.
+        """
 
     @abstractmethod
     def _contents(self, saving: Saving) -> dict[str, Callable[[], Any]]:
@@ -105,6 +110,17 @@ class ImageResult(ComparedByValue, ABC):
 
     def _entries(self) -> list[tuple[str, Colour]]:
         return [(each.name, each.colour) for each in self.found()]
+
+    def _number(self, which: object, what: str, numbers: range) -> int:
+        """A number that `mask` was given.
+
+        Raises:
+            ValueError: it is another kind of value, or none of those that there are.
+        """
+        if isinstance(which, bool) or not isinstance(which, Integral) or which not in numbers:
+            they = f"they are {numbers[0]} to {numbers[-1]}" if numbers else "there is none"
+            raise ValueError(f"no {what} {which!r}; {they}, or pass the name of a class")
+        return int(which)
 
     def class_id(self, name: str) -> int:
         """The id of a class.
@@ -165,7 +181,8 @@ class ImageResult(ComparedByValue, ABC):
         """Write the files of the result; those of an earlier result are replaced, other files are not.
 
         Args:
-            base: what the names of the files start with, e.g. ``out/street`` for ``out/street_overlay.jpg``.
+            base: what the names of the files start with, e.g. ``out/street`` for ``out/street_overlay.jpg``. Their
+                folder is made if need be.
             source: name of the image, which the files tell.
             **options: fields of `srzoo.tasks.saving.Saving`, such as ``legend=True``.
 
@@ -177,6 +194,7 @@ class ImageResult(ComparedByValue, ABC):
             FileExistsError: a file of this name is no result of srzoo; nothing is written then.
             OSError: a file cannot be written.
         """
+        base = Path(base)
         saving = build(Saving, read(Saving, options))
         own = self._contents(saving)
         contents = {**own, "_overlay.jpg": lambda: self.overlay(saving.alpha, saving.legend)}
@@ -185,7 +203,8 @@ class ImageResult(ComparedByValue, ABC):
                 contents[ending.replace(".png", ".tif")] = partial(self._placed, own[ending])
         if saving.json:
             contents["_coco.json"] = lambda: self.to_coco_json(source)
-        return write(Path(base), contents, source)
+        base.parent.mkdir(parents=True, exist_ok=True)
+        return write(base, contents, source)
 
     def _placed(self, make: Callable[[], Image.Image]) -> Placed:
         return Placed(make(), self.georeference)

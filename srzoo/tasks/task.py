@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
+from ..messages import nearest
 from ..options import build, keys, read
 
 if TYPE_CHECKING:
@@ -287,6 +288,11 @@ class Task(Protocol):
         """A new export of predictions for ``data`` to a folder, or to a file if the format is one file."""
 
 
+def percent_of(share: float) -> str:
+    """A share of an image in percent, for `Found`: what is there is not written as 0.0%."""
+    return "<0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
+
+
 def make_view(task: Task, values: Mapping[str, Any], measured: bool = False) -> Any:
     """An instance of the `View` of a task.
 
@@ -300,7 +306,10 @@ def make_view(task: Task, values: Mapping[str, Any], measured: bool = False) -> 
     """
     unknown = [name for name in values if name not in keys(task.View)]
     if unknown:
-        raise ValueError(f"{task.name} models have no option {unknown[0]!r}; they take {', '.join(keys(task.View))}")
+        meant = nearest(unknown[0], keys(task.View))
+        raise ValueError(
+            f"{task.name} models have no option {unknown[0]!r}{meant}; they take {', '.join(keys(task.View))}"
+        )
     return build(task.View, read(task.View, {**task.View.MEASURED, **values} if measured else values))
 
 

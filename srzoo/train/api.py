@@ -36,14 +36,14 @@ class TrainedRun:
     @property
     def last(self) -> Path:
         """The model file of the last epoch."""
-        from ..recipes.recipe import RUN_FILES
+        from ..zoo.run_files import RUN_FILES
 
         return self.folder / RUN_FILES[0]
 
     @property
     def best(self) -> Path:
         """The model file of the epoch with the highest figure."""
-        from ..recipes.recipe import RUN_FILES
+        from ..zoo.run_files import RUN_FILES
 
         return self.folder / RUN_FILES[1]
 

@@ -14,7 +14,8 @@ from ..data.samples import ImageData
 from ..evaluate.distributed import is_main_process
 from ..files import LockedError, locked, remove_leftovers, replacing
 from ..messages import shortened
-from ..recipes.recipe import OLD_RUN_FILE, RUN_FILES, Recipe, load_recipe
+from ..recipes.recipe import Recipe, load_recipe
+from ..zoo.run_files import OLD_RUN_FILE, RUN_FILES
 from ..zoo.weights import read_run_recipe
 from .content import changed_files
 from .failures import CHECKPOINT, not_written

@@ -30,10 +30,11 @@ from ..evaluate.evaluation import evaluate
 from ..messages import and_more
 from ..models.base import ZooModel
 from ..options import keys
-from ..recipes.recipe import RUN_FILES, Recipe
+from ..recipes.recipe import Recipe
 from ..state_dicts import reason
 from ..tasks.task import StepContext, get_task, make_view
 from ..zoo.factory import save_model
+from ..zoo.run_files import RUN_FILES
 from .content import fingerprint
 from .depthwise import replace_depthwise
 from .failures import CHECKPOINT, explained, not_written
@@ -86,8 +87,8 @@ def train(
         KeyboardInterrupt: SIGINT, SIGTERM or SIGHUP has come; the step is finished and a checkpoint written first. A
             second one ends the run at once.
     """
-    if not 0 <= workers <= _MOST_WORKERS:
-        raise ValueError(f"workers={workers}: expected 0 or more, and at most {_MOST_WORKERS}")
+    if not isinstance(workers, int) or not 0 <= workers <= _MOST_WORKERS:
+        raise ValueError(f"workers={workers!r}: expected 0 or more, and at most {_MOST_WORKERS}")
     out = Path(out)
     accelerator = _accelerator(recipe, out)
     with own_folder(out), explained(out, workers):
@@ -125,6 +126,8 @@ def _train(
         said = "is already finished:" if trainer.is_finished else "resumes from"
         if is_main_process():
             now = f", now with {', '.join(trainer.adjusted)}" if trainer.adjusted else ""
+            if now and trainer.is_finished:
+                now += "; more epochs or steps train on with it"
             print(f"the run in {out} {said} step {trainer.run.step} of {trainer.steps}{now}")
     del state  # as large as the model, its average and the optimizer's state together
     if is_main_process() and recipe.precision == "auto" and not trainer.is_finished:

@@ -16,10 +16,11 @@ from ..data.samples import ImageData
 from ..evaluate.distributed import rank, world
 from ..files import replacing
 from ..messages import shortened
-from ..recipes.recipe import RUN_FILES, Recipe
+from ..recipes.recipe import Recipe
 from ..state_dicts import misfit, not_finite, reason, refuse_damage
 from ..tasks.task import get_task
 from ..untrusted.values import Value
+from ..zoo.run_files import RUN_FILES
 from .failures import CHECKPOINT, not_written
 
 

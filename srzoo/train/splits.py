@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..data.bands import RGB
+from ..data.bands import RGB, check_channels
 from ..data.opening import open_dataset
 from ..data.reading import Reading
 from ..data.samples import ImageData
@@ -51,9 +51,15 @@ def open_splits(
 
 
 def channels_of(model_options: Mapping, start: str) -> int:
-    """The number of channels of a model's images, by the options of a recipe or by the file that it starts from."""
+    """The number of channels of a model's images, by the options of a recipe or by the file that it starts from.
+
+    Raises:
+        ValueError: it is no whole number, or out of range.
+    """
     given = model_options.get("in_channels")
-    if given is None:
+    if given is not None:
+        check_channels(given)
+    else:
         file = file_of(start)
         given = read_config(file).transform.channels if holds_model(file) else RGB
     return given

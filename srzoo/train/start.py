@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from pathlib import Path
 
 from ..labels import LabelSet
 from ..messages import nearest
 from ..models.base import ZooModel
 from ..recipes.recipe import STARTS, Recipe
 from ..zoo.factory import build, create_model, trained_model
-from ..zoo.published import file_of
+from ..zoo.published import PUBLISHED, file_of
 from ..zoo.registry import ARCHITECTURES, split_name
 from ..zoo.weights import holds_model, read_config, read_model_file
 
@@ -46,6 +47,12 @@ def starting_model(recipe: Recipe, labels: LabelSet | None, is_new: bool) -> Zoo
                 _take_shared(model, recipe, start)
     else:
         backbone = {"imagenet": True, "random": False}.get(recipe.start, recipe.start)
+        if is_new and isinstance(backbone, str) and not Path(backbone).exists():
+            known = [*STARTS, *sorted(PUBLISHED)]
+            raise FileNotFoundError(
+                f"start: no weights file {backbone}{nearest(backbone, known)}; it is one of {', '.join(STARTS)}, the "
+                "name of a model with published weights, or a file"
+            )
         model = create_model(recipe.model, pretrained_backbone=is_new and backbone, labels=labels, **options)
     if is_new and recipe.reset:
         _reset(model, recipe)

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -14,15 +15,15 @@ from torch import nn
 from ..backbones import normalization, probe
 from ..backbones.imagenet import load_imagenet_weights
 from ..backbones.stem import adapt_stem
-from ..data.bands import MAX_CHANNELS, RGB
+from ..data.bands import RGB, check_channels
 from ..labels import LabelSet
 from ..labels.own import labels_of, numbered_labels
 from ..layers import CONTEXT_MODULES
 from ..layers.checks import check_choice, check_whole
 from ..layers.insertion import block_names
-from ..messages import one_line, shortened
+from ..messages import nearest, one_line, shortened
 from ..models import NETWORKS, ZooModel
-from ..models.base import check_zoo_model
+from ..models.base import check_labels, check_zoo_model
 from ..state_dicts import misfit
 from . import registry
 from .config import ModelConfig
@@ -79,6 +80,7 @@ def create_model(
         RuntimeError: weights that have to be downloaded cannot be reached.
     """
     _check_start(num_classes, pretrained, pretrained_backbone)
+    check_labels(labels)
     if labels is not None and not classes is palette is things is None:
         raise ValueError("labels name the classes, their colours and which are things; leave the others out")
     if not classes is palette is things is None:
@@ -136,14 +138,23 @@ def _options_for(name: str, entry: registry.Architecture, options: dict) -> dict
     backbone = options.get("backbone")
     if backbone is None:
         raise ValueError(
-            f"{name!r} needs a backbone, e.g. create_model('srnet', backbone='convnext_tiny', num_classes=7)"
+            f"{name!r} needs a backbone: pass backbone='convnext_tiny' or another of timm, on a command line "
+            "--model_options '{backbone: convnext_tiny}'"
         )
     if not isinstance(backbone, str):
         raise ValueError(f"backbone must be the name of a timm model, got {type(backbone).__name__}")
+    _check_backbone_options(options)
     if entry.has_backbone:
         return options
     backbone_options, divisor = probe(backbone, options.pop("output_stride", None))
     return {"backbone_options": backbone_options, "size_divisor": divisor, **options}
+
+
+def _check_backbone_options(options: dict) -> None:
+    """Check that the channels of the image are not set beside the network, which would then refuse every image."""
+    given = options.get("backbone_options")
+    if isinstance(given, dict) and "in_chans" in given:
+        raise ValueError(f"backbone_options has in_chans={given['in_chans']!r}: pass in_channels instead")
 
 
 def _config_for(
@@ -171,9 +182,7 @@ def _channels(options: dict) -> int:
         ValueError: it is no whole number, or out of range.
     """
     channels = options.get("in_channels", RGB)
-    check_whole(in_channels=channels)
-    if channels > MAX_CHANNELS:
-        raise ValueError(f"in_channels must be at most {MAX_CHANNELS}, got {channels}")
+    check_channels(channels)
     return channels
 
 
@@ -219,6 +228,8 @@ def load_model(path: str | Path) -> ZooModel:
     """
     if is_remote(path):
         return _with_weights(*read_remote(path), shown(path))
+    if path in registry.names() and not Path(path).exists():
+        raise FileNotFoundError(f"no weights file {path}; use srzoo.create_model({path!r}, pretrained=True) for a name")
     return _with_weights(*read_model_file(path), str(path))
 
 
@@ -245,7 +256,7 @@ def save_model(model: nn.Module, path: str | Path, dtype: torch.dtype | None = N
     if problem := misfit(state, wanted):
         raise ValueError(
             f"load_model could not load this {model.config.name}: it {problem}; save the model before fuse, insert or "
-            "any change of its layers, or write its state dict with safetensors"
+            "any change of its layers, use reset_classifier for other classes, or write its state dict with safetensors"
         )
     if dtype is not None:
         state = {key: _narrowed(value, dtype) for key, value in state.items()}
@@ -281,11 +292,6 @@ def trained_model(
         return _create_remote(source, True, num_classes, labels, options)
     if isinstance(source, Path) or is_model_file(source):
         return _with_weights(*read_model_file(source), str(source), num_classes, labels, options)
-    if Path(source).exists() and source not in registry.names():
-        raise ValueError(
-            f"{source} is not a .safetensors file; the model of a run is the last.safetensors in its folder, and "
-            "`srzoo convert` converts checkpoints of the authors and of other projects"
-        )
     return create_model(source, pretrained=True, num_classes=num_classes, labels=labels, **options)
 
 
@@ -446,22 +452,37 @@ def _refuse_unknown_options(config: ModelConfig) -> None:
         raise ValueError(f"{given[0]!r} is no option of {config.name!r}, since it follows from the labels")
     if "backbone" in parameters and "backbone" not in config.options:
         raise ValueError(f"{config.name!r} lacks the option 'backbone'")
+    others, left = set(), set()
     if "context" in parameters:
         context = config.options.get("context", parameters["context"].default)
         check_choice("context module", context, CONTEXT_MODULES)
         module = CONTEXT_MODULES[context]
-        if module is None:  # "none", for which build_context raises a clearer error
-            return
-        others = inspect.signature(module).parameters
+        others = set() if module is None else {*inspect.signature(module).parameters}
+        of_any = {name for each in CONTEXT_MODULES.values() if each for name in inspect.signature(each).parameters}
+        foreign = of_any - {*parameters, *others, *_GIVEN_ELSEWHERE}
+        if module is None:  # the network raises a clearer error
+            left = foreign
+        elif given := [name for name in config.options if name in foreign]:
+            takes = ", ".join(sorted(others - {*parameters, *_GIVEN_ELSEWHERE})) or "no options"
+            raise ValueError(
+                f"context={context!r} takes {takes}, got {given[0]}; leave it out, or choose another context"
+            )
     elif any(each.kind is each.VAR_KEYWORD for each in parameters.values()):  # the network checks its options
         return
-    else:
-        others = {}
-    known = {name for name, each in {**parameters, **others}.items() if each.kind is not each.VAR_KEYWORD}
-    known = sorted(known - _GIVEN_ELSEWHERE)
-    unknown = [option for option in config.options if option not in known]
+    own = {name for name, each in parameters.items() if each.kind is not each.VAR_KEYWORD}
+    known = sorted((own | others) - _GIVEN_ELSEWHERE)
+    unknown = [option for option in config.options if option not in {*known, *left}]
     if unknown:
-        raise ValueError(f"{config.name!r} has no option {unknown[0]!r}; it takes {', '.join(known)}")
+        meant = nearest(unknown[0], [*known, *_GIVEN_ELSEWHERE])
+        raise ValueError(f"{config.name!r} has no option {unknown[0]!r}{meant}; it takes {', '.join(known)}")
+
+
+@cache
+def network_options() -> frozenset[str]:
+    """The names of all options that some network or context module has."""
+    modules = [inspect.signature(module).parameters for module in CONTEXT_MODULES.values() if module]
+    found = {name for parameters in (*map(_parameters, NETWORKS.values()), *modules) for name in parameters}
+    return frozenset(found - _GIVEN_ELSEWHERE - {"context_options", "options", "args", "kwargs"})
 
 
 def _check_limits(options: dict) -> None:

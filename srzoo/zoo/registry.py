@@ -8,6 +8,7 @@ from typing import Literal
 
 from ..messages import nearest
 from .datasets import ANY_DATASET, DATASETS
+from .run_files import meant_by
 from .transform import Transform
 
 
@@ -100,7 +101,8 @@ def split_name(name: str) -> tuple[str, str | None]:
         entry = ARCHITECTURES.get(architecture := name.removesuffix(f"_{dataset}"))
         if entry is not None and dataset in entry.datasets:
             return architecture, dataset
-    raise ValueError(f"unknown model {name!r}{nearest(name, names())}; `srzoo list` shows all names")
+    meant = meant_by(name) or f"{nearest(name, names())}; `srzoo list` shows all names"
+    raise ValueError(f"unknown model {name!r}{meant}")
 
 
 def names() -> list[str]:

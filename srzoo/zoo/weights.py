@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..messages import one_line, visible
 from ..state_dicts import not_finite, write_state_dict
 from .config import ModelConfig
+from .run_files import meant_by
 
 if TYPE_CHECKING:
     import torch
@@ -71,12 +72,13 @@ def _opened(path: str | Path, framework: str) -> Iterator:
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).is_file():
-        raise FileNotFoundError(f"no weights file {path}")
+        raise FileNotFoundError(f"no weights file {path}{meant_by(path)}")
     try:
         with safe_open(path, framework=framework) as file:
             yield file
     except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is not a readable safetensors file ({one_line(error)})") from error
+        meant = "" if is_model_file(str(path)) else meant_by(path)
+        raise ValueError(f"{path} is not a readable safetensors file ({one_line(error)}){meant}") from error
 
 
 def _config(file, path: str | Path) -> ModelConfig:

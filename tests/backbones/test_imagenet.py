@@ -12,8 +12,16 @@ from safetensors.torch import save_file
 from torchvision.transforms.v2 import functional as v2
 
 from srzoo import create_model
+from srzoo.backbones import FeatureBackbone
 from srzoo.backbones.imagenet import _timm_lite_names, load_imagenet_weights
 from srzoo.state_dicts import read_state_dict
+
+
+def test_a_file_of_two_networks_names_them(tmp_path):
+    state = FeatureBackbone("test_resnet", {}).body.state_dict()
+    torch.save({"student": state, "teacher": state, "epoch": 3}, tmp_path / "dino.pt")
+    with pytest.raises(ValueError, match=r"dino\.pt .*student, teacher; save one"):
+        load_imagenet_weights(FeatureBackbone("test_resnet", {}), "test_resnet", tmp_path / "dino.pt")
 
 
 def test_weights_of_the_lite0_package_classify_an_image(examples):

@@ -78,6 +78,11 @@ def test_options_are_read_like_files(parser, words, found):
     assert read(Run, given_options(parser.parse_args(words.split()), Run)) == found
 
 
+@pytest.mark.parametrize("value", [2, 2.0, "2", [2]])
+def test_one_value_is_a_list_of_one(value):
+    assert read(Run, {"scales": value}) == {"scales": (2.0,)}
+
+
 def test_dict_is_one_word(parser):
     options = parser.parse_args(["--settings", "{nodes: 32}"])
     assert given_options(options, Run) == {"settings": {"nodes": 32}}

@@ -145,6 +145,33 @@ def test_help_tells_defaults(capsys):
         assert all(word in printed for word in words)
 
 
+def test_without_a_command_the_help_is_shown(capsys):
+    assert main([]) == 2
+    assert "segment" in capsys.readouterr().err
+
+
+def test_a_list_of_numbers_does_not_take_a_path(monkeypatch):
+    seen = []
+    monkeypatch.setattr("srzoo.cli.segment.run", lambda options: seen.append(vars(options)) or 0)
+    for words, paths in (
+        (["--scales", "0.5", "1", "a.png", "b.png"], ["a.png", "b.png"]),
+        (["a.png", "--scales", "0.5", "1"], ["a.png"]),
+        (["--scales", "0.5", "1", "a.png", "--alpha", "0.3"], ["a.png"]),
+        (["--alpha", "0.3", "--scales", "0.5", "1", "--", "7.png"], ["7.png"]),
+    ):
+        assert main(["segment", *words]) == 0
+        assert (seen[-1]["paths"], seen[-1]["scales"]) == (paths, [0.5, 1])
+
+
+def test_list_as_json(capsys):
+    assert main(["list", "--json"]) == 0
+    found = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
+    assert list(found) == list_models()
+    assert found["srnet_lite0_camvid"]["weights"] == "shipped"
+    assert 0.7 < found["srnet_lite0_camvid"]["figures"]["mIoU"] < 0.9
+    assert found["srnet_r50"]["weights"] is found["srnet_r50"]["classes"] is None
+
+
 def test_an_option_that_may_have_a_value_does_not_take_a_path(monkeypatch):
     seen = []
     monkeypatch.setattr("srzoo.cli.segment.run", lambda options: seen.append(vars(options)) or 0)
@@ -190,6 +217,13 @@ def test_train_with_an_unknown_recipe(capsys):
             ["train", "--data.root", "x", "--num_classes", "x"],
             "--num_classes: .*'x'; `srzoo train --help`",
         ),
+        (["--verison"], "--verison.*'--version'"),
+        (["train", "--in_channels", "4"], r"--in_channels; .*--model_options '\{in_channels: "),
+        (["train", "--in_chans=4"], r"--in_chans=4; .*--model_options '\{in_channels: "),
+        (["train", "--context", "none"], r"--context; .*--model_options '\{context: "),
+        (["train", "--hflip"], r"--hflip; .*'--semantic.flip'"),
+        (["train", "--zzzz"], r"--zzzz; `srzoo train --help`"),
+        (["segment", "a.png", "--flip", "--tile", "64", "b.png"], "unexpected b.png; .*one place"),
         (["eval", "--scale", "1"], r"--model; `srzoo eval --help`"),
         (["data", "check", "x", "--workers", "x"], "--workers: .*'x'; `srzoo data check --help`"),
         (["nonsense"], "'nonsense'.*; `srzoo --help`"),
@@ -197,7 +231,6 @@ def test_train_with_an_unknown_recipe(capsys):
         (["data", "chek", "x"], "'chek'.*'check'.*; `srzoo data --help`"),
         (["export", "x", "--format", "onxx"], "--format 'onxx'.*'onnx'"),
         (["segment", "x.png", "--recursiv_", "--skip-existing"], "--recursiv_.*'--recursive'"),
-        ([], "COMMAND; `srzoo --help`"),
     ],
 )
 def test_invalid_command_line_is_one_line_of_error(arguments, message, capsys):

@@ -45,8 +45,9 @@ def test_worst_images_are_drawn(small_camvid, tmp_path):
     miou, name = path.stem.removeprefix("01_miou").split("_")
     assert 50 < float(miou) < 100
     with Image.open(path) as picture, Image.open(small_camvid / "train" / f"{name}.png") as frame:
-        line = picture.height // 2 - 360  # above each of the four pictures its caption
-        assert picture.width == 2 * 480 and 12 < line < 40
+        rows = (np.asarray(picture)[:, :480] != np.asarray(frame.convert("RGB"))[0]).any((1, 2))
+        line = int(np.flatnonzero(~rows)[0])  # above each of the four pictures its caption, below them the legend
+        assert picture.width == 2 * 480 and 12 < line < 40 and picture.height > 2 * (360 + line) + 12
         np.testing.assert_array_equal(np.asarray(picture)[line : line + 360, :480], np.asarray(frame.convert("RGB")))
         assert np.asarray(picture)[:line, :480].max() == 255
 
@@ -108,6 +109,7 @@ def test_two_processes_count_every_image_once(small_camvid, tmp_path, run_python
         (["--tile", "100"], "tile=100 .* 64 .* 16"),
         (["--split", "test"], "camvid/test"),
         (["--split", "trainannot"], "'trainannot'"),
+        (["--confusion", "c.jpg"], r"c\.jpg .*\.png"),
         (["--worst", "-1"], "0 or more.* -1"),
         (["--receipt", "{root}/val/cyclist.png"], r"val/cyclist\.png .*--receipt"),
         (["--export", "/proc/nowhere"], "/proc/nowhere.*--export"),
@@ -205,6 +207,22 @@ def test_a_class_left_out_and_the_confusion_matrix(small_camvid, tmp_path, tiny,
     assert whole["by_class"] == part["by_class"]
     assert "means without sky" in part["protocol"]
     assert part["command"].endswith("--leave_out sky")
+
+
+def test_figures_as_json(small_camvid, tmp_path, tiny, capsys):
+    command = ["eval", "--model", tiny, "--data.root", str(small_camvid), "--json"]
+    pictures = ["--confusion", str(tmp_path / "c.png"), "--worst", "1", "--out", str(tmp_path / "worst")]
+    assert main([*command, *pictures]) == 0
+    said = capsys.readouterr()
+    assert 0 <= figure(json.loads(said.out)) <= 1
+    assert "c.png" in said.err
+
+
+@pytest.mark.filterwarnings("ignore:.*no split for val")
+def test_data_without_names_is_compared_by_number(write_pairs, tiny):
+    root = write_pairs(*[[0, 1] * 20] * 6)
+    with pytest.warns(UserWarning, match="names no classes.*0 is 'sky', .*classes.txt"):
+        srzoo.evaluate(tiny, root, progress=False)
 
 
 def test_confusion_is_for_classes_of_pixels(tmp_path, capsys, facade):

@@ -187,6 +187,8 @@ def test_old_names_of_keys_still_work(root, tmp_path, capsys):
         (["--weight_decay", "-1"], r"weight_decay .*\b0 or more.* -1\.0"),
         (["--start", "published"], "'srnet'"),
         (["--start", "nowhere.pth"], r"nowhere\.pth"),
+        (["--model_options", "{backbone: test_efficientnet, in_channels: 0}"], "in_channels .*1, got 0"),
+        (["--model_options", "{backbone: test_efficientnet, in_channels: x}"], "in_channels .*1, got 'x'"),
         (["--mean", "0.5", "--std", "0.5"], "1 values.* 3 channels"),
     ],
 )

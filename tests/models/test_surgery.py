@@ -1,5 +1,7 @@
 """Other classes, and images of other channels, for models that exist."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -36,6 +38,24 @@ def test_channels_are_kept_in_a_file(tmp_path, channels):
         result = srzoo.Segmenter(loaded, **options)(image)
         assert result.labels.shape == (40, 50)
         assert result.overlay().mode == "RGB"
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+@pytest.mark.parametrize("name", ["mask_rcnn_lite0", "srnet_panoptic_fpn_lite0", "cascade_mask_rcnn"])
+def test_channels_of_a_detector(name, channels, tmp_path):
+    """The first convolution, the transform, a file, and what a result shows."""
+    options = {"channels": 32, "box_channels": 32, "mask_layers": (32,), "in_channels": channels}
+    options |= {"backbone": "test_efficientnet"} if name.startswith("cascade") else {}
+    model = srzoo.create_model(name, num_classes=2, things=[True, False], **options).eval()
+    assert model.in_channels == model.config.transform.channels == channels
+    model(torch.rand(1, channels, 64, 64))
+    with pytest.raises(ValueError, match=rf"\(N, {channels}, H, W\)"):
+        model(torch.rand(1, channels + 1, 64, 64))
+    model.freeze_stages(1)
+    assert model.cost((64, 64)) > 0
+    srzoo.save_model(model, tmp_path / "m.safetensors")
+    image = np.random.default_rng(0).integers(0, 256, (70, 90, channels), dtype=np.uint8)
+    assert srzoo.Segmenter(tmp_path / "m.safetensors")(image).overlay().size == (90, 70)
 
 
 def test_no_option_without_need(tmp_path):
@@ -105,11 +125,30 @@ def test_classes_and_colours():
         ({"classes": ["a", 1]}, "1"),
         ({"classes": ["a", "b"], "palette": [(0, 0, 256), (0, 0, 0)]}, "256"),
         ({"palette": [(0, 0, 0)]}, "classes"),
+        ({"classes": 5}, "classes .*5"),
+        ({"classes": {"a": 3, "b": 7}}, r"classes .*order of id.*\{'a': 3"),
+        ({"classes": {"a", "b"}}, r"classes .*order of id"),
+        ({"classes": ["a", "b"], "palette": 5}, "palette .*5"),
+        ({"classes": ["a", "b"], "palette": [5, 6]}, "palette: 5 "),
     ],
 )
 def test_invalid_classes(options, message):
     with pytest.raises(ValueError, match=message):
         srzoo.create_model("srnet", **TINY, **options)
+
+
+def test_classes_and_colours_of_arrays():
+    model = tiny(num_classes=None, classes=np.array(["a", "b"]), palette=np.array([(1, 2, 3), (4, 5, 6)], np.uint8))
+    assert model.config.labels == LabelSet(("a", "b"), ((1, 2, 3), (4, 5, 6)))
+    assert all(type(name) is str for name in model.config.classes)
+
+
+@pytest.mark.parametrize("count", ["a", ["x", "y"], -1, 0, 2.0, True])
+def test_an_invalid_number_of_classes_changes_nothing(count):
+    model = tiny()
+    with pytest.raises(ValueError, match=f"num_classes .*1, got {re.escape(repr(count))}.*classes="):
+        model.reset_classifier(count)
+    assert model.num_classes == len(model.config.classes) == 3
 
 
 def test_reset_classifier(tmp_path):
@@ -155,8 +194,12 @@ def test_reset_classifier_to_too_little():
     model = srzoo.create_model("panoptic_fpn_lite0_facade")
     with pytest.raises(ValueError, match="which of its 3 classes are things"):
         model.reset_classifier(3)
-    with pytest.raises(ValueError, match="leave num_classes, classes and palette out"):
+    with pytest.raises(ValueError, match="things has 1 .*2 classes"):
+        model.reset_classifier(classes=["a", "b"], things=[True])
+    with pytest.raises(ValueError, match="leave the others out"):
         model.reset_classifier(3, labels=model.config.labels)
+    model.reset_classifier(classes=["door", "wall"], things=[True, False])
+    assert model.config.labels.things == (True, False) and model.thing_ids == (0,)
     one = srzoo.create_model("mask_rcnn_lite0", classes=["window"])  # the background is no class of a detector
     one.reset_classifier(classes=["door"], palette=["#ff0000"])
     assert one.config.labels == LabelSet(("door",), ((255, 0, 0),))

@@ -30,6 +30,24 @@ def test_mask(result):
         result.mask("cra")
 
 
+@pytest.mark.parametrize("which", [7, -1, 1.0, None, True])
+def test_a_number_without_a_class(result, which):
+    with pytest.raises(ValueError, match=f"no class {which!r}; they are 0 to 2,"):
+        result.mask(which)
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 2, "a", None, float("nan")])
+def test_an_opacity_out_of_range(result, alpha):
+    with pytest.raises(ValueError, match=f"alpha .*0 to 1, got {alpha!r}"):
+        result.overlay(alpha)
+
+
+def test_what_is_there_is_not_written_as_nothing(result):
+    result.labels[:] = 0
+    result.labels[0, 0] = 1
+    assert [each.value for each in result.found()] == ["100.0%", "<0.1%"]
+
+
 def test_short_form_and_plain_numbers(result):
     assert repr(result) == "Segmentation(90x60: road 89.4%, car 10.6%)"
     assert [type(share) for share in result.shares().values()] == [float, float]
@@ -109,6 +127,10 @@ def test_save(result, tmp_path):
         result.save(tmp_path / "x", alpha=2)
     with pytest.raises(ValueError, match="'colour'"):
         result.save(tmp_path / "x", colour=2)
+
+
+def test_save_makes_the_folder(result, tmp_path):
+    assert all(path.is_file() for path in result.save(tmp_path / "a" / "b" / "street"))
 
 
 def test_files_tell_whose_they_are(result, tmp_path):

@@ -82,6 +82,14 @@ def test_the_name_of_a_published_model():
     assert all("predictor" in name for name in differ)
 
 
+@pytest.mark.parametrize(("start", "meant"), [("pubished", "published"), ("srnet_lite0_camvd", "srnet_lite0_camvid")])
+def test_a_mistyped_start(start, meant):
+    recipe = Recipe.from_dict({**KEYS, "model": "srnet", "model_options": OPTIONS, "start": start})
+    with pytest.raises(FileNotFoundError, match=f"start: .*{start}; .*'{meant}'.*imagenet"):
+        starting_model(recipe, None, True)
+    starting_model(recipe, None, False)  # a run that resumes needs it no more
+
+
 def test_mean_and_std_of_the_recipe(file):
     keys = {**KEYS, "model": file}
     model = starting_model(Recipe.from_dict({**keys, "mean": [0.4, 0.5, 0.6], "std": [0.1, 0.2, 0.3]}), None, True)

@@ -54,7 +54,7 @@ LITE0, DFV2 = ("srnet_lite0_camvid",), ("srnet_dfv2_camvid",)
         (LITE0, {"size_divisor": 0}, "size_divisor .*1, got 0"),
         (LITE0, {"nodes": 3.5}, "nodes .*1, got 3.5"),
         (LITE0, {"nodes": "16"}, "nodes .*1, got '16'"),
-        (LITE0, {"nodes": 7}, "64 .*nodes=7"),
+        (LITE0, {"nodes": 7}, "64 .*nodes=7; pass nodes=1"),
         (LITE0, {"dropout": "0.1"}, "dropout .*0 to 1, got '0.1'"),
         (LITE0, {"align_corners": "no"}, "align_corners .*True or False, got 'no'"),
         (LITE0, {"context": ["sr"]}, r"context.* \['sr'\].* sr, "),
@@ -68,12 +68,18 @@ LITE0, DFV2 = ("srnet_lite0_camvid",), ("srnet_dfv2_camvid",)
         (LITE0, {"backbone_options": 3}, "backbone_options .*dict.* 3$"),
         (LITE0, {"pretrained_backbone": 3}, "pretrained_backbone .*True or .*file.* 3$"),
         (LITE0, {"things": (True,)}, "things .*classes or num_classes, got"),
-        (("panoptic_fpn",), {"num_classes": 3, "things": (True, False)}, "3 classes, but things has 2"),
+        (("panoptic_fpn",), {"num_classes": 3, "things": (True, False)}, "things has 2 .*3 classes"),
         (("panoptic_fpn",), {"num_classes": 3, "things": "abc"}, "things .*True or False.*'abc'"),
-        (LITE0, {"nodez": 3}, "'nodez'; .*align_corners, .*nodes, "),
-        (LITE0, {"in_chans": 4}, "'in_chans'; "),
+        (LITE0, {"nodez": 3}, "'nodez'; .*'nodes'.*align_corners, .*nodes, "),
+        (LITE0, {"in_chans": 4}, "'in_chans'; .*'in_channels'"),
+        (LITE0, {"num_class": 4}, "'num_class'; .*'num_classes'"),
+        (LITE0, {"backbone_options": {"in_chans": 4}}, "backbone_options .*in_chans=4.*in_channels"),
+        (LITE0, {"context": "nl", "nodes": 4}, "context='nl' .*reduction, got nodes"),
+        (LITE0, {"labels": ["a", "b"]}, r"labels .*LabelSet, got \['a', 'b'\].*classes="),
+        (("mask_rcnn_lite0_coco",), {"in_chans": 4}, "'in_chans'; .*'in_channels'"),
+        (("mask_rcnn_lite0_coco",), {"in_channels": 0}, "in_channels .*1, got 0"),
         (DFV2, {"output_stride": 8}, "'output_stride'; .*levels, "),
-        (("dfseg_v1_camvid",), {"nodes": 8}, "'nodes'; .*bins, "),  # its default context module is a pyramid
+        (("dfseg_v1_camvid",), {"nodes": 8}, "'psp' takes bins, .*nodes"),  # its default context module is a pyramid
         (("dfseg_v1_camvid",), {"levels": (3, 4)}, r"levels .*three rising .*\(3, 4\)"),
         (("dfseg_v2_camvid",), {"levels": (7, 5, 3)}, r"levels .*three rising .*\(7, 5, 3\)"),
         (("dfseg_v2_camvid",), {"bins": 3}, "bins .*tuple.* 3$"),
@@ -157,9 +163,3 @@ def test_the_pyramid_s_rates_depend_on_the_stride():
     assert rates("srnet_lite0") == [6, 12, 18]
     assert rates("dfseg_v1") == [3, 6, 9]
     assert rates("srnet_lite0", rates=(2, 4)) == [2, 4]
-
-
-def test_another_file_of_a_run_is_not_taken_for_a_name(tmp_path):
-    (tmp_path / "checkpoint.pt").touch()
-    with pytest.raises(ValueError, match=r"checkpoint.pt .*last.safetensors"):
-        trained_model(str(tmp_path / "checkpoint.pt"))

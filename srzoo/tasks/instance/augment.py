@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import functional as F
 from ...data.colour import RandomColour
 from ...data.mask_windows import MaskWindows
 from ...data.objects import Objects
-from ...data.scaled_crop import ScaledCrop
+from ...data.scaled_crop import ScaledCrop, randint
 from ...zoo.transform import Transform
 
 _CHUNK = 16  # masks that are decoded at a time, which bounds the memory
@@ -23,12 +23,14 @@ _CHUNK = 16  # masks that are decoded at a time, which bounds the memory
 
 @dataclass(frozen=True)
 class Augment:
-    """Random scale, crop, flip and colour jitter. Objects are kept whole, or dropped by the share that is left.
+    """Random scale, crop, flips, turns and colour jitter. Objects are kept whole, or dropped by the share that is left.
 
     Attributes:
         crop, scale, short_side, long_side: as for `ScaledCrop`.
         min_share: an object of which the crop leaves less than this share is dropped.
         jitter: strength of the changes of brightness, contrast and saturation; the hue changes by a sixth of it.
+        flip, vertical_flip: mirror the image left to right, or top to bottom, with probability one half.
+        turns: turn it by a random multiple of 90 degrees.
     """
 
     crop: int | None = None
@@ -37,6 +39,9 @@ class Augment:
     long_side: int | None = None
     min_share: float = 0.3
     jitter: float = 0.0
+    flip: bool = True
+    vertical_flip: bool = False
+    turns: bool = False
 
     @cached_property
     def _crop(self) -> ScaledCrop:
@@ -50,11 +55,11 @@ class Augment:
         """Augment an image and its objects, with random numbers of PyTorch's default generator.
 
         Args:
-            image: ``(H, W, 3)`` uint8 RGB.
+            image: ``(H, W, 3)`` uint8 RGB, or ``(H, W, C)`` float32 in 0..255.
             objects: of the image. Of crowds the target has the boxes alone, where nothing is learned.
 
         Returns:
-            The image ``(3, h, w)`` uint8, and a target as in `srzoo.models.targets.check_targets`.
+            The image ``(C, h, w)`` of its dtype, and a target as in `srzoo.models.targets.check_targets`.
         """
         image, geometry = self.picture(image)
         singles = np.flatnonzero(~objects.crowd)
@@ -64,16 +69,23 @@ class Augment:
         return image, target(masks, objects.classes[singles][kept], crowds)
 
     def picture(self, image: np.ndarray) -> tuple[torch.Tensor, Callable[[torch.Tensor], torch.Tensor]]:
-        """The augmented image ``(3, h, w)`` uint8, and its geometry, which maps masks ``(..., H, W)`` uint8 alike."""
+        """The augmented image ``(C, h, w)``, and its geometry, which maps masks ``(..., H, W)`` uint8 alike."""
         picture = tv_tensors.Image(torch.from_numpy(image).permute(2, 0, 1))
         params = self._crop.make_params([picture])
-        is_flipped = bool(torch.rand(()) < 0.5)
+        is_flipped = self.flip and bool(torch.rand(()) < 0.5)
+        is_upside_down = self.vertical_flip and bool(torch.rand(()) < 0.5)
+        turns = randint(3) if self.turns else 0
 
         def geometry(inpt: torch.Tensor) -> torch.Tensor:
             result = self._crop.transform(inpt, params)
-            return F.horizontal_flip(result) if is_flipped else result
+            result = F.horizontal_flip(result) if is_flipped else result
+            result = F.vertical_flip(result) if is_upside_down else result
+            if turns:
+                result = tv_tensors.wrap(result.as_subclass(torch.Tensor).rot90(turns, (-2, -1)), like=result)
+            return result
 
         geometry.params, geometry.is_flipped = params, is_flipped
+        geometry.is_upside_down, geometry.turns = is_upside_down, turns
         picture = geometry(picture)
         if self.jitter:
             picture = self._colour(picture)
@@ -96,6 +108,7 @@ class Augment:
         """
         top, left, height, width = geometry.params["box"]
         size = tuple(geometry.params["size"])
+        turned = size[::-1] if geometry.turns % 2 else size
         x0, y0, x1, y1 = boxes.T
         seen = np.flatnonzero((x1 > left) & (x0 < left + width) & (y1 > top) & (y0 < top + height))
         wanted = self.min_share * areas * (size[0] / height) * (size[1] / width)
@@ -107,7 +120,7 @@ class Augment:
             keep = np.flatnonzero((own > 0) & (own >= wanted[some]))
             parts.append(masks.select(keep))
             kept.append(some[keep])
-        return MaskWindows.cat(parts, size), np.concatenate([np.zeros(0, np.int64), *kept])
+        return MaskWindows.cat(parts, turned), np.concatenate([np.zeros(0, np.int64), *kept])
 
     def moved(self, geometry: Callable[[torch.Tensor], torch.Tensor], boxes: np.ndarray) -> torch.Tensor:
         """``(m, 4)`` float32 boxes under a geometry from `picture`, clipped; those outside of the crop are left out."""
@@ -118,6 +131,11 @@ class Augment:
         y0, y1 = moved[:, 1].clip(0, rows), moved[:, 3].clip(0, rows)
         if geometry.is_flipped:
             x0, x1 = columns - x1, columns - x0
+        if geometry.is_upside_down:
+            y0, y1 = rows - y1, rows - y0
+        for _ in range(geometry.turns):  # by 90 degrees against the clock, as rot90
+            x0, y0, x1, y1 = y0, columns - x1, y1, columns - x0
+            rows, columns = columns, rows
         inside = (x1 > x0) & (y1 > y0)
         return torch.from_numpy(np.stack([x0, y0, x1, y1], 1)[inside].astype(np.float32))
 
@@ -143,13 +161,13 @@ def collate(items: Sequence[tuple]) -> tuple[torch.Tensor, list[tuple[int, int]]
     """A batch of augmented samples ``(image, target, index)``.
 
     Returns:
-        The images ``(N, 3, H, W)`` uint8, padded at the right and at the bottom to the largest; the size ``(H, W)`` of
-        each before that; the targets; and the indices ``(N,)`` int64.
+        The images ``(N, C, H, W)`` of their dtype, padded at the right and at the bottom to the largest; the size
+        ``(H, W)`` of each before that; the targets; and the indices ``(N,)`` int64.
     """
     images, targets, indices = zip(*items)
     sizes = [tuple(image.shape[-2:]) for image in images]
     height, width = (max(32, *sides) for sides in zip(*sizes))
-    batch = torch.zeros(len(images), 3, height, width, dtype=torch.uint8)
+    batch = images[0].new_zeros(len(images), len(images[0]), height, width)
     for own, image in zip(batch, images):
         own[:, : image.shape[1], : image.shape[2]] = image
     return batch, sizes, list(targets), torch.tensor(indices)

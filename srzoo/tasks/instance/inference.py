@@ -10,6 +10,7 @@ from PIL import Image
 from srzoo_kernels import paste_masks
 from srzoo_kernels.paste_masks.frames import aligned_frames, torchvision_frames
 
+from ...data.bands import Bands, shown
 from ...models.mask_rcnn import MaskRCNN
 from .masks import PackedMasks
 from .result import Instances
@@ -18,12 +19,12 @@ from .view import View
 _PASTED = 1 << 23  # pixels of masks that are pasted at a time: 8 MiB
 
 
-def detect(model: MaskRCNN, image: Image.Image, score: float, detections: int) -> dict[str, torch.Tensor]:
+def detect(model: MaskRCNN, image: Image.Image | Bands, score: float, detections: int) -> dict[str, torch.Tensor]:
     """Run a detector on one image.
 
     Args:
         model: in evaluation mode; its transform prepares the image.
-        image: RGB of any size.
+        image: of any size.
         score: least score.
         detections: number of detections at most.
 
@@ -68,7 +69,7 @@ def pasted(
         start = stop
 
 
-def instances(model: MaskRCNN, image: Image.Image, view: View) -> Instances:
+def instances(model: MaskRCNN, image: Image.Image | Bands, view: View) -> Instances:
     """The objects in one image, at the size of the image; arguments as for `detect`."""
     found = detect(model, image, view.score, view.detections)
     size = image.height, image.width
@@ -82,4 +83,4 @@ def instances(model: MaskRCNN, image: Image.Image, view: View) -> Instances:
     config = model.config
     boxes, scores = (found[key].float().cpu().numpy() for key in ("boxes", "scores"))
     labels = found["labels"].cpu().numpy()
-    return Instances(image, boxes, scores, labels, masks, config.classes, config.palette)
+    return Instances(shown(image), boxes, scores, labels, masks, config.classes, config.palette)

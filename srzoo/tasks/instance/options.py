@@ -22,6 +22,9 @@ class InstanceOptions:
     )
     min_share: float = option("an object of which the crop leaves less than this share is dropped", 0.3, low=0, high=1)
     jitter: float = option("strength of the colour jitter", 0.0, low=0, high=1)
+    flip: bool = option("mirror images left to right at random; false where left and right differ, as in text", True)
+    vertical_flip: bool = option("also mirror images top to bottom at random, for views from above", False)
+    turns: bool = option("also turn images by 0, 90, 180 or 270 degrees at random, for views from above", False)
     frozen_statistics: Literal["auto", "yes", "no"] = option(
         "whether BatchNorms keep their running statistics: yes, no, or auto for yes with fewer than 8 images at a time",
         "auto",

@@ -56,11 +56,10 @@ class Instances(ImageResult):
         """``(H, W)`` bool, the pixels of all objects of a class, by its name, or of one object, by its index.
 
         Raises:
-            ValueError: there is no such class.
-            IndexError: there is no such object.
+            ValueError: there is no such class or object.
         """
         if not isinstance(which, str):
-            return self.masks[which]
+            return self.masks[self._number(which, "object", range(len(self)))]
         union = np.zeros(self.masks.size, bool)
         for i in np.flatnonzero(self.labels == self.class_id(which)):
             x0, y0, x1, y1 = self.masks.windows[i]

@@ -64,7 +64,16 @@ class InstanceTask:
                 f"a model of the task 'instance' needs data with objects, got {type(data).__name__}; open it with "
                 "open_dataset(root, split, task='instance')"
             )
-        augment = Augment(options.crop, options.scale, *sides_of(transform), options.min_share, options.jitter)
+        augment = Augment(
+            options.crop,
+            options.scale,
+            *sides_of(transform),
+            options.min_share,
+            options.jitter,
+            options.flip,
+            options.vertical_flip,
+            options.turns,
+        )
         return AugmentedDataset(data, augment, seed, collate)
 
     def objective(

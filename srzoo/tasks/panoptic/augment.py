@@ -31,12 +31,12 @@ class PanopticAugment(Augment):
         """Augment an image and its segments, with random numbers of PyTorch's default generator.
 
         Args:
-            image: ``(H, W, 3)`` uint8 RGB.
+            image: ``(H, W, 3)`` uint8 RGB, or ``(H, W, C)`` float32 in 0..255.
             ids: ``(H, W)`` int32, the segment of each pixel, 0 for void.
             segments: of the image.
 
         Returns:
-            The image ``(3, h, w)`` uint8, and a target as `srzoo.models.PanopticFPN` takes it.
+            The image ``(C, h, w)`` of its dtype, and a target as `srzoo.models.PanopticFPN` takes it.
         """
         objects = [each for each in segments if self.things[each.class_id] and not each.crowd]
         boxes = boxes_of(ids, [each.id for each in objects])

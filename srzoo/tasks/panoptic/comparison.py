@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from PIL import Image
 
 from ...data.objects import PanopticSample
@@ -11,7 +13,10 @@ from .result import Panoptic
 
 
 def comparison(sample: PanopticSample, found: Panoptic) -> Image.Image:
-    """The annotation beside the prediction, captioned, an RGB image of twice the width."""
+    """The annotation beside the prediction, captioned and with a legend, an RGB image of twice the width."""
     class_of = {each.id: each.class_id for each in sample.segments}
-    annotated = draw_segments(found.image, sample.ids, class_of, found.labels)
-    return tiled([[("annotation", annotated), ("prediction", found.overlay())]])
+    labels = dataclasses.replace(found.labels, palette=found.colours)  # those of the overlay
+    annotated = draw_segments(found.image, sample.ids, class_of, labels)
+    seen = sorted({*class_of.values(), *(each.class_id for each in found.segments)})
+    entries = [(found.classes[i], found.colours[i]) for i in seen]
+    return tiled([[("annotation", annotated), ("prediction", found.overlay())]], entries)

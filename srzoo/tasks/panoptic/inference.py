@@ -10,6 +10,7 @@ from PIL import Image
 
 from srzoo_kernels import panoptic_merge, upsample_argmax
 
+from ...data.bands import Bands, shown
 from ...models.base import check_results
 from ...models.panoptic_fpn import PanopticFPN
 from ..instance.inference import detect, pasted
@@ -19,7 +20,7 @@ from .view import View
 _HELD = 1 << 28  # pixels of masks that are held at a time: 256 MiB
 
 
-def segments(model: PanopticFPN, image: Image.Image, view: View) -> Panoptic:
+def segments(model: PanopticFPN, image: Image.Image | Bands, view: View) -> Panoptic:
     """The segments of one image, at the size of the image.
 
     Args:
@@ -100,7 +101,7 @@ def semantic_labels(model: PanopticFPN, logits: torch.Tensor, size: tuple[int, i
 
 
 def _result(
-    model: PanopticFPN, image: Image.Image, ids: np.ndarray, areas: list[int], found: dict[str, torch.Tensor]
+    model: PanopticFPN, image: Image.Image | Bands, ids: np.ndarray, areas: list[int], found: dict[str, torch.Tensor]
 ) -> Panoptic:
     """Number the segments that have pixels from 1 on: objects by score, then surfaces."""
     scores, labels = found["scores"].tolist(), found["labels"].tolist()
@@ -112,4 +113,4 @@ def _result(
             is_object = i < len(labels)
             class_id = labels[i] if is_object else model.stuff_ids[i - len(labels) - 1]
             kept.append(FoundSegment(1 + len(kept), class_id, area, scores[i] if is_object else None))
-    return Panoptic(image, table[ids], kept, model.config.labels)
+    return Panoptic(shown(image), table[ids], kept, model.config.labels)

@@ -13,7 +13,7 @@ from PIL import Image
 from ...labels import LabelSet
 from ..result import ImageResult, Region
 from ..saving import Saving
-from ..task import Found
+from ..task import Found, percent_of
 from .maps import boxes_of
 from .pictures import draw_segments, id_image
 
@@ -64,13 +64,13 @@ class Panoptic(ImageResult):
         return len(self.segments)
 
     def mask(self, which: str | int) -> np.ndarray:
-        """``(H, W)`` bool, the pixels of a class, by its name, or of a segment, by its id.
+        """``(H, W)`` bool, the pixels of a class, by its name, or of a segment, by its id, 0 for void.
 
         Raises:
-            ValueError: there is no such class.
+            ValueError: there is no such class or segment.
         """
         if not isinstance(which, str):
-            return self.ids == which
+            return self.ids == self._number(which, "segment", range(1 + len(self.segments)))
         class_id = self.class_id(which)
         return np.isin(self.ids, [each.id for each in self.segments if each.class_id == class_id])
 
@@ -90,7 +90,7 @@ class Panoptic(ImageResult):
         for i in np.argsort(-areas, kind="stable"):
             if areas[i]:
                 number = f" ({counts[i]})" if self.labels.things[i] else ""
-                share = f"{areas[i] / self.ids.size:.1%}{number}"
+                share = f"{percent_of(areas[i] / self.ids.size)}{number}"
                 lines.append(Found(self.classes[i], share, self.colours[i]))
         return lines
 

@@ -55,6 +55,9 @@ class PanopticTask(InstanceTask):
             *sides_of(transform),
             options.min_share,
             options.jitter,
+            options.flip,
+            options.vertical_flip,
+            options.turns,
             data.labels.things,
         )
         return AugmentedDataset(data, augment, seed, collate)

@@ -31,6 +31,7 @@ class Augment:
         jitter: strength of the changes of brightness, contrast and saturation; the hue changes by a sixth of it.
         blur: probability of a Gaussian blur.
         max_pixels: limit of the image's area at factor 1, if there is a ``short_side``, as of the model's transform.
+        flip: mirror the image left to right, with probability one half.
         vertical_flip: mirror it top to bottom, too, with probability one half.
         turns: turn it by a random multiple of 90 degrees.
     """
@@ -42,6 +43,7 @@ class Augment:
     jitter: float = 0.3
     blur: float = 0.0
     max_pixels: int = Transform.max_pixels
+    flip: bool = True
     vertical_flip: bool = False
     turns: bool = False
 
@@ -50,7 +52,7 @@ class Augment:
         return v2.Compose(
             [
                 RandomScaledCrop(self.crop, self.scale, self.short_side, self.max_class_share, self.max_pixels),
-                v2.RandomHorizontalFlip(),
+                *([v2.RandomHorizontalFlip()] if self.flip else []),
                 *([v2.RandomVerticalFlip()] if self.vertical_flip else []),
                 *([RandomTurn()] if self.turns else []),
                 RandomColour(self.jitter, self.jitter / 6),

@@ -15,7 +15,7 @@ from srzoo_kernels import upsample_argmax
 from srzoo_kernels.bilinear.rows import interpolate_rows
 from srzoo_kernels.layout import label_dtype
 
-from ...data.bands import Bands
+from ...data.bands import Bands, shown
 from ...models.base import check_results
 from ...zoo.transform import Transform
 from .result import Segmentation
@@ -66,8 +66,7 @@ def _result(
     config = model.config
     # On the CPU, so that a list of results takes no GPU memory.
     kept = [each.cpu() for each in passes] if with_logits else []
-    shown = image.rgb() if isinstance(image, Bands) else image
-    return Segmentation(shown, labels, config.classes, config.palette, kept, model.align_corners)
+    return Segmentation(shown(image), labels, config.classes, config.palette, kept, model.align_corners)
 
 
 def image_logits(model: nn.Module, image: Image.Image | Bands, view: View) -> list[torch.Tensor]:

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ..drawing import check_alpha, tiled
 
 _NUMBERED, _LONGEST = 40, 24  # classes with numbers in a confusion matrix, characters of a name
+_ROWS, _COLUMNS = "annotated, in percent of a row", "predicted, across"
 _RIGHT, _WRONG = (8, 81, 156), (203, 24, 29)  # colours of a share of 1, on the diagonal and beside it
 _STRIP_ROWS = 512  # rows at a time, which bounds the extra memory of an overlay
 
@@ -68,7 +69,7 @@ def confusion_picture(counts: np.ndarray, classes: Sequence[str]) -> Image.Image
     has_numbers = len(classes) <= _NUMBERED
     cell, font = (44, ImageFont.load_default(13)) if has_numbers else (14, ImageFont.load_default(11))
     names = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}" for name in classes]
-    margin = round(max(font.getlength(name) for name in [*names, "across: predicted"])) + 12
+    margin = round(max(font.getlength(name) for name in [*names, _ROWS, _COLUMNS])) + 12
     side = margin + cell * len(classes)
     picture = Image.new("RGB", (side + 8, side + 8), "white")
     upright = Image.new("RGB", (len(classes) * cell, margin), "white")
@@ -80,8 +81,8 @@ def confusion_picture(counts: np.ndarray, classes: Sequence[str]) -> Image.Image
         ImageDraw.Draw(label).text((6, cell // 2), name, "black", font, "lm")
         upright.paste(label.rotate(90, expand=True), (cell * i, 0))
     picture.paste(upright, (margin, 0))
-    draw.text((4, 4), "down: annotated", "gray", font)
-    draw.text((4, 20), "across: predicted", "gray", font)
+    draw.text((4, 4), _ROWS, "gray", font)
+    draw.text((4, 20), _COLUMNS, "gray", font)
     for row, column in np.ndindex(shares.shape):
         share = float(shares[row, column])
         left, top = margin + cell * column, margin + cell * row
@@ -94,9 +95,15 @@ def confusion_picture(counts: np.ndarray, classes: Sequence[str]) -> Image.Image
 
 
 def comparison(
-    image: Image.Image, target: np.ndarray, labels: np.ndarray, palette: tuple[tuple[int, int, int], ...]
+    image: Image.Image,
+    target: np.ndarray,
+    labels: np.ndarray,
+    palette: tuple[tuple[int, int, int], ...],
+    classes: Sequence[str],
 ) -> Image.Image:
     """Four pictures in a square: the image and the wrong pixels above the annotation and the prediction, captioned.
+
+    A legend below them names the classes that occur.
 
     Wrong pixels have the colour of the predicted class, all others are the dimmed image.
 
@@ -106,9 +113,10 @@ def comparison(
             prediction is wrong there.
         labels: ``(H, W)`` predicted class ids.
         palette: an RGB colour (0..255) for each class.
+        classes: their names.
 
     Returns:
-        An RGB image of twice the width and, without the captions, twice the height.
+        An RGB image of twice the width and, without captions and legend, twice the height.
     """
     table = np.zeros((max(256, len(palette) + 1), 3), dtype=np.uint8)
     table[: len(palette)] = palette
@@ -116,5 +124,10 @@ def comparison(
     dimmed = np.asarray(image.convert("L"))[..., None] // 2
     is_wrong = (target != labels) & (target < len(palette))
     wrong = np.where(is_wrong[..., None], prediction, dimmed)
-    pixels = ((("image", image), ("wrong pixels", wrong)), (("annotation", annotation), ("prediction", prediction)))
-    return tiled([[(caption, Image.fromarray(np.asarray(each))) for caption, each in row] for row in pixels])
+    pixels = (
+        (("image", image), ("wrong pixels, as predicted", wrong)),
+        (("annotation", annotation), ("prediction", prediction)),
+    )
+    seen = np.union1d(np.unique(target), np.unique(labels))
+    entries = [(classes[i], palette[i]) for i in seen if i < len(palette)]
+    return tiled([[(caption, Image.fromarray(np.asarray(each))) for caption, each in row] for row in pixels], entries)

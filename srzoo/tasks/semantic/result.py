@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ..result import ImageResult, Region
 from ..saving import Saving
-from ..task import Found
+from ..task import Found, percent_of
 from .pictures import label_image, overlay
 
 _COUNTED = 1 << 22  # labels at a time: 32 MiB as int64
@@ -61,7 +61,9 @@ class Segmentation(ImageResult):
         Raises:
             ValueError: there is no such class.
         """
-        return self.labels == (self.class_id(which) if isinstance(which, str) else which)
+        if isinstance(which, str):
+            return self.labels == self.class_id(which)
+        return self.labels == self._number(which, "class", range(len(self.classes)))
 
     def label_image(self, gray: bool = False) -> Image.Image:
         """A palette image whose pixel values are the class ids; 16-bit gray for more than 256 classes.
@@ -82,7 +84,7 @@ class Segmentation(ImageResult):
     def found(self) -> list[Found]:
         """The classes found in the image with their shares in percent, largest first."""
         colours = dict(zip(self.classes, self.colours))
-        return [Found(name, f"{share:.1%}", colours[name]) for name, share in self.shares().items()]
+        return [Found(name, percent_of(share), colours[name]) for name, share in self.shares().items()]
 
     def to_dict(self) -> dict[str, Any]:
         """Width and height in pixels, and the shares, as values that JSON can hold."""

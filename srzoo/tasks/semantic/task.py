@@ -69,6 +69,7 @@ class SemanticTask:
             max_class_share=options.max_class_share,
             jitter=options.jitter,
             blur=options.blur,
+            flip=options.flip,
             vertical_flip=options.vertical_flip,
             turns=options.turns,
             **size,
@@ -118,7 +119,7 @@ class SemanticTask:
     def comparison(self, result: Segmentation, sample: tuple, config: ModelConfig) -> Image.Image:
         from .pictures import comparison
 
-        return comparison(result.image, sample[1], result.labels, config.palette)
+        return comparison(result.image, sample[1], result.labels, config.palette, config.classes)
 
     def export(self, path: Path, config: ModelConfig, data: SemanticData) -> LabelFiles:
         from .submission import LabelFiles

@@ -60,6 +60,32 @@ def test_both_orientations_occur(coloured):
     assert 4 < sum(orders) < 16
 
 
+@pytest.mark.parametrize("crop", [None, 80])
+def test_flips_and_turns_move_image_masks_and_boxes_together(coloured, crop):
+    """All eight positions of a picture occur, with the size of a turned one, and the box of the crowd moves along."""
+    image, objects = coloured
+    augment, places = Augment(crop, (1, 1), min_share=0.0, vertical_flip=True, turns=True), set()
+    for seed in range(60):
+        torch.manual_seed(seed)
+        x, found = augment(image, objects)
+        size = tuple(x.shape[1:])
+        check_targets([found], [size], 4)
+        assert found["masks"].size == size
+        for i, label in enumerate(found["labels"].tolist()):
+            assert torch.equal(under(x, label), found["masks"].full(i).bool())
+        for box in found["crowds"]:
+            rows, columns = (under(x, 2).any(axis).nonzero()[:, 0] for axis in (1, 0))
+            assert box.tolist() == [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+        places.add((size, *(tuple(found["boxes"][found["labels"] == label].flatten().tolist()) for label in (0, 3))))
+    assert crop or len(places) == 8
+
+
+def test_without_flips_the_picture_stays(coloured):
+    for seed in range(12):
+        torch.manual_seed(seed)
+        assert torch.equal(Augment(flip=False)(*coloured)[0], torch.from_numpy(coloured[0]).permute(2, 0, 1))
+
+
 def test_objects_are_whole_or_dropped_by_their_share(coloured):
     """At factor 1 the share that is left can be counted: it is the same crop whatever ``min_share`` is."""
     image, objects = coloured

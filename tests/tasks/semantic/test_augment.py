@@ -129,6 +129,14 @@ def test_vertical_flips_and_turns_move_image_and_mask_together():
     assert len(plain) == 2
 
 
+def test_without_flips_left_stays_left():
+    ids = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    for seed in range(20):
+        torch.manual_seed(seed)
+        _, y = Augment(4, (1, 1), jitter=0, max_class_share=1, flip=False)(np.repeat(ids[..., None], 3, 2), ids)
+        assert torch.equal(y, torch.from_numpy(ids))
+
+
 @pytest.mark.parametrize("channels", [1, 4])
 def test_images_of_other_channels(channels):
     image = np.random.default_rng(0).uniform(0, 255, (30, 40, channels)).astype(np.float32)

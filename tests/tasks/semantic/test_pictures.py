@@ -40,10 +40,14 @@ def test_alpha_out_of_range():
 def test_comparison_shows_only_wrong_pixels():
     """Of three pixels the first is right, the second is wrong, and the third is unlabelled."""
     image = Image.new("RGB", (3, 1), (100, 100, 100))
-    picture = comparison(image, np.array([[0, 0, 255]], np.uint8), np.array([[0, 1, 1]], np.uint8), PALETTE)
-    line = picture.height // 2 - 1  # above each row its captions
-    seen = np.asarray(picture)[[line, 2 * line + 1]]
-    assert seen.shape == (2, 6, 3)
+    picture = comparison(
+        image, np.array([[0, 0, 255]], np.uint8), np.array([[0, 1, 1]], np.uint8), PALETTE, ("red", "blue")
+    )
+    pixels = np.asarray(picture)
+    line = int(np.flatnonzero((pixels[:, :3] == 100).all((1, 2)))[0])  # above each row its captions
+    seen = pixels[[line, 2 * line + 1], :6]
+    legend = pixels[2 * line + 2 :].reshape(-1, 3)
+    assert all((legend == colour).all(1).sum() > 50 for colour in ([255, 0, 0], [0, 0, 200]))
     assert (seen[0, :3] == 100).all()
     assert seen[1, :3].tolist() == [[255, 0, 0], [255, 0, 0], [0, 0, 0]]
     assert seen[0, 3:].tolist() == [[50] * 3, [0, 0, 200], [50] * 3]
