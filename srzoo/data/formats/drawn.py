@@ -13,7 +13,7 @@ from typing import Any
 
 from ...images import SUFFIXES
 from ..files import NoSplit
-from ..pairing import split_of
+from ..roles import split_of
 from ..shapes import Annotated, ShapeMasks, ShapeObjects, class_names, masks_of, objects_of
 from .format import Format
 

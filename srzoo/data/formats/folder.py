@@ -9,73 +9,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...images import SUFFIXES, opened
 from ...labels import IGNORE, LabelSet
 from ...labels.own import own_labels
+from ...messages import and_more
 from ..class_files import BACKGROUND, VOID, Classes, find_classes
 from ..files import SPLIT_NAMES, NoSplit, pair, read_lines, read_names
 from ..masks import IdMap, pack, read_mask, read_object_ids, storage_of
 from ..objects import Objects, areas_of, found_in
 from ..pairing import MASK_SUFFIXES, Pairs, find_pairs, pair_files
 from ..samples import FilePairs, InstanceData, PairedFiles
+from ..shapes import BACKGROUND_NAME
 from ..survey import survey
 from .format import Format
+from .several_masks import ClassMasks, ObjectMasks, SeveralMasks
 
 _MANY = 4096  # a mask with more ids than this does not hold object ids
 _PEEKED = 8  # masks that are read to see whether they store ids or colours
 _LISTS = ("{}.txt", "ImageSets/Segmentation/{}.txt", "ImageSets/{}.txt", "splits/{}.txt", "ImageSets/Main/{}.txt")
-
-
-@dataclass
-class SeveralMasks(FilePairs):
-    """A split of images with one or several masks each, of which the later lie over the earlier.
-
-    Attributes:
-        more: paths of all masks but the first, by the image.
-    """
-
-    more: dict[Path, list[Path]]
-
-    def mask(self, index: int) -> np.ndarray:
-        mask = super().mask(index)
-        for path in self.more.get(self.pairs[index][0], ()):
-            other = read_mask(path, as_colours=self.id_map is not None and self.id_map.has_colours)
-            if other.shape != mask.shape:
-                raise ValueError(f"{path} and {self.pairs[index][1]} are masks of one image, but differ in size")
-            mask = np.where(other > 0, other, mask)
-        return mask
-
-    def files(self) -> list[Path]:
-        return [*super().files(), *(path for image, _ in self.pairs for path in self.more.get(image, ()))]
-
-
-@dataclass
-class ObjectMasks(PairedFiles, InstanceData):
-    """A split of images with one mask for each object, all of one class: what is not 0 is the object.
-
-    Attributes:
-        more: paths of all masks but the first, by the image.
-    """
-
-    more: dict[Path, list[Path]]
-
-    def objects(self, index: int) -> Objects:
-        image, first = self.pairs[index]
-        found, size = [], None
-        for path in (first, *self.more.get(image, ())):
-            drawn = (read_object_ids(path) > 0).astype(np.uint8)
-            if drawn.shape != (size or drawn.shape):
-                raise ValueError(f"{path} and {first} are masks of one image, but differ in size")
-            size = drawn.shape
-            found += found_in(drawn, {1: (0, False)}) if drawn.any() else []
-        return Objects.of(size, found)
-
-    def target_bytes(self, index: int) -> bytes:
-        image, first = self.pairs[index]
-        return b"".join(path.read_bytes() for path in (first, *self.more.get(image, ())))
 
 
 @dataclass
@@ -123,6 +78,8 @@ class Folder(Format):
             f"the masks {found.masks} are read, and {other} are not; choose with --data.images and --data.masks"
             for other in found.others
         ]
+        if found.spare:
+            others.append(f"{len(found.spare)} pictures beside the images are not read, such as {found.spare[0]}")
         if task == "instance":
             names = [image.stem for image, _ in pairs]
             own = (ObjectMasks, [found.more]) if found.more else (FolderObjects, [])
@@ -138,10 +95,26 @@ class Folder(Format):
                 doubts=others,
                 is_whole=is_whole,
             )
+        if found.class_of:
+            return _class_masks(found, split, pairs, unpaired=unpaired, doubts=others, is_whole=is_whole)
         labels, id_map, doubts = meaning(classes_of(found, root), pairs)
         make, more = (SeveralMasks, [found.more]) if found.more else (FilePairs, [])
         doubts = [*doubts, *others]
         return make(self.name, split, labels, id_map, pairs, *more, unpaired=unpaired, doubts=doubts, is_whole=is_whole)
+
+
+def _class_masks(found: Pairs, split: str, pairs: list, **how: Any) -> ClassMasks:
+    """The masks of several classes, which their folders or the ends of their names tell."""
+    names = [name for name in dict.fromkeys(found.class_of.values()) if name.lower() not in BACKGROUND]
+    class_ids = {name: i for i, name in enumerate(names, 1)}
+    labels = own_labels([BACKGROUND_NAME, *names], found.masks)
+    class_of = {path: class_ids.get(name, 0) for path, name in found.class_of.items()}
+    how["doubts"] = [
+        f"each image has masks of several classes: {and_more(names, 8)}; where they overlap, the last of these is read",
+        *how["doubts"],
+    ]
+    id_map = IdMap({i: i for i in [*range(len(labels.classes)), IGNORE]})
+    return ClassMasks(Folder.name, split, labels, id_map, pairs, found.more, class_of, **how)
 
 
 @dataclass(frozen=True)
