@@ -245,13 +245,12 @@ def _paired(root: Path, image_places: Places, mask_places: Places) -> Pairs:
     best: list[tuple[int, int]] = []
     fewest = min(len(images), len(masks))
     enough = fewest if fewest < _MANY else 0.95 * fewest  # comparing many names in every way takes long
-    for with_split, with_folders in ((True, True), (False, True), (True, False), (False, False)):
+    has_left = any(place.left for place, _ in (*images, *masks))
+    folders = (_all_folders, *([_other_folders] if has_left else []), _no_folders)
+    for folders_of, with_split in product(folders, (True, False)):
         for name_of in _ways(images, masks):
             keys = [
-                [
-                    (place.split if with_split else None, place.rest if with_folders else (), way(path.stem))
-                    for place, path in files
-                ]
+                [(place.split if with_split else None, folders_of(place), way(path.stem)) for place, path in files]
                 for files, way in zip((images, masks), name_of)
             ]
             found = _joined(*keys)
@@ -262,6 +261,18 @@ def _paired(root: Path, image_places: Places, mask_places: Places) -> Pairs:
         if len(best) >= enough:
             break
     return _result(root, images, masks, best)
+
+
+def _all_folders(place: Entry) -> tuple[str, ...]:
+    return place.rest
+
+
+def _other_folders(place: Entry) -> tuple[str, ...]:
+    return tuple(part for part in place.rest if part not in place.left)
+
+
+def _no_folders(place: Entry) -> tuple[str, ...]:
+    return ()
 
 
 def _several(root: Path, image_places: Places, mask_places: Places) -> Pairs | None:

@@ -44,12 +44,14 @@ class Entry(NamedTuple):
         kind: the part of the path that says so, in lower case.
         split: "train", "val", "test" or None.
         rest: the path without the parts that say role and split.
+        left: that of it which is a word in the folder that says the role: anon of rgb_anon.
     """
 
     role: str
     kind: str
     split: str | None
     rest: tuple[str, ...]
+    left: tuple[str, ...] = ()
 
 
 def words(name: str) -> list[str]:
@@ -84,7 +86,11 @@ def place_of(parts: Sequence[str], splits: Mapping[str, str] = MappingProxyType(
         if (said.role and place.role) or (said.split and place.split) or not (said.role or said.split):
             said = Entry("", "", None, (part,))
         place = Entry(
-            place.role or said.role, place.kind or said.kind, place.split or said.split, (*said.rest, *place.rest)
+            place.role or said.role,
+            place.kind or said.kind,
+            place.split or said.split,
+            (*said.rest, *place.rest),
+            place.left or said.left,
         )
     return place
 
@@ -106,7 +112,8 @@ def _meaning(part: str) -> Entry:
     others = [word for word in said if not (split and word in _SPLITS)]
     known = _OBJECT_WORDS | _PICTURE_WORDS | MASK_WORDS | IMAGE_WORDS
     left = "_".join(word for word in others if word not in known)
-    return Entry(role, " ".join(others), split, (left,) if left else ())
+    left = (left,) if left else ()
+    return Entry(role, " ".join(others), split, left, left)
 
 
 def role_of(said: Iterable[str]) -> str:

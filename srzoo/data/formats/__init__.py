@@ -15,6 +15,7 @@ from .huggingface import HuggingFace
 from .kaggle import Kaggle, KaggleRows
 from .label_studio import LabelStudio
 from .labelme import Labelme
+from .listed import Listed
 from .pascal_context import PascalContext
 from .supervisely import Supervisely
 from .via import Via
@@ -40,6 +41,7 @@ FORMATS: dict[str, Format] = {
         Via(),
         Labelme(),
         Yolo(),
+        Listed(),
         Folder(),
         Kaggle(),
         KaggleRows(),

@@ -70,14 +70,18 @@ class Folder(Format):
     def read(self, root: Path, split: str, task: str = "semantic") -> FilePairs | FolderObjects:
         return self._data(find_pairs(root, "objects" if task == "instance" else "mask"), root, split, task)
 
-    def _data(self, found: Pairs, root: Path, split: str, task: str) -> FilePairs | FolderObjects:
+    def _data(
+        self, found: Pairs, root: Path, split: str, task: str, may_have_lists: bool = True
+    ) -> FilePairs | FolderObjects:
         if not found:
             raise NoSplit(f"{root} has no images with masks: {survey(root)}")
-        pairs, unpaired, is_whole = in_split(found, root, split)
-        others = [
-            f"the masks {found.masks} are read, and {other} are not; choose with --data.images and --data.masks"
-            for other in found.others
-        ]
+        pairs, unpaired, is_whole = in_split(found, root, split, may_have_lists)
+        others = []
+        if found.others:
+            others.append(
+                f"the masks {found.masks} are read, and {and_more(found.others, 3)} are not; choose with --data.images "
+                "and --data.masks"
+            )
         if found.spare:
             others.append(f"{len(found.spare)} pictures beside the images are not read, such as {found.spare[0]}")
         if task == "instance":
@@ -141,15 +145,18 @@ class FilePatterns(Folder):
         return self._data(found, root, split, task)
 
 
-def in_split(found: Pairs, root: Path, split: str) -> tuple[list[tuple[Path, Path]], list[str], bool]:
+def in_split(
+    found: Pairs, root: Path, split: str, may_have_lists: bool = True
+) -> tuple[list[tuple[Path, Path]], list[str], bool]:
     """The pairs of a split, a line for each file without a partner, and whether the dataset has no split for val.
 
-    If so, the pairs for "train" and "val" are the same, and some are to be held out.
+    If so, the pairs for "train" and "val" are the same, and some are to be held out. ``may_have_lists`` is whether
+    files such as ``train.txt`` name the images of a split.
 
     Raises:
         NoSplit: there is no such split.
     """
-    lists = {name: path for name in SPLIT_NAMES if (path := _split_list(root, name))}
+    lists = {name: path for name in SPLIT_NAMES if may_have_lists and (path := _split_list(root, name))}
     names = set(lists) or set(found.by_split) - {None}
     is_whole = "val" not in names and split != "test"
     if split not in names and not is_whole:
