@@ -44,7 +44,7 @@ def test_masks_of_label_studio(tmp_path):
     [
         ("a.zip", "", "a.zip is an archive: unpack it"),
         ("a.xml", "<annotation><object><bndbox/></object></annotation>", "boxes alone"),
-        ("a.json", json.dumps({"asset": 1, "regions": []}), "a.json is of no known tool .*'asset', 'regions'"),
+        ("a.json", json.dumps({"frames": 1, "tracks": []}), "a.json is of no known tool .*'frames', 'tracks'"),
         ("a.json", "{", "no JSON"),
         ("rows.ndjson", "{}", "rows.ndjson is rows of JSON.*COCO"),
         ("notes.md", "", "No masks and no annotations"),

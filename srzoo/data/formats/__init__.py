@@ -9,6 +9,7 @@ from .cityscapes import Cityscapes
 from .coco import Coco
 from .coco_panoptic import CocoPanoptic
 from .cvat import Cvat
+from .exports import EXPORTS
 from .folder import Folder
 from .format import Format
 from .huggingface import HuggingFace
@@ -31,6 +32,7 @@ FORMATS: dict[str, Format] = {
         CamVid(),
         Ade20k(),
         PascalContext(),
+        *EXPORTS,
         CocoPanoptic(),  # first: it labels every pixel, where the objects of the same images leave a background
         Coco(),
         HuggingFace(),

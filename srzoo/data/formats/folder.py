@@ -6,8 +6,11 @@ per line, names the classes, see `srzoo.data.class_files`.
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ import numpy as np
 from ...images import SUFFIXES, opened
 from ...labels import IGNORE, LabelSet
 from ...labels.own import own_labels
-from ...messages import and_more
+from ...messages import and_more, shortened
 from ..class_files import BACKGROUND, VOID, Classes, find_classes
 from ..files import SPLIT_NAMES, NoSplit, pair, read_lines, read_names
 from ..masks import IdMap, pack, read_mask, read_object_ids, storage_of
@@ -75,8 +78,10 @@ class Folder(Format):
     ) -> FilePairs | FolderObjects:
         if not found:
             raise NoSplit(f"{root} has no images with masks: {survey(root)}")
+        _refuse_channels(found)
+        found, may_have_lists, said = _splits(found, root, may_have_lists)
         pairs, unpaired, is_whole = in_split(found, root, split, may_have_lists)
-        others = []
+        others = said
         if found.others:
             others.append(
                 f"the masks {found.masks} are read, and {and_more(found.others, 3)} are not; choose with --data.images "
@@ -145,6 +150,42 @@ class FilePatterns(Folder):
         return self._data(found, root, split, task)
 
 
+def _refuse_channels(found: Pairs) -> None:
+    """Raises ValueError if each image lies in several files, one for each channel, as nnU-Net has them."""
+    paired = {image for each in found.by_split.values() for image, _ in each}
+    for image in sorted(path for alone in found.alone.values() for path in alone[0]):
+        channel = re.fullmatch(r"(.+_)(\d{4})", image.stem)
+        first = channel and image.with_stem(f"{channel[1]}0000")
+        if first in paired:
+            raise ValueError(
+                f"{image} and {first.name} have one mask: if they are channels of one image, write them into one file, "
+                "such as TIFF, and pass --model.in_channels; else give each a mask"
+            )
+
+
+def _splits(found: Pairs, root: Path, may_have_lists: bool) -> tuple[Pairs, bool, list[str]]:
+    """The pairs, whether files list their splits, and a line where these lists, or folders of splits, are passed over.
+
+    Lists that name none of the images are of another version of the data, such as tiles that are still to be cut. Where
+    test alone has masks, it is the whole.
+    """
+    lists = [path for name in SPLIT_NAMES if may_have_lists and (path := _split_list(root, name))]
+    stems = {path.stem for each in found.by_split.values() for pair in each for path in pair}
+    stems |= {path.stem for alone in found.alone.values() for path in alone[0]}
+    if lists and stems.isdisjoint(name for path in lists for name in read_names(path, stems)):
+        name = next(iter(read_names(lists[0], stems)), "nothing")
+        return found, False, [f"{lists[0]} names none of the images, but {shortened(name)}, and is not read"]
+    if not lists and set(found.by_split) == {"test"}:
+        by_split, alone = {None: found.by_split["test"]}, defaultdict(found.alone.default_factory)
+        alone[None] = found.alone["test"]
+        return (
+            replace(found, by_split=by_split, alone=alone),
+            False,
+            ["test alone has masks, so it is read as the whole"],
+        )
+    return found, may_have_lists, []
+
+
 def in_split(
     found: Pairs, root: Path, split: str, may_have_lists: bool = True
 ) -> tuple[list[tuple[Path, Path]], list[str], bool]:
@@ -208,7 +249,13 @@ def meaning(
     """
     if classes is None:
         return None, None, []
-    labels = classes.labels()
+    labels, doubts = classes.labels(), []
+    if shifted := _counted_from_0(classes, pairs):
+        classes = shifted
+        doubts = [
+            f"{classes.path} has 0 for {classes.names[0]}, but the masks have 255: their values are read as one less "
+            "than those of the file; pass --data.id_map if they are not"
+        ]
     kind = _stored_as(classes, pairs)
     if kind is None:
         return None, None, [f"{classes.path} names classes, but most masks have neither their colours nor their ids"]
@@ -218,7 +265,30 @@ def meaning(
     colours = [own[i] for i in range(len(labels.classes)) if i in own]
     if len({*colours}) == len(labels.classes):
         labels = LabelSet(labels.classes, tuple(colours))
-    return labels, classes.id_map(as_colours=kind == "colours"), []
+    return labels, classes.id_map(as_colours=kind == "colours"), doubts
+
+
+def _counted_from_0(classes: Classes, pairs: Sequence[tuple[Path, Path]]) -> Classes | None:
+    """The classes with the values that masks have, if these are one less than the file's, as those of COCO-Stuff are.
+
+    There void is 0 in the file and 255 in the masks, which use 0, but not the last of the file's values.
+    """
+    values = classes.values
+    if not values or values[0] != 0 or classes.ids[0] != IGNORE or classes.colours or IGNORE in values:
+        return None
+    found: set[int] = set()
+    for path in _some(pairs):
+        with suppress(ValueError):  # the check reports it
+            found |= {*np.unique(read_mask(path)).tolist()}
+    is_less = (
+        {0, IGNORE} <= found and not found - {IGNORE} - {value - 1 for value in values} and max(values) not in found
+    )
+    return replace(classes, values=[IGNORE, *(value - 1 for value in values[1:])]) if is_less else None
+
+
+def _some(pairs: Sequence[tuple[Path, Path]]) -> list[Path]:
+    """Some of the masks, evenly spread."""
+    return [mask for _, mask in pairs[:: max(1, len(pairs) // _PEEKED)][:_PEEKED]]
 
 
 def _stored_as(classes: Classes, pairs: Sequence[tuple[Path, Path]]) -> str | None:
@@ -228,7 +298,7 @@ def _stored_as(classes: Classes, pairs: Sequence[tuple[Path, Path]]) -> str | No
     colours = np.unique(pack(np.array([classes.colours or []], np.uint8).reshape(1, -1, 3)))
     ids = np.array([*(classes.values or range(len(classes.names))), IGNORE])
     hits, total = {"colours": 0, "ids": 0}, 0
-    for _, path in pairs[:: max(1, len(pairs) // _PEEKED)][:_PEEKED]:
+    for path in _some(pairs):
         try:
             values, packed = read_mask(path), pack(read_mask(path, as_colours=True))
         except ValueError:
