@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...images import MAX_PIXELS
 from ...messages import one_line, shortened
 from ..class_files import find_classes, parse_colour
 from ..rle import coder, read_segmentation
@@ -57,7 +58,8 @@ class Export(ShapesFormat):
     Attributes:
         endings: of its files.
         keys: those that tell its files from others.
-        listings: the images in the content of a file.
+        images: the parts of a file's content that are of one image each.
+        listing: reads such a part.
         shape: makes a shape from one of a listing, given the names of the classes, or names a kind without an area.
         classes: name and colour of each class that a file lists, in order, if the tool lists them.
     """
@@ -66,7 +68,8 @@ class Export(ShapesFormat):
     layout: str
     endings: tuple[str, ...]
     keys: tuple[str, ...]
-    listings: Callable[[Any], Iterable[Listing]]
+    images: Callable[[Any], Iterable[Any]]
+    listing: Callable[[Any], Listing]
     shape: Callable[[Any, list[str]], Shape | str]
     classes: Callable[[Any], Iterable[tuple[Any, Any]]] = lambda content: ()
 
@@ -87,11 +90,20 @@ class Export(ShapesFormat):
                 with part_of_file(path.name):
                     content = _rows(path) if path.suffix.lower() == ".ndjson" else read_json(path)
                     own = {name: parse_colour(colour) for name, colour in self.classes(content) if _is_name(name)}
-                    names |= own
-                    for listing in self.listings(content):
-                        self._add(listing, path, index, [*own], found, root)
+                    parts = [*self.images(content)]
             except ValueError as error:
                 found.problems.append(f"{path}: {one_line(error)}" if str(path) not in str(error) else one_line(error))
+                continue
+            names |= own
+            for i, part in enumerate(parts):
+                try:
+                    with part_of_file(part):
+                        listing = self.listing(part)
+                        shapes = [*listing.shapes]
+                except ValueError as error:
+                    found.problems.append(f"{path}: image {i} {one_line(error)}")
+                    continue
+                self._add(listing._replace(shapes=shapes), path, index, [*own], found, root)
         if not names and (classes := find_classes([root, root / "classes"])):  # SuperAnnotate's have their own file
             names = dict(zip(classes.names, classes.colours or [None] * len(classes.names)))
         if names:
@@ -113,6 +125,8 @@ class Export(ShapesFormat):
             try:
                 with part_of_file(each):
                     shape = self.shape(each, names)
+                if not isinstance(shape, (Shape, str)):
+                    raise ValueError(f"has the type {shortened(shape)}, expected a name")
             except ValueError as error:
                 annotation.errors.append(f"{path}: {image.name}: shape {i} {one_line(error)}")
                 continue
@@ -160,10 +174,9 @@ def _is_in(point: list[float], ring: list[float]) -> bool:
     return bool((x < (x1 - x0)[crosses] * (y - y0[crosses]) / (y1 - y0)[crosses] + x0[crosses]).sum() % 2)
 
 
-def _vott(content: Any) -> Iterator[Listing]:
-    for each in content["assets"].values() if "assets" in content else [content]:
-        asset = each["asset"]
-        yield Listing(asset["name"], (asset["size"]["height"], asset["size"]["width"]), each["regions"])
+def _vott(each: Any) -> Listing:
+    asset = each["asset"]
+    return Listing(asset["name"], (asset["size"]["height"], asset["size"]["width"]), each["regions"])
 
 
 def _vott_shape(each: Any, _: list[str]) -> Shape | str:
@@ -172,14 +185,13 @@ def _vott_shape(each: Any, _: list[str]) -> Shape | str:
     return _named(each["tags"][0], Polygon([_points(each["points"])]), None, each["type"] != "POLYGON")
 
 
-def _labelbox(content: Any) -> Iterator[Listing]:
-    for row in content if isinstance(content, list) else [content]:
-        media = row.get("media_attributes") or {}
-        labels = [label for project in row["projects"].values() for label in project["labels"]]
-        shapes = [shape for label in labels[:1] for shape in label["annotations"]["objects"]]
-        data = row["data_row"]
-        name = data.get("external_id") or data["row_data"]
-        yield Listing(name, (media.get("height"), media.get("width")), shapes, (data.get("details") or {}).get("split"))
+def _labelbox(row: Any) -> Listing:
+    data, media = row["data_row"], row.get("media_attributes") or {}
+    labels = [label for project in row["projects"].values() for label in project["labels"]]
+    shapes = [shape for label in labels[:1] for shape in label["annotations"]["objects"]]
+    split = (data.get("details") or {}).get("split")
+    name = data.get("external_id") or data["row_data"]
+    return Listing(name, (media.get("height"), media.get("width")), shapes, split)
 
 
 def _labelbox_shape(each: Any, _: list[str]) -> Shape | str:
@@ -196,9 +208,9 @@ def _labelbox_shape(each: Any, _: list[str]) -> Shape | str:
     )
 
 
-def _darwin(content: Any) -> Iterator[Listing]:
+def _darwin(content: Any) -> Listing:
     slot = content["item"]["slots"][0]
-    yield Listing(content["item"]["name"], (slot.get("height"), slot.get("width")), content["annotations"])
+    return Listing(content["item"]["name"], (slot.get("height"), slot.get("width")), content["annotations"])
 
 
 _DARWIN_OTHERS = ("tag", "keypoint", "line", "skeleton", "mask", "raster_layer")
@@ -215,23 +227,27 @@ def _darwin_shape(each: Any, _: list[str]) -> Shape | str:
     )
 
 
-def _hasty(content: Any) -> Iterator[Listing]:
-    for each in content["images"]:
-        yield Listing(each["image_name"], (each["height"], each["width"]), each["labels"], each.get("dataset_name"))
+def _hasty(each: Any) -> Listing:
+    return Listing(each["image_name"], (each["height"], each["width"]), each["labels"], each.get("dataset_name"))
 
 
 def _hasty_shape(each: Any, _: list[str]) -> Shape | str:
     x0, y0, x1, y1 = (round(number(side)) for side in each["bbox"])
     if runs := each.get("mask"):
-        return _named(each["class_name"], Bitmap(x0, y0, partial(from_row_runs, runs, y1 - y0, x1 - x0)))
+        return _named(each["class_name"], Bitmap(x0, y0, partial(_from_lengths, runs, y1 - y0, x1 - x0)))
     if each.get("polygon"):
         return _named(each["class_name"], Polygon([flat(each["polygon"])]))
     return _named(each["class_name"], box(x0, y0, x1, y1), None, True)
 
 
-def _superannotate(content: Any) -> Iterator[Listing]:
+def _from_lengths(lengths: Any, height: int, width: int) -> np.ndarray:
+    with part_of_file(lengths):
+        return from_row_runs(lengths, height, width)
+
+
+def _superannotate(content: Any) -> Listing:
     about = content["metadata"]
-    yield Listing(about["name"], (about.get("height"), about.get("width")), content["instances"])
+    return Listing(about["name"], (about.get("height"), about.get("width")), content["instances"])
 
 
 def _superannotate_shape(each: Any, _: list[str]) -> Shape | str:
@@ -250,9 +266,9 @@ def _superannotate_shape(each: Any, _: list[str]) -> Shape | str:
     return kind
 
 
-def _dataloop(content: Any) -> Iterator[Listing]:
+def _dataloop(content: Any) -> Listing:
     about = content["metadata"]["system"] if "system" in content.get("metadata", {}) else {}
-    yield Listing(content["filename"], (about.get("height"), about.get("width")), content["annotations"])
+    return Listing(content["filename"], (about.get("height"), about.get("width")), content["annotations"])
 
 
 def _dataloop_shape(each: Any, _: list[str]) -> Shape | str:
@@ -272,16 +288,16 @@ def _dataloop_shape(each: Any, _: list[str]) -> Shape | str:
 def _from_text(text: str) -> np.ndarray:
     """``(H, W)`` bool from an image file as base64."""
     try:
-        return from_picture(base64.b64decode(text.rpartition(",")[2]))
+        with part_of_file(text):
+            return from_picture(base64.b64decode(text.rpartition(",")[2]))
     except binascii.Error as error:
         raise ValueError(f"has a mask that cannot be read ({one_line(error)})") from error
 
 
-def _datumaro(content: Any) -> Iterator[Listing]:
-    for each in content["items"]:
-        image = each.get("image") or {}
-        height, width = image.get("size") or (None, None)
-        yield Listing(image.get("path") or each["id"], (height, width), each["annotations"], each.get("subset"))
+def _datumaro(each: Any) -> Listing:
+    image = each.get("image") or {}
+    height, width = image.get("size") or (None, None)
+    return Listing(image.get("path") or each["id"], (height, width), each["annotations"], each.get("subset"))
 
 
 def _datumaro_shape(each: Any, names: list[str]) -> Shape | str:
@@ -303,8 +319,16 @@ def _from_runs(runs: Any) -> np.ndarray:
     """``(H, W)`` bool from COCO's run lengths."""
     with part_of_file(runs):
         height, width = runs["size"]
-    rle = read_segmentation(runs, (height, width))[0]
-    return np.zeros((height, width), bool) if rle is None else coder().decode(rle).astype(bool)
+        if not 0 < height * width <= MAX_PIXELS:
+            raise ValueError(
+                f"has a mask of {shortened(width)}x{shortened(height)}, at most {MAX_PIXELS:,} pixels are read"
+            )
+        rle = read_segmentation(runs, (height, width))[0]
+        return np.zeros((height, width), bool) if rle is None else coder().decode(rle).astype(bool)
+
+
+def _all(content: Any) -> list:
+    return [content]
 
 
 EXPORTS = (
@@ -313,6 +337,7 @@ EXPORTS = (
         "VoTT's JSON of assets and regions, and the images in any folder",
         (".json",),
         ("asset", "regions"),
+        lambda content: content["assets"].values() if "assets" in content else [content],
         _vott,
         _vott_shape,
         lambda content: ((tag["name"], tag.get("color")) for tag in content.get("tags", ())),
@@ -322,6 +347,7 @@ EXPORTS = (
         "Labelbox's export of polygons and boxes as rows of JSON, and the images in any folder",
         (".ndjson", ".json"),
         ("data_row", "projects"),
+        lambda content: content if isinstance(content, list) else [content],
         _labelbox,
         _labelbox_shape,
     ),
@@ -330,6 +356,7 @@ EXPORTS = (
         "a JSON file of V7's Darwin for each image, and the images in any folder",
         (".json",),
         ("annotations", "slots"),
+        _all,
         _darwin,
         _darwin_shape,
     ),
@@ -338,6 +365,7 @@ EXPORTS = (
         "Hasty's JSON, and the images in any folder",
         (".json",),
         ("label_classes", "image_name"),
+        lambda content: content["images"],
         _hasty,
         _hasty_shape,
         lambda content: ((each["class_name"], each.get("color")) for each in content["label_classes"]),
@@ -347,6 +375,7 @@ EXPORTS = (
         "a JSON file of SuperAnnotate for each image, and the images in any folder",
         (".json",),
         ("metadata", "instances", "className"),
+        _all,
         _superannotate,
         _superannotate_shape,
     ),
@@ -355,6 +384,7 @@ EXPORTS = (
         "a JSON file of Dataloop for each image, and the images in any folder",
         (".json",),
         ("filename", "annotations", "coordinates"),
+        _all,
         _dataloop,
         _dataloop_shape,
     ),
@@ -363,6 +393,7 @@ EXPORTS = (
         "Datumaro's JSON of items, and the images in any folder",
         (".json",),
         ("items", "label_id"),
+        lambda content: content["items"],
         _datumaro,
         _datumaro_shape,
         lambda content: ((each["name"], None) for each in content["categories"]["label"]["labels"]),

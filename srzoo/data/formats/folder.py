@@ -159,7 +159,7 @@ def _refuse_channels(found: Pairs) -> None:
         if first in paired:
             raise ValueError(
                 f"{image} and {first.name} have one mask: if they are channels of one image, write them into one file, "
-                "such as TIFF, and pass --model.in_channels; else give each a mask"
+                "such as TIFF, for a model with in_channels; else give each a mask"
             )
 
 
