@@ -19,7 +19,7 @@ from ..labels import IGNORE
 from ..messages import and_more, one_line
 from .bands import RGB
 from .files import SPLIT_NAMES, NoSplit
-from .mask_check import absent_in_masks, inspect_mask, judge_masks, unlabelled_masks
+from .mask_check import absent_in_masks, inspect_mask, judge_masks, numbered_objects, unlabelled_masks
 from .object_check import absent_objects, inspect_objects, splits_without_objects
 from .opening import detect_format, layouts_beside, read_split
 from .report import TRAINED_WITH, ImageFacts, Report, SplitFacts, passed_over
@@ -108,6 +108,7 @@ def check_splits(
         report.warnings += [
             *dict.fromkeys(passed_over(report.splits)),
             *(absent_in_masks if isinstance(first, SemanticData) else absent_objects)(report),
+            *(numbered_objects(report) if isinstance(first, SemanticData) else ()),
             *_shared_images(splits),
             *_same_content(splits),
             *_hidden_rotations(report),

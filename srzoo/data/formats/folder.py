@@ -181,7 +181,7 @@ def _splits(found: Pairs, root: Path, may_have_lists: bool) -> tuple[Pairs, bool
         return (
             replace(found, by_split=by_split, alone=alone),
             False,
-            ["test alone has masks, so it is read as the whole"],
+            ["only test has masks, so it is read as the whole"],
         )
     return found, may_have_lists, []
 

@@ -135,7 +135,7 @@ class HuggingFace(Format):
         is_saved = root.is_dir() and not _has_tables(root)
         try:
             content = datasets.load_from_disk(root) if is_saved else datasets.load_dataset(root.as_posix())
-        except datasets.exceptions.DatasetGenerationError as error:
+        except (datasets.exceptions.DatasetGenerationError, ValueError) as error:  # pyarrow's are ValueErrors
             raise ValueError(f"{root} cannot be read by the package 'datasets': {one_line(error)}") from error
         classes = find_classes([root])
         labels, id_map = (classes.labels(), classes.id_map(as_colours=False)) if classes else (None, None)
