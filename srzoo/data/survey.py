@@ -150,11 +150,32 @@ def _proposed(root: Path, folder: Path, masks: list[Path], images: dict[Path, li
     if not best or best[0][1] < max(1, _SURE * min(len(masks), len(images[best[0][0]]))):
         return None
     other, count = best[0]
+    if outer := _with_folders(other, folder, images):
+        return (
+            f"Files of {_shown(outer[0], root)} and {_shown(outer[1], root)} look like pairs: pass --data.images "
+            f"{_quoted(root, outer[0], '**/*')} --data.masks {_quoted(root, outer[1], '**/*')}"
+        )
     options = f"--data.images {_pattern(root, other, found)} --data.masks {_pattern(root, folder, found)}"
     text = f"{count} files of {_shown(other, root)} and {_shown(folder, root)} look like pairs: pass {options}"
     if len(best) > 1 and best[1][1] == count and best[1][0].parent == other.parent:
         text += f", or the images {_pattern(root, best[1][0], found)}: one image is read for each mask"
     return text
+
+
+def _with_folders(images: Path, masks: Path, others: dict[Path, list[Path]]) -> tuple[Path, Path] | None:
+    """The folders above those of images and masks, if both have folders of the same names in them, such as scenes."""
+    depth = 0
+    while images.parts[-1 - depth :] == masks.parts[-1 - depth :]:
+        depth += 1
+    if not depth:
+        return None
+    outer = images.parents[depth - 1], masks.parents[depth - 1]
+    tails = [folder.relative_to(outer[0]) for folder in others if outer[0] in folder.parents]
+    return outer if sum((outer[1] / tail).is_dir() for tail in tails) > 1 else None
+
+
+def _quoted(root: Path, folder: Path, pattern: str) -> str:
+    return shlex.quote((folder.relative_to(root) / pattern).as_posix())
 
 
 def _pattern(root: Path, folder: Path, found: _Found) -> str:

@@ -116,3 +116,10 @@ def test_images_that_are_cut_out(tmp_path):
     pixels[..., 3] = np.arange(30) // 15 * 255
     Image.fromarray(pixels).save(tmp_path / "a.png")
     assert "a.png is cut out" in survey(tmp_path)
+
+
+def test_folders_of_the_same_names_in_both(tmp_path):
+    for scene in ("s0", "s1"):
+        write(tmp_path, f"a/{scene}", 3, few_colours=False)
+        write(tmp_path, f"b c/{scene}", 3, few_colours=True)
+    assert "pass --data.images 'a/**/*' --data.masks 'b c/**/*'" in survey(tmp_path)
