@@ -116,9 +116,7 @@ def diagnose_noise(pixels: Mapping[int, int], has_colours: bool) -> Diagnosis | 
     id_map, num_classes = _ranked_colours(keys) if has_colours else (_ranks(keys), len(keys))
     text = f"the masks have noise: {_count(values)} different values about {len(keys)}, {shown}"
     if near < _NEARLY_ALL * total:
-        text += (
-            f"; {1 - near / total:.0%} of the pixels are far from these, maybe a rare class"
-        )
+        text += f"; {1 - near / total:.0%} of the pixels are far from these, maybe a rare class"
     return Diagnosis([text], id_map, num_classes, snap=True)
 
 

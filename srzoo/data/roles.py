@@ -17,13 +17,13 @@ def _set(text: str) -> frozenset[str]:
 
 IMAGE_WORDS = _set(
     "image images img imgs jpegimages jpgimages pngimages leftimg8bit photo photos picture pictures pic pics rgb "
-    "original originals orig input inputs frame frames raw sat"
+    "original originals orig input inputs frame frames raw sat bilder bild imagenes"
 )
 MASK_WORDS = _set(
     "mask masks label labels lbl annotation annotations annot annots ann anns gt gts groundtruth truth ground seg segs "
     "segmentation segmentations segmentationclass segmentationclasspng segmentationclassraw segmap target targets "
     "trimap trimaps gtfine labelids labeltrainids manual matte mattes alpha alphas cls semantic semantics parsing "
-    "stuffthingmaps"
+    "stuffthingmaps masken maske masques masque mascaras etiquetas"
 )
 _MASK_ENDINGS, _IMAGE_ENDINGS = ("masks", "mask", "labels"), ("images", "imgs")  # of words: pedmasks
 _OBJECT_WORDS = _set("segmentationobject segmentationobjectpng instance instances instanceids inst objects")
@@ -32,7 +32,9 @@ _PICTURE_WORDS = _set(  # of masks drawn for people
     "segmentationclassvisualization human preview previews boundary boundaries edge edges blend viz labelcolor rgb"
 )
 _PICTURES_ALONE = _set("segmentationclassvisualization colormap colormaps overlay overlays labelcolor")
+_OTHER_WORDS = _set("panoptic depth disparity normals")
 _SPLITS = {name: split for split, names in SPLIT_NAMES.items() for name in names}
+_SHORT = {**_SPLITS, "tr": "train", "te": "test", "ts": "test"}  # in the name of a folder that says a role
 _OF_SPLIT = re.compile(rf"(?:\w[.)]\s*)?({'|'.join(_SPLITS)})(?:[ _-]?(?:set|data|dataset|split|20\d\d))*")
 
 
@@ -104,12 +106,12 @@ def _meaning(part: str) -> Entry:
     if joined and {joined[2]} & (IMAGE_WORDS | MASK_WORDS):
         said = [joined[1], joined[2]]
     if joined := re.match(r"(images|labels)(tr|ts)$", part.lower()):  # nnU-Net's
-        said = [joined[1], {"tr": "train", "ts": "test"}[joined[2]]]
+        said = [joined[1], joined[2]]
     role = role_of(said)
     if not role:
         return Entry("", "", None, ())
-    split = next((_SPLITS[word] for word in said if word in _SPLITS), None)
-    others = [word for word in said if not (split and word in _SPLITS)]
+    split = next((_SHORT[word] for word in said if word in _SHORT), None)
+    others = [word for word in said if not (split and word in _SHORT)]
     known = _OBJECT_WORDS | _PICTURE_WORDS | MASK_WORDS | IMAGE_WORDS
     left = "_".join(word for word in others if word not in known)
     left = (left,) if left else ()
@@ -119,7 +121,7 @@ def _meaning(part: str) -> Entry:
 def role_of(said: Iterable[str]) -> str:
     """The role that words say, see `Entry`."""
     said = set(said)
-    if "panoptic" in said:
+    if said & _OTHER_WORDS:
         return "other"
     if said & _OBJECT_WORDS:
         return "objects"

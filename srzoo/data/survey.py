@@ -150,7 +150,8 @@ def _proposed(root: Path, folder: Path, masks: list[Path], images: dict[Path, li
     if not best or best[0][1] < max(1, _SURE * min(len(masks), len(images[best[0][0]]))):
         return None
     other, count = best[0]
-    if outer := _with_folders(other, folder, images):
+    outer = _with_folders(other, folder, images)
+    if outer and root not in outer:
         return (
             f"Files of {_shown(outer[0], root)} and {_shown(outer[1], root)} look like pairs: pass --data.images "
             f"{_quoted(root, outer[0], '**/*')} --data.masks {_quoted(root, outer[1], '**/*')}"
@@ -179,14 +180,14 @@ def _quoted(root: Path, folder: Path, pattern: str) -> str:
 
 
 def _pattern(root: Path, folder: Path, found: _Found) -> str:
-    """The pattern of the files of a folder, and of those beside it that differ in the name of a split."""
-    parts = list(folder.relative_to(root).parts)
-    for i, part in enumerate(parts):
-        if split_of(part):
-            others = [other.relative_to(root).parts for other in (*found.images, *found.arrays)]
-            twins = {each[i] for each in others if len(each) == len(parts) and each[i + 1 :] == tuple(parts[i + 1 :])}
-            parts[i] = "*" if sum(split_of(twin) is not None for twin in twins) > 1 else part
-    return shlex.quote("/".join([*parts, "*"]))
+    """The pattern of the files of a folder, and of others of its name, or that differ in the name of a split."""
+    others = {*found.images, *found.arrays} - {folder}
+    if folder != root and split_of(folder.name):
+        has_splits = any(other.parent == folder.parent and split_of(other.name) for other in others)
+        folder = folder.with_name("*") if has_splits else folder
+    elif folder != root and any(other.name == folder.name for other in others):
+        return shlex.quote(f"**/{folder.name}/*")
+    return shlex.quote(folder.relative_to(root).joinpath("*").as_posix())
 
 
 def _mixed(root: Path, found: _Found) -> str | None:

@@ -83,7 +83,7 @@ def test_two_images_of_one_mask(tmp_path):
             write(tmp_path, f"{split}/{folder}", 3, few_colours=False)
         write(tmp_path, f"{split}/change", 3, few_colours=True)
     said = survey(tmp_path)
-    assert "--data.images '*/A/*' --data.masks '*/change/*', or the images '*/B/*'" in said
+    assert "--data.images '**/A/*' --data.masks '**/change/*', or the images '**/B/*'" in said
 
 
 def test_masks_as_arrays(tmp_path):
@@ -123,3 +123,7 @@ def test_folders_of_the_same_names_in_both(tmp_path):
         write(tmp_path, f"a/{scene}", 3, few_colours=False)
         write(tmp_path, f"b c/{scene}", 3, few_colours=True)
     assert "pass --data.images 'a/**/*' --data.masks 'b c/**/*'" in survey(tmp_path)
+    for split in ("train", "val"):
+        write(tmp_path / "sets", split, 3, few_colours=False)
+        write(tmp_path / "sets", f"things/{split}", 3, few_colours=True)
+    assert "pass --data.images '*/*' --data.masks 'things/*/*'" in survey(tmp_path / "sets")

@@ -33,7 +33,14 @@ from .several_masks import ClassMasks, ObjectMasks, SeveralMasks
 
 _MANY = 4096  # a mask with more ids than this does not hold object ids
 _PEEKED = 8  # masks that are read to see whether they store ids or colours
-_LISTS = ("{}.txt", "ImageSets/Segmentation/{}.txt", "ImageSets/{}.txt", "splits/{}.txt", "ImageSets/Main/{}.txt")
+_LISTS = (
+    "{}.txt",
+    "ImageSets/Segmentation/{}.txt",
+    "ImageSets/{}.txt",
+    "ImageSets/2017/{}.txt",
+    "splits/{}.txt",
+    "ImageSets/Main/{}.txt",
+)
 
 
 @dataclass
@@ -171,6 +178,7 @@ def _splits(found: Pairs, root: Path, may_have_lists: bool) -> tuple[Pairs, bool
     """
     lists = [path for name in SPLIT_NAMES if may_have_lists and (path := _split_list(root, name))]
     stems = {path.stem for each in found.by_split.values() for pair in each for path in pair}
+    stems |= {image.parent.name for each in found.by_split.values() for image, _ in each}
     stems |= {path.stem for alone in found.alone.values() for path in alone[0]}
     if lists and stems.isdisjoint(name for path in lists for name in read_names(path, stems)):
         name = next(iter(read_names(lists[0], stems)), "nothing")
@@ -216,6 +224,11 @@ def _listed(found: Pairs, path: Path) -> tuple[list[tuple[Path, Path]], list[str
     for pairs in found.by_split.values():
         for image, mask in pairs:
             images[image.stem], masks[image.stem] = image, mask
+    every = [pair for pairs in found.by_split.values() for pair in pairs]
+    folders = {image.parent.name for image, _ in every}
+    names = {*read_names(path, {*images, *folders})}
+    if names <= folders and not names & images.keys():  # of videos, such as those of DAVIS
+        return [(image, mask) for image, mask in every if image.parent.name in names], []
     for alone in found.alone.values():
         images |= {image.stem: image for image in alone[0] if image.stem not in images}
         masks |= {mask.stem: mask for mask in alone[1] if mask.stem not in masks}

@@ -334,3 +334,14 @@ def test_numbers_of_objects_are_told(write_pairs):
     assert any("numbers of objects" in line and "--task instance" in line for line in check(root).warnings)
     (root / "classes.txt").write_text("a\nb\nc\nd\ne\nf\n")
     assert not any("numbers of objects" in line for line in check(root).warnings)
+
+
+def test_lists_of_videos(tmp_path, write_image, write_mask):
+    for video in ("bear", "dog"):
+        for i in range(2):
+            write_image(tmp_path / "JPEGImages" / "480p" / video / f"{i:05d}.jpg")
+            write_mask(tmp_path / "Annotations" / "480p" / video / f"{i:05d}.png", ROWS)
+    (tmp_path / "train.txt").write_text("bear\n")
+    (tmp_path / "val.txt").write_text("dog\n")
+    for split, video in (("train", "bear"), ("val", "dog")):
+        assert {path.parent.name for path in open_dataset(tmp_path, split).files()} == {video}
