@@ -107,7 +107,7 @@ def as_bands(source: Any, channels: int) -> np.ndarray:
         source: a path, address, bytes, open file or Pillow image; a ``.npy`` file or an array ``(H, W)`` or
             ``(H, W, C)``; or a tensor ``(H, W)`` or ``(C, H, W)``. The numbers are uint8 in 0..255, uint16 in 0..65535,
             or floating in 0..1. TIFF files of more than 4 bands, or of several beyond 8 bits, need tifffile.
-        channels: the number of channels, other than three.
+        channels: the number of channels.
 
     Raises:
         ImageError: the image cannot be read, or has another number of channels.

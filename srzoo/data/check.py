@@ -19,9 +19,9 @@ from ..labels import IGNORE
 from ..messages import and_more, one_line
 from .bands import RGB, check_channels
 from .files import SPLIT_NAMES, NoSplit
-from .mask_check import absent_in_masks, inspect_mask, judge_masks, unlabelled_masks
+from .mask_check import absent_in_masks, inspect_mask, judge_masks, numbered_objects, unlabelled_masks
 from .object_check import absent_objects, inspect_objects, splits_without_objects
-from .opening import detect_format, read_split
+from .opening import detect_format, layouts_beside, read_split
 from .report import TRAINED_WITH, ImageFacts, Report, SplitFacts, passed_over
 from .samples import ImageData, ImageFiles, InstanceData, PanopticData, SemanticData
 
@@ -67,6 +67,10 @@ def check(
     for data in splits.values():
         data.channels = channels
     report = check_splits(splits, num_classes, workers=workers)
+    if not how.get("images") and (others := layouts_beside(root, report.format, task)):
+        report.warnings.append(
+            f"the folder has files of {and_more(others, 3)}, too; {report.format} is read, choose with --data.format"
+        )
     report.errors[:0] = [one_line(error) for error in unreadable.values()]
     report.errors += [f"{missing[split]}; training needs one" for split in TRAINED_WITH if split in missing]
     return report
@@ -105,6 +109,7 @@ def check_splits(
         report.warnings += [
             *dict.fromkeys(passed_over(report.splits)),
             *(absent_in_masks if isinstance(first, SemanticData) else absent_objects)(report),
+            *(numbered_objects(report) if isinstance(first, SemanticData) else ()),
             *_shared_images(splits),
             *_same_content(splits),
             *_hidden_rotations(report),

@@ -21,7 +21,7 @@ Colour = tuple[int, int, int]
 VOID = frozenset(["__ignore__", "ignore", "ignored", "unlabeled", "unlabelled", "void"])  # names that mean void
 BACKGROUND = frozenset(["_background_", "background", "bg"])
 _LARGEST = 1 << 20  # bytes of a file of classes
-_NAMED = re.compile(r"class|label|code|colou?r|legend|palette|^meta$|categor|^config", re.IGNORECASE)
+_NAMED = re.compile(r"class|label|code|colou?r|legend|palette|^meta$|categor|^config|^dataset$", re.IGNORECASE)
 _SUFFIXES = (".txt", ".csv", ".json")
 _NAME_KEYS = ("title", "name", "class", "class_name", "label", "label_name", "category")
 _COLOUR_KEYS = ("color", "colour", "color_rgb", "rgb", "color_hex_code", "hex")
@@ -89,13 +89,13 @@ def find_classes(folders: Sequence[Path]) -> Classes | None:
     Raises:
         ValueError: a file ``classes.txt`` is not UTF-8, or a file has a colour that is none.
     """
-    for folder in dict.fromkeys(folders):
+    for folder in dict.fromkeys(folder for folder in folders if folder.is_dir()):
         plain = folder / "classes.txt"
         paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in _SUFFIXES and path.is_file()]
         paths = [path for path in paths if _NAMED.search(path.stem) and path.stat().st_size <= _LARGEST]
         for path in sorted(paths, key=lambda path: (path != plain, path.suffix.lower() == ".txt")):
             found = read_classes(path)
-            if found:
+            if found and (len(found.names) > 1 or path == plain):
                 return found
     return None
 

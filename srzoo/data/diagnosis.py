@@ -24,8 +24,9 @@ _VOID = {IGNORE: IGNORE}
 _NONE = MappingProxyType({})
 _NOISE = 24  # how far compression or smoothing moves a channel, at most
 _FAR = 31  # from black or white, that a value of a smoothed mask still is near to it
-_EXACT = 3  # how far it moves a channel within a plain area
+_EXACT = 5  # how far it moves a channel within a plain area
 _PEAK = 0.5  # of the pixels near a value, this share has it so exactly, if it is one that was drawn
+_NEARLY_ALL = 0.93  # share of all pixels that are near one, below which a rare class may have been overlooked
 _COVERED = 0.85  # share of all pixels that are near a value that was drawn
 _MIXED = 0.01  # share of all pixels up to which a value between two others is a mixture of both
 _RAREST = 0.0005  # share of all pixels that have a value that was drawn
@@ -114,6 +115,8 @@ def diagnose_noise(pixels: Mapping[int, int], has_colours: bool) -> Diagnosis | 
     shown = _colour_names(keys) if has_colours else _numbers(keys)
     id_map, num_classes = _ranked_colours(keys) if has_colours else (_ranks(keys), len(keys))
     text = f"the masks have noise: {_count(values)} different values about {len(keys)}, {shown}"
+    if near < _NEARLY_ALL * total:
+        text += f"; {1 - near / total:.0%} of the pixels are far from these, maybe a rare class"
     return Diagnosis([text], id_map, num_classes, snap=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Container, Iterable
 from pathlib import Path, PureWindowsPath
@@ -109,3 +110,8 @@ def _listed_name(line: str, known: Container[str]) -> str:
         path = PureWindowsPath(text)  # accepts either slash
         names.append(path.stem if path.suffix.lower() in SUFFIXES else path.name)
     return next((name for name in names if name in known), names[-1])
+
+
+def natural(text: str) -> list:
+    """A key that sorts numbers by their value: frame2 before frame10."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]

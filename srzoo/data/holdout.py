@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePath
 from typing import NamedTuple
 
+from .files import natural
+
 SHARE = 0.2  # of the images are held out, unless told otherwise
 FIFTH = "fifth"  # the rule of version 0.1: every fifth file
 
@@ -54,7 +56,7 @@ def hold_out(names: Sequence[str], rule: float | str | None = None) -> HeldOut:
             shown = ", ".join(sorted(_unlike(name, groups) for name in chosen)[:3])
             more = ", ..." if len(chosen) > 3 else ""
             return HeldOut(sorted(i for name in chosen for i in groups[name]), f"by {kind} ({shown}{more})")
-    order = sorted(range(len(paths)), key=lambda i: (_natural(_picture(paths[i])), names[i]))
+    order = sorted(range(len(paths)), key=lambda i: (natural(_picture(paths[i])), names[i]))
     cut = len(order) - wanted
     while cut > 1 and _picture(paths[order[cut]]) == _picture(paths[order[cut - 1]]):
         cut -= 1  # copies of one picture stay together
@@ -92,8 +94,3 @@ def _picture(path: PurePath) -> str:
 
 def _prefix(path: PurePath) -> str:
     return _COUNTER.sub("", _picture(path))
-
-
-def _natural(text: str) -> list:
-    """A key that sorts numbers by their value: frame2 before frame10."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]

@@ -14,6 +14,7 @@ from .masks import LOSSY, IdMap, pack
 from .report import TRAINED_WITH, ImageFacts, Report, SplitFacts, class_name
 from .samples import SemanticData
 
+_COUNTS = 3  # different numbers of values in masks, above which they may be numbers of objects
 _BLACK = IdMap({(0, 0, 0): 0})
 
 
@@ -100,6 +101,17 @@ def _diagnose(report: Report) -> Diagnosis:
     colours = sum(part.colours for part in parts), sum(part.inspected for part in parts)
     together = {values: name for part in reversed(parts) for values, name in part.together.items()}
     return diagnose(first_file, report.id_map, report.num_classes, colours, palettes, together)
+
+
+def numbered_objects(report: Report) -> Iterable[str]:
+    """A line if the values in each mask count up from 1, to another number in each, as numbers of objects do."""
+    together = {values - {IGNORE} for part in report.splits.values() for values in part.together}
+    counts = {len(values) for values in together if 0 in values}
+    if not report.labels and len(counts) > _COUNTS and all(values == {*range(len(values))} for values in together):
+        yield (
+            f"every mask holds 0, 1, 2, ... up to its own number, at most {max(counts) - 1}, as numbers of objects "
+            "are; if so, train with --task instance, or map them to one class with --data.id_map"
+        )
 
 
 def unlabelled_masks(report: Report) -> Iterable[str]:

@@ -35,7 +35,7 @@ def read_mask(path: str | Path, as_colours: bool = False) -> np.ndarray:
         as_colours: always return colours, for a palette image those of its palette.
 
     Raises:
-        ImageError: the file cannot be read, or contains floating-point values.
+        ImageError: the file cannot be read, or contains values that are not whole numbers.
     """
     if Path(path).suffix.lower() in ARRAYS:
         return read_array(Path(path))
@@ -70,9 +70,20 @@ def read_array(path: Path) -> np.ndarray:
     if not found:
         raise ImageError(f"{path}: no array of two dimensions; save the ids of classes as 8-bit PNG")
     mask = max(found, key=lambda each: each.size)
-    if mask.dtype.kind == "f" and not (np.isfinite(mask).all() and (mask == np.rint(mask)).all()):
-        raise ImageError(f"{path}: a mask of floating-point values; save class ids as 8-bit PNG")
-    return mask.astype(np.uint8 if mask.dtype == bool else np.int32) if mask.dtype.kind in "bf" else mask
+    if mask.dtype.kind == "f":
+        return _whole(mask, str(path))
+    return mask.astype(np.uint8) if mask.dtype == bool else mask
+
+
+def _whole(mask: np.ndarray, name: str) -> np.ndarray:
+    """The int32 values of a mask of floating-point ones.
+
+    Raises:
+        ImageError: some are not whole.
+    """
+    if not (np.isfinite(mask).all() and (mask == np.rint(mask)).all() and abs(mask).max(initial=0) < 1 << 31):
+        raise ImageError(f"{name}: a mask of floating-point values; save class ids as 8-bit PNG")
+    return mask.astype(np.int32)
 
 
 def _arrays(values: Iterable, depth: int = 6) -> Iterator[np.ndarray]:
@@ -102,7 +113,7 @@ def mask_array(image: Image.Image, name: str, as_colours: bool = False) -> np.nd
     if image.mode in ("LA", "PA", "La"):
         return np.array(image.getchannel(0))
     if image.mode == "F":
-        raise ImageError(f"{name}: a mask of floating-point values; save class ids as 8-bit PNG")
+        return _whole(np.array(image), name)
     colours = np.array(image.convert("RGB"))
     is_gray = (colours == colours[..., :1]).all()
     return np.ascontiguousarray(colours[..., 0]) if is_gray else colours

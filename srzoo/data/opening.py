@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
@@ -21,6 +21,10 @@ from .reading import Reading
 from .samples import ImageData, SemanticData
 from .survey import survey
 
+_DEPTH = 3  # folders that lie in each other alone
+_VAGUE = ([], ["folder"])  # the layouts of a folder in which another may have a better one
+_PLAIN = ("folder", "listed", "kaggle", "kaggle_rows")  # formats whose files other formats have, too
+
 
 def detect_format(root: str | Path, task: str = "semantic") -> str:
     """The name of the first format whose layout a folder has, and which can read the annotations for a task.
@@ -32,13 +36,42 @@ def detect_format(root: str | Path, task: str = "semantic") -> str:
     root = Path(root)
     if not root.is_dir():
         raise FileNotFoundError(f"no folder {root}")
-    found = [name for name, format in FORMATS.items() if format.matches(root)]
+    found = _layouts(root)
+    if found[:1] in _VAGUE:
+        found = next((names for folder in _inner(root) if (names := _layouts(folder))[:1] not in _VAGUE), found)
     if not found:
         raise ValueError(f"{root} has no known layout: {_below(root, task) or survey(root)}")
     able = [name for name in found if task in FORMATS[name].tasks]
     if able == ["folder"] and found[0] != "folder":
         able = []  # it takes any masks: those of CamVid, which hold classes, would be read as objects
     return _reader(able[0] if able else found[0], task).name
+
+
+def layouts_beside(root: str | Path, format: str, task: str = "semantic") -> list[str]:
+    """The other formats whose layout a folder has, which could as well be read for a task."""
+    found = [name for name in _layouts(Path(root)) if task in FORMATS[name].tasks and name not in _PLAIN]
+    return [name for name in found if name != format] if format in found else []
+
+
+def _layouts(root: Path) -> list[str]:
+    return [name for name, format in FORMATS.items() if format.matches(root)]
+
+
+def _inner(root: Path) -> Iterator[Path]:
+    """The folders within, as long as each is the only one in the one before, as archives have them."""
+    for _ in range(_DEPTH):
+        within = [path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX"))]
+        if len(within) != 1:
+            return
+        (root,) = within
+        yield root
+
+
+def _home(root: Path, reader: Format) -> Path:
+    """The folder that has the layout of a format: the given one, or one within it."""
+    if not root.is_dir() or reader.matches(root):
+        return root
+    return next((folder for folder in _inner(root) if reader.matches(folder)), root)
 
 
 def _below(root: Path, task: str) -> str:
@@ -111,7 +144,7 @@ def read_split(
     if split not in SPLIT_NAMES:
         raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLIT_NAMES)}")
     _check_count(num_classes, task)
-    data = reader.read(Path(root), split, task)
+    data = reader.read(_home(Path(root), reader), split, task)
     data.reading = replace(reading, format=reader.name)
     if data.is_whole:
         data = _held_out(data, split, root)

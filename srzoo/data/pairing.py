@@ -11,59 +11,24 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
 from ..images import SUFFIXES
-from .files import SPLIT_NAMES
+from .files import natural
 from .masks import ARRAYS
+from .roles import IMAGE_WORDS, MASK_WORDS, Entry, place_of, role_of, splits_among, words
+from .variants import Places, are_classes, class_name, variants_of
 
 MASK_SUFFIXES = SUFFIXES | set(ARRAYS)
 
-
-def _set(text: str) -> frozenset[str]:
-    return frozenset(re.findall(r"\w+", text))
-
-
-_IMAGE_WORDS = _set(
-    "image images img imgs jpegimages jpgimages pngimages leftimg8bit photo photos picture pictures pic pics rgb "
-    "original originals orig input inputs frame frames raw sat"
-)
-_MASK_WORDS = _set(
-    "mask masks label labels lbl annotation annotations annot annots ann anns gt gts groundtruth truth ground seg segs "
-    "segmentation segmentations segmentationclass segmentationclasspng segmentationclassraw segmap target targets "
-    "trimap trimaps gtfine labelids labeltrainids manual matte mattes cls"
-)
-_OBJECT_WORDS = _set("segmentationobject segmentationobjectpng instance instances instanceids inst objects")
-_PICTURE_WORDS = _set(  # of masks drawn for people
-    "color colour colored coloured colormap colormaps overlay overlays vis visual visualization visualizations "
-    "segmentationclassvisualization human preview previews boundary boundaries edge edges blend"
-)
-_PICTURES_ALONE = _set("segmentationclassvisualization colormap colormaps overlay overlays")
-_SPLITS = {name: split for split, names in SPLIT_NAMES.items() for name in names}
-_OF_SPLIT = re.compile(rf"(?:\w[.)]\s*)?({'|'.join(_SPLITS)})(?:[ _-]?(?:set|data|dataset|split|20\d\d))*")
 _MANY = 1000  # files
 _SHOWN = 200  # files of which an affix is looked for
 _SEPARATORS = " _-.()"
-
-
-class Entry(NamedTuple):
-    """A file, or a folder's place: what its path says.
-
-    Attributes:
-        role: "image", "mask", "objects", "picture" (a mask drawn for people), "other" or "".
-        kind: the part of the path that says so, in lower case.
-        split: "train", "val", "test" or None.
-        rest: the path without the parts that say role and split.
-    """
-
-    role: str
-    kind: str
-    split: str | None
-    rest: tuple[str, ...]
+_SEVERAL = 1.2  # masks for an image, from which on masks are of several kinds
 
 
 @dataclass
@@ -73,7 +38,9 @@ class Pairs:
     Attributes:
         by_split: paths of an image and its mask, by split; None for those of no split.
         alone: images and masks without a partner, by split.
-        more: further masks of images that have several, such as one for each object.
+        more: further masks of images that have several, such as one for each object, or for each class.
+        class_of: name of the class of each mask, if each has one class, in black and white.
+        spare: pictures beside the images that belong to an image, and have no mask of their own.
         images, masks: where they lie, in words.
         others: where other masks lie that could as well be meant, in words.
     """
@@ -83,12 +50,23 @@ class Pairs:
         default_factory=lambda: defaultdict(lambda: ([], []))
     )
     more: dict[Path, list[Path]] = field(default_factory=dict)
+    class_of: dict[Path, str] = field(default_factory=dict)
+    spare: list[Path] = field(default_factory=list)
     images: str = ""
     masks: str = ""
     others: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return sum(map(len, self.by_split.values()))
+
+    @cached_property
+    def owners(self) -> set[tuple[Path, str]]:
+        """Folder and name of each image, the name without an ending of letters that all of them have."""
+        images = [image for each in self.by_split.values() for image, _ in each]
+        suffix = (
+            re.search(r"(?:[ _\-.]+[A-Za-z]+)?$", _common([image.stem for image in images])[1])[0] if images else ""
+        )
+        return {(image.parent, image.stem.removesuffix(suffix)) for image in images}
 
 
 def find_pairs(root: Path, role: str = "mask") -> Pairs:
@@ -99,23 +77,27 @@ def find_pairs(root: Path, role: str = "mask") -> Pairs:
         role: "mask" for masks of classes, "objects" for masks of object ids.
     """
     images, masks = defaultdict(list), defaultdict(list)
-    for parts, paths in _folders(root):
-        place = _place(parts)
+    folders = [*_folders(root)]
+    splits = splits_among(part for parts, _ in folders for part in parts)
+    for parts, paths in folders:
+        place = place_of(parts, splits)
+        if place.role == "image" and (outer := _mask_place(parts, splits)):
+            place = outer
         rank = 1 if place.role == "picture" else 0
         wanted = place.role in (role, "picture") or (role == "objects" and place.role == "mask")
         if wanted:
             masks[rank + (place.role != role), place.kind].append((place, paths))
         if place.role in ("image", ""):
-            images[place.kind].append((place, [path for path in paths if path.suffix.lower() in SUFFIXES]))
+            images[place.kind].append((place, _images(paths)))
         if place.role in ("image", "", role):
             for own_rank, kind, own_images, own_masks in _within(place, paths):
                 images[kind].append((place, own_images))
-                masks[own_rank, kind].append((place, own_masks))
+                masks[own_rank + (place.role == role), kind].append((place, own_masks))
     best: tuple = (0, 0, Pairs())
     for (image_kind, image_places), ((rank, mask_kind), mask_places) in product(images.items(), masks.items()):
         if (image_kind.startswith("*") or mask_kind.startswith("*")) and image_kind != mask_kind:
             continue
-        pairs = _paired(root, image_places, mask_places)
+        pairs = _chosen(root, image_places, mask_places)
         if (len(pairs), -rank) > best[:2]:
             best = len(pairs), -rank, pairs
         elif pairs and (len(pairs), -rank) == best[:2] and pairs.images == best[2].images:
@@ -125,14 +107,76 @@ def find_pairs(root: Path, role: str = "mask") -> Pairs:
 
 def pair_files(images: Sequence[Path], masks: Sequence[Path], root: Path) -> Pairs:
     """`find_pairs` of files whose roles are known; their folders may say the split."""
+    splits = splits_among(part for path in (*images, *masks) for part in path.relative_to(root).parts[:-1])
     places = [defaultdict(list), defaultdict(list)]
     for found, paths in zip(places, (images, masks)):
         for path in paths:
             found[path.parent].append(path)
-    return _paired(
+    return _chosen(
         root,
-        *([(_place(folder.relative_to(root).parts), paths) for folder, paths in found.items()] for found in places),
+        *(
+            [(place_of(folder.relative_to(root).parts, splits), paths) for folder, paths in found.items()]
+            for found in places
+        ),
     )
+
+
+def _mask_place(parts: tuple[str, ...], splits: Mapping[str, str]) -> Entry | None:
+    """The place of a folder of masks that is called images/, in one for masks: Semantic_masks/images/."""
+    outer = list(parts)
+    while outer and role_of(words(outer[-1])) == "image":
+        outer.pop()
+    place = place_of(outer, splits)
+    is_of_masks = place.role in ("mask", "objects", "picture") and re.search(r"mask|label", place.kind)
+    return place._replace(rest=(*place.rest, *parts[len(outer) :])) if is_of_masks and len(outer) < len(parts) else None
+
+
+def _images(paths: list[Path]) -> list[Path]:
+    """The image files of a folder; where there are none, its arrays."""
+    return [path for path in paths if path.suffix.lower() in SUFFIXES] or [
+        path for path in paths if path.suffix.lower() == ".npy"
+    ]
+
+
+def _chosen(root: Path, images: Places, masks: Places) -> Pairs:
+    """The pairs, where images may have several masks: those of each class, or the best of several versions."""
+    found = _paired(root, images, masks)
+    if found.more or len(found) == sum(len(paths) for _, paths in masks):
+        return found
+    for named in variants_of(images, masks):
+        pairs = {name: each for name, places in named.items() if (each := _paired(root, images, places))}
+        paired = [{image for own in each.by_split.values() for image, _ in own} for each in pairs.values()]
+        if len(pairs) < 2 or sum(map(len, paired)) < _SEVERAL * len(set().union(*paired)):
+            continue  # parts of one set of masks
+        if are_classes({name: named[name] for name in pairs}):
+            return _joint(pairs)
+        best = max(pairs.values(), key=len)  # the first of equal ones
+        if len(best) >= len(found):
+            best.others += [each.masks for each in pairs.values() if each is not best]
+            return best
+    return found
+
+
+def _joint(pairs: Mapping[str, Pairs]) -> Pairs:
+    """The pairs of several classes as one: images with a mask of each class that they have."""
+    masks: dict[Path, list[Path]] = defaultdict(list)
+    joint = Pairs(images=next(iter(pairs.values())).images, masks=", ".join(each.masks for each in pairs.values()))
+    split_of: dict[Path, str | None] = {}
+    for name in sorted(pairs, key=natural):
+        for split, each in pairs[name].by_split.items():
+            for image, mask in each:
+                masks[image].append(mask)
+                split_of[image] = split
+                joint.class_of[mask] = class_name(name)
+    for image in sorted(masks):
+        first, *joint.more[image] = masks[image]
+        joint.by_split[split_of[image]].append((image, first))
+    for each in pairs.values():
+        for split, (images, lonely) in each.alone.items():
+            own = joint.alone[split]
+            own[0].extend(path for path in images if path not in masks and path not in own[0])
+            own[1].extend(lonely)
+    return joint
 
 
 def _folders(root: Path) -> Iterator[tuple[tuple[str, ...], list[Path]]]:
@@ -145,61 +189,6 @@ def _folders(root: Path) -> Iterator[tuple[tuple[str, ...], list[Path]]]:
             yield Path(folder).relative_to(root).parts, paths
 
 
-def words(name: str) -> list[str]:
-    """The words of a name, in lower case: runs of letters, and numbers. Capitals do not part words."""
-    return re.findall(r"[a-z]+\d*[a-z]+|[a-z]+|\d+", name.lower())
-
-
-def split_of(name: str) -> str | None:
-    """The split that a name of a folder or file is of: train, Train_Set, TrainDataset, train2017, a. Training Set."""
-    found = _OF_SPLIT.fullmatch(name.lower())
-    return _SPLITS[found[1]] if found else None
-
-
-def _place(parts: Sequence[str]) -> Entry:
-    place = Entry("", "", None, ())
-    for part in reversed(parts):
-        said = _meaning(part)
-        if (said.role and place.role) or (said.split and place.split) or not (said.role or said.split):
-            said = Entry("", "", None, (part,))
-        place = Entry(
-            place.role or said.role, place.kind or said.kind, place.split or said.split, (*said.rest, *place.rest)
-        )
-    return place
-
-
-def _meaning(part: str) -> Entry:
-    """What the name of a folder says; the rest are its other words, if it says a role."""
-    if split := split_of(part):
-        return Entry("", "", split, ())
-    said = words(part)
-    joined = re.match(r"(training|train|validation|valid|val|testing|test)([a-z]+)$", part.lower())
-    if joined and {joined[2]} & (_IMAGE_WORDS | _MASK_WORDS):
-        said = [joined[1], joined[2]]
-    role = _role(said)
-    if not role:
-        return Entry("", "", None, ())
-    split = next((_SPLITS[word] for word in said if word in _SPLITS), None)
-    others = [word for word in said if not (split and word in _SPLITS)]
-    known = _OBJECT_WORDS | _PICTURE_WORDS | _MASK_WORDS | _IMAGE_WORDS
-    left = "_".join(word for word in others if word not in known)
-    return Entry(role, " ".join(others), split, (left,) if left else ())
-
-
-def _role(said: Iterable[str]) -> str:
-    said = set(said)
-    if "panoptic" in said:
-        return "other"
-    if said & _OBJECT_WORDS:
-        return "objects"
-    is_mask = said & _MASK_WORDS
-    if said & _PICTURE_WORDS and (is_mask or said & _PICTURES_ALONE):
-        return "picture"
-    if is_mask:
-        return "mask"
-    return "image" if said & _IMAGE_WORDS else ""
-
-
 def _within(place: Entry, paths: list[Path]) -> Iterator[tuple[int, str, list[Path], list[Path]]]:
     """Images and masks that lie in one folder, told apart by a word in their names or by their encoding.
 
@@ -209,7 +198,7 @@ def _within(place: Entry, paths: list[Path]) -> Iterator[tuple[int, str, list[Pa
     by_ending = defaultdict(list)
     for path in paths:
         for ending in (*_endings(path.stem), *_endings(re.sub(r"[_-]\d+$", "", path.stem))):  # x_mask_1: a further mask
-            role = _role([ending.strip(_SEPARATORS).lower()]) or ("mask" if ending in ("_L", "_m", "_M") else "")
+            role = role_of([ending.strip(_SEPARATORS).lower()]) or ("mask" if ending in ("_L", "_m", "_M") else "")
             if role in ("mask", "picture", "objects"):
                 by_ending[ending.lower()].append(path)
                 break
@@ -217,7 +206,7 @@ def _within(place: Entry, paths: list[Path]) -> Iterator[tuple[int, str, list[Pa
         marked = {path for others in by_ending.values() for path in others}
         images = [path for path in paths if path not in marked]
         if images:
-            rank = {"picture": 2, "objects": 1}.get(_role([ending.strip(_SEPARATORS)]), 0)
+            rank = {"picture": 2, "objects": 1}.get(role_of([ending.strip(_SEPARATORS)]), -("semantic" in ending))
             yield rank, f"*{place.kind} {ending}", images, masks
     by_stem = defaultdict(list)
     for path in paths:
@@ -233,7 +222,9 @@ def _is_lossless(path: Path) -> bool:
 
 
 def _endings(stem: str) -> Iterator[str]:
-    """A name's last words and its first word, with their separators: "_mask" of x_mask."""
+    """A name's last words and its first word, with their separators: "_mask" of x_mask; and a name of one word."""
+    if role_of(words(stem)) and re.fullmatch(r"[A-Za-z]+", stem):
+        yield stem
     for match in (
         re.search(r"[ _\-.]+[A-Za-z]+\d*[A-Za-z]+$", stem),
         re.search(r"[ _\-.]+[A-Za-z]+$", stem),
@@ -242,9 +233,6 @@ def _endings(stem: str) -> Iterator[str]:
     ):
         if match and match[0] != stem:
             yield match[0]
-
-
-Places = list[tuple[Entry, list[Path]]]
 
 
 def _paired(root: Path, image_places: Places, mask_places: Places) -> Pairs:
@@ -257,13 +245,12 @@ def _paired(root: Path, image_places: Places, mask_places: Places) -> Pairs:
     best: list[tuple[int, int]] = []
     fewest = min(len(images), len(masks))
     enough = fewest if fewest < _MANY else 0.95 * fewest  # comparing many names in every way takes long
-    for with_split, with_folders in ((True, True), (False, True), (True, False), (False, False)):
+    has_left = any(place.left for place, _ in (*images, *masks))
+    folders = (_all_folders, *([_other_folders] if has_left else []), _no_folders)
+    for folders_of, with_split in product(folders, (True, False)):
         for name_of in _ways(images, masks):
             keys = [
-                [
-                    (place.split if with_split else None, place.rest if with_folders else (), way(path.stem))
-                    for place, path in files
-                ]
+                [(place.split if with_split else None, folders_of(place), way(path.stem)) for place, path in files]
                 for files, way in zip((images, masks), name_of)
             ]
             found = _joined(*keys)
@@ -274,6 +261,18 @@ def _paired(root: Path, image_places: Places, mask_places: Places) -> Pairs:
         if len(best) >= enough:
             break
     return _result(root, images, masks, best)
+
+
+def _all_folders(place: Entry) -> tuple[str, ...]:
+    return place.rest
+
+
+def _other_folders(place: Entry) -> tuple[str, ...]:
+    return tuple(part for part in place.rest if part not in place.left)
+
+
+def _no_folders(place: Entry) -> tuple[str, ...]:
+    return ()
 
 
 def _several(root: Path, image_places: Places, mask_places: Places) -> Pairs | None:
@@ -322,7 +321,7 @@ def _plain(stem: str) -> str:
 
 def _bare(stem: str) -> str:
     """A name without the words of roles."""
-    known = _IMAGE_WORDS | _MASK_WORDS
+    known = IMAGE_WORDS | MASK_WORDS
     return " ".join(word for word in re.findall(r"[a-z]+|\d+", _plain(stem)) if word not in known)
 
 
@@ -376,6 +375,9 @@ def _result(root: Path, images: list, masks: list, joined: list[tuple[int, int]]
         for i, (place, path) in enumerate(files):
             if i in indices or path.parent not in paired:
                 continue
+            if not which and _is_spare(path, pairs):
+                pairs.spare.append(path)
+                continue
             first = re.match(r"(.+)[_\-]\d+$", path.stem)
             if which and first and (owner := owners.get(path.with_name(first[1]))):
                 pairs.more.setdefault(owner, []).append(path)
@@ -384,8 +386,17 @@ def _result(root: Path, images: list, masks: list, joined: list[tuple[int, int]]
     return pairs
 
 
+def _is_spare(path: Path, pairs: Pairs) -> bool:
+    """Whether the name of a picture goes on from that of an image with a mask, as plant1_fg.png from plant1_rgb.png."""
+    parts = re.split(r"(?<=[^\W_])(?=[ _\-.]+)", path.stem)
+    owners = pairs.owners
+    return any((path.parent, "".join(parts[:i])) in owners for i in range(1, len(parts)))
+
+
 def _where(root: Path, files: list, indices: list[int]) -> str:
-    """The folders of files in words."""
+    """The folders of files in words, with what all names have in common."""
     folders = sorted({str(files[i][1].parent.relative_to(root)) for i in indices})
     endings = sorted({files[i][1].suffix for i in indices})
-    return ", ".join(f"{folder}/*{'|'.join(endings)}" for folder in folders[:3]) + (", ..." if len(folders) > 3 else "")
+    prefix, suffix = _common([files[i][1].stem for i in indices]) if len(indices) > 1 else ("", "")
+    shown = ", ".join(f"{folder}/{prefix}*{suffix}{'|'.join(endings)}" for folder in folders[:3])
+    return shown + (", ..." if len(folders) > 3 else "")

@@ -166,6 +166,8 @@ class ImageFiles(ImageData):
 
     def image(self, index: int) -> np.ndarray:
         source = self.image_source(index)
+        if self.channels == RGB and self.image_file(index).suffix.lower() in ARRAYS:
+            return as_bands(source, RGB).round().astype(np.uint8)
         return np.array(read_image(source)) if self.channels == RGB else as_bands(source, self.channels)
 
     def image_name(self, index: int) -> str:

@@ -49,12 +49,18 @@ def test_sixteen_bits_are_kept_and_one_bit_is_two_classes(tmp_path):
 
 
 def test_unreadable_masks_are_named(tmp_path):
-    path = saved(np.zeros((2, 3), np.float32), tmp_path / "m.tif")
+    path = saved(np.full((2, 3), 0.5, np.float32), tmp_path / "m.tif")
     with pytest.raises(ImageError, match=r"m.tif: .*floating-point.*PNG"):
         read_mask(path)
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(ImageError, match=r"broken.png: "):
         read_mask(tmp_path / "broken.png")
+
+
+def test_whole_numbers_are_read_from_floating_ones(tmp_path):
+    assert read_mask(saved(IDS.astype(np.float32), tmp_path / "m.tif")).tolist() == IDS.tolist()
+    np.save(tmp_path / "m.npy", IDS.astype(float))
+    assert read_mask(tmp_path / "m.npy").tolist() == IDS.tolist()
 
 
 def test_values_are_mapped():

@@ -1,5 +1,8 @@
+import json
+
 import pytest
 
+from srzoo.data.check import check
 from srzoo.data.formats import FORMATS
 from srzoo.data.opening import detect_format, open_dataset
 
@@ -61,3 +64,23 @@ def test_colours_of_an_id_map_are_those_of_the_classes(write_pairs):
     labels = open_dataset(root, "train", id_map=id_map).labels
     assert (labels.classes, labels.palette) == (("class 0", "class 1"), ((0, 0, 9), (255, 0, 0)))
     assert open_dataset(root, "train", id_map=id_map, num_classes=3).labels is None
+
+
+def test_a_layout_in_a_folder_that_holds_nothing_else(tmp_path, write_image, write_mask):
+    inner = tmp_path / "archive" / "ADEChallengeData2016"
+    for split in ("training", "validation"):
+        write_image(inner / "images" / split / "a.jpg", 3)
+        write_mask(inner / "annotations" / split / "a.png", [0, 1, 150])
+    (inner / "sceneCategories.txt").write_text("a street\n")
+    assert detect_format(tmp_path) == "ade20k"
+    for how in ({}, {"format": "ade20k"}):
+        assert open_dataset(tmp_path, "train", **how).ids(0)[:, 0].tolist() == [255, 0, 149]
+
+
+def test_of_two_layouts_one_is_read_and_the_other_told(write_panoptic):
+    root = write_panoptic([{"id": 5, "category_id": 7}])
+    content = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "car"}]}
+    (root / "annotations" / "instances_train.json").write_text(json.dumps(content))
+    report = check(root)
+    assert report.format == "coco_panoptic"
+    assert any("files of coco, too; coco_panoptic is read" in line for line in report.warnings)

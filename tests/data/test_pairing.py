@@ -3,7 +3,8 @@ import pytest
 from PIL import Image
 
 from srzoo.data.opening import detect_format, open_dataset
-from srzoo.data.pairing import find_pairs, split_of
+from srzoo.data.pairing import find_pairs
+from srzoo.data.roles import split_of
 
 
 def write(root, *names):

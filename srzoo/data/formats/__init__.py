@@ -9,12 +9,14 @@ from .cityscapes import Cityscapes
 from .coco import Coco
 from .coco_panoptic import CocoPanoptic
 from .cvat import Cvat
+from .exports import EXPORTS
 from .folder import Folder
 from .format import Format
 from .huggingface import HuggingFace
 from .kaggle import Kaggle, KaggleRows
 from .label_studio import LabelStudio
 from .labelme import Labelme
+from .listed import Listed
 from .pascal_context import PascalContext
 from .supervisely import Supervisely
 from .via import Via
@@ -30,6 +32,7 @@ FORMATS: dict[str, Format] = {
         CamVid(),
         Ade20k(),
         PascalContext(),
+        *EXPORTS,
         CocoPanoptic(),  # first: it labels every pixel, where the objects of the same images leave a background
         Coco(),
         HuggingFace(),
@@ -40,6 +43,7 @@ FORMATS: dict[str, Format] = {
         Via(),
         Labelme(),
         Yolo(),
+        Listed(),
         Folder(),
         Kaggle(),
         KaggleRows(),

@@ -16,6 +16,7 @@ from ..samples import FilePairs, InstanceData, PairedFiles, PanopticData
 from .format import Format
 
 _THING_IDS = CITYSCAPES_IDS[-len(CITYSCAPES_INSTANCE.classes) :]
+_LABELS, _TRAINED = "_gtFine_labelIds", "_gtFine_labelTrainIds"
 _MAX_ID = 33  # of the classes in the files; the licence plate, -1, is not drawn
 _OBJECTS = 1000  # an object is of class id // 1000; of a kind of objects, smaller ids are groups
 
@@ -79,16 +80,29 @@ class Cityscapes(Format):
         folders = root / "leftImg8bit" / split, root / "gtFine" / split
         if not all(folder.is_dir() for folder in folders):
             raise NoSplit(f"{root} has no folders leftImg8bit/{split} and gtFine/{split}")
-        ending = "_gtFine_labelIds" if task == "semantic" else "_gtFine_instanceIds"
+        ending = _LABELS if task == "semantic" else "_gtFine_instanceIds"
+        id_map = _id_map()
+        if task == "semantic" and not _has(folders[1], _LABELS) and _has(folders[1], _TRAINED):
+            ending, id_map = _TRAINED, IdMap({i: i for i in [*range(len(CITYSCAPES.classes)), IGNORE]})
+        if not _has(folders[1], ending) and _has(folders[1], "_gtFine_polygons"):
+            raise ValueError(
+                f"{folders[1]} has polygons alone, without *{ending}.png: write those with cityscapesScripts, "
+                "csCreateTrainIdLabelImgs for classes or csCreateTrainIdInstanceImgs for objects"
+            )
         pairs, unpaired = pair(*map(_by_city, folders, ("_leftImg8bit", ending)))
         if task == "semantic":
-            return FilePairs(self.name, split, CITYSCAPES, _id_map(), pairs, unpaired=unpaired)
+            return FilePairs(self.name, split, CITYSCAPES, id_map, pairs, unpaired=unpaired)
         names = [image.stem.removesuffix("_leftImg8bit") for image, _ in pairs]
         if task == "instance":
             labels, ids, data = CITYSCAPES_INSTANCE, _THING_IDS, CityscapesObjects
         else:
             labels, ids, data = CITYSCAPES_PANOPTIC, CITYSCAPES_IDS, CityscapesSegments
         return data(self.name, split, labels, ids, names, pairs, unpaired=unpaired)
+
+
+def _has(folder: Path, ending: str) -> bool:
+    """Whether there is a file of this ending in a folder of cities."""
+    return next(folder.glob(f"*/*{ending}.*"), None) is not None
 
 
 def _id_map() -> IdMap:

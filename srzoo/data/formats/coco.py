@@ -31,7 +31,12 @@ from .coco_records import ImageRecord, Records, read_records
 from .format import Format
 
 _BACKGROUND = "background"
-_FILES = ("annotations/instances_{}2017.json", "annotations/instances_{}.json", "annotations/{}.json")
+_FILES = (
+    "annotations/instances_{}2017.json",
+    "annotations/instances_{}.json",
+    "annotations/{}.json",
+    "lvis_v1_{}.json",
+)
 
 
 @dataclass

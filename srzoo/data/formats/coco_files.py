@@ -17,6 +17,7 @@ from ..files import SPLIT_NAMES
 _FOLDERS = ("{}2017", "images/{}2017", "{}", "images/{}", "images")
 _BESIDE = "_annotations.coco.json"  # Roboflow's, beside the images or the folder of images
 _UNSPLIT = ("annotations/instances_default.json", "result.json")  # CVAT's, and Label Studio's
+_USUAL = "annotations.json"  # of several
 _UNSPLIT_FOLDERS = ("annotations", ".")  # of one JSON file of any name
 _KEYS = (b'"images"', b'"annotations"', b'"categories"')
 _OTHER_KEY = b'"segments_info"'  # of the panoptic format
@@ -72,6 +73,7 @@ def _unsplit(root: Path) -> Path | None:
     for folder in _UNSPLIT_FOLDERS:
         files = [file for file in _json_files(root / folder) if _has_keys(file)]
         if files:
+            files = [file for file in files if file.name == _USUAL] or files
             return files[0] if len(files) == 1 else None
     return None
 

@@ -139,7 +139,9 @@ def read_records(file: Path, folders: Sequence[Path], read: Callable[[dict, str]
 
 def _repeated(content: dict, file: Path) -> dict[str, str]:
     lines = {}
-    names = [name for name, count in Counter(record["file_name"] for record in content["images"]).items() if count > 1]
+    names = [
+        name for name, count in Counter(_file_name(record, "") for record in content["images"]).items() if count > 1
+    ]
     if names:
         lines["file names"] = f"{file}: {len(names)} images are listed more than once, the first {visible(names[0])}"
     for key in ("categories", "images", "annotations"):
@@ -222,7 +224,8 @@ def _id(record, key: str, where: str) -> Hashable:
 
 
 def _file_name(record, where: str) -> str:
-    name = _value(record, "file_name", where)
+    is_of_lvis = isinstance(record, dict) and "file_name" not in record and "coco_url" in record
+    name = _value(record, "coco_url" if is_of_lvis else "file_name", where)
     if not isinstance(name, str):
         raise ValueError(f"{where} has file_name {shortened(name)}, expected text")
     return name
@@ -236,7 +239,7 @@ def _side(record: dict, key: str, where: str) -> int:
         side = 0
     if side < 1:
         raise ValueError(
-            f"{where} ({visible(record['file_name'])}) has {key} {shortened(value)}, expected 1 or more pixels"
+            f"{where} ({visible(_file_name(record, where))}) has {key} {shortened(value)}, expected 1 or more pixels"
         )
     return side
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...messages import one_line, shortened
 from ..class_files import parse_colour
-from ..pairing import split_of
+from ..roles import split_of
 from ..shapes import (
     Annotated,
     Annotation,

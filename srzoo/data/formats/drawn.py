@@ -7,13 +7,13 @@ import os
 import re
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
 from ...images import SUFFIXES
 from ..files import NoSplit
-from ..pairing import split_of
+from ..roles import split_of
 from ..shapes import Annotated, ShapeMasks, ShapeObjects, class_names, masks_of, objects_of
 from .format import Format
 
@@ -111,13 +111,14 @@ def split_in(path: Path, root: Path) -> str | None:
 
 
 class ImageIndex:
-    """The images of a folder, found by the names that annotation files have for them."""
+    """The images of a folder, or other files, found by the names that annotation files have for them."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, suffixes: Container[str] = SUFFIXES):
+        self.suffixes = suffixes
         self.paths = [
             path
             for path in sorted(root.rglob("*"))
-            if path.suffix.lower() in SUFFIXES
+            if path.suffix.lower() in suffixes
             and not any(part.startswith(".") for part in path.relative_to(root).parts)
         ]
         self._by_name: dict[str, list[Path]] = defaultdict(list)
@@ -135,7 +136,7 @@ class ImageIndex:
         if not parts:
             return None
         direct = near.joinpath(*parts)
-        if direct.suffix.lower() in SUFFIXES and direct.is_file():
+        if direct.suffix.lower() in self.suffixes and direct.is_file():
             return direct
         last = parts[-1].lower()
         found = self._by_name.get(last) or self._by_name.get(re.sub(r"^[0-9a-f]{8}-", "", last))  # Label Studio's

@@ -6,76 +6,41 @@ per line, names the classes, see `srzoo.data.class_files`.
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...images import SUFFIXES, opened
 from ...labels import IGNORE, LabelSet
 from ...labels.own import own_labels
+from ...messages import and_more, shortened
 from ..class_files import BACKGROUND, VOID, Classes, find_classes
 from ..files import SPLIT_NAMES, NoSplit, pair, read_lines, read_names
 from ..masks import IdMap, pack, read_mask, read_object_ids, storage_of
 from ..objects import Objects, areas_of, found_in
 from ..pairing import MASK_SUFFIXES, Pairs, find_pairs, pair_files
 from ..samples import FilePairs, InstanceData, PairedFiles
+from ..shapes import BACKGROUND_NAME
 from ..survey import survey
 from .format import Format
+from .several_masks import ClassMasks, ObjectMasks, SeveralMasks
 
 _MANY = 4096  # a mask with more ids than this does not hold object ids
 _PEEKED = 8  # masks that are read to see whether they store ids or colours
-_LISTS = ("{}.txt", "ImageSets/Segmentation/{}.txt", "ImageSets/{}.txt", "splits/{}.txt", "ImageSets/Main/{}.txt")
-
-
-@dataclass
-class SeveralMasks(FilePairs):
-    """A split of images with one or several masks each, of which the later lie over the earlier.
-
-    Attributes:
-        more: paths of all masks but the first, by the image.
-    """
-
-    more: dict[Path, list[Path]]
-
-    def mask(self, index: int) -> np.ndarray:
-        mask = super().mask(index)
-        for path in self.more.get(self.pairs[index][0], ()):
-            other = read_mask(path, as_colours=self.id_map is not None and self.id_map.has_colours)
-            if other.shape != mask.shape:
-                raise ValueError(f"{path} and {self.pairs[index][1]} are masks of one image, but differ in size")
-            mask = np.where(other > 0, other, mask)
-        return mask
-
-    def files(self) -> list[Path]:
-        return [*super().files(), *(path for image, _ in self.pairs for path in self.more.get(image, ()))]
-
-
-@dataclass
-class ObjectMasks(PairedFiles, InstanceData):
-    """A split of images with one mask for each object, all of one class: what is not 0 is the object.
-
-    Attributes:
-        more: paths of all masks but the first, by the image.
-    """
-
-    more: dict[Path, list[Path]]
-
-    def objects(self, index: int) -> Objects:
-        image, first = self.pairs[index]
-        found, size = [], None
-        for path in (first, *self.more.get(image, ())):
-            drawn = (read_object_ids(path) > 0).astype(np.uint8)
-            if drawn.shape != (size or drawn.shape):
-                raise ValueError(f"{path} and {first} are masks of one image, but differ in size")
-            size = drawn.shape
-            found += found_in(drawn, {1: (0, False)}) if drawn.any() else []
-        return Objects.of(size, found)
-
-    def target_bytes(self, index: int) -> bytes:
-        image, first = self.pairs[index]
-        return b"".join(path.read_bytes() for path in (first, *self.more.get(image, ())))
+_LISTS = (
+    "{}.txt",
+    "ImageSets/Segmentation/{}.txt",
+    "ImageSets/{}.txt",
+    "ImageSets/2017/{}.txt",
+    "splits/{}.txt",
+    "ImageSets/Main/{}.txt",
+)
 
 
 @dataclass
@@ -115,14 +80,22 @@ class Folder(Format):
     def read(self, root: Path, split: str, task: str = "semantic") -> FilePairs | FolderObjects:
         return self._data(find_pairs(root, "objects" if task == "instance" else "mask"), root, split, task)
 
-    def _data(self, found: Pairs, root: Path, split: str, task: str) -> FilePairs | FolderObjects:
+    def _data(
+        self, found: Pairs, root: Path, split: str, task: str, may_have_lists: bool = True
+    ) -> FilePairs | FolderObjects:
         if not found:
             raise NoSplit(f"{root} has no images with masks: {survey(root)}")
-        pairs, unpaired, is_whole = in_split(found, root, split)
-        others = [
-            f"the masks {found.masks} are read, and {other} are not; choose with --data.images and --data.masks"
-            for other in found.others
-        ]
+        _refuse_channels(found)
+        found, may_have_lists, said = _splits(found, root, may_have_lists)
+        pairs, unpaired, is_whole = in_split(found, root, split, may_have_lists)
+        others = said
+        if found.others:
+            others.append(
+                f"the masks {found.masks} are read, and {and_more(found.others, 3)} are not; choose with --data.images "
+                "and --data.masks"
+            )
+        if found.spare:
+            others.append(f"{len(found.spare)} pictures beside the images are not read, such as {found.spare[0]}")
         if task == "instance":
             names = [image.stem for image, _ in pairs]
             own = (ObjectMasks, [found.more]) if found.more else (FolderObjects, [])
@@ -138,10 +111,26 @@ class Folder(Format):
                 doubts=others,
                 is_whole=is_whole,
             )
+        if found.class_of:
+            return _class_masks(found, split, pairs, unpaired=unpaired, doubts=others, is_whole=is_whole)
         labels, id_map, doubts = meaning(classes_of(found, root), pairs)
         make, more = (SeveralMasks, [found.more]) if found.more else (FilePairs, [])
         doubts = [*doubts, *others]
         return make(self.name, split, labels, id_map, pairs, *more, unpaired=unpaired, doubts=doubts, is_whole=is_whole)
+
+
+def _class_masks(found: Pairs, split: str, pairs: list, **how: Any) -> ClassMasks:
+    """The masks of several classes, which their folders or the ends of their names tell."""
+    names = [name for name in dict.fromkeys(found.class_of.values()) if name.lower() not in BACKGROUND]
+    class_ids = {name: i for i, name in enumerate(names, 1)}
+    labels = own_labels([BACKGROUND_NAME, *names], found.masks)
+    class_of = {path: class_ids.get(name, 0) for path, name in found.class_of.items()}
+    how["doubts"] = [
+        f"each image has masks of several classes: {and_more(names, 8)}; where they overlap, the last of these is read",
+        *how["doubts"],
+    ]
+    id_map = IdMap({i: i for i in [*range(len(labels.classes)), IGNORE]})
+    return ClassMasks(Folder.name, split, labels, id_map, pairs, found.more, class_of, **how)
 
 
 @dataclass(frozen=True)
@@ -168,15 +157,55 @@ class FilePatterns(Folder):
         return self._data(found, root, split, task)
 
 
-def in_split(found: Pairs, root: Path, split: str) -> tuple[list[tuple[Path, Path]], list[str], bool]:
+def _refuse_channels(found: Pairs) -> None:
+    """Raises ValueError if each image lies in several files, one for each channel, as nnU-Net has them."""
+    paired = {image for each in found.by_split.values() for image, _ in each}
+    for image in sorted(path for alone in found.alone.values() for path in alone[0]):
+        channel = re.fullmatch(r"(.+_)(\d{4})", image.stem)
+        first = channel and image.with_stem(f"{channel[1]}0000")
+        if first in paired:
+            raise ValueError(
+                f"{image} and {first.name} have one mask: if they are channels of one image, write them into one file, "
+                "such as TIFF, for a model with in_channels; else give each a mask"
+            )
+
+
+def _splits(found: Pairs, root: Path, may_have_lists: bool) -> tuple[Pairs, bool, list[str]]:
+    """The pairs, whether files list their splits, and a line where these lists, or folders of splits, are passed over.
+
+    Lists that name none of the images are of another version of the data, such as tiles that are still to be cut. Where
+    test alone has masks, it is the whole.
+    """
+    lists = [path for name in SPLIT_NAMES if may_have_lists and (path := _split_list(root, name))]
+    stems = {path.stem for each in found.by_split.values() for pair in each for path in pair}
+    stems |= {image.parent.name for each in found.by_split.values() for image, _ in each}
+    stems |= {path.stem for alone in found.alone.values() for path in alone[0]}
+    if lists and stems.isdisjoint(name for path in lists for name in read_names(path, stems)):
+        name = next(iter(read_names(lists[0], stems)), "nothing")
+        return found, False, [f"{lists[0]} names none of the images, but {shortened(name)}, and is not read"]
+    if not lists and set(found.by_split) == {"test"}:
+        by_split, alone = {None: found.by_split["test"]}, defaultdict(found.alone.default_factory)
+        alone[None] = found.alone["test"]
+        return (
+            replace(found, by_split=by_split, alone=alone),
+            False,
+            ["only test has masks, so it is read as the whole"],
+        )
+    return found, may_have_lists, []
+
+
+def in_split(
+    found: Pairs, root: Path, split: str, may_have_lists: bool = True
+) -> tuple[list[tuple[Path, Path]], list[str], bool]:
     """The pairs of a split, a line for each file without a partner, and whether the dataset has no split for val.
 
-    If so, the pairs for "train" and "val" are the same, and some are to be held out.
+    If so, the pairs for "train" and "val" are the same, and some are to be held out. ``may_have_lists`` is whether
+    files such as ``train.txt`` name the images of a split.
 
     Raises:
         NoSplit: there is no such split.
     """
-    lists = {name: path for name in SPLIT_NAMES if (path := _split_list(root, name))}
+    lists = {name: path for name in SPLIT_NAMES if may_have_lists and (path := _split_list(root, name))}
     names = set(lists) or set(found.by_split) - {None}
     is_whole = "val" not in names and split != "test"
     if split not in names and not is_whole:
@@ -195,6 +224,11 @@ def _listed(found: Pairs, path: Path) -> tuple[list[tuple[Path, Path]], list[str
     for pairs in found.by_split.values():
         for image, mask in pairs:
             images[image.stem], masks[image.stem] = image, mask
+    every = [pair for pairs in found.by_split.values() for pair in pairs]
+    folders = {image.parent.name for image, _ in every}
+    names = {*read_names(path, {*images, *folders})}
+    if names <= folders and not names & images.keys():  # of videos, such as those of DAVIS
+        return [(image, mask) for image, mask in every if image.parent.name in names], []
     for alone in found.alone.values():
         images |= {image.stem: image for image in alone[0] if image.stem not in images}
         masks |= {mask.stem: mask for mask in alone[1] if mask.stem not in masks}
@@ -228,7 +262,13 @@ def meaning(
     """
     if classes is None:
         return None, None, []
-    labels = classes.labels()
+    labels, doubts = classes.labels(), []
+    if shifted := _counted_from_0(classes, pairs):
+        classes = shifted
+        doubts = [
+            f"{classes.path} has 0 for {classes.names[0]}, but the masks have 255: their values are read as one less "
+            "than those of the file; pass --data.id_map if they are not"
+        ]
     kind = _stored_as(classes, pairs)
     if kind is None:
         return None, None, [f"{classes.path} names classes, but most masks have neither their colours nor their ids"]
@@ -238,7 +278,30 @@ def meaning(
     colours = [own[i] for i in range(len(labels.classes)) if i in own]
     if len({*colours}) == len(labels.classes):
         labels = LabelSet(labels.classes, tuple(colours))
-    return labels, classes.id_map(as_colours=kind == "colours"), []
+    return labels, classes.id_map(as_colours=kind == "colours"), doubts
+
+
+def _counted_from_0(classes: Classes, pairs: Sequence[tuple[Path, Path]]) -> Classes | None:
+    """The classes with the values that masks have, if these are one less than the file's, as those of COCO-Stuff are.
+
+    There void is 0 in the file and 255 in the masks, which use 0, but not the last of the file's values.
+    """
+    values = classes.values
+    if not values or values[0] != 0 or classes.ids[0] != IGNORE or classes.colours or IGNORE in values:
+        return None
+    found: set[int] = set()
+    for path in _some(pairs):
+        with suppress(ValueError):  # the check reports it
+            found |= {*np.unique(read_mask(path)).tolist()}
+    is_less = (
+        {0, IGNORE} <= found and not found - {IGNORE} - {value - 1 for value in values} and max(values) not in found
+    )
+    return replace(classes, values=[IGNORE, *(value - 1 for value in values[1:])]) if is_less else None
+
+
+def _some(pairs: Sequence[tuple[Path, Path]]) -> list[Path]:
+    """Some of the masks, evenly spread."""
+    return [mask for _, mask in pairs[:: max(1, len(pairs) // _PEEKED)][:_PEEKED]]
 
 
 def _stored_as(classes: Classes, pairs: Sequence[tuple[Path, Path]]) -> str | None:
@@ -248,7 +311,7 @@ def _stored_as(classes: Classes, pairs: Sequence[tuple[Path, Path]]) -> str | No
     colours = np.unique(pack(np.array([classes.colours or []], np.uint8).reshape(1, -1, 3)))
     ids = np.array([*(classes.values or range(len(classes.names))), IGNORE])
     hits, total = {"colours": 0, "ids": 0}, 0
-    for _, path in pairs[:: max(1, len(pairs) // _PEEKED)][:_PEEKED]:
+    for path in _some(pairs):
         try:
             values, packed = read_mask(path), pack(read_mask(path, as_colours=True))
         except ValueError:

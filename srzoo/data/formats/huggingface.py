@@ -11,7 +11,9 @@ import numpy as np
 
 from ...images import ImageError, decoding, has_hidden_rotation, to_rgb
 from ...labels import LabelSet
+from ...messages import one_line
 from ..bands import RGB, as_bands
+from ..class_files import find_classes
 from ..files import SPLIT_NAMES, NoSplit
 from ..masks import Storage, mask_array, storage_of
 from ..samples import SemanticData
@@ -118,26 +120,36 @@ def from_dataset(
 
 class HuggingFace(Format):
     name = "huggingface"
-    layout = "a folder that `save_to_disk` wrote, or the name of a dataset on the hub"
+    layout = "a folder that `save_to_disk` wrote, one of Parquet files, or the name of a dataset on the hub"
     tasks = ("semantic",)
 
     def matches(self, root: Path) -> bool:
-        return (root / "dataset_dict.json").is_file() or (root / "dataset_info.json").is_file()
+        is_saved = (root / "dataset_dict.json").is_file() or (root / "dataset_info.json").is_file()
+        return is_saved or _has_tables(root)
 
     def read(self, root: Path, split: str, task: str = "semantic") -> RowPairs:
         try:
             import datasets
         except ModuleNotFoundError as error:
             raise RuntimeError("this format needs the package 'datasets': pip install 'srzoo[data]'") from error
-        content = datasets.load_from_disk(root) if root.is_dir() else datasets.load_dataset(root.as_posix())
+        is_saved = root.is_dir() and not _has_tables(root)
+        try:
+            content = datasets.load_from_disk(root) if is_saved else datasets.load_dataset(root.as_posix())
+        except (datasets.exceptions.DatasetGenerationError, ValueError) as error:  # pyarrow's are ValueErrors
+            raise ValueError(f"{root} cannot be read by the package 'datasets': {one_line(error)}") from error
+        classes = find_classes([root])
+        labels, id_map = (classes.labels(), classes.id_map(as_colours=False)) if classes else (None, None)
         splits = content if isinstance(content, dict) else {"train": content}
         found = {
             each: next((splits[name] for name in SPLIT_NAMES[each] if name in splits), None) for each in SPLIT_NAMES
         }
         if split != "test" and found["val"] is None and found["train"] is not None:
-            data = from_dataset(found["train"], split)
-            data.is_whole = True
-            return data
+            return replace(from_dataset(found["train"], split, labels=labels), id_map=id_map, is_whole=True)
         if found[split] is None:
             raise NoSplit(f"{root} has no split {split!r}, only {', '.join(splits)}")
-        return from_dataset(found[split], split)
+        return replace(from_dataset(found[split], split, labels=labels), id_map=id_map)
+
+
+def _has_tables(root: Path) -> bool:
+    """Whether a folder has Parquet files, as a clone of a dataset on the hub."""
+    return any(any(folder.glob("*.parquet")) for folder in (root, root / "data"))

@@ -13,7 +13,7 @@ import numpy as np
 from ...messages import one_line, shortened
 from ..class_files import read_classes
 from ..files import NoSplit
-from ..pairing import split_of
+from ..roles import split_of
 from ..shapes import Annotated, Annotation, Bitmap, Polygon, Shape, box, flat, from_picture, part_of_file
 from .drawn import ImageIndex, ShapesFormat, contain, read_json, split_in
 

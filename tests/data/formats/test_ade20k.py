@@ -1,5 +1,6 @@
 import pytest
 
+from srzoo.data.check import check
 from srzoo.data.opening import open_dataset
 
 
@@ -15,3 +16,11 @@ def test_the_scene_parsing_layout(tmp_path, write_image, write_mask):
     write_mask(tmp_path / "annotations" / "training" / "ADE_train_00000001.png", [151] * 151)
     with pytest.raises(ValueError, match=r"ADE_train_00000001.png: id 151 "):
         open_dataset(tmp_path, "train")[0]
+
+
+def test_the_files_of_all_classes_are_told(tmp_path, write_image):
+    root = tmp_path / "ADE20K_2021_17_01"
+    for ending in (".jpg", "_seg.png", "_parts_1.png"):
+        write_image(root / "images" / "ADE" / "training" / "urban" / "street" / f"ADE_train_00000001{ending}")
+    with pytest.raises(ValueError, match="all of ADE20K.*ADEChallengeData2016"):
+        check(tmp_path)

@@ -99,3 +99,20 @@ def test_files_of_instances_that_are_missing(root):
     next((root / "gtFine" / "val" / "lindau").glob("*instanceIds.png")).unlink()
     with pytest.raises(FileNotFoundError, match="lindau_000000_000019_leftImg8bit.png has no mask"):
         open_dataset(root, "val", task="panoptic")
+
+
+def test_files_of_train_ids_where_there_are_no_others(root, write_mask):
+    for path in (root / "gtFine").rglob("*labelIds.png"):
+        write_mask(path.with_name(path.name.replace("labelIds", "labelTrainIds")), [*range(19), *[255] * 15])
+        path.unlink()
+    dataset = open_dataset(root, "train")
+    assert dataset.labels.classes[13] == "car"
+    assert dataset.ids(0)[:, 0].tolist() == [*range(19), *[255] * 15]
+
+
+@pytest.mark.parametrize("task", ["semantic", "instance"])
+def test_polygons_alone_are_told_with_what_writes_the_masks(root, task):
+    for path in [*(root / "gtFine").rglob("*Ids.png")]:
+        path.rename(path.with_name(path.name.replace("labelIds.png", "polygons.json").replace("instanceIds", "x")))
+    with pytest.raises(ValueError, match="train has polygons alone.*csCreateTrainIdLabelImgs"):
+        check(root, task=task)

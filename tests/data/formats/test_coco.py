@@ -432,3 +432,22 @@ def test_json_that_is_none(write_coco, content):
     (root / "annotations" / "instances_train2017.json").write_text(content, encoding="latin-1")
     with pytest.raises(ValueError, match="instances_train2017.json is not COCO's JSON: "):
         open_dataset(root, "train")
+
+
+def test_images_by_their_address_as_in_lvis(write_coco):
+    root = write_coco([{"category_id": 90, "segmentation": [SQUARE]}], "lvis_v1_train.json")
+    content = json.loads((root / "lvis_v1_train.json").read_text())
+    del content["images"][0]["file_name"]
+    content["images"][0]["coco_url"] = "http://images.cocodataset.org/train2017/a.jpg"
+    (root / "lvis_v1_train.json").write_text(json.dumps(content))
+    assert [path.name for path in open_dataset(root, "train").files()] == ["a.jpg", "lvis_v1_train.json"]
+
+
+@pytest.mark.filterwarnings("default:.*has no split for val")
+def test_of_several_files_that_of_the_usual_name_is_read(write_coco):
+    root = write_coco([{"category_id": 90, "segmentation": [SQUARE]}], "annotations.json")
+    (root / "annotations_more.json").write_text((root / "annotations.json").read_text())
+    assert open_dataset(root, "train").file.name == "annotations.json"
+    (root / "annotations.json").rename(root / "annotations_less.json")
+    with pytest.raises(ValueError, match="COCO's: name it annotations/instances_train.json"):
+        open_dataset(root, "train")

@@ -273,3 +273,75 @@ def test_matlab_needs_a_package(tmp_path, write_image, monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy.io", None)
     with pytest.raises(RuntimeError, match=r"srzoo\[data\]"):
         open_dataset(tmp_path, "train").ids(0)
+
+
+@pytest.mark.filterwarnings("default:.*has no split for val")
+def test_a_list_of_other_names_is_told_and_not_read(write_pairs):
+    root = write_pairs(*[ROWS] * 4)
+    (root / "train.txt").write_text("f0_0\nf0_1\n")
+    report = check(root)
+    assert {split: facts.images for split, facts in report.splits.items()} == {"train": 3, "val": 1}
+    assert any("train.txt names none of the images, but 'f0_0'" in line for line in report.warnings)
+
+
+@pytest.mark.filterwarnings("default:.*has no split for val")
+def test_where_only_test_has_masks_it_is_the_whole(tmp_path, write_image, write_mask):
+    for i in range(4):
+        write_image(tmp_path / "train" / "good" / f"{i}.png")
+        write_image(tmp_path / "test" / "bent" / f"{i}.png")
+        write_mask(tmp_path / "ground_truth" / "bent" / f"{i}_mask.png", ROWS)
+    report = check(tmp_path)
+    assert {split: facts.images for split, facts in report.splits.items()} == {"train": 3, "val": 1}
+    assert any("only test has masks" in line for line in report.warnings)
+
+
+def test_channels_in_files_of_their_own_are_told(tmp_path, write_image, write_mask):
+    for name in ("a_001", "a_002"):
+        for channel in range(2):
+            write_image(tmp_path / "imagesTr" / f"{name}_{channel:04d}.png")
+        write_mask(tmp_path / "labelsTr" / f"{name}.png", ROWS)
+    with pytest.raises(ValueError, match="a_001_0001.png and a_001_0000.png have one mask.*in_channels"):
+        check(tmp_path)
+
+
+@pytest.mark.filterwarnings("default:.*has no split for val")
+@pytest.mark.parametrize(("last", "is_less"), [(2, True), (3, False)])
+def test_values_one_less_than_in_the_file_of_classes(write_pairs, last, is_less):
+    """As those of COCO-Stuff: its labels.txt has 0 for unlabeled, where the masks have 255, and 0 for the first."""
+    root = write_pairs(*[[0, 1, last, 255]] * 5)
+    (root / "labels.txt").write_text("0: unlabeled\n1: person\n2: bicycle\n3: wood\n")
+    report = check(root)
+    assert report.labels.classes == ("person", "bicycle", "wood")
+    assert any("one less than those of the file" in line for line in report.warnings) == is_less
+    expected = [0, 1, 2, 255] if is_less else [255, 0, 2, 255]
+    assert open_dataset(root, "train").ids(0)[:, 0].tolist() == expected
+
+
+@pytest.mark.filterwarnings("default:.*has no split for val")
+def test_arrays_as_images(tmp_path, write_mask):
+    for i in range(3):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        np.save(tmp_path / "images" / f"{i}.npy", np.full((7, 11, 3), 9 * i, np.uint8))
+        write_mask(tmp_path / "masks" / f"{i}.png", ROWS)
+    assert check(tmp_path).errors == []
+    image = open_dataset(tmp_path, "train").image(1)
+    assert (image.dtype, image.max()) == (np.uint8, 9)
+
+
+@pytest.mark.filterwarnings("default:.*has no split for val")
+def test_numbers_of_objects_are_told(write_pairs):
+    root = write_pairs(*[[0, *range(1, 2 + i), *[0] * (5 - i)] for i in range(5)])
+    assert any("numbers of objects" in line and "--task instance" in line for line in check(root).warnings)
+    (root / "classes.txt").write_text("a\nb\nc\nd\ne\nf\n")
+    assert not any("numbers of objects" in line for line in check(root).warnings)
+
+
+def test_lists_of_videos(tmp_path, write_image, write_mask):
+    for video in ("bear", "dog"):
+        for i in range(2):
+            write_image(tmp_path / "JPEGImages" / "480p" / video / f"{i:05d}.jpg")
+            write_mask(tmp_path / "Annotations" / "480p" / video / f"{i:05d}.png", ROWS)
+    (tmp_path / "train.txt").write_text("bear\n")
+    (tmp_path / "val.txt").write_text("dog\n")
+    for split, video in (("train", "bear"), ("val", "dog")):
+        assert {path.parent.name for path in open_dataset(tmp_path, split).files()} == {video}

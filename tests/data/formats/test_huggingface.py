@@ -108,3 +108,19 @@ def test_a_row_that_is_too_large_is_named(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     with pytest.raises(ValueError, match=r"row 0 of train, column 'label': more than 178,956,970 pixels"):
         from_dataset(rows(1)).mask(0)
+
+
+def test_a_clone_of_a_dataset_on_the_hub(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    root = tmp_path / "set"
+    (root / "data").mkdir(parents=True)
+    for split, count in (("train", 3), ("validation", 1)):
+        rows(count).to_parquet(root / "data" / f"{split}-00000-of-00001.parquet")
+    (root / "id2label.json").write_text('{"0": "ground", "1": "crack", "2": "hole"}')
+    data = open_dataset(root, "val")
+    assert (data.format, len(data), data.labels.classes) == ("huggingface", 1, ("ground", "crack", "hole"))
+    assert (data.ids(0) == IDS).all()
+    for path in (root / "data").iterdir():
+        path.write_bytes(b"PAR1 no table")
+    with pytest.raises(ValueError, match="set cannot be read by the package 'datasets'"):
+        open_dataset(root, "train")
