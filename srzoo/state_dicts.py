@@ -184,7 +184,8 @@ def reason(error: Exception) -> str:
     if found := re.search(r"GLOBAL (\S+)", str(error)):
         return f"it holds {visible(found[1], 100)}, which could run code when read; save its state dict alone"
     if isinstance(error, (RuntimeError, OSError, ValueError)) and str(error):
-        return visible(re.split(r"\. |\n", str(error))[0], 200)
+        said = visible(re.split(r"\. |\n", str(error))[0], 200)
+        return f"it is damaged: {said}" if "PytorchStreamReader" in said else said
     return "it is damaged, or of another format"
 
 

@@ -20,13 +20,17 @@ def library_lines(name: str, tell: Callable[[str], None]) -> Iterator[None]:
         name: of the image.
         tell: prints a line.
     """
-    sys.stderr.flush()
-    try:
-        kept = os.dup(2)
-    except OSError:  # the process was started without it
+    if sys.stderr is None:  # the process was started without it
         yield
         return
-    with tempfile.TemporaryFile() as file:
+    try:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 (used in the block below)
+        kept = os.dup(2)
+    except OSError:  # there is no folder for temporary files
+        yield
+        return
+    with file:
+        sys.stderr.flush()
         os.dup2(file.fileno(), 2)
         try:
             yield

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -79,9 +79,10 @@ def find_pairs(root: Path, role: str = "mask") -> Pairs:
     images, masks = defaultdict(list), defaultdict(list)
     folders = [*_folders(root)]
     splits = splits_among(part for parts, _ in folders for part in parts)
+    homes = {parts[:-1] for parts, _ in folders if parts and role_of(words(parts[-1])) == "mask"}
     for parts, paths in folders:
         place = place_of(parts, splits)
-        if place.role == "image" and (outer := _mask_place(parts, splits)):
+        if place.role == "image" and (outer := _mask_place(parts, splits, homes)):
             place = outer
         rank = 1 if place.role == "picture" else 0
         wanted = place.role in (role, "picture") or (role == "objects" and place.role == "mask")
@@ -121,11 +122,16 @@ def pair_files(images: Sequence[Path], masks: Sequence[Path], root: Path) -> Pai
     )
 
 
-def _mask_place(parts: tuple[str, ...], splits: Mapping[str, str]) -> Entry | None:
-    """The place of a folder of masks that is called images/, in one for masks: Semantic_masks/images/."""
+def _mask_place(parts: tuple[str, ...], splits: Mapping[str, str], homes: Container[tuple[str, ...]]) -> Entry | None:
+    """The place of a folder of masks that is called images/, in one for masks: Semantic_masks/images/.
+
+    A folder of ``homes`` has the masks of its images in a folder of their own: face_mask/images/, face_mask/masks/.
+    """
     outer = list(parts)
     while outer and role_of(words(outer[-1])) == "image":
         outer.pop()
+    if tuple(outer) in homes:
+        return None
     place = place_of(outer, splits)
     is_of_masks = place.role in ("mask", "objects", "picture") and re.search(r"mask|label", place.kind)
     return place._replace(rest=(*place.rest, *parts[len(outer) :])) if is_of_masks and len(outer) < len(parts) else None

@@ -3,10 +3,16 @@
 from torch import fx, nn
 
 
-def as_leaf(module: nn.Module, x: fx.Proxy) -> fx.Proxy:
-    """The call of ``module`` in the graph that is being traced.
+def as_leaf(module: nn.Module, x: fx.Proxy, *others: object) -> fx.Proxy:
+    """The call ``module(x, *others)`` in the graph that is being traced.
 
     For ``torch.fx.symbolic_trace`` and torchvision's ``create_feature_extractor``, which cannot trace a forward that
     depends on shapes, and know no leaves but those of ``torch.nn``.
+
+    Raises:
+        TypeError: ``module`` is the network that is traced.
     """
-    return x.tracer.create_proxy("call_module", x.tracer.path_of_module(module), (x,), {})
+    path = x.tracer.path_of_module(module)
+    if not path:
+        raise TypeError(f"torch.fx cannot trace {type(module).__name__} alone; trace a network that has it")
+    return x.tracer.create_proxy("call_module", path, (x, *others), {})

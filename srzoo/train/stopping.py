@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from ..evaluate.distributed import is_main_process, world
 
@@ -75,7 +76,7 @@ class Stop:
         now = time.monotonic()
         self._longest, self._checked = max(self._longest, now - self._checked), now
         if self.signal is not None and is_main_process():
-            raise Stopped(self.signal)
+            self._raise()
 
     @staticmethod
     def outlive(worker: int) -> None:
@@ -134,4 +135,9 @@ class Stop:
         if self.signal is None:
             self.signal = number
         if self._count == 2 or (self._count == 1 and self._at_once and is_main_process()):
-            raise Stopped(self.signal)
+            self._raise()
+
+    def _raise(self) -> NoReturn:
+        """Raise `Stopped`; the main thread is not stuck then, however long it writes its checkpoint."""
+        self._has_ended.set()
+        raise Stopped(self.signal)

@@ -155,3 +155,16 @@ def test_other_masks_are_told(tmp_path):
     write(tmp_path, "images/a.jpg", "images/b.jpg", "gt/a.png", "gt/b.png", "mask/a.png", "mask/b.png")
     (doubt,) = open_dataset(tmp_path, "train").doubts
     assert "gt/*.png are read, and mask/*.png are not" in doubt
+
+
+@pytest.mark.parametrize("outer", ["face_mask", "masks_dataset", "Labels_v2"])
+def test_images_beside_their_masks_in_a_folder_whose_name_says_mask(tmp_path, outer):
+    names = (outer, "hand_mask")
+    write(tmp_path, *(f"{name}/{role}/{name}.png" for name in names for role in ("images", "masks")))
+    pairs = {pair for each in found(tmp_path).values() for pair in each}
+    assert pairs == {(f"{name}/images/{name}.png", f"{name}/masks/{name}.png") for name in names}
+
+
+def test_folders_of_masks_called_images(tmp_path):
+    write(tmp_path, "Original/images/a.png", "Semantic_masks/images/a.png")
+    assert found(tmp_path) == {None: [("Original/images/a.png", "Semantic_masks/images/a.png")]}

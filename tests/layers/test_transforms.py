@@ -43,6 +43,24 @@ def test_a_block_is_a_leaf_of_fx(name):
     assert torch.equal(traced(x), module(x).relu())
 
 
+def test_moments_of_another_map_stay_in_the_graph():
+    block = context("sr")
+
+    class Tiled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = block
+
+        def forward(self, x, moments):
+            return self.block(x, moments)
+
+    x, whole = torch.rand(1, 64, 9, 13), torch.rand(1, 64, 30, 30)
+    moments = block.moments(whole)
+    assert torch.equal(torch.fx.symbolic_trace(Tiled())(x, moments), block(x, moments))
+    with pytest.raises(TypeError, match="alone"):
+        torch.fx.symbolic_trace(block)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_others_are_leaves_where_they_are_called_so(name):
     network = nn.Sequential(nn.ReLU(), context(name)).eval()

@@ -10,13 +10,13 @@ import csv
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path, PureWindowsPath
 from typing import Any, NamedTuple
 
 from ...images import SUFFIXES
-from ...messages import and_more, shortened
+from ...messages import and_more, one_line, shortened
 from ..pairing import MASK_SUFFIXES, Pairs
 from ..roles import role_of, split_of, words
 from ..samples import FilePairs
@@ -72,8 +72,9 @@ def _tables(root: Path) -> list[Path]:
             if not rows or (ending == ".txt" and all(_stem(row.image) == _stem(row.mask) for row in rows)):
                 continue  # such lists are those of a plain folder, too
             index = index or ImageIndex(root, MASK_SUFFIXES)
-            exist = [row for row in rows if _file(row.image, path, index) and _file(row.mask, path, index)]
-            if len(exist) >= _FOUND * len(rows) and any(row.image != row.mask for row in exist):
+            files = [(_file(row.image, path, index), _file(row.mask, path, index)) for row in rows]
+            exist = [(image, mask) for image, mask in files if image and mask]
+            if len(exist) >= _FOUND * len(rows) and any(image != mask for image, mask in exist):
                 found.append(path)
         if found:
             return found
@@ -86,7 +87,7 @@ def _stem(name: str) -> str:
 
 def _first_rows(path: Path) -> list[Row]:
     try:
-        return [*islice(_rows(path), _PEEKED)]
+        return [row for row in islice(_rows(path), _PEEKED) if isinstance(row, Row)]
     except (OSError, ValueError, LookupError, TypeError, AttributeError, csv.Error):
         return []  # another file
 
@@ -100,25 +101,38 @@ def _pairs(root: Path) -> tuple[Pairs, list[str]]:
     for path in tables:
         names = _class_names(path)
         own = split_of(path.stem) or split_in(path, root)
-        for number, row in enumerate(_rows(path), 1):
-            image, mask = _file(row.image, path, index), _file(row.mask, path, index)
-            if image is None or mask is None:
-                problems.append(f"{path}: row {number}: no file {shortened(row.mask if image else row.image)}")
-                continue
-            masks[image].append(mask)
-            split_of_image[image] = row.split or own
-            if row.label:
-                pairs.class_of[mask] = names.get(row.label, row.label)
-    if not pairs.class_of:
-        problems += [f"{image} is listed {len(each)} times" for image, each in masks.items() if len({*each}) > 1]
+        number = 0
+        try:
+            for number, row in enumerate(_rows(path), 1):
+                if isinstance(row, str):
+                    problems.append(f"{path}: row {number}: {row}")
+                    continue
+                image, mask = _file(row.image, path, index), _file(row.mask, path, index)
+                if image is None or mask is None:
+                    problems.append(f"{path}: row {number}: no file {shortened(row.mask if image else row.image)}")
+                    continue
+                if image == mask:
+                    problems.append(f"{path}: row {number}: {shortened(row.image)} is image and mask")
+                    continue
+                masks[image].append(mask)
+                split_of_image[image] = row.split or own or split_of_image.get(image)
+                if row.label:
+                    pairs.class_of[mask] = names.get(row.label, row.label)
+        except (ValueError, TypeError, AttributeError, csv.Error) as error:  # the first rows can be read
+            problems.append(f"{path}: row {number + 1} and what follows cannot be read ({one_line(error)})")
+    count = sum(len({*each}) for each in masks.values())
+    if pairs.class_of and len(pairs.class_of) < count and any(len({*each}) > 1 for each in masks.values()):
+        problems.append(f"{pairs.masks}: {count - len(pairs.class_of)} rows have no class, so no class is read")
+    if len(pairs.class_of) < count:
+        pairs.class_of.clear()
+        problems += [f"{image} is listed {len({*each})} times" for image, each in masks.items() if len({*each}) > 1]
     for image, each in masks.items():
         first, *others = dict.fromkeys(each)
         if others and pairs.class_of:
             pairs.more[image] = others
         pairs.by_split[split_of_image[image]].append((image, first))
-    if len(pairs.class_of) < sum(len({*each}) for each in masks.values()) or not pairs.more:
+    if not pairs.more:
         pairs.class_of.clear()  # a column of something else
-        pairs.more.clear()
     return pairs, problems
 
 
@@ -135,14 +149,17 @@ def _class_names(path: Path) -> Mapping[str, str]:
 
 def _file(name: str, table: Path, index: ImageIndex) -> Path | None:
     """The file that a table names: by its path, or by its name anywhere, but never one of another ending."""
-    found = index.find(name, table.parent)
+    try:
+        found = index.find(name, table.parent)
+    except OSError:  # the name is too long for one
+        return None
     last = re.split(r"[\\/]", name)[-1].lower()
     has_ending = Path(last).suffix in MASK_SUFFIXES
     return found if found and (found.name.lower() == last or not has_ending) else None
 
 
-def _rows(path: Path) -> Iterator[Row]:
-    """The rows of a table; nothing if it is something else.
+def _rows(path: Path) -> Iterator[Row | str]:
+    """The rows of a table, or what is wrong with one; nothing if it is something else.
 
     Raises:
         ValueError: it is no table; errors of other kinds where it is one of other things.
@@ -154,9 +171,9 @@ def _rows(path: Path) -> Iterator[Row]:
         yield from _records(read_json(path))
         return
     with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = (line.strip() for line in file)
+        lines = (line.rstrip("\r\n") for line in file)  # a tab at the start of a line is an empty cell
         if ending == ".jsonl":
-            yield from _of_records((json.loads(line) for line in lines if line), None)
+            yield from _of_records((json.loads(line) for line in lines if line.strip()), None)
         elif ending == ".txt":
             yield from _of_lines(lines)
         else:
@@ -170,17 +187,22 @@ def _rows(path: Path) -> Iterator[Row]:
                 yield from _of_records((dict(zip(map(str.strip, names), row)) for row in rows if row), None)
 
 
-def _of_lines(lines: Any) -> Iterator[Row]:
-    for line in lines:
+def _of_lines(lines: Any) -> Iterator[Row | str]:
+    is_table = False
+    for line in map(str.strip, lines):
         if not line or line.startswith("#"):
             continue
         found = _TWO_PATHS.match(line)
-        if not found:
+        if not (found or is_table):
             return
+        is_table = True
+        if not found:
+            yield f"{shortened(line)} is not an image and a mask"
+            continue
         yield Row(found["image"].strip("\"' "), found["mask"].strip("\"' "))
 
 
-def _records(content: Any) -> Iterator[Row]:
+def _records(content: Any) -> Iterator[Row | str]:
     """Rows of a list of records, or of several lists, each of a split."""
     lists = content.items() if isinstance(content, dict) else [("", content)]
     for key, records in lists:
@@ -188,16 +210,19 @@ def _records(content: Any) -> Iterator[Row]:
             yield from _of_records(records, split_of(key))
 
 
-def _of_records(records: Any, split: str | None) -> Iterator[Row]:
-    columns = None
-    for record in records:
-        columns = columns or _columns(record)
-        if columns is None:
-            return
+def _of_records(records: Iterable[Any], split: str | None) -> Iterator[Row | str]:
+    records = iter(records)
+    first = [*islice(records, _PEEKED)]  # cells may be empty, and a row be broken later
+    columns = next(filter(None, map(_columns, first)), None)
+    if columns is None:
+        return
+    for record in chain(first, records):
         image, mask = (record.get(column) for column in columns[:2])
         label, own = (str(record.get(column) or "").strip() or None if column else None for column in columns[2:])
         if isinstance(image, str) and isinstance(mask, str) and image.strip() and mask.strip():
             yield Row(image.strip(), mask.strip(), label, split_of(own) if own else split)
+        elif (split_of(own) if own else split) != "test":  # whose masks are kept back
+            yield f"has no {columns[0] if mask else columns[1]}"
 
 
 def _columns(record: Mapping) -> tuple[str, str, str | None, str | None] | None:
@@ -212,10 +237,10 @@ def _columns(record: Mapping) -> tuple[str, str, str | None, str | None] | None:
     ]
     roles = {key: role_of(words(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key))) for key in paths}
     masks = [key for key in paths if roles[key] == "mask"]
-    images = [key for key in paths if roles[key] not in ("mask", "picture")]
-    images = [key for key in images if Path(record[key].strip()).suffix.lower() in SUFFIXES] or [
-        key for key in record if key.lower() in _IMAGE_IDS
-    ]
+    with_image = [key for key in paths if Path(record[key].strip()).suffix.lower() in SUFFIXES]
+    images = [key for key in with_image if roles[key] == "image" or key.strip().lower() in _IMAGE_IDS]
+    images = images or [key for key in with_image if not roles[key]]
+    images = images or [key for key in record if key.lower() in _IMAGE_IDS]
     if not masks or not images:
         return None
     named = (

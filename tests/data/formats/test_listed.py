@@ -104,3 +104,74 @@ def test_other_tables_are_passed_over(tmp_path, files, content):
     (tmp_path / "index.csv").write_text(content)
     with pytest.raises(ValueError, match="no known layout"):
         detect_format(tmp_path)
+
+
+def test_rows_that_are_no_pair_are_told_and_the_rest_is_read(tmp_path, files):
+    lines = [f"{a} {b}" for a, b, _ in files]
+    lines[1] = files[1][0]
+    (tmp_path / "train.txt").write_text("\n".join(lines))
+    data = open_dataset(tmp_path, "train", skip_unusable=True)
+    assert len(data) == 2  # and one is held out
+    said = "train.txt: row 2: 'photos/DSC 01.jpg' is not an image and a mask"
+    assert any(said in each for each in check(tmp_path).errors)
+
+
+def test_the_first_row_may_lack_its_mask(tmp_path, files):
+    rows = [(files[0][0], "", "train"), *files[1:], (files[0][0], "", "test")]
+    (tmp_path / "index.csv").write_text(csv(rows)["index.csv"])
+    report = check(tmp_path)
+    assert report.format == "listed"
+    assert {each.partition("index.csv: ")[2] for each in report.errors} == {"row 1: has no mask"}
+
+
+@pytest.mark.parametrize("other", ["depth", "edges", "thumbnail"])
+def test_the_column_of_the_image(tmp_path, files, write_image, other):
+    lines = [f"{other},image,mask"]
+    for i, (image, mask, _) in enumerate(files):
+        write_image(tmp_path / "other" / f"{i}o.png", 3, 11)
+        lines.append(f"other/{i}o.png,{image},{mask}")
+    (tmp_path / "train.csv").write_text("\n".join(lines))
+    names = {path.name for path in open_dataset(tmp_path, "train").files()}
+    assert names & {f"DSC 0{i}.jpg" for i in range(4)} and not names & {f"{i}o.png" for i in range(4)}
+
+
+def test_a_numbered_table_of_pandas(tmp_path, write_image, write_mask):
+    lines = ["\timage\tmask"]
+    for i in range(3):
+        write_image(tmp_path / "a" / f"{i}.png", 3, 11)
+        write_mask(tmp_path / "b" / f"{i}.png", [0, 1, 2])
+        lines.append(f"{i}\ta/{i}.png\tb/{i}.png")
+    (tmp_path / "pairs.tsv").write_text("\n".join(lines))
+    assert detect_format(tmp_path) == "listed"
+    assert {path.parent.name for path in open_dataset(tmp_path, "train").files()[::2]} == {"a"}
+
+
+def test_a_table_of_both_splits_beside_those_of_each(tmp_path, files):
+    for name, own in (("train", files[:3]), ("val", files[3:]), ("trainval", files)):
+        (tmp_path / f"{name}.csv").write_text("image,mask\n" + "\n".join(f"{a},{b}" for a, b, _ in own))
+    assert {split: facts.images for split, facts in check(tmp_path).splits.items()} == {"train": 3, "val": 1}
+
+
+def test_a_gap_in_the_column_of_classes_is_told(tmp_path, write_image, write_mask):
+    lines = ["image,mask,class"]
+    for i in range(3):
+        write_image(tmp_path / "photos" / f"{i}.jpg", 3, 11)
+        for label in ("car", "tree"):
+            write_mask(tmp_path / "drawn" / f"q{i}{label}.png", [0, 255, 255])
+            lines.append(f"photos/{i}.jpg,drawn/q{i}{label}.png,{label if i or label == 'car' else ''}")
+    (tmp_path / "train.csv").write_text("\n".join(lines))
+    errors = check(tmp_path).errors
+    assert any("1 rows have no class" in each for each in errors)
+    assert len({each for each in errors if "is listed 2 times" in each}) == 3
+
+
+def test_names_that_no_file_can_have(tmp_path, files):
+    rows = [*files, ("x" * 300 + ".jpg", files[0][1], "train")]
+    (tmp_path / "index.csv").write_text(csv(rows)["index.csv"])
+    assert any("row 5: no file" in each for each in check(tmp_path).errors)
+
+
+def test_a_broken_line_is_told(tmp_path, files):
+    lines = [json.dumps({"image": image, "mask": mask}) for image, mask, _ in files for _ in range(6)]
+    (tmp_path / "train.jsonl").write_text("\n".join([*lines[::6], *lines[::6] * 4, "{image"]))
+    assert any("train.jsonl: row 21 and what follows cannot be read" in each for each in check(tmp_path).errors)
