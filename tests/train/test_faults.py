@@ -381,6 +381,21 @@ def test_a_process_that_waits_for_a_stopped_one_can_be_ended(run_python):
     assert re.search("SIGTERM; another process .* not answered for 0 s", result.stderr)
 
 
+def test_a_stopped_process_has_all_time_for_its_checkpoint(run_python):
+    code = (
+        "import os, signal, time\n"
+        "from srzoo.train import stopping\n"
+        "stopping._PATIENCE_S = 0.2\n"
+        "with stopping.Stop() as stop:\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    try: stop.check()\n"
+        "    except stopping.Stopped: time.sleep(1)\n"
+        "    print('written')\n"
+    )
+    result = run_python("-c", code, env={"WORLD_SIZE": "2", "RANK": "0"}, timeout=60)
+    assert (result.returncode, result.stdout) == (0, "written\n"), result.stderr
+
+
 def test_a_killed_worker_is_told_wherever_it_strikes(tmp_path):
     text = "DataLoader worker (pid 7) is killed by signal: Killed. "
     message = r"images was killed \(signal Killed\).* --workers 3.*starts again"
