@@ -82,8 +82,11 @@ def _are_binary(paths: Sequence[Path]) -> bool:
             values = np.unique(read_mask(path))
         except (ImageError, RuntimeError):
             return False
-        if len(values) > 2 and not (values.max() <= 255 and ((values < _NOISE) | (values > 255 - _NOISE)).all()):
-            return False
+        if values.tolist() == [255]:  # white throughout
+            continue
+        has_noise = 255 - _NOISE < values.max() <= 255 and ((values < _NOISE) | (values > 255 - _NOISE)).all()
+        if 0 not in values or (len(values) > 2 and not has_noise):
+            return False  # ids
     return True
 
 

@@ -112,3 +112,27 @@ def test_folders_that_differ_in_the_word_of_the_split_alone(tmp_path):
     assert {split: len(each) for split, each in found(tmp_path).items()} == {"train": 2, "val": 2}
     write(tmp_path / "other", "crash_test/Images/0.png", "crash_test/Labels/0.png")
     assert set(found(tmp_path / "other")) == {None}
+
+
+@pytest.mark.parametrize(
+    ("values", "is_black_and_white"),
+    [
+        ((0, 255), True),
+        ((0, 1), True),
+        ((0, 3, 252, 255), True),
+        ((255,), True),
+        ((1, 2), False),
+        ((0, 1, 2), False),
+        ((1,), False),
+        ((254, 255), False),
+        ((1, 255), False),
+    ],
+)
+def test_masks_of_classes_have_black(tmp_path, values, is_black_and_white):
+    for i in range(3):
+        write(tmp_path, f"images/{i}.jpg")
+        for name in ("hair", "skin"):
+            path = tmp_path / f"masks/{name}/{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.resize(np.uint8(values), (4, 5))).save(path)
+    assert bool(find_pairs(tmp_path).class_of) == is_black_and_white

@@ -70,12 +70,13 @@ def files_named(root: Path, suffix: str) -> Iterator[Path]:
         level = below
 
 
-def contain(root: Path, suffix: str, *words: str) -> bool:
+def contain(root: Path, suffix: str, *words: str, tried: int = _TRIED) -> bool:
     """Whether one of the first files with a suffix has all of these words near its beginning or its end."""
     for i, path in enumerate(files_named(root, suffix)):
-        if i == _TRIED:
+        if i == tried:
             return False
-        if all(word in peek(path) for word in words):
+        text = peek(path)
+        if all(word in text for word in words):
             return True
     return False
 
@@ -136,7 +137,7 @@ class ImageIndex:
         if not parts:
             return None
         direct = near.joinpath(*parts)
-        if direct.suffix.lower() in self.suffixes and direct.is_file():
+        if direct.suffix.lower() in self.suffixes and os.path.isfile(direct):  # not is_file, which raises on long names
             return direct
         last = parts[-1].lower()
         found = self._by_name.get(last) or self._by_name.get(re.sub(r"^[0-9a-f]{8}-", "", last))  # Label Studio's

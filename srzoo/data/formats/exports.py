@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...images import MAX_PIXELS
-from ...messages import one_line, shortened
+from ...messages import and_more, one_line, shortened
 from ..class_files import find_classes, parse_colour
 from ..rle import coder, read_segmentation
 from ..roles import split_of
@@ -34,6 +34,8 @@ from ..shapes import (
 )
 from .drawn import ImageIndex, ShapesFormat, contain, files_named, peek, read_json, split_in
 
+_TRIED = 64  # files that are looked at to find one with shapes
+
 
 class Listing(NamedTuple):
     """What a file has for one image.
@@ -43,12 +45,14 @@ class Listing(NamedTuple):
         size: height and width.
         shapes: as the tool writes them.
         split: a name that may be one of a split.
+        unread: number of further versions of the shapes, which are not read.
     """
 
     image: Any
     size: tuple[Any, Any]
     shapes: Iterable[Any]
     split: Any = None
+    unread: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,13 @@ class Export(ShapesFormat):
 
     Attributes:
         endings: of its files.
-        keys: those that tell its files from others.
+        keys: those of each of its files.
         images: the parts of a file's content that are of one image each.
         listing: reads such a part.
-        shape: makes a shape from one of a listing, given the names of the classes, or names a kind without an area.
+        shape: makes a shape from one of a listing, given the names of the classes by their place in the file, or names
+            a kind without an area.
         classes: name and colour of each class that a file lists, in order, if the tool lists them.
+        shape_keys: those that occur with shapes alone, and tell the tool from others.
     """
 
     name: str
@@ -70,31 +76,35 @@ class Export(ShapesFormat):
     keys: tuple[str, ...]
     images: Callable[[Any], Iterable[Any]]
     listing: Callable[[Any], Listing]
-    shape: Callable[[Any, list[str]], Shape | str]
+    shape: Callable[[Any, list[Any]], Shape | str]
     classes: Callable[[Any], Iterable[tuple[Any, Any]]] = lambda content: ()
+    shape_keys: tuple[str, ...] = ()
 
     def matches(self, root: Path) -> bool:
-        return any(contain(root, ending, *self._quoted) for ending in self.endings)
-
-    @property
-    def _quoted(self) -> list[str]:
-        return [f'"{key}"' for key in self.keys]
+        words = [f'"{key}"' for key in (*self.keys, *self.shape_keys)]
+        how = {"tried": _TRIED} if self.shape_keys else {}  # the first images may have no shapes
+        return any(contain(root, ending, *words, **how) for ending in self.endings)
 
     def parse(self, root: Path) -> Annotated:
         index, found = ImageIndex(root), Annotated(origin=str(root))
         names: dict[str, Any] = {}
+        file_of: dict[Path, Path] = {}  # the first that lists each image
+        again, unread = [], []
         for path in (path for ending in self.endings for path in files_named(root, ending)):
-            if not all(key in peek(path) for key in self._quoted):
+            text = peek(path)
+            if not all(f'"{key}"' in text for key in self.keys):
                 continue
             try:
                 with part_of_file(path.name):
                     content = _rows(path) if path.suffix.lower() == ".ndjson" else read_json(path)
-                    own = {name: parse_colour(colour) for name, colour in self.classes(content) if _is_name(name)}
+                    own = [(name.strip() if _is_name(name) else name, each) for name, each in self.classes(content)]
+                    names_here = {name: parse_colour(colour) for name, colour in own if _is_name(name)}
                     parts = [*self.images(content)]
             except ValueError as error:
                 found.problems.append(f"{path}: {one_line(error)}" if str(path) not in str(error) else one_line(error))
                 continue
-            names |= own
+            names |= names_here
+            by_place = [name for name, _ in own]
             for i, part in enumerate(parts):
                 try:
                     with part_of_file(part):
@@ -103,20 +113,31 @@ class Export(ShapesFormat):
                 except ValueError as error:
                     found.problems.append(f"{path}: image {i} {one_line(error)}")
                     continue
-                self._add(listing._replace(shapes=shapes), path, index, [*own], found, root)
+                image = index.find(listing.image, path.parent) if isinstance(listing.image, str) else None
+                if image is None:
+                    found.problems.append(f"{path}: no image {shortened(listing.image)}")
+                    continue
+                if file_of.setdefault(image, path) != path:  # VoTT's project and its export list the same images
+                    again.append(image.name)
+                    continue
+                if listing.unread:
+                    unread.append(image.name)
+                found.annotations.append(self._annotation(listing._replace(shapes=shapes), image, path, by_place, root))
+        if again:
+            found.doubts.append(
+                f"{len(again)} images are in several files, of which the first is read: {and_more(again, 3)}"
+            )
+        if unread:
+            found.doubts.append(
+                f"{len(unread)} images have several labels in a project, and the first is read: {and_more(unread, 3)}"
+            )
         if not names and (classes := find_classes([root, root / "classes"])):  # SuperAnnotate's have their own file
             names = dict(zip(classes.names, classes.colours or [None] * len(classes.names)))
         if names:
             found.names, found.colours = [*names], {name: colour for name, colour in names.items() if colour}
         return found
 
-    def _add(
-        self, listing: Listing, path: Path, index: ImageIndex, names: list[str], found: Annotated, root: Path
-    ) -> None:
-        image = index.find(listing.image, path.parent) if isinstance(listing.image, str) else None
-        if image is None:
-            found.problems.append(f"{path}: no image {shortened(listing.image)}")
-            return
+    def _annotation(self, listing: Listing, image: Path, path: Path, names: list[Any], root: Path) -> Annotation:
         size = listing.size if all(type(side) is int and side > 0 for side in listing.size) else None
         split = split_of(listing.split) if isinstance(listing.split, str) else None
         split = split or split_in(image, root) or split_of(path.stem)
@@ -134,7 +155,7 @@ class Export(ShapesFormat):
                 annotation.left_out[shape] += 1
             else:
                 annotation.shapes.append(shape._replace(id=i))
-        found.annotations.append(annotation)
+        return annotation
 
 
 def _is_name(name: Any) -> bool:
@@ -179,7 +200,7 @@ def _vott(each: Any) -> Listing:
     return Listing(asset["name"], (asset["size"]["height"], asset["size"]["width"]), each["regions"])
 
 
-def _vott_shape(each: Any, _: list[str]) -> Shape | str:
+def _vott_shape(each: Any, _: list[Any]) -> Shape | str:
     if each["type"] not in ("POLYGON", "RECTANGLE", "SQUARE"):
         return each["type"].lower()
     return _named(each["tags"][0], Polygon([_points(each["points"])]), None, each["type"] != "POLYGON")
@@ -187,14 +208,15 @@ def _vott_shape(each: Any, _: list[str]) -> Shape | str:
 
 def _labelbox(row: Any) -> Listing:
     data, media = row["data_row"], row.get("media_attributes") or {}
-    labels = [label for project in row["projects"].values() for label in project["labels"]]
-    shapes = [shape for label in labels[:1] for shape in label["annotations"]["objects"]]
+    labels = [project["labels"] for project in row["projects"].values()]  # several in one are of several people
+    shapes = [shape for each in labels for label in each[:1] for shape in label["annotations"]["objects"]]
+    unread = sum(len(each[1:]) for each in labels)
     split = (data.get("details") or {}).get("split")
     name = data.get("external_id") or data["row_data"]
-    return Listing(name, (media.get("height"), media.get("width")), shapes, split)
+    return Listing(name, (media.get("height"), media.get("width")), shapes, split, unread)
 
 
-def _labelbox_shape(each: Any, _: list[str]) -> Shape | str:
+def _labelbox_shape(each: Any, _: list[Any]) -> Shape | str:
     name = each["name"]
     if points := each.get("polygon"):
         return _named(name, Polygon([_points(points)]))
@@ -216,22 +238,20 @@ def _darwin(content: Any) -> Listing:
 _DARWIN_OTHERS = ("tag", "keypoint", "line", "skeleton", "mask", "raster_layer")
 
 
-def _darwin_shape(each: Any, _: list[str]) -> Shape | str:
+def _darwin_shape(each: Any, _: list[Any]) -> Shape | str:
     if polygon := each.get("polygon"):
         return _named(each["name"], _rings([_points(path) for path in polygon["paths"]]))
     if corner := each.get("bounding_box"):
         x, y, w, h = (number(corner[key]) for key in "xywh")
         return _named(each["name"], box(x, y, x + w, y + h), None, True)
-    return next(
-        (kind for kind in ("tag", "keypoint", "line", "skeleton", "mask", "raster_layer") if kind in each), "shape"
-    )
+    return next((kind for kind in _DARWIN_OTHERS if kind in each), "shape")
 
 
 def _hasty(each: Any) -> Listing:
     return Listing(each["image_name"], (each["height"], each["width"]), each["labels"], each.get("dataset_name"))
 
 
-def _hasty_shape(each: Any, _: list[str]) -> Shape | str:
+def _hasty_shape(each: Any, _: list[Any]) -> Shape | str:
     x0, y0, x1, y1 = (round(number(side)) for side in each["bbox"])
     if runs := each.get("mask"):
         return _named(each["class_name"], Bitmap(x0, y0, partial(_from_lengths, runs, y1 - y0, x1 - x0)))
@@ -250,7 +270,7 @@ def _superannotate(content: Any) -> Listing:
     return Listing(about["name"], (about.get("height"), about.get("width")), content["instances"])
 
 
-def _superannotate_shape(each: Any, _: list[str]) -> Shape | str:
+def _superannotate_shape(each: Any, _: list[Any]) -> Shape | str:
     kind, name, points = each.get("type", "mask"), each["className"], each.get("points")
     group = each.get("groupId") or None
     if kind == "polygon":
@@ -271,7 +291,7 @@ def _dataloop(content: Any) -> Listing:
     return Listing(content["filename"], (about.get("height"), about.get("width")), content["annotations"])
 
 
-def _dataloop_shape(each: Any, _: list[str]) -> Shape | str:
+def _dataloop_shape(each: Any, _: list[Any]) -> Shape | str:
     kind, points = each["type"], each.get("coordinates")
     if kind == "segment":
         rings = points if isinstance(points[0], list) else [points]
@@ -300,11 +320,14 @@ def _datumaro(each: Any) -> Listing:
     return Listing(image.get("path") or each["id"], (height, width), each["annotations"], each.get("subset"))
 
 
-def _datumaro_shape(each: Any, names: list[str]) -> Shape | str:
+def _datumaro_shape(each: Any, names: list[Any]) -> Shape | str:
     kind = each["type"]
     if kind not in ("polygon", "bbox", "mask", "ellipse"):
         return kind
-    name, group = names[each["label_id"]], each.get("group") or None
+    id, group = each["label_id"], each.get("group") or None
+    if type(id) is not int or not 0 <= id < len(names):
+        raise ValueError(f"has the label_id {shortened(id)}, expected a whole number from 0 to {len(names) - 1}")
+    name = names[id]
     if kind == "polygon":
         return _named(name, Polygon([flat(list(zip(each["points"][::2], each["points"][1::2])))]), group)
     if kind == "mask":
@@ -374,28 +397,31 @@ EXPORTS = (
         "superannotate",
         "a JSON file of SuperAnnotate for each image, and the images in any folder",
         (".json",),
-        ("metadata", "instances", "className"),
+        ("metadata", "instances"),
         _all,
         _superannotate,
         _superannotate_shape,
+        shape_keys=("className",),
     ),
     Export(
         "dataloop",
         "a JSON file of Dataloop for each image, and the images in any folder",
         (".json",),
-        ("filename", "annotations", "coordinates"),
+        ("filename", "annotations"),
         _all,
         _dataloop,
         _dataloop_shape,
+        shape_keys=("coordinates",),
     ),
     Export(
         "datumaro",
         "Datumaro's JSON of items, and the images in any folder",
         (".json",),
-        ("items", "label_id"),
+        ("items", "categories"),
         lambda content: content["items"],
         _datumaro,
         _datumaro_shape,
         lambda content: ((each["name"], None) for each in content["categories"]["label"]["labels"]),
+        shape_keys=("label_id",),
     ),
 )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,7 @@ from ..bands import RGB, as_bands
 from ..class_files import find_classes
 from ..files import SPLIT_NAMES, NoSplit
 from ..masks import Storage, mask_array, storage_of
+from ..roles import split_of, words
 from ..samples import SemanticData
 from .format import Format
 
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
 
 _IMAGE_COLUMNS = ("image", "pixel_values", "img")
 _MASK_COLUMNS = ("mask", "label", "labels", "annotation", "segmentation", "segmentation_mask", "semantic_mask")
+_PART = re.compile(r"(\w+)-\d{5}-of-\d{5}")  # of a split, as the hub names its files
 
 
 @dataclass
@@ -124,17 +129,25 @@ class HuggingFace(Format):
     tasks = ("semantic",)
 
     def matches(self, root: Path) -> bool:
-        is_saved = (root / "dataset_dict.json").is_file() or (root / "dataset_info.json").is_file()
-        return is_saved or _has_tables(root)
+        from . import FORMATS
+
+        if (root / "dataset_dict.json").is_file() or (root / "dataset_info.json").is_file():
+            return True
+        # tables may as well be beside the files of any other layout
+        return bool(_tables(root)) and not any(each.matches(root) for each in FORMATS.values() if each is not self)
 
     def read(self, root: Path, split: str, task: str = "semantic") -> RowPairs:
         try:
             import datasets
         except ModuleNotFoundError as error:
             raise RuntimeError("this format needs the package 'datasets': pip install 'srzoo[data]'") from error
-        is_saved = root.is_dir() and not _has_tables(root)
+        is_saved = (root / "dataset_dict.json").is_file() or (root / "state.json").is_file()
         try:
-            content = datasets.load_from_disk(root) if is_saved else datasets.load_dataset(root.as_posix())
+            if not is_saved and (tables := _tables(root)):
+                # by name: of a folder the package takes whatever files are the most
+                content = datasets.load_dataset("parquet", data_files=tables)
+            else:
+                content = datasets.load_from_disk(root) if root.is_dir() else datasets.load_dataset(root.as_posix())
         except (datasets.exceptions.DatasetGenerationError, ValueError) as error:  # pyarrow's are ValueErrors
             raise ValueError(f"{root} cannot be read by the package 'datasets': {one_line(error)}") from error
         classes = find_classes([root])
@@ -150,6 +163,16 @@ class HuggingFace(Format):
         return replace(from_dataset(found[split], split, labels=labels), id_map=id_map)
 
 
-def _has_tables(root: Path) -> bool:
-    """Whether a folder has Parquet files, as a clone of a dataset on the hub."""
-    return any(any(folder.glob("*.parquet")) for folder in (root, root / "data"))
+def _tables(root: Path) -> dict[str, list[str]]:
+    """The Parquet files of each split in a folder, as a clone of a dataset on the hub has them.
+
+    Files whose names tell no split are those of train if there are no others.
+    """
+    paths = next((found for folder in (root / "data", root) if (found := sorted(folder.glob("*.parquet")))), [])
+    tables: dict[str | None, list[str]] = defaultdict(list)
+    for path in paths:
+        part = _PART.match(path.name)
+        split = part[1] if part else next(filter(None, map(split_of, words(path.stem))), None)
+        tables[split].append(escape(str(path)))  # the package takes patterns
+    others = tables.pop(None, [])
+    return dict(tables) or ({"train": others} if others else {})

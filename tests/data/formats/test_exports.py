@@ -175,6 +175,82 @@ def test_any_json_of_a_tool_is_read_or_told(tool, data, tmp_path, write_image):
         assert not LEAKS.search(line.replace(str(root), "")), line
 
 
+def test_datumaro_counts_classes_by_their_place(tmp_path, write_image):
+    """Also where names are empty or repeated, and with blanks around them; other numbers are errors."""
+    write("datumaro", tmp_path, write_image)
+    content = json.loads((tmp_path / "a.jpg.json").read_text())
+    first, second = (each["annotations"][0] for each in content["items"])
+
+    def names_read(labels, *ids):
+        content["categories"]["label"]["labels"] = [{"name": name} for name in labels]
+        first["label_id"], second["label_id"] = ids
+        (tmp_path / "a.jpg.json").write_text(json.dumps(content))
+        report = check(tmp_path, task="instance")
+        found = open_dataset(tmp_path, "train", task="instance", holdout="fifth").annotations
+        found += open_dataset(tmp_path, "val", task="instance", holdout="fifth").annotations
+        return [shape.label for each in sorted(found, key=str) for shape in each.shapes], report
+
+    assert names_read(["left", "left", "nose", "hair"], 2, 3)[0] == ["nose", "hair"]
+    assert names_read(["a", "", "b", "c"], 2, 3)[0] == ["b", "c"]
+    names, report = names_read(["car ", "dog"], 0, 1)
+    assert (names, report.labels.classes) == (["car", "dog"], ("car", "dog"))
+    for bad in (-1, 2, True, "0", 1.0):
+        names, report = names_read(["a", "b"], bad, 1)
+        assert names == ["b"]
+        assert any(re.search(f"label_id {bad!r}.* 0 to 1", error) for error in report.errors)
+
+
+def test_the_first_label_of_each_project_of_labelbox_is_read(tmp_path, write_image):
+    write("labelbox", tmp_path, write_image)
+    row, other = labelbox("a.jpg", "dog"), labelbox("a.jpg", "cat")["projects"]["p"]
+    row["projects"] |= {"q": other, "empty": {"labels": []}}
+    lines = [row, labelbox("b.jpg", "cat")]
+    (tmp_path / "export.ndjson").write_text("\n".join(map(json.dumps, lines)))
+    report = check(tmp_path, task="instance")
+    assert sum(facts.objects.total() for facts in report.splits.values()) == 3
+    assert not any("several labels" in line for line in report.warnings)
+    row["projects"]["q"]["labels"] *= 2
+    (tmp_path / "export.ndjson").write_text("\n".join(map(json.dumps, lines)))
+    report = check(tmp_path, task="instance")
+    assert sum(facts.objects.total() for facts in report.splits.values()) == 3
+    assert any(re.search("1 images have several labels.*: a.jpg", line) for line in report.warnings)
+
+
+@pytest.mark.parametrize("tool", ["superannotate", "dataloop", "datumaro"])
+def test_images_without_shapes_are_read(tmp_path, write_image, tool):
+    """Also if they are the first, whose files alone do not tell the tool."""
+    write(tool, tmp_path, write_image)
+    for i in range(6):
+        write_image(tmp_path / "pictures" / f"A{i}.jpg", H, W)
+        content = globals()[tool](f"A{i}.jpg", "dog")
+        content["instances" if tool == "superannotate" else "annotations"] = []
+        if tool == "datumaro":
+            content = {"info": {}, "categories": {"label": {"labels": []}}, "items": [content]}
+        (tmp_path / f"A{i}.jpg.json").write_text(json.dumps(content))
+    assert detect_format(tmp_path) == tool
+    report = check(tmp_path)
+    assert (report.errors, sum(facts.images for facts in report.splits.values())) == ([], 8)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_long_name_of_an_image_is_told(tmp_path, write_image, tool):
+    write(tool, tmp_path, write_image)
+    path = min(tmp_path.glob("*json"))
+    path.write_text(path.read_text().replace("a.jpg", f"{'a' * 300}.jpg"))
+    assert any(re.search("no image '/?aaa", error) for error in check(tmp_path).errors)
+
+
+def test_an_image_in_two_files_of_vott_is_read_once(tmp_path, write_image):
+    write("vott", tmp_path, write_image)
+    (tmp_path / "vott-json-export").mkdir()
+    (tmp_path / "a.jpg.json").rename(tmp_path / "vott-json-export" / "x-export.json")
+    (tmp_path / "1-asset.json").write_text(json.dumps(vott("a.jpg", "dog")))
+    report = check(tmp_path)
+    assert (report.errors, sum(facts.images for facts in report.splits.values())) == ([], 2)
+    assert report.labels.palette[1:] == ((10, 11, 12), (255, 0, 0))
+    assert any(re.search("1 images are in several files.*a.jpg", line) for line in report.warnings)
+
+
 def test_shapes_go_to_worker_processes(tmp_path, write_image):
     for tool in ("hasty", "datumaro", "dataloop"):
         write(tool, tmp_path / tool, write_image)

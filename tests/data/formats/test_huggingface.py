@@ -8,7 +8,7 @@ from PIL import Image
 from srzoo.data.check import check_splits
 from srzoo.data.formats.huggingface import from_dataset
 from srzoo.data.masks import IdMap
-from srzoo.data.opening import open_dataset
+from srzoo.data.opening import detect_format, open_dataset
 
 datasets = pytest.importorskip("datasets")
 
@@ -124,3 +124,33 @@ def test_a_clone_of_a_dataset_on_the_hub(tmp_path, monkeypatch):
         path.write_bytes(b"PAR1 no table")
     with pytest.raises(ValueError, match="set cannot be read by the package 'datasets'"):
         open_dataset(root, "train")
+
+
+def test_tables_beside_the_files_of_another_layout(tmp_path, write_image):
+    for i in range(4):
+        write_image(tmp_path / "images" / f"{i}.png", 7, 11)
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        Image.fromarray(IDS).save(tmp_path / "masks" / f"{i}.png")
+    datasets.Dataset.from_dict({"x": [1]}).to_parquet(tmp_path / "index.parquet")
+    assert detect_format(tmp_path) == "folder"
+
+
+def test_a_saved_dataset_beside_a_table(tmp_path):
+    rows(6).save_to_disk(tmp_path)
+    datasets.Dataset.from_dict({"x": [1]}).to_parquet(tmp_path / "index.parquet")
+    assert len(open_dataset(tmp_path, "train")) == 5
+
+
+def test_tables_beside_pictures(tmp_path, monkeypatch, write_image):
+    """The tables are read, of which there are fewer; those whose names tell no split are passed over."""
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    root = tmp_path / "set [1]"
+    for i in range(6):
+        write_image(root / f"figure{i}.png", 7, 11)
+    for name, count in (("my-train-0", 3), ("my-train-1", 2), ("my-val", 1), ("extra", 1)):
+        rows(count).to_parquet(root / f"{name}.parquet")
+    assert detect_format(root) == "huggingface"
+    assert [len(open_dataset(root, split)) for split in ("train", "val")] == [5, 1]
+    for path in root.glob("my-*"):
+        path.unlink()
+    assert len(open_dataset(root, "train")) == 1
