@@ -35,7 +35,6 @@ FORMATS: dict[str, Format] = {
         *EXPORTS,
         CocoPanoptic(),  # first: it labels every pixel, where the objects of the same images leave a background
         Coco(),
-        HuggingFace(),
         Voc(),
         Supervisely(),
         Cvat(),
@@ -47,6 +46,7 @@ FORMATS: dict[str, Format] = {
         Folder(),
         Kaggle(),
         KaggleRows(),
+        HuggingFace(),  # last: tables may lie beside the files of any other layout
     )
 }
 

@@ -129,12 +129,8 @@ class HuggingFace(Format):
     tasks = ("semantic",)
 
     def matches(self, root: Path) -> bool:
-        from . import FORMATS
-
-        if (root / "dataset_dict.json").is_file() or (root / "dataset_info.json").is_file():
-            return True
-        # tables may as well be beside the files of any other layout
-        return bool(_tables(root)) and not any(each.matches(root) for each in FORMATS.values() if each is not self)
+        is_saved = (root / "dataset_dict.json").is_file() or (root / "dataset_info.json").is_file()
+        return is_saved or bool(_tables(root))
 
     def read(self, root: Path, split: str, task: str = "semantic") -> RowPairs:
         try:
