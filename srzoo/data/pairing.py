@@ -393,7 +393,7 @@ def _result(root: Path, images: list, masks: list, joined: list[tuple[int, int]]
 
 
 def _is_spare(path: Path, pairs: Pairs) -> bool:
-    """Whether the name of a picture goes on from that of an image with a mask, as plant1_fg.png from plant1_rgb.png."""
+    """Whether a picture's name extends that of an image with a mask, as plant1_fg.png does that of plant1_rgb.png."""
     parts = re.split(r"(?<=[^\W_])(?=[ _\-.]+)", path.stem)
     owners = pairs.owners
     return any((path.parent, "".join(parts[:i])) in owners for i in range(1, len(parts)))

@@ -5,6 +5,8 @@ A reader of one tool's files makes an `Annotated` of them; `masks_of` and `objec
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import io
 import math
@@ -397,6 +399,19 @@ def from_picture(content: bytes) -> np.ndarray:
         if "A" in image.getbands() or "transparency" in image.info:
             return np.array(image.convert("RGBA").getchannel("A")) > 0
         return np.array(image.convert("L")) > 0
+
+
+def from_base64(text: str) -> np.ndarray:
+    """`from_picture` of an image file as base64, or as an address ``data:image/png;base64,...``.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    try:
+        with part_of_file(text):
+            return from_picture(base64.b64decode(text.rpartition(",")[2]))
+    except binascii.Error as error:
+        raise ValueError(f"has a mask that cannot be read ({one_line(error)})") from error
 
 
 def from_row_runs(lengths: Sequence[int], height: int, width: int) -> np.ndarray:

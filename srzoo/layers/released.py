@@ -119,7 +119,7 @@ class ReleasedSqueezeReasoning(MomentBlock):
                 those of ``x``.
         """
         if isinstance(x, fx.Proxy):
-            return as_leaf(self, x, *(() if moments is None else (moments,)))
+            return as_leaf(self, x, moments)
         check_feature_map(x, channels=self.channels)
         with no_autocast(x.device.type):
             moments = self._moments_for(x, moments)

@@ -128,7 +128,7 @@ class SqueezeReasoning(MomentBlock):
                 those of ``x``.
         """
         if isinstance(x, fx.Proxy):
-            return as_leaf(self, x, *(() if moments is None else (moments,)))
+            return as_leaf(self, x, moments)
         check_feature_map(x, channels=self.channels)
         moments = self.given_or(moments)
         if self.is_one_operator(x, moments):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -27,7 +25,7 @@ from ..shapes import (
     box,
     ellipse,
     flat,
-    from_picture,
+    from_base64,
     from_row_runs,
     number,
     part_of_file,
@@ -178,6 +176,11 @@ def _points(points: Any) -> list[float]:
     return flat([[each["x"], each["y"]] for each in points])
 
 
+def _ring(numbers: Any) -> list[float]:
+    """``[x0, y0, ...]`` of the same in a file, after a check."""
+    return flat(list(zip(numbers[::2], numbers[1::2])))
+
+
 def _rings(rings: list[list[float]]) -> Polygon:
     """The polygon of some rings, of which those that lie in another are its holes."""
     outer, holes = [], []
@@ -275,7 +278,7 @@ def _superannotate_shape(each: Any, _: list[Any]) -> Shape | str:
     group = each.get("groupId") or None
     if kind == "polygon":
         rings = [points, *(each.get("exclude") or ())]
-        first, *holes = (flat(list(zip(ring[::2], ring[1::2]))) for ring in rings)
+        first, *holes = map(_ring, rings)
         return _named(name, Polygon([first], holes), group)
     if kind == "bbox":
         return _named(name, box(*(number(points[key]) for key in ("x1", "y1", "x2", "y2"))), group, True)
@@ -301,17 +304,8 @@ def _dataloop_shape(each: Any, _: list[Any]) -> Shape | str:
         return _named(each["label"], box(*(number(p[c]) for p in (first, last) for c in "xy")), None, True)
     if kind == "binary":
         text = points["data"] if isinstance(points, dict) else points
-        return _named(each["label"], Bitmap(0, 0, partial(_from_text, text)))
+        return _named(each["label"], Bitmap(0, 0, partial(from_base64, text)))
     return kind
-
-
-def _from_text(text: str) -> np.ndarray:
-    """``(H, W)`` bool from an image file as base64."""
-    try:
-        with part_of_file(text):
-            return from_picture(base64.b64decode(text.rpartition(",")[2]))
-    except binascii.Error as error:
-        raise ValueError(f"has a mask that cannot be read ({one_line(error)})") from error
 
 
 def _datumaro(each: Any) -> Listing:
@@ -329,7 +323,7 @@ def _datumaro_shape(each: Any, names: list[Any]) -> Shape | str:
         raise ValueError(f"has the label_id {shortened(id)}, expected a whole number from 0 to {len(names) - 1}")
     name = names[id]
     if kind == "polygon":
-        return _named(name, Polygon([flat(list(zip(each["points"][::2], each["points"][1::2])))]), group)
+        return _named(name, Polygon([_ring(each["points"])]), group)
     if kind == "mask":
         return _named(name, Bitmap(0, 0, partial(_from_runs, each["rle"])), group)
     x, y, w, h = (number(side) for side in each["bbox"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 from ...images import ImageError
 from ...messages import one_line, shortened
 from ..class_files import find_classes
-from ..shapes import Annotated, Annotation, Bitmap, Polygon, Shape, box, ellipse, flat, from_picture, part_of_file
+from ..shapes import Annotated, Annotation, Bitmap, Polygon, Shape, box, ellipse, flat, from_base64, part_of_file
 from .drawn import ImageIndex, ShapesFormat, contain, files_named, read_json, split_in
 
 _WITHOUT_AREA = ("line", "linestrip", "point", "points")
@@ -89,7 +91,7 @@ def _shape(shape: Any, kind: str | None, i: int) -> Shape:
         radius = math.hypot(x1 - x0, y1 - y0)
         outline = ellipse(x0, y0, radius, radius)
     elif kind == "mask":
-        outline = Bitmap(round(min(x0, x1)), round(min(y0, y1)), _Picture(shape.get("mask")))
+        outline = Bitmap(round(min(x0, x1)), round(min(y0, y1)), _picture(shape.get("mask")))
     else:
         outline = Polygon([flat(points)])
     return Shape(shape["label"], outline, shape.get("group_id"), i, kind == "rectangle")
@@ -108,16 +110,7 @@ class _Embedded:
             raise ImageError(f"{self.path}: its imageData cannot be read ({one_line(error)})") from error
 
 
-class _Picture:
-    """A bitmap from base64 of an image file."""
-
-    def __init__(self, text: Any):
-        if not isinstance(text, str):
-            raise ValueError(f"has the mask {shortened(text)}, expected text")
-        self.text = text
-
-    def __call__(self) -> np.ndarray:
-        try:
-            return from_picture(base64.b64decode(self.text))
-        except binascii.Error as error:
-            raise ValueError(f"has a mask that cannot be read ({one_line(error)})") from error
+def _picture(text: Any) -> Callable[[], np.ndarray]:
+    if not isinstance(text, str):
+        raise ValueError(f"has the mask {shortened(text)}, expected text")
+    return partial(from_base64, text)

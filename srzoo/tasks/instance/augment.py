@@ -17,6 +17,7 @@ from ...data.mask_windows import MaskWindows
 from ...data.objects import Objects
 from ...data.scaled_crop import ScaledCrop, randint
 from ...zoo.transform import Transform
+from .options import InstanceOptions
 
 _CHUNK = 16  # masks that are decoded at a time, which bounds the memory
 
@@ -42,6 +43,28 @@ class Augment:
     flip: bool = True
     vertical_flip: bool = False
     turns: bool = False
+
+    @classmethod
+    def of(cls, options: InstanceOptions, transform: Transform | None, **more: Any) -> Augment:
+        """As a recipe's options have it, with the sides that the model's transform has at factor 1.
+
+        Args:
+            options: of the task.
+            transform: of the model; without one, images keep their size at factor 1.
+            **more: attributes of a subclass.
+        """
+        sides = (None, None) if transform is None else (transform.short_side, transform.long_side)
+        return cls(
+            options.crop,
+            options.scale,
+            *sides,
+            options.min_share,
+            options.jitter,
+            options.flip,
+            options.vertical_flip,
+            options.turns,
+            **more,
+        )
 
     @cached_property
     def _crop(self) -> ScaledCrop:
@@ -138,11 +161,6 @@ class Augment:
             rows, columns = columns, rows
         inside = (x1 > x0) & (y1 > y0)
         return torch.from_numpy(np.stack([x0, y0, x1, y1], 1)[inside].astype(np.float32))
-
-
-def sides_of(transform: Transform | None) -> tuple[int | None, int | None]:
-    """``short_side`` and ``long_side`` of an image at factor 1, as the model's transform has them."""
-    return (None, None) if transform is None else (transform.short_side, transform.long_side)
 
 
 def rle_area(objects: Objects, index: int) -> int:

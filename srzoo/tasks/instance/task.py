@@ -57,24 +57,14 @@ class InstanceTask:
     ) -> AugmentedDataset:
         from ...data.samples import InstanceData
         from ...data.seeded import AugmentedDataset
-        from .augment import Augment, collate, sides_of
+        from .augment import Augment, collate
 
         if not isinstance(data, InstanceData):
             raise ValueError(
                 f"a model of the task 'instance' needs data with objects, got {type(data).__name__}; open it with "
                 "open_dataset(root, split, task='instance')"
             )
-        augment = Augment(
-            options.crop,
-            options.scale,
-            *sides_of(transform),
-            options.min_share,
-            options.jitter,
-            options.flip,
-            options.vertical_flip,
-            options.turns,
-        )
-        return AugmentedDataset(data, augment, seed, collate)
+        return AugmentedDataset(data, Augment.of(options, transform), seed, collate)
 
     def objective(
         self, model: MaskRCNN, data: InstanceData, options: InstanceOptions, context: StepContext

@@ -41,7 +41,7 @@ class PanopticTask(InstanceTask):
     ) -> AugmentedDataset:
         from ...data.samples import PanopticData
         from ...data.seeded import AugmentedDataset
-        from ..instance.augment import collate, sides_of
+        from ..instance.augment import collate
         from .augment import PanopticAugment
 
         if not isinstance(data, PanopticData):
@@ -49,17 +49,7 @@ class PanopticTask(InstanceTask):
                 f"a model of the task 'panoptic' needs data with segments, got {type(data).__name__}; open it with "
                 "open_dataset(root, split, task='panoptic')"
             )
-        augment = PanopticAugment(
-            options.crop,
-            options.scale,
-            *sides_of(transform),
-            options.min_share,
-            options.jitter,
-            options.flip,
-            options.vertical_flip,
-            options.turns,
-            data.labels.things,
-        )
+        augment = PanopticAugment.of(options, transform, things=data.labels.things)
         return AugmentedDataset(data, augment, seed, collate)
 
     def predict(self, model: PanopticFPN, image: Image.Image, view: View, brief: bool = False) -> Panoptic:

@@ -333,6 +333,20 @@ LEAKS = re.compile("object (has|is|cannot)|NoneType|argument|literal for|could n
 JSON = {"labelme": "a.json", "supervisely": "a.jpg.json", "via": "via_region_data.json", "label_studio": "*.json"}
 
 
+def assert_read_or_told(root, task):
+    """`check` ends, and what it tells are lines of srzoo, not those of Python's errors."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            report = check(root, task=task)
+        lines = [*report.errors, *report.warnings]
+    except (ValueError, OSError) as error:
+        lines = [str(error)]
+    for line in lines:
+        assert_one_line(ValueError(visible(line)))
+        assert not LEAKS.search(line.replace(str(root), "")), line
+
+
 @pytest.mark.parametrize("tool", JSON)
 @settings(max_examples=60, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
@@ -345,16 +359,7 @@ def test_any_json_of_a_tool_is_read_or_told(tool, data, tmp_path, write_image):
     path = next(path for path in sorted(root.rglob(JSON[tool])) if path.name != "meta.json")
     content = json.loads(path.read_text())
     path.write_text(json.dumps(data.draw(changed(content, ("interior", "regions", "origin", "rotation", "mask")))))
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            report = check(root, task=data.draw(st.sampled_from(["semantic", "instance"])))
-        lines = [*report.errors, *report.warnings]
-    except (ValueError, OSError) as error:
-        lines = [str(error)]
-    for line in lines:
-        assert_one_line(ValueError(visible(line)))
-        assert not LEAKS.search(line.replace(str(root), "")), line
+    assert_read_or_told(root, data.draw(st.sampled_from(["semantic", "instance"])))
 
 
 def test_a_class_that_no_model_file_could_hold_is_refused(tmp_path, write_image):

@@ -8,7 +8,8 @@ from srzoo.data.mask_windows import MaskWindows
 from srzoo.data.opening import open_dataset
 from srzoo.data.seeded import AugmentedDataset
 from srzoo.models.targets import check_targets
-from srzoo.tasks.instance.augment import Augment, collate, sides_of, target
+from srzoo.tasks.instance.augment import Augment, collate, target
+from srzoo.tasks.instance.options import InstanceOptions
 from srzoo.zoo.transform import Transform
 
 COLOURS = np.array([(250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0)], np.uint8)
@@ -131,6 +132,10 @@ def test_jitter_changes_the_image_alone(coloured):
 
 
 def test_limit_of_the_long_side():
+    def sides_of(transform):
+        augment = Augment.of(InstanceOptions(), transform)
+        return augment.short_side, augment.long_side
+
     assert sides_of(Transform(800, long_side=1333, fit="pad")) == (800, 1333)
     assert sides_of(None) == (None, None)
 
