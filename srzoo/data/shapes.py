@@ -407,11 +407,23 @@ def from_base64(text: str) -> np.ndarray:
     Raises:
         ValueError: it cannot be read.
     """
+    with part_of_file(text):
+        return from_picture(bytes_of_base64(text.rpartition(",")[2], "a mask"))
+
+
+def bytes_of_base64(text: str, what: str) -> bytes:
+    """The content of ``what``, as base64 in a file of annotations.
+
+    Raises:
+        ValueError: it is no base64.
+    """
     try:
-        with part_of_file(text):
-            return from_picture(base64.b64decode(text.rpartition(",")[2]))
+        return base64.b64decode(text)
     except binascii.Error as error:
-        raise ValueError(f"has a mask that cannot be read ({one_line(error)})") from error
+        reason = one_line(error)
+    except ValueError:
+        reason = "it has characters that base64 has not"
+    raise ValueError(f"has {what} that cannot be read ({reason})")
 
 
 def from_row_runs(lengths: Sequence[int], height: int, width: int) -> np.ndarray:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +13,19 @@ import numpy as np
 from ...images import ImageError
 from ...messages import one_line, shortened
 from ..class_files import find_classes
-from ..shapes import Annotated, Annotation, Bitmap, Polygon, Shape, box, ellipse, flat, from_base64, part_of_file
+from ..shapes import (
+    Annotated,
+    Annotation,
+    Bitmap,
+    Polygon,
+    Shape,
+    box,
+    bytes_of_base64,
+    ellipse,
+    flat,
+    from_base64,
+    part_of_file,
+)
 from .drawn import ImageIndex, ShapesFormat, contain, files_named, read_json, split_in
 
 _WITHOUT_AREA = ("line", "linestrip", "point", "points")
@@ -105,9 +115,14 @@ class _Embedded:
 
     def __call__(self) -> bytes:
         try:
-            return base64.b64decode(read_json(self.path)["imageData"])
-        except (binascii.Error, LookupError, TypeError) as error:
-            raise ImageError(f"{self.path}: its imageData cannot be read ({one_line(error)})") from error
+            content = read_json(self.path)
+        except ValueError as error:
+            raise ImageError(str(error)) from error
+        try:
+            with part_of_file(content):
+                return bytes_of_base64(content["imageData"], "imageData")
+        except ValueError as error:
+            raise ImageError(f"{self.path} {error}") from error
 
 
 def _picture(text: Any) -> Callable[[], np.ndarray]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import zlib
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,18 @@ from ...messages import one_line, shortened
 from ..class_files import read_classes
 from ..files import NoSplit
 from ..roles import split_of
-from ..shapes import Annotated, Annotation, Bitmap, Polygon, Shape, box, flat, from_picture, part_of_file
+from ..shapes import (
+    Annotated,
+    Annotation,
+    Bitmap,
+    Polygon,
+    Shape,
+    box,
+    bytes_of_base64,
+    flat,
+    from_picture,
+    part_of_file,
+)
 from .drawn import ImageIndex, ShapesFormat, contain, read_json, split_in
 
 _LARGEST = 1 << 28  # bytes of an unpacked bitmap file
@@ -110,7 +119,7 @@ class _Packed:
 
     def __call__(self) -> np.ndarray:
         try:
-            content = zlib.decompressobj().decompress(base64.b64decode(self.text), _LARGEST)
-        except (binascii.Error, zlib.error) as error:
+            content = zlib.decompressobj().decompress(bytes_of_base64(self.text, "a bitmap"), _LARGEST)
+        except zlib.error as error:
             raise ValueError(f"has a bitmap that cannot be read ({one_line(error)})") from error
         return from_picture(content)

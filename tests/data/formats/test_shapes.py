@@ -430,9 +430,10 @@ def test_images_inside_the_files_of_labelme(tmp_path, write_image):
     assert check(root).errors == []
     convert({"train": data}, tmp_path / "plain")
     assert np.array_equal(Image.open(tmp_path / "plain" / "images" / "train" / "a.jpeg"), pixels["a"])
-    (root / "a.json").write_text(json.dumps({**content, "imageData": "????"}))
-    with pytest.raises(ImageError, match=r"a\.json"):
-        open_dataset(root, "train").image(0)
+    for text in ("????", "\ud800", "é", 3):
+        (root / "a.json").write_text(json.dumps({**content, "imageData": text}))
+        with pytest.raises(ImageError, match=r"a\.json"):
+            open_dataset(root, "train").image(0)
 
 
 def test_holes_of_supervisely(tmp_path, write_image):
