@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..evaluate.distributed import is_main_process, process_group
+from .allocator import keep_freed_memory
 from .arguments import repeated
 from .data_options import add_data_arguments, given_reading
 from .outputs import percent, prepare_folder, unique_stems
@@ -83,6 +84,8 @@ def run(options: argparse.Namespace) -> int:
     with process_group(options.device):  # sets the GPU of each process
         precision = "auto" if is_onnx_file(options.model) else "float32"  # figures of every device compare
         segmenter = Segmenter(options.model, options.device, precision=precision, **dataclasses.asdict(view))
+        if segmenter.device.type == "cpu":
+            keep_freed_memory()
         classes = segmenter.config.classes
         dataset = open_dataset(root, options.split, num_classes=len(classes), task=task.name, **reading)
         dataset.channels = segmenter.config.transform.channels

@@ -15,6 +15,7 @@ from ..messages import one_line, visible
 from ..tasks.saving import Saving, is_result_of, refuse_foreign
 from ..video.names import is_video
 from . import video
+from .allocator import keep_freed_memory
 from .arguments import add_options, given_options
 from .coco_file import collect
 from .inputs import Inputs, find_images
@@ -122,6 +123,8 @@ def run(options: argparse.Namespace) -> int:
                 options.graph,
                 **_without_tile(given_view(options)),
             )
+        if segmenter.device.type == "cpu":
+            keep_freed_memory()
         bases = {source: options.out / base for source, base in result_bases(inputs.images).items()}
         counts = gather(_segment(segmenter, inputs, bases, saving, options.skip_existing))
     total = _Counts(*(sum(getattr(each, name) for each in counts) for name in ("segmented", "skipped", "failed")))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..evaluate.distributed import is_main_process
+from .allocator import keep_freed_memory
 from .arguments import add_options, given_options, yaml_value
 from .data_options import add_old_names
 from .outputs import prepare_folder
@@ -85,7 +86,6 @@ def run(options: argparse.Namespace) -> int:
         from torch import cuda
 
         from ..train import loop  # noqa: F401 (imported before anything is written)
-        from ..train.allocator import keep_freed_memory
         from ..train.api import run_recipe
         from ..train.failures import goes_on
     except ModuleNotFoundError as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..messages import one_line, visible
 from ..video.names import ENDINGS, VideoError, check_ending
+from .allocator import keep_freed_memory
 from .outputs import prepare_folder, unique_stems
 from .startup import heavy_imports
 
@@ -58,6 +59,8 @@ def run(options: argparse.Namespace, videos: list[str], view: Mapping[str, Any],
         from ..predict import Segmenter
 
         segmenter = Segmenter(options.model, options.device, options.tile, options.precision, options.graph, **view)
+    if segmenter.device.type == "cpu":
+        keep_freed_memory()
     for video, clip in clips.items():
         try:
             _draw(clip, targets[video], segmenter, options.every, saving.alpha)

@@ -1,4 +1,6 @@
-"""Settings of the C library's allocator for training on a CPU."""
+"""Settings of the C library's allocator for the commands that run a network on a CPU."""
+
+from __future__ import annotations
 
 import ctypes
 import os
@@ -7,7 +9,7 @@ import sys
 # Names and numbers are those of malloc.h; mallopt(3) describes them.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 _SETTINGS = {
-    _M_MMAP_MAX: 0,  # take large blocks from the heap, too
+    _M_MMAP_MAX: 0,  # take large blocks from the heap, too (older versions bound M_MMAP_THRESHOLD to 32 MiB)
     _M_TRIM_THRESHOLD: -1,  # never shrink the heap
     _M_TOP_PAD: 64 << 20,  # grow it by 64 MiB at a time
     _M_ARENA_MAX: 1,  # use the same heap in the thread of the backward pass
@@ -17,8 +19,10 @@ _SETTINGS = {
 def keep_freed_memory() -> bool:
     """Make glibc reuse freed memory instead of returning it to the kernel, for the rest of this process.
 
-    A training step allocates the gigabyte that the step before it has freed. By default glibc returns every large block
-    to the kernel, which takes a tenth of the step or more, since the kernel zeroes every page that it hands out again.
+    A training step allocates the gigabyte that the step before it has freed, and a network its features of 36 MiB in
+    each image. By default glibc returns every large block to the kernel, which takes a tenth of the time or more, since
+    the kernel zeroes every page that it hands out again. It is for processes of srzoo's own, the commands: in others
+    the ``MALLOC_*`` variables do the same.
 
     Returns:
         True if the settings were made. False without glibc, or if the user has set the allocator through ``MALLOC_*``
