@@ -28,9 +28,29 @@ def coder():
     return mask
 
 
-def encode(mask: np.ndarray) -> Rle:
-    """The run lengths of a mask, ``(H, W)`` bool or 0 and 1."""
-    return coder().encode(np.asfortranarray(mask, dtype=np.uint8))
+def encode(mask: np.ndarray, corner: tuple[int, int] = (0, 0), size: tuple[int, int] | None = None) -> Rle:
+    """The run lengths of a mask, ``(h, w)`` bool, as pycocotools has them.
+
+    Args:
+        mask: the mask, or its part within a window. The image's other pixels are never in memory.
+        corner: x0, y0 of the window in pixels.
+        size: ``(H, W)`` of the image in pixels; default that of the mask.
+
+    Raises:
+        RuntimeError: pycocotools is not installed.
+    """
+    (h, w), (x0, y0), (height, width) = mask.shape, corner, size or mask.shape
+    padded = np.zeros((w, h + 2), bool)
+    padded[:, 1:-1] = mask.T
+    columns, rows = np.divmod(np.flatnonzero(padded[:, 1:] != padded[:, :-1]), h + 1)
+    changes = (columns + x0) * height + rows + y0
+    # A run that ends with its column goes on if the next column begins with one.
+    again = np.flatnonzero(changes[1:] == changes[:-1])
+    changes = np.delete(changes, np.concatenate([again, again + 1]))
+    counts = np.diff(changes, prepend=0, append=height * width).tolist()
+    if counts[-1] == 0:  # the mask has the last pixel
+        counts.pop()
+    return coder().frPyObjects({"size": [height, width], "counts": counts}, height, width)
 
 
 def read_segmentation(segmentation: Any, size: tuple[int, int]) -> tuple[Rle | None, list[str]]:

@@ -48,6 +48,15 @@ def test_compressed_run_lengths_are_read_as_pycocotools_writes_them(height, widt
     assert pycoco.frPyObjects({"size": [height, width], "counts": counts}, height, width) == rle
 
 
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**32 - 1), st.sampled_from([0, 0.3, 0.7, 1]))
+def test_a_mask_within_a_window_is_encoded_as_pycocotools_does(height, width, seed, share):
+    generator = np.random.default_rng(seed)
+    (x0, x1), (y0, y1) = (np.sort(generator.integers(0, side + 1, 2)).tolist() for side in (width, height))
+    mask = np.zeros((height, width), np.uint8, order="F")
+    mask[y0:y1, x0:x1] = generator.random((y1 - y0, x1 - x0)) < share
+    assert encode(mask[y0:y1, x0:x1] > 0, (x0, y0), mask.shape) == pycoco.encode(mask)
+
+
 def test_long_runs():
     mask = np.zeros((3000, 4000), bool)
     mask[1000:1003, 2000:2002] = True

@@ -96,7 +96,7 @@ class Instances(ImageResult):
         ids = range(1, 1 + len(self.classes)) if category_ids is None else category_ids
         entries = []
         for i, (label, score, box) in enumerate(zip(self.labels.tolist(), self.scores.tolist(), self.boxes.tolist())):
-            rle = encode(self.masks[i])
+            rle = encode(self.masks.within(i), self.masks.windows[i][:2], self.masks.size)
             x0, y0, x1, y1 = box
             entries.append(
                 {
