@@ -26,7 +26,7 @@ def check_targets(targets: list[dict] | None, image_sizes: list[tuple[int, int]]
     if targets is None or len(targets) != len(image_sizes):
         found = "none" if targets is None else len(targets)
         raise ValueError(f"training needs targets for each of the {len(image_sizes)} images, got {found}")
-    for i, (target, size) in enumerate(zip(targets, image_sizes)):
+    for i, target in enumerate(targets):
         where = f"targets[{i}]"
         missing = [key for key in ("boxes", "labels", "masks") if key not in target]
         if missing:
@@ -47,8 +47,15 @@ def check_targets(targets: list[dict] | None, image_sizes: list[tuple[int, int]]
         crowds = target.get("crowds")
         if crowds is not None and (crowds.dim() != 2 or crowds.shape[1] != 4):
             raise ValueError(f"{where} has crowds of {tuple(crowds.shape)}, expected boxes (c, 4)")
-        if len(labels):
-            _check_objects(where, boxes, labels, masks, size, num_classes)
+    counts = [len(target["labels"]) for target in targets]
+    if not any(counts):
+        return
+    # On the CPU, since a GPU is waited for once for each tensor that is copied, not for each condition.
+    boxes = torch.cat([target["boxes"].detach().reshape(-1, 4) for target in targets]).cpu().split(counts)
+    labels = torch.cat([target["labels"] for target in targets]).cpu().split(counts)
+    for i, (target, size) in enumerate(zip(targets, image_sizes)):
+        if counts[i]:
+            _check_objects(f"targets[{i}]", boxes[i], labels[i], target["masks"], size, num_classes)
 
 
 def _check_objects(
