@@ -14,7 +14,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from paired import RESULTS, ROOT, machine, write_csv
+from paired import RESULTS, ROOT, machine, told, write_csv
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
@@ -85,6 +85,8 @@ def main() -> None:
     parser.add_argument("--split", default="val")
     options = parser.parse_args()
     model = srzoo.Segmenter(options.model, device="cpu").model
+    if model.task != "semantic":
+        raise ValueError(f"{options.model} is of the task {model.task}; the figure is of a semantic model")
     labels = model.config.classes
     data: SemanticData | list = example_frames()
     if options.root:
@@ -102,4 +104,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

@@ -10,13 +10,14 @@ paper's head on CamVid after three epochs. A setting without a row there was not
 
 from __future__ import annotations
 
+import argparse
 import statistics
 
 import matplotlib.pyplot as plt
 import torch
 from counting import multiply_adds
 from matplotlib.axes import Axes
-from paired import RESULTS, machine, read_csv, write_csv
+from paired import RESULTS, machine, read_csv, told, write_csv
 
 from srzoo.layers import SqueezeReasoning
 
@@ -68,6 +69,7 @@ def draw(axis: Axes, lines: list[dict], rows: list[dict[str, str]], title: str) 
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()  # it has no options
     rows = read_csv(RESULTS / "ablation.csv")
     nodes = [line(rows, "nodes", value) for value in NODES]
     reductions = [line(rows, "reduction", value) for value in REDUCTIONS]
@@ -81,4 +83,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

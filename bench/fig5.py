@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from paired import RESULTS, ROOT
+from paired import RESULTS, ROOT, told
 from PIL import Image
 
 import srzoo
@@ -46,4 +46,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

@@ -6,7 +6,7 @@ Writes ``bench/results/fig6b.png``. Both maps are projected by one PCA, so equal
 from __future__ import annotations
 
 from fig5 import explained, parser, stacked
-from paired import RESULTS
+from paired import RESULTS, told
 
 
 def main() -> None:
@@ -15,4 +15,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

@@ -19,9 +19,20 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 
+from srzoo.messages import one_line
 from srzoo.zoo.checkout import commit
 
 RESULTS = ROOT / "bench" / "results"
+
+
+def told(main: Callable[[], object]) -> None:
+    """Run a script, whose invalid input ends it with one line."""
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        if os.environ.get("SRZOO_TRACEBACK") == "1":
+            raise
+        sys.exit(f"{Path(sys.argv[0]).name}: {one_line(error)}")
 
 
 def machine(device: str, threads: int, repeats: int) -> dict[str, object]:

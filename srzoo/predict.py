@@ -146,11 +146,7 @@ class Segmenter:
         """
         if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
             raise ValueError(f"batch must be a whole number of at least 1, got {batch!r}")
-        if _is_one(images) or not isinstance(images, Iterable):
-            raise ValueError(
-                f"stream takes a list, a batch or a generator of images, got one {type(images).__name__}; "
-                "pass [image], or call the Segmenter with it"
-            )
+        check_several(images, "stream")
         return self._stream(images, batch, brief)
 
     def _stream(self, images: Iterable[Any], batch: int, brief: bool) -> Iterator[Result]:
@@ -238,6 +234,19 @@ class Segmenter:
             raise ValueError(
                 f"{self.config.name} does not run on device {str(self.device)!r} ({one_line(error)}); try 'cpu'"
             ) from error
+
+
+def check_several(images: Any, caller: str) -> None:
+    """Check that images come in an iterable.
+
+    Raises:
+        ValueError: it is a single image, or nothing to iterate over.
+    """
+    if _is_one(images) or not isinstance(images, Iterable):
+        raise ValueError(
+            f"{caller} takes a list, a batch or a generator of images, got one {type(images).__name__}; "
+            "pass [image], or call the Segmenter with it"
+        )
 
 
 def _is_one(images: Any) -> bool:

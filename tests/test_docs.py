@@ -64,6 +64,8 @@ def test_the_site_is_built_without_a_warning(request, tmp_path):
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
     result = subprocess.run(command, cwd=request.config.rootpath, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+    pages = [path.read_text() for path in (tmp_path / "site").rglob("*.html") if path.parent.name != "try"]
+    assert not [page for page in pages if "```" in page or "<p>===" in page]  # markup of an extension that is not there
     text = (tmp_path / "site" / "models" / "index.html").read_text()
     assert "srnet_lite0_camvid" in text and "on val" in text
     assert "--calibrate DIR" in (tmp_path / "site" / "reference" / "commands" / "index.html").read_text()

@@ -99,6 +99,10 @@ def run(options: argparse.Namespace) -> int:
         if len(videos) < len(options.paths):
             raise ValueError("images and videos are segmented by one command each; run it twice")
         return video.run(options, videos, _without_tile(given_view(options)), build(Saving, saving))
+    if video.is_file(options.out):
+        raise ValueError(f"--out {options.out} is the file of a video, for images; name a folder")
+    if options.every != 1:
+        raise ValueError(f"--every {options.every} is for videos; an image has one frame")
     with_json = build(Saving, saving).json
     prepare_folder(options.out)
     collected = options.out / "coco.json"

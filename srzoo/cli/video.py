@@ -92,9 +92,14 @@ def _draw(clip: Clip, target: Path, segmenter: Any, every: int, alpha: float) ->
     print(visible(f"{clip.name} -> {target} ({drawn.frames} frames, {drawn.seconds:.1f} s{sound})"))
 
 
+def is_file(out: Path) -> bool:
+    """Whether ``--out`` names a video; a folder may have any name."""
+    return out.suffix.lower() in ENDINGS and not out.is_dir()
+
+
 def _targets(out: Path, videos: list[str]) -> dict[str, Path]:
     """The file to write for each video."""
-    if out.suffix.lower() in ENDINGS:
+    if is_file(out):
         if len(videos) > 1:
             raise ValueError(f"--out {out} is one file, for {len(videos)} videos; name a folder")
         prepare_folder(out.parent)

@@ -79,16 +79,19 @@ def serve(page: gradio.Blocks, host: str, port: int, blocking: bool = True) -> s
     Raises:
         OSError: the port is not free.
     """
-    served = page.queue().launch(
-        server_name=host,
-        server_port=port,
-        theme=_THEME,
-        prevent_thread_lock=not blocking,
-        quiet=True,
-        share=False,
-        footer_links=[],
-        ssr_mode=False,  # which would need Node.js
-    )
+    try:
+        served = page.queue().launch(
+            server_name=host,
+            server_port=port,
+            theme=_THEME,
+            prevent_thread_lock=not blocking,
+            quiet=True,
+            share=False,
+            footer_links=[],
+            ssr_mode=False,  # which would need Node.js
+        )
+    except OSError as error:
+        raise OSError(f"cannot serve at {host}:{port}, which may be in use; choose another with --port") from error
     return served[1]
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ..images import as_image
+from ..data.bands import as_picture, shown
 from ..layers import SqueezeReasoning
 from ..models.base import ZooModel, check_zoo_model
 from ..models.folding import FoldedBlock
@@ -24,7 +24,7 @@ class Explanation:
 
     Attributes:
         block: name of the block in the model.
-        image: the image as upright RGB.
+        image: the image as upright RGB; of another number of channels, the picture that results show of it.
         x, y: ``(C, h, w)`` input and output of the block, float32 on the CPU.
         reduced: ``(R, h, w)``, the map ``T = W_t X`` of Eq. 7, whose channels the nodes hold.
         g: ``(K, M)``, the squeezed vector of Eq. 4.
@@ -109,7 +109,7 @@ def explain(model: nn.Module, image: Any, block: str | None = None) -> Explanati
     """
     check_zoo_model(model, "explain")
     name, place, part = _block_of(model, block)
-    picture = as_image(image)
+    picture = as_picture(image, model.config.transform.channels)
     seen: list[torch.Tensor] = []
     hook = place.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
     training = [module for module in model.modules() if module.training]
@@ -119,7 +119,7 @@ def explain(model: nn.Module, image: Any, block: str | None = None) -> Explanati
             task.predict(model.eval(), picture, make_view(task, {}), brief=True)
             if not seen:
                 raise ValueError(f"the model did not use its block {name!r} on this image")
-            return _explained(name, part, picture, seen[0][:1])
+            return _explained(name, part, shown(picture), seen[0][:1])
     finally:
         hook.remove()
         for module in training:
@@ -140,7 +140,7 @@ def _block_of(model: ZooModel, wanted: str | None) -> tuple[str, nn.Module, Sque
     folded = {id(part.block): part for part in model.modules() if isinstance(part, FoldedBlock)}
     found = {name: part for name, part in model.named_modules() if isinstance(part, SqueezeReasoning)}
     if not found:
-        raise ValueError(f"{model.config.name} has no Squeeze Reasoning; build it with context='sr'")
+        raise ValueError(f"{model.config.name} has no block of context='sr', which explain reads; build it with one")
     if wanted is not None and wanted not in found:
         raise ValueError(f"{model.config.name} has no block {wanted!r}, only {', '.join(found)}")
     name = next(iter(found)) if wanted is None else wanted

@@ -50,13 +50,15 @@ def draw(
         progress: wraps the frames, for a progress bar.
 
     Raises:
-        VideoError: the source is no video, or the target is the source or has another ending.
+        VideoError: the source is no video, or the target is the source or a folder or has another ending.
         OSError: the target cannot be written.
         KeyboardInterrupt: it was stopped; the message says what the target has.
     """
     target = Path(target)
     check_every(every)
     check_ending(target)
+    if target.is_dir():
+        raise VideoError(f"{target} is a folder; name a file in it")
     clip = source if isinstance(source, Clip) else Clip(source)
     if not clip.is_camera and target.exists() and os.path.samefile(clip.source, target):
         raise VideoError(f"{target} is the video that is read; write to another file")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..predict import DEFAULT_MODEL, Segmenter
+from ..predict import DEFAULT_MODEL, Segmenter, check_several
 from .names import is_video
 from .reading import Clip, check_every
 
@@ -36,13 +36,17 @@ def segment(
 
     Raises:
         VideoError, srzoo.images.ImageError: the video or a frame cannot be read.
-        ValueError: an argument is invalid, as for `Segmenter`.
+        ValueError: an argument is invalid, as for `Segmenter`; or ``frames`` is a single image.
     """
     check_every(every)
+    if options and isinstance(model, Segmenter):
+        raise ValueError(f"{', '.join(options)}: options of a Segmenter, which is given; make it with them")
     segmenter = model if isinstance(model, Segmenter) else Segmenter(model, **options)
     images: Iterable[Any] = frames
     if is_video(frames):
         images = (frame.image for frame in Clip(frames).read())
     elif isinstance(frames, (str, os.PathLike)):
         raise ValueError(f"frames={str(frames)!r} is no video by its ending; give several images as a list")
+    else:
+        check_several(frames, "video.segment")
     return (segmenter(image, brief=True) for i, image in enumerate(images) if i % every == 0)

@@ -26,6 +26,8 @@ def test_a_video_to_a_file_and_to_a_folder(write_video, tmp_path, capsys):  # no
         (["clip.mp4", "--out", "out.gif"], "out.gif"),
         (["clip.mp4", "--out", "clip.mp4"], "clip.mp4 is the video that is read"),
         (["clip.mp4", "clip2.mp4", "--out", "out.mp4"], "2 videos"),
+        (["image.png", "--out", "out.mp4"], "--out out.mp4 is the file of a video"),
+        (["image.png", "--every", "3"], "--every 3 is for videos"),
     ],
 )
 def test_errors_are_one_line(write_video, tmp_path, monkeypatch, capsys, arguments, said):  # noqa: F811
@@ -36,6 +38,12 @@ def test_errors_are_one_line(write_video, tmp_path, monkeypatch, capsys, argumen
     lines = [line for line in capsys.readouterr().err.splitlines() if "%|" not in line]
     assert len(lines) == 1 and said in lines[0]
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["clip.mp4", "clip2.mp4"]
+
+
+def test_a_folder_named_as_a_video(write_video, tmp_path):  # noqa: F811
+    (tmp_path / "out.mp4").mkdir()
+    assert main(["segment", str(write_video(frames=2)), "--out", str(tmp_path / "out.mp4")]) == 0
+    assert [path.name for path in (tmp_path / "out.mp4").iterdir()] == ["clip_overlay.mp4"]
 
 
 def test_one_broken_video_does_not_stop_the_others(write_video, tmp_path, capsys):  # noqa: F811

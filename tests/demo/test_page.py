@@ -72,3 +72,15 @@ def test_a_missing_package_is_one_line(monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "srzoo.demo.page")
     assert main(["demo"]) == 2
     assert "pip install 'srzoo[demo]'" in capsys.readouterr().err
+
+
+def test_a_port_in_use_is_one_line(capsys):
+    from srzoo.cli import main
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["demo", "--port", str(port)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"127.0.0.1:{port}" in line and "--port" in line

@@ -5,6 +5,7 @@ from PIL import Image
 
 import srzoo
 from srzoo.explanation.pictures import grid, heat, projected
+from srzoo.images import ImageError
 from srzoo.layers import SqueezeReasoning
 
 OPTIONS = {"backbone": "tf_efficientnet_lite0", "num_classes": 3, "channels": 32, "output_stride": 16}
@@ -72,9 +73,18 @@ def test_a_detector(image):
     assert "backbone" in found.block and found.g.shape[0] == 16
 
 
+def test_an_image_of_other_channels(image):
+    model = srzoo.create_model("srnet", in_channels=4, **OPTIONS)
+    found = srzoo.explain(model, np.zeros((75, 110, 4), np.uint8))
+    assert found.image.mode == "RGB" and found.nodes_picture(2).width > 110
+    with pytest.raises(ImageError, match=r"\b4\b"):
+        srzoo.explain(model, image)
+
+
 def test_errors(model, image):
-    with pytest.raises(ValueError, match="no Squeeze Reasoning"):
-        srzoo.explain(srzoo.create_model("srnet", context="none", **OPTIONS), image)
+    for context in ({"context": "none"}, {"context": "sr_released", "nodes": 4}):
+        with pytest.raises(ValueError, match="srnet has no block of context='sr'"):
+            srzoo.explain(srzoo.create_model("srnet", **context, **OPTIONS), image)
     with pytest.raises(ValueError, match="'head.other'.*head.context"):
         srzoo.explain(model, image, block="head.other")
     with pytest.raises(ValueError, match="explain takes a model"):

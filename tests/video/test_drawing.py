@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 import srzoo
 from srzoo.video import Clip, VideoError, draw, segment
@@ -96,6 +97,10 @@ def test_invalid_targets(write_video, shown, tmp_path):
         draw(source, tmp_path / "out.gif", shown)
     with pytest.raises(VideoError, match="clip.mp4 is the video that is read"):
         draw(source, source, shown)
+    (tmp_path / "folder.mp4").mkdir()
+    with pytest.raises(VideoError, match=r"folder\.mp4 is a folder"):  # before a frame is segmented
+        draw(source, tmp_path / "folder.mp4", shown)
+    (tmp_path / "folder.mp4").rmdir()
     for every in (0, -1, True, 1.5):
         with pytest.raises(ValueError, match=re.escape(f"every={every!r}")):
             draw(source, tmp_path / "out.mp4", shown, every=every)
@@ -153,3 +158,14 @@ def test_segment_yields_a_result_for_each_frame(write_video, examples):
     assert time.monotonic() - started < 60
     with pytest.raises(ValueError, match="street.png"):
         segment(examples / "street.png", segmenter)
+
+
+def test_segment_takes_several_images_and_its_own_options():
+    segmenter = srzoo.Segmenter("srnet_lite0_camvid")
+    pixels = np.zeros((40, 30, 3), np.uint8)
+    for one in (pixels, pixels[..., 0], Image.fromarray(pixels), b"bytes", None):  # rows are not frames
+        with pytest.raises(ValueError, match=f"got one {type(one).__name__}"):
+            segment(one, segmenter)
+    assert len(list(segment(np.stack([pixels] * 3), segmenter, every=2))) == 2
+    with pytest.raises(ValueError, match="tile"):
+        segment([pixels], segmenter, tile=512)
