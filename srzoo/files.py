@@ -65,7 +65,7 @@ def _locked_folder(parent: Path, stack: ExitStack) -> str:
         folder = tempfile.mkdtemp(prefix=".", suffix=_ENDING, dir=parent)
         try:
             stack.enter_context(locked(Path(folder, _LOCK)))
-            return folder
+            return str(Path(folder))  # as paths in it begin, without "./"
         except FileNotFoundError:  # `remove_leftovers` has come between the two
             pass
 

@@ -20,6 +20,7 @@ from .images import ImageError, most_pixels, name_of
 from .layers.checks import check_choice, check_flag
 from .messages import one_line
 from .models.base import check_zoo_model
+from .models.devices import resolve_device
 from .models.folding import fuse
 from .models.replay import Replay
 from .tasks.task import Result, get_task, make_view
@@ -78,7 +79,7 @@ class Segmenter:
     ):
         check_choice("precision", precision, PRECISIONS)
         check_flag(graph=graph)
-        self.device = _resolve_device(device)
+        self.device = resolve_device(device)
         if is_onnx_file(model):
             model = OnnxModel(model)
         elif isinstance(model, (str, Path)):
@@ -271,20 +272,3 @@ def _is_out_of_memory(error: Exception) -> bool:
         words in text
         for words in ("out of memory", "allocate memory", "not enough memory", "alloc_failed", "bad_alloc")
     )
-
-
-def _resolve_device(device: str | torch.device) -> torch.device:
-    """The device, which works.
-
-    Raises:
-        ValueError: it does not exist, or this build of PyTorch does not support it.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(device)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # "not compiled with CUDA" is an AssertionError
-        reason = one_line(error).partition(". ")[0]  # after it PyTorch lists all of its backends
-        raise ValueError(f"device {str(device)!r} is not available here ({reason}); try 'cpu'") from error
-    return device

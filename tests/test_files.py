@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,15 @@ def test_a_failed_write_leaves_nothing_and_names_the_file(tmp_path):
         pass
     assert raised.value.filename == str(tmp_path / "gone" / "a.txt")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_in_the_place_of_a_file_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").mkdir()
+    with pytest.raises(OSError, match="a.txt") as raised, replacing("a.txt") as temporary:
+        temporary.write_text("new")
+    assert raised.value.filename == "a.txt" and "partial" not in str(raised.value)
+    assert [each.name for each in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_a_planted_link_is_not_followed(tmp_path):

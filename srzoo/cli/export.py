@@ -46,11 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibrate", metavar="DIR", help="photographs as the model will see them, to measure the ranges of 8 bits on"
     )
-    parser.add_argument(
-        "--device",
-        default="cpu",
-        help="an AOTInductor package is compiled for: cpu or cuda (default: %(default)s)",
-    )
+    parser.add_argument("--device", help="an AOTInductor package is compiled for: cpu or cuda (default: cpu)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -60,6 +56,8 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("--int8 and --calibrate DIR belong together: 8 bits need ranges, which photographs give")
     if options.int8 and (options.format != "onnx" or options.half):
         raise ValueError("--int8 is for --format onnx, and without --half")
+    if options.device and options.format != "aoti":
+        raise ValueError(f"--device is for --format aoti; a file of --format {options.format} runs on any device")
     images = None
     if options.calibrate:
         found = find_images([options.calibrate])
@@ -69,6 +67,8 @@ def run(options: argparse.Namespace) -> int:
     target = options.out or Path(Path(options.model).stem + _ENDINGS[options.format])
     if target.suffix != _ENDINGS[options.format]:
         raise ValueError(f"--out {target} must end in {_ENDINGS[options.format]} for --format {options.format}")
+    if target.is_dir():
+        raise IsADirectoryError(f"--out {target} is a folder; name a file in it")
     prepare_folder(target.parent)
     with heavy_imports():
         from ..export.onnx import export_onnx
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     if options.format == "onnx":
         network = export_onnx(model, target, images, **form)
     elif options.format == "aoti":
-        network = export_package(model, target, options.device, **form)
+        network = export_package(model, target, options.device or "cpu", **form)
     else:
         network = export_program(model, target, **form)
     print(f"{options.model} -> {target} ({target.stat().st_size / 1e6:.1f} MB)")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import tempfile
 from pathlib import Path
 
 from ..messages import visible
@@ -44,7 +46,17 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.to.exists() and (not options.to.is_dir() or any(options.to.iterdir())):
         raise ValueError(f"--to {options.to} has files in it; name a new folder")
+    name = split_hub_name(options.repository)[0]
+    existed = options.to.exists()
     prepare_folder(options.to, "--to")
-    write_repository(options.source, split_hub_name(options.repository)[0], options.to, **content)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".", dir=options.to) as folder:
+            write_repository(options.source, name, Path(folder), **content)
+            for path in Path(folder).iterdir():
+                path.replace(options.to / path.name)
+    except BaseException:  # a part of a repository, or an empty folder, would be in the way of the next call
+        if not existed:
+            shutil.rmtree(options.to, ignore_errors=True)
+        raise
     print(f"{visible(options.source)} -> {visible(str(options.to))}")
     return 0

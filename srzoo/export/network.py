@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from srzoo_kernels.layout import label_dtype
 
 from ..layers.pyramids import PyramidPooling
+from ..messages import visible
 from ..models.base import ZooModel, check_zoo_model
 from ..models.folding import fuse
 from ..models.mask_rcnn import MaskRCNN
@@ -52,10 +53,17 @@ class Form:
         for name, allowed in (("images", ("float", "uint8")), ("output", ("logits", "labels"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, got {getattr(self, name)!r}")
-        if self.size is not None and min(self.size) < 32:
-            raise ValueError(f"size must be at least 32x32 pixels, got {self.size[0]}x{self.size[1]}")
-        if self.batch is not None and self.batch < 1:
-            raise ValueError(f"batch must be 1 or more, got {self.batch}")
+        if self.size is not None:
+            if not _is_pair(self.size):
+                raise ValueError(f"size must be (H, W), two whole numbers, got {visible(repr(self.size), 100)}")
+            if min(self.size) < 32:
+                raise ValueError(f"size must be at least 32x32 pixels, got {self.size[0]}x{self.size[1]}")
+        if self.batch is not None and not (type(self.batch) is int and self.batch >= 1):
+            raise ValueError(f"batch must be a whole number from 1 on, got {visible(repr(self.batch), 100)}")
+
+
+def _is_pair(size: object) -> bool:
+    return isinstance(size, (tuple, list)) and len(size) == 2 and all(type(side) is int for side in size)
 
 
 class ExportedNetwork(nn.Module):
@@ -91,13 +99,12 @@ class ExportedNetwork(nn.Module):
         self.program: torch.export.ExportedProgram | None = None
         self.metadata = metadata(self.config, model, form)
         # The block stays a module of its own: folded weights differ for each image of a batch, which ONNX cannot say.
-        self.model = fuse(model, blocks=False)
-        if form.half:
-            self.model.half()
+        # It may be on a GPU or in another precision; the form says what the file has.
+        dtype = torch.float16 if form.half else torch.float32
+        self.model = fuse(model, blocks=False).to("cpu", dtype)
         divisor = getattr(self.model, "size_divisor", 1)
         if form.size is not None and isinstance(model, SegmentationNet) and not any(s % divisor for s in form.size):
             self.model.size_divisor = 1  # nothing to enlarge
-        dtype = torch.float16 if form.half else torch.float32
         transform = self.config.transform
         # Of values in 0..255; (x / 255 - mean) / std.
         mean, std = (255 * torch.tensor(each)[:, None, None] for each in (transform.mean, transform.std))

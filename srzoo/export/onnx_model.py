@@ -36,7 +36,7 @@ class OnnxModel(ZooModel):
     Raises:
         ImportError: onnxruntime is not installed.
         FileNotFoundError: there is no such file.
-        ValueError: the file is not one of srzoo's, or holds a detector.
+        ValueError: the file is not one of srzoo's, holds a detector, or its network is not what its metadata says.
     """
 
     task = "semantic"
@@ -51,7 +51,13 @@ class OnnxModel(ZooModel):
             raise ValueError(
                 f"{path} holds the network of a detector, without its choice of boxes; use the .safetensors file"
             )
-        self.form = Form(**{**own["form"], "size": own["form"]["size"] and tuple(own["form"]["size"])})
+        self.path = path
+        try:
+            size = own["form"]["size"]
+            self.form = Form(**{**own["form"], "size": tuple(size) if isinstance(size, list) else size})
+            (_,), (_,) = self.session.get_inputs(), self.session.get_outputs()
+        except (KeyError, TypeError, ValueError) as error:  # another version's, or another program has changed it
+            raise ValueError(f"{path} is no file of this `srzoo export` ({one_line(error)})") from error
         self.input_multiple, self.align_corners = config.transform.multiple, bool(own["align_corners"])
         self.num_classes = len(config.classes)
         self.configure(config)
@@ -79,9 +85,21 @@ class OnnxModel(ZooModel):
         elif self.form.half:
             given = given.half()
         (name,) = (each.name for each in self.session.get_inputs())
-        (found,) = self.session.run(None, {name: np.ascontiguousarray(given.numpy())})
+        try:
+            (found,) = self.session.run(None, {name: np.ascontiguousarray(given.numpy())})
+        except Exception as error:  # onnxruntime's own types, which are not documented
+            raise ValueError(f"onnxruntime cannot run {self.path} ({one_line(error)})") from error
+        labels = self.form.output == "labels"
+        shape = (count, *([] if labels else [self.num_classes]))
+        if found.ndim != (3 if labels else 4) or found.shape[: len(shape)] != shape:
+            raise ValueError(
+                f"{self.path} returns an array of shape {found.shape}, which is no {self.form.output} of {count} "
+                f"images in {self.num_classes} classes; export it anew"
+            )
         found = torch.from_numpy(found)[: len(x)]
-        if self.form.output == "labels":
+        if labels:
+            if found.is_floating_point() or found.min() < 0 or found.max() >= self.num_classes:
+                raise ValueError(f"{self.path} returns labels that are no ids of its {self.num_classes} classes")
             found = F.one_hot(found.long(), self.num_classes).permute(0, 3, 1, 2)
         return found.float()
 
@@ -110,6 +128,6 @@ def _metadata(session, path: str | Path) -> dict:
         own = json.loads(session.get_modelmeta().custom_metadata_map[KEY])
         if {"config", "form", "align_corners"} <= own.keys():
             return own
-    except (KeyError, ValueError, TypeError, AttributeError):
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         pass
     raise ValueError(f"{path} was not exported by srzoo, so its classes and transform are unknown; use `srzoo export`")

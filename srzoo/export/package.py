@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from ..files import replacing
+from ..models.devices import resolve_device
 from .network import ExportedNetwork, Form
 from .program import program_of
 
@@ -29,11 +30,12 @@ def export_package(model: nn.Module, path: str | Path, device: str = "cpu", **fo
         What was exported, with its metadata.
 
     Raises:
-        ValueError: the model is not one of srzoo's, or an invalid form.
+        ValueError: the model is not one of srzoo's, an invalid form, or a device that is not available.
         RuntimeError: there is no C++ compiler.
         OSError: the file cannot be written.
     """
-    network = ExportedNetwork(model, Form(**form)).to(device)
+    place = resolve_device(device)
+    network = ExportedNetwork(model, Form(**form)).to(place)
     program = program_of(network)
     with replacing(path) as temporary, torch.no_grad():
         torch._inductor.aoti_compile_and_package(

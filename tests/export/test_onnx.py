@@ -1,3 +1,4 @@
+import copy
 import json
 import warnings
 
@@ -160,9 +161,13 @@ def test_bad_forms_and_files(lite0, tmp_path, capsys):
         {"images": "bytes"},
         {"output": "mask"},
         {"batch": 0},
+        {"size": "64x64"},
+        {"size": 64},
+        {"size": (64.5, 64)},
+        {"batch": "2"},
         {"half": True, "calibrate": []},
     ):
-        with pytest.raises(ValueError, match="16x64|bytes|mask|batch|half"):
+        with pytest.raises(ValueError, match="16x64|bytes|mask|batch|half|64x64|64.5|got 64"):
             srzoo.export_onnx(lite0, tmp_path / "m.onnx", **form)
     with pytest.raises(ValueError, match="labels"):
         ExportedNetwork(srzoo.create_model("mask_rcnn_lite0_facade"), Form(output="labels"))
@@ -185,12 +190,17 @@ def test_bad_forms_and_files(lite0, tmp_path, capsys):
         assert main(["segment", "x.png", "--model", str(tmp_path / f"{name}.onnx"), "--out", str(tmp_path)]) == 2
         with pytest.raises((ValueError, FileNotFoundError), match=words):
             OnnxModel(tmp_path / f"{name}.onnx")
+    folder = tmp_path / "folder.onnx"
+    folder.mkdir()
     for arguments, words in (
         (["--int8"], "--calibrate"),
         (["--size", "12"], "HxW"),
         (["--batch", "x"], "number from 1"),
         (["--out", "m.pt2"], ".onnx"),
         (["--int8", "--calibrate", str(tmp_path / "none")], "no such file"),
+        (["--device", "cuda"], "--format aoti"),
+        (["--format", "aoti", "--device", "gpu0", "--out", str(tmp_path / "m.pt2")], "device 'gpu0' is not available"),
+        (["--out", str(folder)], f"--out {folder} is a folder"),
     ):
         with warnings.catch_warnings():
             try:
@@ -198,3 +208,52 @@ def test_bad_forms_and_files(lite0, tmp_path, capsys):
             except SystemExit as end:
                 assert end.code == 2
         assert words in capsys.readouterr().err
+
+
+def test_a_model_in_half_precision(lite0, tmp_path):
+    network = srzoo.export_onnx(copy.deepcopy(lite0).half(), tmp_path / "m.onnx", size=(64, 96))
+    x = torch.rand(1, 3, 64, 96)
+    (found,) = run(tmp_path / "m.onnx", x)
+    assert found.dtype == np.float32 and network.form.half is False
+    with torch.inference_mode():
+        assert (found.argmax(1) == lite0(x).argmax(1).numpy()).mean() > 0.98
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"form": 5},
+        {"form": {"size": "ab"}},
+        {"form": {"size": [64]}},
+        {"form": {"size": "absent"}},
+        {"form": {"batch": "x"}},
+        {"form": {"stride": 1}},
+        {"form": {"images": "uint8"}},
+        {"form": {"output": "labels"}},
+        {"form": {"half": True}},
+        {"classes": 5},
+        "[" * 100_000,
+    ],
+    ids=lambda change: str(change)[:40],
+)
+def test_a_file_that_is_not_what_its_metadata_says(exported, examples, tmp_path, change):
+    file = onnx.load(exported)
+    (entry,) = (each for each in file.metadata_props if each.key == "srzoo")
+    own = json.loads(entry.value)
+    if isinstance(change, str):
+        entry.value = change
+    else:
+        if "classes" in change:
+            labels = own["config"]["labels"]
+            labels.update({key: labels[key][: change["classes"]] for key in ("classes", "palette")})
+        elif isinstance(change["form"], dict):
+            own["form"].update(change["form"])
+            own["form"] = {key: value for key, value in own["form"].items() if value != "absent"}
+        else:
+            own["form"] = change["form"]
+        entry.value = json.dumps(own)
+    path = tmp_path / "m.onnx"
+    onnx.save(file, path)
+    with pytest.raises(ValueError, match="m.onnx") as raised:
+        srzoo.Segmenter(path)(examples / "street.png")
+    assert "\n" not in str(raised.value)

@@ -146,6 +146,12 @@ def test_to_a_folder_without_a_network(file, tmp_path, capsys, monkeypatch):
     ]
     assert main(["push", str(file), "me/street", "--to", str(tmp_path / "new")]) == 2
     assert "new has files in it" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    for folder in ("empty", "other"):  # nothing half-written, and the folder can be named again
+        for failing in (["--image", str(tmp_path / "none.png")], ["--receipt", str(tmp_path / "none.json")]):
+            assert main(["push", str(file), "me/street", "--to", str(tmp_path / folder), *failing]) == 2
+            assert "none." in capsys.readouterr().err
+    assert not list((tmp_path / "empty").iterdir()) and not (tmp_path / "other").exists()
 
 
 def test_errors_are_one_line(hub, file, model, tmp_path, monkeypatch, capsys):

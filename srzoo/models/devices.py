@@ -1,0 +1,24 @@
+"""Devices by name."""
+
+from __future__ import annotations
+
+import torch
+
+from ..messages import one_line
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """The device, which works.
+
+    Raises:
+        ValueError: it does not exist, or this build of PyTorch does not support it.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # "not compiled with CUDA" is an AssertionError
+        reason = one_line(error).partition(". ")[0]  # after it PyTorch lists all of its backends
+        raise ValueError(f"device {str(device)!r} is not available here ({reason}); try 'cpu'") from error
+    return device
