@@ -10,6 +10,7 @@ from torch import nn
 
 from ..layers.checks import check_whole, check_wholes
 from ..layers.insertion import insert
+from ..layers.leaf import refuse_tracing
 from ..messages import nearest, one_line, shortened
 from .same_padding import replace_same_padding
 
@@ -75,6 +76,7 @@ class FeatureBackbone(nn.Module):
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """The features of ``x`` ``(N, in_channels, H, W)``, shallow to deep: ``(N, channels[i], h_i, w_i)`` each."""
+        refuse_tracing(x)
         features = self.body(x)
         return [feature.permute(0, 3, 1, 2) for feature in features] if self.is_nhwc else list(features)
 

@@ -88,8 +88,9 @@ def _draw(clip: Clip, target: Path, segmenter: Any, every: int, alpha: float) ->
         lambda result: result.overlay(alpha),
         progress=lambda frames: tqdm(frames, total=total, unit="frame", desc=Path(clip.name).name, smoothing=0.1),
     )
+    frames = "1 frame" if drawn.frames == 1 else f"{drawn.frames} frames"
     sound = ", with sound" if drawn.has_sound else ""
-    print(visible(f"{clip.name} -> {target} ({drawn.frames} frames, {drawn.seconds:.1f} s{sound})"))
+    print(visible(f"{clip.name} -> {target} ({frames}, {drawn.seconds:.1f} s{sound})"))
 
 
 def is_file(out: Path) -> bool:

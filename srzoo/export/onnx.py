@@ -14,6 +14,7 @@ from torch import nn
 
 from ..data.bands import as_picture
 from ..files import replacing
+from ..messages import shortened
 from .network import ExportedNetwork, Form
 from .program import program_of
 
@@ -46,6 +47,10 @@ def export_onnx(
         srzoo.images.ImageError: an image cannot be read.
         OSError: the file cannot be written.
     """
+    if isinstance(calibrate, str | Path):
+        raise ValueError(
+            f"calibrate must be several images, got {shortened(str(calibrate))}; pass a list of their paths"
+        )
     network = ExportedNetwork(model, Form(**form))
     if calibrate is not None and network.form.half:
         raise ValueError("half=True and calibrate contradict each other: convolutions compute in 8 or in 16 bits")
@@ -58,17 +63,17 @@ def export_onnx(
         raise ImportError(
             f"ONNX files need {error.name}, which is not installed: pip install 'srzoo[export]'"
         ) from error
-    onnx = torch.onnx.export(
-        program_of(network),
-        dynamo=True,
-        opset_version=_OPSET,
-        input_names=[_INPUT],
-        output_names=network.output_names,
-        verbose=False,
-    )
-    onnx.model.metadata_props.update(network.metadata)
-    _name_axes(onnx.model, network)
-    with replacing(path) as temporary:
+    with replacing(path) as temporary:  # at first, since the export takes a while
+        onnx = torch.onnx.export(
+            program_of(network),
+            dynamo=True,
+            opset_version=_OPSET,
+            input_names=[_INPUT],
+            output_names=network.output_names,
+            verbose=False,
+        )
+        onnx.model.metadata_props.update(network.metadata)
+        _name_axes(onnx.model, network)
         if calibrate is None:
             onnx.save(temporary)
         else:

@@ -36,8 +36,8 @@ def export_package(model: nn.Module, path: str | Path, device: str = "cpu", **fo
     """
     place = resolve_device(device)
     network = ExportedNetwork(model, Form(**form)).to(place)
-    program = program_of(network)
-    with replacing(path) as temporary, torch.no_grad():
+    with replacing(path) as temporary, torch.no_grad():  # at first, since the export takes a while
+        program = program_of(network)
         torch._inductor.aoti_compile_and_package(
             program,
             package_path=str(temporary),

@@ -32,10 +32,12 @@ def export_program(model: nn.Module, path: str | Path | None = None, **form: Any
         OSError: the file cannot be written.
     """
     network = ExportedNetwork(model, Form(**form))
-    network.program = program_of(network)
-    if path is not None:
-        with replacing(path) as temporary:
-            torch.export.save(network.program, temporary, extra_files=network.metadata)
+    if path is None:
+        network.program = program_of(network)
+        return network
+    with replacing(path) as temporary:  # at first, since the export takes a while
+        network.program = program_of(network)
+        torch.export.save(network.program, temporary, extra_files=network.metadata)
     return network
 
 

@@ -1,4 +1,4 @@
-"""Modules that ``torch.fx`` takes as one call, as it takes ``torch.nn``'s layers."""
+"""What ``torch.fx`` does with srzoo's modules: it takes some as one call, as ``torch.nn``'s layers, and no network."""
 
 from torch import fx, nn
 
@@ -16,3 +16,16 @@ def as_leaf(module: nn.Module, x: fx.Proxy, *others: object) -> fx.Proxy:
     if not path:
         raise TypeError(f"torch.fx cannot trace {type(module).__name__} alone; trace a network that has it")
     return x.tracer.create_proxy("call_module", path, (x, *others), {})
+
+
+def refuse_tracing(x: object) -> None:
+    """Refuse to trace a network, as what it does depends on the size of ``x``, its input.
+
+    Raises:
+        TypeError: ``torch.fx`` is tracing.
+    """
+    if isinstance(x, fx.Proxy):
+        raise TypeError(
+            "torch.fx cannot trace srzoo's networks, whose padding depends on the image's size: take torch.export, "
+            "or for features a hook, as model.head.context.register_forward_hook(...)"
+        )

@@ -14,6 +14,7 @@ from srzoo_kernels import NonFiniteError
 from ..labels import LabelSet
 from ..labels.own import labels_of
 from ..layers.insertion import on_meta
+from ..layers.leaf import refuse_tracing
 from ..messages import shortened
 from .cost import multiply_adds
 
@@ -178,7 +179,9 @@ def check_image_batch(x: torch.Tensor, channels: int = 3) -> None:
 
     Raises:
         ValueError: ``x`` is not ``(N, channels, H, W)``, not floating, or has a side below 32 pixels.
+        TypeError: ``torch.fx`` is tracing.
     """
+    refuse_tracing(x)
     if x.dim() != 4 or x.shape[1] != channels:
         raise ValueError(f"expected a batch of images of shape (N, {channels}, H, W), got {tuple(x.shape)}")
     if not x.is_floating_point():

@@ -166,8 +166,9 @@ def test_bad_forms_and_files(lite0, tmp_path, capsys):
         {"size": (64.5, 64)},
         {"batch": "2"},
         {"half": True, "calibrate": []},
+        {"calibrate": "odd.png"},
     ):
-        with pytest.raises(ValueError, match="16x64|bytes|mask|batch|half|64x64|64.5|got 64"):
+        with pytest.raises(ValueError, match="16x64|bytes|mask|batch|half|64x64|64.5|got 64|odd.png"):
             srzoo.export_onnx(lite0, tmp_path / "m.onnx", **form)
     with pytest.raises(ValueError, match="labels"):
         ExportedNetwork(srzoo.create_model("mask_rcnn_lite0_facade"), Form(output="labels"))

@@ -35,6 +35,14 @@ def loss_of(module):
     return lambda parameters, x: functional_call(module, parameters, (x,)).square().mean()
 
 
+@pytest.mark.parametrize("name", ["srnet_lite0_camvid", "srnet_mask_rcnn_lite0_facade"])
+def test_networks_of_the_zoo_say_what_to_use_in_place_of_fx(name):
+    model = srzoo.create_model(name).eval()
+    for network in (model, model.backbone):
+        with pytest.raises(TypeError, match=r"torch\.export.*register_forward_hook"):
+            create_feature_extractor(network, ["backbone"])
+
+
 @pytest.mark.parametrize("name", ["sr", "sr_released"])
 def test_a_block_is_a_leaf_of_fx(name):
     module, x = context(name), torch.rand(2, 64, 9, 13)
