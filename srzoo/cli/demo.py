@@ -40,6 +40,8 @@ def run(options: argparse.Namespace) -> int:
     for name in options.model:
         Segmenter(name, options.device)  # an error now, not when somebody has dropped an image
     models = list(dict.fromkeys([*options.model, *PUBLISHED]))
+    page = make_page(models, list(found.images), options.device)
+    serve(page, options.host, options.port)
     print(f"http://{options.host}:{options.port}   (Ctrl-C ends it)", flush=True)
-    serve(make_page(models, list(found.images), options.device), options.host, options.port)
+    page.block_thread()
     return 0

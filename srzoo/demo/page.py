@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import tempfile
 from collections.abc import Sequence
 from functools import lru_cache
@@ -17,13 +18,22 @@ from ..predict import Segmenter
 from ..tasks.task import Result
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from gradio.data_classes import ImageData
 
 _MODELS_KEPT = 2
 _TILES = {"whole image": None, "tiles of 512": 512, "tiles of 1024": 1024}
 _OPACITY = 0.5
 # No font of another host.
 _THEME = gradio.themes.Default(font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace"))
+
+
+class _Upload(gradio.Image):
+    """An image of the user's, as the path of its file: `Segmenter` reads it, with its limits, formats and errors."""
+
+    is_template = True  # gradio then shows it as its parent
+
+    def preprocess(self, payload: ImageData | None) -> str | None:
+        return payload.path if payload and payload.path else super().preprocess(payload)
 
 
 def make_page(models: Sequence[str], examples: Sequence[str | Path] = (), device: str = "auto") -> gradio.Blocks:
@@ -39,13 +49,14 @@ def make_page(models: Sequence[str], examples: Sequence[str | Path] = (), device
     """
     find = lru_cache(maxsize=_MODELS_KEPT)(lambda model, tile: Segmenter(model, device, tile))
 
-    def segment(image: Image.Image | None, model: str, tiles: str, opacity: float):
+    def segment(image: str | None, model: str, tiles: str, opacity: float):
         if image is None:
             return None, None, "", None
         try:
             result = find(model, _TILES[tiles])(image)
         except (ImageError, ValueError, OSError, RuntimeError) as error:
-            raise gradio.Error(one_line(error)) from error
+            # By the name that the user knows: gradio keeps uploads in folders of its own.
+            raise gradio.Error(one_line(error).replace(f"{Path(image).parent}{os.sep}", "")) from error
         return result, result.overlay(opacity), legend(result), _files(result)
 
     def redraw(result: Result | None, opacity: float):
@@ -56,7 +67,7 @@ def make_page(models: Sequence[str], examples: Sequence[str | Path] = (), device
         kept = gradio.State()
         with gradio.Row():
             with gradio.Column():
-                image = gradio.Image(type="pil", label="Image", sources=["upload", "clipboard", "webcam"])
+                image = _Upload(type="filepath", label="Image", sources=["upload", "clipboard", "webcam"])
                 model = gradio.Dropdown(list(models), value=models[0], label="Model")
                 tiles = gradio.Radio(list(_TILES), value="whole image", label="Large images (semantic models)")
                 if examples:
@@ -73,8 +84,8 @@ def make_page(models: Sequence[str], examples: Sequence[str | Path] = (), device
     return page
 
 
-def serve(page: gradio.Blocks, host: str, port: int, blocking: bool = True) -> str:
-    """Serve the page until the process is interrupted, or go on at once if not ``blocking``; returns its address.
+def serve(page: gradio.Blocks, host: str, port: int) -> str:
+    """Begin to serve the page, and return its address. ``page.block_thread()`` waits until the user ends it.
 
     Raises:
         OSError: the port is not free.
@@ -84,7 +95,7 @@ def serve(page: gradio.Blocks, host: str, port: int, blocking: bool = True) -> s
             server_name=host,
             server_port=port,
             theme=_THEME,
-            prevent_thread_lock=not blocking,
+            prevent_thread_lock=True,
             quiet=True,
             share=False,
             footer_links=[],

@@ -21,7 +21,7 @@ def client(request):
         port = free.getsockname()[1]
     street = request.config.rootpath / "examples" / "street.png"
     page = page_module.make_page([MODEL], [street], "cpu")
-    address = page_module.serve(page, "127.0.0.1", port, blocking=False)
+    address = page_module.serve(page, "127.0.0.1", port)
     yield gradio_client.Client(address, verbose=False, analytics_enabled=False)
     page.close()
 
@@ -37,6 +37,19 @@ def test_an_image_gets_an_overlay_a_legend_and_files(client, examples):
     (labels,) = (path for path in files if path.endswith("labels.png"))
     with Image.open(labels) as image:
         assert np.array_equal(np.asarray(image), found.labels)
+
+
+def test_the_image_is_read_by_srzoo(client, tmp_path):
+    """16 bits a channel, and a file that is none, by its name alone."""
+    values = np.random.default_rng(0).integers(0, 2**16, (40, 50), dtype=np.uint16)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    client.predict(gradio_client.handle_file(tmp_path / "deep.png"), MODEL, "whole image", 0.5, api_name="/segment")
+    (tmp_path / "notes.jpg").write_text("no image")
+    with pytest.raises(gradio_client.exceptions.AppError, match=r"^notes\.jpg: ") as error:
+        client.predict(
+            gradio_client.handle_file(tmp_path / "notes.jpg"), MODEL, "whole image", 0.5, api_name="/segment"
+        )
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("tiles", ["tiles of 512", "tiles of 1024"])
