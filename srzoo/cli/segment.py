@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,8 +104,17 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"--out {options.out} is the file of a video, for images; name a folder")
     if options.every != 1:
         raise ValueError(f"--every {options.every} is for videos; an image has one frame")
-    with_json = build(Saving, saving).json
+    is_new = not os.path.lexists(options.out)
     prepare_folder(options.out)
+    try:
+        return _segment_images(options, saving, build(Saving, saving).json)
+    finally:
+        if is_new:
+            with suppress(OSError):  # unless it has results
+                options.out.rmdir()
+
+
+def _segment_images(options: argparse.Namespace, saving: dict[str, Any], with_json: bool) -> int:
     collected = options.out / "coco.json"
     if with_json:
         refuse_foreign(collected)

@@ -27,15 +27,6 @@ _OPACITY = 0.5
 _THEME = gradio.themes.Default(font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace"))
 
 
-class _Upload(gradio.Image):
-    """An image of the user's, as the path of its file: `Segmenter` reads it, with its limits, formats and errors."""
-
-    is_template = True  # gradio then shows it as its parent
-
-    def preprocess(self, payload: ImageData | None) -> str | None:
-        return payload.path if payload and payload.path else super().preprocess(payload)
-
-
 def make_page(models: Sequence[str], examples: Sequence[str | Path] = (), device: str = "auto") -> gradio.Blocks:
     """The page, which ``launch()`` serves.
 
@@ -56,7 +47,8 @@ def make_page(models: Sequence[str], examples: Sequence[str | Path] = (), device
             result = find(model, _TILES[tiles])(image)
         except (ImageError, ValueError, OSError, RuntimeError) as error:
             # By the name that the user knows: gradio keeps uploads in folders of its own.
-            raise gradio.Error(one_line(error).replace(f"{Path(image).parent}{os.sep}", "")) from error
+            line = one_line(error).replace(f"{Path(image).parent}{os.sep}", "")
+            raise gradio.Error(line, print_exception=False) from error
         return result, result.overlay(opacity), legend(result), _files(result)
 
     def redraw(result: Result | None, opacity: float):
@@ -67,7 +59,10 @@ def make_page(models: Sequence[str], examples: Sequence[str | Path] = (), device
         kept = gradio.State()
         with gradio.Row():
             with gradio.Column():
-                image = _Upload(type="filepath", label="Image", sources=["upload", "clipboard", "webcam"])
+                image = gradio.Image(type="filepath", label="Image", sources=["upload", "clipboard", "webcam"])
+                # Else gradio opens the file with Pillow, without srzoo's limits, formats and errors. Not by a class
+                # of its own, for which gradio writes a .pyi file into the package.
+                image.preprocess = _path
                 model = gradio.Dropdown(list(models), value=models[0], label="Model")
                 tiles = gradio.Radio(list(_TILES), value="whole image", label="Large images (semantic models)")
                 if examples:
@@ -104,6 +99,10 @@ def serve(page: gradio.Blocks, host: str, port: int) -> str:
     except OSError as error:
         raise OSError(f"cannot serve at {host}:{port}, which may be in use; choose another with --port") from error
     return served[1]
+
+
+def _path(image: ImageData | None) -> str | None:
+    return image and image.path
 
 
 def legend(result: Result) -> str:

@@ -88,7 +88,7 @@ def test_invalid_arguments_are_one_line_of_error(arguments, message, examples, o
     error = capsys.readouterr().err.strip()
     assert re.search(message, error)
     assert len(error.splitlines()) == 1
-    assert files(out) == []
+    assert not out.exists()
 
 
 def test_damaged_weights(examples, out, tmp_path, capsys):
@@ -113,7 +113,7 @@ def test_failed_write_leaves_no_file(examples, out, capsys, monkeypatch):
 
     monkeypatch.setattr(Image.Image, "save", fail)
     assert main(["segment", str(examples / "street.png"), "--out", str(out)]) == 2
-    assert files(out) == []
+    assert not out.exists()
     assert "street.png: " in (error := capsys.readouterr().err)
     assert "No space left on device" in error
 
@@ -375,3 +375,14 @@ def test_processes_share_the_images(album, small, tmp_path, run_python):
     assert second.returncode == 0, second.stderr
     assert second.stdout.count("1 of 4 images segmented, 3 skipped") == 1
     assert len(json.loads((out / "coco.json").read_text())["images"]) == 4
+
+
+def test_no_folder_is_left_where_nothing_was_segmented(tmp_path, capsys):
+    bad = tmp_path / "a.png"
+    bad.write_text("no image")
+    for paths in ([str(bad)], [str(tmp_path / "missing.png")]):
+        assert main(["segment", *paths, "--out", str(tmp_path / "out")]) == 2
+        assert not (tmp_path / "out").exists()
+    (tmp_path / "mine").mkdir()
+    assert main(["segment", str(bad), "--out", str(tmp_path / "mine")]) == 2
+    assert (tmp_path / "mine").is_dir()
