@@ -110,8 +110,10 @@ def test_invalid_targets(write_video, shown, tmp_path):
 
 
 _STOPPED = """
-import sys, time
+import signal, sys, time
 from srzoo.video import draw
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
 
 class Shown:
     def __init__(self, image, brief=False):
