@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 _LARGEST = 2 << 20  # bytes
@@ -29,6 +30,8 @@ def test_notebook_runs(path, tmp_path, monkeypatch):
     shutil.copytree(root / "examples", tmp_path / "examples")
     (tmp_path / "notebooks").mkdir()
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(root), str(root / "kernels")]))
+    # As tests/conftest.py has it: more threads than cores wait for each other, ten times as long.
+    monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
     notebook = nbformat.read(path, 4)
     kept = {"metadata": {"path": str(tmp_path / "notebooks")}}
     nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=kept).execute()
