@@ -7,6 +7,8 @@ from torch import nn
 from torchvision.ops import roi_align
 from torchvision.ops.poolers import LevelMapper
 
+from .sparse_roi_align import sparse_roi_align
+
 _CANONICAL_SIDE, _CANONICAL_LEVEL = 224, 4  # Lin et al., 2017, Eq. 1: a region of 224x224 is read from level 4
 
 
@@ -15,7 +17,7 @@ class PyramidRoIAlign(nn.Module):
 
     It computes what ``torchvision.ops.MultiScaleRoIAlign`` does, and in addition has ``aligned``, and knows its strides
     instead of inferring them from the first batch. Boxes stay in float32: in half precision they would be rounded to
-    several pixels.
+    several pixels. On a CPU `sparse_roi_align` computes it where that is faster.
 
     Args:
         strides: of the levels, fine to coarse, powers of two.
@@ -44,11 +46,19 @@ class PyramidRoIAlign(nn.Module):
         regions = torch.cat([numbers, torch.cat(boxes)], 1).to(wide)
         level_of = self._level_of(boxes)
         out = levels[0].new_zeros((len(regions), levels[0].shape[1], self.size, self.size))
+        if levels[0].is_contiguous(memory_format=torch.channels_last):
+            out = out.to(memory_format=torch.channels_last)
         for i, (level, stride) in enumerate(zip(levels, self.strides, strict=True)):
             chosen = torch.where(level_of == i)[0]
             if len(chosen) or self.training:  # in training every level takes part in the graph
-                found = roi_align(
-                    level.to(wide), regions[chosen], self.size, 1 / stride, self.sampling, aligned=self.aligned
-                )
+                align = sparse_roi_align if self._is_sparse(level) else roi_align
+                found = align(level.to(wide), regions[chosen], self.size, 1 / stride, self.sampling, self.aligned)
                 out[chosen] = found.to(dtype)
         return out
+
+    def _is_sparse(self, level: torch.Tensor) -> bool:
+        """Whether a sparse product is faster: on a CPU, if channels lie side by side, or if a gradient is wanted."""
+        if level.device.type != "cpu" or not self.sampling or torch.compiler.is_compiling():
+            return False
+        wants_gradient = level.requires_grad and torch.is_grad_enabled()
+        return wants_gradient or level.is_contiguous(memory_format=torch.channels_last)

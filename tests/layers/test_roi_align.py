@@ -84,3 +84,45 @@ def test_no_regions():
 def test_float64_is_kept():
     levels, boxes = levels_and_boxes(dtype=torch.float64)
     assert PyramidRoIAlign(STRIDES, 7)(levels, boxes).dtype == torch.float64
+
+
+@pytest.mark.parametrize("size, sampling", [(7, 2), (14, 2), (5, 1), (3, 3)])
+@pytest.mark.parametrize("aligned", [False, True])
+def test_training_on_a_cpu_equals_torchvision(size, sampling, aligned, monkeypatch):
+    """Values and gradients, of boxes inside, across the border, outside of the image, empty and inside out."""
+    levels, boxes = levels_and_boxes(dtype=torch.float64)
+    odd = torch.tensor([[-90.0, -60, 400, 300], [-80, -80, -40, -40], [30, 30, 30, 30], [50, 60, 45, 52]])
+    boxes = [torch.cat([each, odd, odd + 300]).double() for each in boxes]
+    levels = [level.contiguous(memory_format=torch.channels_last) for level in levels]
+    weights = torch.randn(sum(map(len, boxes)), levels[0].shape[1], size, size, dtype=torch.float64)
+    layer = PyramidRoIAlign(STRIDES, size, sampling, aligned).train()
+    results = []
+    for is_sparse in (True, False):
+        own = [level.clone().requires_grad_() for level in levels]
+        if not is_sparse:
+            monkeypatch.setattr(layer, "_is_sparse", lambda level: False)
+        found = layer(own, boxes)
+        results.append((found.detach(), *torch.autograd.grad((found * weights).sum(), own)))
+    assert results[0][1].abs().sum() > 0
+    torch.testing.assert_close(*results, rtol=1e-9, atol=1e-12)
+
+
+def test_training_under_autocast_stays_float32():
+    levels, boxes = levels_and_boxes()
+    levels = [level.requires_grad_() for level in levels]
+    layer = PyramidRoIAlign(STRIDES, 7).train()
+    wanted = layer(levels, boxes)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer(levels, boxes)
+    assert torch.equal(found, wanted)
+
+
+def test_training_with_boxes_that_are_not_numbers():
+    """A network that has diverged reads zeros, and nothing outside of the memory of its levels."""
+    levels, _ = levels_and_boxes(images=1)
+    levels = [level.requires_grad_() for level in levels]
+    boxes = torch.tensor([[float("nan")] * 4, [0.0, 0.0, float("inf"), 9.0], [5.0, 5.0, 30.0, 30.0]])
+    found = PyramidRoIAlign(STRIDES[:1], 7).train()(levels[:1], [boxes])
+    assert not found[0].any()
+    assert found[2].any()
+    found.nansum().backward()
