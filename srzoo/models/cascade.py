@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
-from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
 from torchvision.ops import clip_boxes_to_image
 
 from ..layers.checks import check_flag
+from .mask_predictor import MaskPredictor
 from .mask_rcnn import MaskRCNN
 from .region_heads import BOX_CELLS, BOX_WEIGHTS, MASK_CELLS, Detections, RegionHeads, Sizes, box_losses, decoded
 
@@ -69,7 +69,7 @@ class CascadeHeads(RegionHeads):
         return _Stages(RegionHeads._mask_head(self, *arguments) for _ in range(self.mask_stages))
 
     def _mask_predictor(self, channels: int, outputs: int) -> nn.Module:
-        return _Stages(MaskRCNNPredictor(channels, channels, outputs) for _ in range(self.mask_stages))
+        return _Stages(MaskPredictor(channels, channels, outputs) for _ in range(self.mask_stages))
 
     def stage(
         self, number: int, features: list[torch.Tensor], boxes: list[torch.Tensor]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import torch
 from torch import nn
 from torch.nn import functional as F
-from torchvision.models.detection._utils import BoxCoder
+from torchvision.models.detection._utils import BalancedPositiveNegativeSampler, BoxCoder
 from torchvision.models.detection.faster_rcnn import FastRCNNConvFCHead, FastRCNNPredictor, TwoMLPHead
-from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
 from ..layers.roi_align import PyramidRoIAlign
 from .base import check_results
 from .crowds import without_crowds
+from .mask_predictor import MaskPredictor
 from .mask_targets import mask_targets
 
 Detections = dict[str, torch.Tensor]
@@ -21,6 +22,7 @@ Sizes = list[tuple[int, int]]
 
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 BOX_CELLS, MASK_CELLS = 7, 14
+_POSITIVE = 0.25  # share of the sampled regions that are objects, at most
 
 
 class RegionHeads(RoIHeads):
@@ -68,7 +70,7 @@ class RegionHeads(RoIHeads):
             fg_iou_thresh=0.5,
             bg_iou_thresh=0.5,
             batch_size_per_image=512,
-            positive_fraction=0.25,
+            positive_fraction=_POSITIVE,
             bbox_reg_weights=BOX_WEIGHTS,
             score_thresh=0.05,
             nms_thresh=0.5,
@@ -82,8 +84,12 @@ class RegionHeads(RoIHeads):
             if isinstance(part, FastRCNNPredictor):
                 _start_small(part.cls_score, 0.01)
                 _start_small(part.bbox_pred, 0.001)
-            elif isinstance(part, MaskRCNNPredictor):
+            elif isinstance(part, MaskPredictor):
                 _start_small(part.mask_fcn_logits, 0.001)
+
+    def sample_regions(self, count: int) -> None:
+        """Train on this many regions of each image, a quarter of them objects, at most."""
+        self.fg_bg_sampler = BalancedPositiveNegativeSampler(count, _POSITIVE)
 
     def replace_classifiers(self, num_classes: int) -> None:
         """Replace the layers whose outputs are per class by new ones for ``num_classes`` without the background."""
@@ -94,7 +100,7 @@ class RegionHeads(RoIHeads):
                 part.cls_score = _start_small(nn.Linear(part.cls_score.in_features, outputs), 0.01).to(like)
                 if is_by_class:
                     part.bbox_pred = _start_small(nn.Linear(part.bbox_pred.in_features, 4 * outputs), 0.001).to(like)
-            elif isinstance(part, MaskRCNNPredictor):
+            elif isinstance(part, MaskPredictor):
                 layer = nn.Conv2d(part.mask_fcn_logits.in_channels, outputs, 1)
                 part.mask_fcn_logits = _start_small(layer, 0.001).to(like)
 
@@ -111,7 +117,7 @@ class RegionHeads(RoIHeads):
         return MaskRCNNHeads(channels, layers, 1, nn.BatchNorm2d if norm else None)
 
     def _mask_predictor(self, channels: int, outputs: int) -> nn.Module:
-        return MaskRCNNPredictor(channels, channels, outputs)
+        return MaskPredictor(channels, channels, outputs)
 
     def forward(
         self,

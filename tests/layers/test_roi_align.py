@@ -86,7 +86,7 @@ def test_float64_is_kept():
     assert PyramidRoIAlign(STRIDES, 7)(levels, boxes).dtype == torch.float64
 
 
-@pytest.mark.parametrize("size, sampling", [(7, 2), (14, 2), (5, 1), (3, 3)])
+@pytest.mark.parametrize(("size", "sampling"), [(7, 2), (14, 2), (5, 1), (3, 3)])
 @pytest.mark.parametrize("aligned", [False, True])
 def test_training_on_a_cpu_equals_torchvision(size, sampling, aligned, monkeypatch):
     """Values and gradients, of boxes inside, across the border, outside of the image, empty and inside out."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ import torch
 from ...data.mask_windows import MaskWindows
 from ...models.mask_rcnn import MaskRCNN
 from ..task import StepContext
+from .options import InstanceOptions
 
 _FEW_IMAGES = 8  # below this, statistics over the images of a step ruin fine-tuning
 
@@ -19,26 +20,18 @@ class DetectionObjective:
 
     Args:
         model: the model to train. Its first stages are frozen if the options say so.
-        weights: of the losses, by name.
-        frozen_stages: of the backbone.
-        frozen_statistics: "yes", "no" or "auto", see `srzoo.tasks.instance.options.InstanceOptions`.
+        options: of the task.
         context: the device of the run.
 
     Raises:
         ValueError: the backbone has fewer stages.
     """
 
-    def __init__(
-        self,
-        model: MaskRCNN,
-        weights: Mapping[str, float],
-        frozen_stages: int,
-        frozen_statistics: str,
-        context: StepContext,
-    ):
-        model.freeze_stages(frozen_stages)
-        self.model, self.weights, self.device = model, weights, context.device
-        self.frozen_statistics = frozen_statistics
+    def __init__(self, model: MaskRCNN, options: InstanceOptions, context: StepContext):
+        model.freeze_stages(options.frozen_stages)
+        model.roi_heads.sample_regions(options.regions)
+        self.model, self.weights, self.device = model, options.weights(), context.device
+        self.frozen_statistics = options.frozen_statistics
         self.normalize = model.config.transform.normalize
 
     def __call__(self, forward: Callable, batch: tuple) -> dict[str, torch.Tensor]:

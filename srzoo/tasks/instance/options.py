@@ -30,6 +30,12 @@ class InstanceOptions:
         "auto",
     )
     frozen_stages: int = option("number of the backbone's first stages that are not trained, with the stem", 0, low=0)
+    regions: int = option(
+        "regions of an image that the heads learn from in a step, a quarter of them objects, at most; fewer are faster",
+        512,
+        low=4,
+        high=4096,
+    )
     rpn_weight: float = option("weight of the two losses of the proposals", 1.0, low=0)
     box_weight: float = option("weight of the losses of classes and boxes", 1.0, low=0)
     mask_weight: float = option("weight of the masks' loss", 1.0, low=0)

@@ -71,7 +71,7 @@ class InstanceTask:
     ) -> DetectionObjective:
         from .objective import DetectionObjective
 
-        return DetectionObjective(model, options.weights(), options.frozen_stages, options.frozen_statistics, context)
+        return DetectionObjective(model, options, context)
 
     def check_view(self, model: MaskRCNN, view: View) -> None:
         """Every detector supports every view."""

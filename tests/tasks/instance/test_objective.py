@@ -70,9 +70,20 @@ def batch_of(scenes, count):
 def losses_of(detector, scenes, count=2, **options):
     options = InstanceOptions(**options)
     model = detector().train()
-    objective = DetectionObjective(model, options.weights(), options.frozen_stages, options.frozen_statistics, CONTEXT)
+    objective = DetectionObjective(model, options, CONTEXT)
     torch.manual_seed(0)
     return model, objective(model, batch_of(scenes, count))
+
+
+def test_number_of_regions(detector, scenes):
+    model = detector().train()
+    objective = DetectionObjective(model, InstanceOptions(regions=8), CONTEXT)
+    counts = []
+    model.roi_heads.box_head.register_forward_pre_hook(lambda module, args: counts.append(len(args[0])))
+    model.roi_heads.mask_head.register_forward_pre_hook(lambda module, args: counts.append(len(args[0])))
+    objective(model, batch_of(scenes, 2))
+    assert counts[0] == 16
+    assert counts[1] <= 4
 
 
 def test_weights_of_the_losses(detector, scenes):
@@ -108,7 +119,7 @@ def test_frozen_stages(detector, scenes):
 def test_padding_is_the_mean_colour(detector, scenes):
     """As in prediction, where the normalized image is padded with zeros."""
     model = detector()
-    objective = DetectionObjective(model, InstanceOptions().weights(), 0, "auto", CONTEXT)
+    objective = DetectionObjective(model, InstanceOptions(), CONTEXT)
     batch, seen = batch_of(scenes, 2), []
     batch[0][0, :, 50:], batch[1][0] = 200, (50, 64)
     objective(lambda x, sizes, targets: (seen.append(x), {})[1], batch)
