@@ -1,10 +1,12 @@
-"""Time and memory of what follows an instance detector: pasting its masks, and merging them to a panoptic map.
+"""Time and memory of an instance detector's operators: reading regions, training its masks, pasting, merging.
 
     python bench/detection_ops.py [--repeats 15] [--threads 2] [--device cpu]
 
 Writes ``bench/results/detection_ops.csv``, or ``detection_ops_gpu.csv`` for a GPU. The scene has 100 detections in
 800x1216, with boxes from 16 pixels to a third of the image. The sides are torchvision's ``paste_masks_in_image`` and
-detectron2's rule in a loop over full frames, and srzoo's operators. They run in turn in one process, so a drift of the
+detectron2's rule in a loop over full frames, and srzoo's operators. On a CPU there are also torchvision's RoIAlign and
+``MaskRCNNPredictor`` beside srzoo's, in channels_last: RoIAlign of Mask R-CNN R50 in evaluation, and with the gradient
+that of a step of the small models; the predictor in bfloat16. They run in turn in one process, so a drift of the
 machine affects all alike. Times are medians, and ratios are medians of the ratios in each round. Results are checked
 before anything is timed. Extra memory is the peak above the inputs.
 """
@@ -14,14 +16,19 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+from functools import partial
 
 import torch
 from paired import ROOT, extra_memory, machine, median_ratio, paired_times, results_file, write_csv
 from torch.nn import functional as F
+from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import paste_masks_in_image
+from torchvision.ops import roi_align
 
-sys.path.insert(0, str(ROOT / "kernels"))
+sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 
+from srzoo.layers.sparse_roi_align import sparse_roi_align
+from srzoo.models.mask_predictor import MaskPredictor
 from srzoo_kernels import panoptic_merge, paste_masks, torchvision_frames
 from srzoo_kernels.panoptic_merge.reference import merge_frames
 
@@ -87,8 +94,66 @@ def check(masks, boxes, labels, is_stuff, pixels, windows, frames) -> None:
         raise AssertionError("the ids are not those of the loop over full frames")
 
 
+def regions(count: int, size: tuple[int, int], images: int) -> torch.Tensor:
+    """``(count, 5)`` image, x0, y0, x1, y1 of boxes with sides from 6 to 106 pixels."""
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.rand(count, 2, generator=generator) * torch.tensor(size[::-1])
+    halves = torch.rand(count, 2, generator=generator) * 50 + 3
+    image = torch.randint(images, (count, 1), generator=generator)
+    return torch.cat([image, centres - halves, centres + halves], 1)
+
+
+def training(run, x: torch.Tensor) -> torch.Tensor:
+    """The gradient of half the sum of the squared result."""
+    x = x.detach().requires_grad_()
+    found = run(x)
+    found.backward(found.detach())
+    return x.grad
+
+
+def aligned(align, boxes: torch.Tensor, cells: int, level: torch.Tensor) -> torch.Tensor:
+    """Unaligned RoIAlign of a level of stride 4, with two samples for each cell and axis."""
+    return align(level, boxes, cells, 0.25, 2, False)
+
+
+def cpu_cases():
+    """Cases of the operators that are torchvision's on a GPU."""
+    for what, count, cells, shape in (
+        ("evaluation", 1000, 7, (1, 256, 200, 304)),
+        ("training, boxes", 1800, 7, (4, 96, 112, 112)),
+        ("training, masks", 480, 14, (4, 96, 112, 112)),
+    ):
+        level = torch.randn(shape).contiguous(memory_format=torch.channels_last)
+        boxes = regions(count, (4 * shape[2], 4 * shape[3]), shape[0])
+        sides = {"torchvision": roi_align, "srzoo": sparse_roi_align}
+        runs = {side: partial(aligned, align, boxes, cells) for side, align in sides.items()}
+        if what != "evaluation":
+            runs = {side: partial(training, run) for side, run in runs.items()}
+        name = f"RoIAlign in {what}: {count} regions of {cells}x{cells} in {'x'.join(map(str, shape))}"
+        yield name, agreeing({side: partial(run, level) for side, run in runs.items()}, 1e-3)
+    modules = {"torchvision": MaskRCNNPredictor(96, 96, 6), "srzoo": MaskPredictor(96, 96, 6)}
+    modules["srzoo"].load_state_dict(modules["torchvision"].state_dict())
+    pooled = torch.randn(512, 96, 14, 14).bfloat16().contiguous(memory_format=torch.channels_last)
+    name = "mask predictor in training: 512 regions of 14x14, 96 channels, 6 outputs"
+    yield name, agreeing({side: partial(training, own.bfloat16(), pooled) for side, own in modules.items()}, 0.05)
+
+
+def agreeing(runs, tolerance: float):
+    """The sides, after a comparison of their results.
+
+    Raises:
+        AssertionError: they differ by more than a share of the largest number.
+    """
+    first, second = (run().float() for run in runs.values())
+    if (first - second).abs().max() > tolerance * first.abs().max():
+        raise AssertionError("the results differ")
+    return runs
+
+
 def cases(device: str):
     """Yield a name and the sides by name, the first of which is the baseline."""
+    if device == "cpu":
+        yield from cpu_cases()
     made = scene(device)
     masks, boxes, labels, is_stuff = made.values()
     pixels, windows = paste_srzoo(masks, boxes)

@@ -27,6 +27,8 @@ class MaskPredictor(MaskRCNNPredictor):
         number, _, height, width = x.shape
         weight = deconv.weight.permute(2, 3, 1, 0).flatten(0, 2)
         quads = F.linear(x.permute(0, 2, 3, 1), weight, deconv.bias.repeat(4)).relu_()
-        quads = F.linear(quads.unflatten(-1, (4, -1)), last.weight.flatten(1), last.bias)
+        # In this order the gradient has the strides of a weight in channels_last, as DistributedDataParallel expects.
+        classes = last.weight.permute(0, 2, 3, 1).flatten(1)
+        quads = F.linear(quads.unflatten(-1, (4, -1)), classes, last.bias)
         quads = quads.view(number, height, width, 2, 2, last.out_channels).permute(0, 5, 1, 3, 2, 4)
         return quads.reshape(number, last.out_channels, 2 * height, 2 * width)
