@@ -8,7 +8,7 @@ import re
 import struct
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ _FILLED_16 = 1 << 15  # 16-bit pixels that all lie below use 15 bits at most
 _FILLED_8 = 16  # 8-bit pixels that all lie below use 4 bits at most
 _OPAQUE = 0.5  # share of an image's pixels that are opaque in a usual picture with transparency
 _SAMPLED = 64  # pixels along a side that are looked at first
+BATCH_DIMENSIONS = 4  # of an array or a tensor that holds several images
 
 
 class ImageError(ValueError):
@@ -360,3 +361,22 @@ def _from_array(array: np.ndarray) -> Image.Image:
     if array.dtype != np.uint8:
         raise ImageError(f"expected uint8 or floating values, got {array.dtype}; convert 0..255 to uint8")
     return Image.fromarray(np.ascontiguousarray(array))
+
+
+def check_several(images: Any, caller: str) -> None:
+    """Check that images come in an iterable.
+
+    Raises:
+        ValueError: it is a single image, or nothing to iterate over.
+    """
+    if _is_one(images) or not isinstance(images, Iterable):
+        raise ValueError(
+            f"{caller} takes a list, a batch or a generator of images, got one {type(images).__name__}; pass [image]"
+        )
+
+
+def _is_one(images: Any) -> bool:
+    """Whether this is an image, although its characters, rows or channels could be gone through one by one."""
+    if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)) or hasattr(images, "read"):
+        return True
+    return getattr(images, "ndim", BATCH_DIMENSIONS) < BATCH_DIMENSIONS  # of arrays and tensors

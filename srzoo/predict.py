@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import nn
 from .data.bands import as_picture
 from .data.georeference import georeference_of
 from .export.onnx_model import OnnxModel
-from .images import ImageError, most_pixels, name_of
+from .images import BATCH_DIMENSIONS, ImageError, check_several, most_pixels, name_of
 from .layers.checks import check_choice, check_flag
 from .messages import one_line
 from .models.base import check_zoo_model
@@ -29,7 +28,6 @@ from .zoo.weights import is_onnx_file
 
 DEFAULT_MODEL = "srnet_lite0_camvid"
 _TESTED = ("cpu", "cuda")  # kinds of devices; on others, such as "mps" and "xpu", srzoo's operators are plain PyTorch
-_BATCH_DIMENSIONS = 4
 PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 _FAST_HALF = (7, 0)  # compute capability: Volta's tensor cores
 
@@ -124,7 +122,7 @@ class Segmenter:
         """
         if isinstance(image, (list, tuple)):
             return list(self.stream(image, batch, brief))
-        if isinstance(image, (np.ndarray, torch.Tensor)) and image.ndim == _BATCH_DIMENSIONS:
+        if isinstance(image, (np.ndarray, torch.Tensor)) and image.ndim == BATCH_DIMENSIONS:
             return list(self.stream(image, batch, brief))
         return next(self.stream([image], 1, brief))
 
@@ -235,26 +233,6 @@ class Segmenter:
             raise ValueError(
                 f"{self.config.name} does not run on device {str(self.device)!r} ({one_line(error)}); try 'cpu'"
             ) from error
-
-
-def check_several(images: Any, caller: str) -> None:
-    """Check that images come in an iterable.
-
-    Raises:
-        ValueError: it is a single image, or nothing to iterate over.
-    """
-    if _is_one(images) or not isinstance(images, Iterable):
-        raise ValueError(
-            f"{caller} takes a list, a batch or a generator of images, got one {type(images).__name__}; "
-            "pass [image], or call the Segmenter with it"
-        )
-
-
-def _is_one(images: Any) -> bool:
-    """Whether this is an image, although its characters, rows or channels could be gone through one by one."""
-    if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview, Image.Image)) or hasattr(images, "read"):
-        return True
-    return isinstance(images, (np.ndarray, torch.Tensor)) and images.ndim < _BATCH_DIMENSIONS
 
 
 def _dtype_on(device: torch.device, model: nn.Module) -> torch.dtype | None:

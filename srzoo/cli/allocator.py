@@ -16,20 +16,23 @@ _SETTINGS = {
 }
 
 
-def keep_freed_memory() -> bool:
-    """Make glibc reuse freed memory instead of returning it to the kernel, for the rest of this process.
+def keep_freed_memory(device: str = "cpu") -> bool:
+    """Make glibc reuse freed memory instead of returning it to the kernel, for the rest of a process on a CPU.
 
     A training step allocates the gigabyte that the step before it has freed, and a network its features of 36 MiB in
     each image. By default glibc returns every large block to the kernel, which takes a tenth of the time or more, since
     the kernel zeroes every page that it hands out again. It is for processes of srzoo's own, the commands: in others
     the ``MALLOC_*`` variables do the same.
 
+    Args:
+        device: type of the device that the network runs on. For a GPU nothing is set.
+
     Returns:
-        True if the settings were made. False without glibc, or if the user has set the allocator through ``MALLOC_*``
-        or ``GLIBC_TUNABLES``.
+        True if the settings were made. False for a GPU, without glibc, or if the user has set the allocator through
+        ``MALLOC_*`` or ``GLIBC_TUNABLES``.
     """
     chosen = any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ)
-    if chosen or not sys.platform.startswith("linux"):
+    if device != "cpu" or chosen or not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and all(mallopt(name, value) for name, value in _SETTINGS.items())

@@ -84,8 +84,7 @@ def run(options: argparse.Namespace) -> int:
     with process_group(options.device):  # sets the GPU of each process
         precision = "auto" if is_onnx_file(options.model) else "float32"  # figures of every device compare
         segmenter = Segmenter(options.model, options.device, precision=precision, **dataclasses.asdict(view))
-        if segmenter.device.type == "cpu":
-            keep_freed_memory()
+        keep_freed_memory(segmenter.device.type)
         classes = segmenter.config.classes
         dataset = open_dataset(root, options.split, num_classes=len(classes), task=task.name, **reading)
         dataset.channels = segmenter.config.transform.channels

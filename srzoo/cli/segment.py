@@ -137,8 +137,7 @@ def _segment_images(options: argparse.Namespace, saving: dict[str, Any], with_js
                 options.graph,
                 **_without_tile(given_view(options)),
             )
-        if segmenter.device.type == "cpu":
-            keep_freed_memory()
+        keep_freed_memory(segmenter.device.type)
         bases = {source: options.out / base for source, base in result_bases(inputs.images).items()}
         counts = gather(_segment(segmenter, inputs, bases, saving, options.skip_existing))
     total = _Counts(*(sum(getattr(each, name) for each in counts) for name in ("segmented", "skipped", "failed")))

@@ -59,8 +59,7 @@ def run(options: argparse.Namespace, videos: list[str], view: Mapping[str, Any],
         from ..predict import Segmenter
 
         segmenter = Segmenter(options.model, options.device, options.tile, options.precision, options.graph, **view)
-    if segmenter.device.type == "cpu":
-        keep_freed_memory()
+    keep_freed_memory(segmenter.device.type)
     for video, clip in clips.items():
         try:
             _draw(clip, targets[video], segmenter, options.every, saving.alpha)

@@ -14,7 +14,7 @@ from torch import nn
 
 from ..data.bands import as_picture
 from ..files import replacing
-from ..messages import shortened
+from ..images import check_several
 from .network import ExportedNetwork, Form
 from .program import program_of
 
@@ -47,10 +47,8 @@ def export_onnx(
         srzoo.images.ImageError: an image cannot be read.
         OSError: the file cannot be written.
     """
-    if isinstance(calibrate, str | Path):
-        raise ValueError(
-            f"calibrate must be several images, got {shortened(str(calibrate))}; pass a list of their paths"
-        )
+    if calibrate is not None:
+        check_several(calibrate, "calibrate")
     network = ExportedNetwork(model, Form(**form))
     if calibrate is not None and network.form.half:
         raise ValueError("half=True and calibrate contradict each other: convolutions compute in 8 or in 16 bits")

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..predict import DEFAULT_MODEL, Segmenter, check_several
+from ..images import check_several
+from ..predict import DEFAULT_MODEL, Segmenter
 from .names import is_video
 from .reading import Clip, check_every
 
