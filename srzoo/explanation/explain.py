@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,31 +100,63 @@ def explain(model: nn.Module, image: Any, block: str | None = None) -> Explanati
     """Explain what Squeeze Reasoning does with an image.
 
     Args:
-        model: any of srzoo's models with the block, of any task, fused or not.
-        image: as `srzoo.Segmenter` takes it.
+        model: any of srzoo's models with the block, of any task, fused or not; or another network with `srzoo.insert`.
+        image: as `srzoo.Segmenter` takes it; for another network the tensor ``(1, C, H, W)`` that it takes, of which
+            the pictures show the first three channels, from their lowest to their highest value.
         block: name of the block within the model, for a model with several; default the first.
 
     Raises:
-        ValueError: the model is not one of srzoo's, has no such block, or did not use it.
+        ValueError: the model is not a module, has no such block, or did not use it; the image of another network is no
+            such tensor.
         srzoo.images.ImageError: the image cannot be read.
     """
-    check_zoo_model(model, "explain")
     name, place, part = _block_of(model, block)
-    picture = as_picture(image, model.config.transform.channels)
+    if isinstance(model, ZooModel):
+        check_zoo_model(model, "explain")
+        picture = as_picture(image, model.config.transform.channels)
+        task = get_task(model.task)
+        seen = _input_of(place, model, lambda: task.predict(model, picture, make_view(task, {}), brief=True))
+        picture = shown(picture)
+    else:
+        picture = _picture_of(image)
+        seen = _input_of(place, model, lambda: model(image))
+    if seen is None:
+        raise ValueError(f"the model did not use its block {name!r} on this image")
+    with torch.inference_mode():
+        return _explained(name, part, picture, seen[:1])
+
+
+def _input_of(place: nn.Module, model: nn.Module, run: Callable[[], Any]) -> torch.Tensor | None:
+    """What a module receives in a run of the model in evaluation mode, at its first call; None if it is not called."""
     seen: list[torch.Tensor] = []
     hook = place.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
     training = [module for module in model.modules() if module.training]
     try:
-        task = get_task(model.task)
+        model.eval()
         with torch.inference_mode():
-            task.predict(model.eval(), picture, make_view(task, {}), brief=True)
-            if not seen:
-                raise ValueError(f"the model did not use its block {name!r} on this image")
-            return _explained(name, part, shown(picture), seen[0][:1])
+            run()
     finally:
         hook.remove()
         for module in training:
             module.training = True
+    return seen[0] if seen else None
+
+
+def _picture_of(image: Any) -> Image.Image:
+    """A picture of another network's input.
+
+    Raises:
+        ValueError: it is not a tensor ``(1, C, H, W)``.
+    """
+    if not isinstance(image, torch.Tensor) or image.dim() != 4 or len(image) != 1:
+        found = tuple(image.shape) if isinstance(image, torch.Tensor) else type(image).__name__
+        raise ValueError(
+            f"for a network that is not srzoo's, image must be its input, a tensor (1, C, H, W), got {found}"
+        )
+    values = image[0, : 3 if image.shape[1] >= 3 else 1].detach().float().cpu()
+    values = (values - values.min()) / (values.max() - values.min()).clamp_min(1e-12)
+    pixels = (values.nan_to_num() * 255).byte().expand(3, -1, -1).permute(1, 2, 0)
+    return Image.fromarray(pixels.contiguous().numpy())
 
 
 def _explained(name: str, block: SqueezeReasoning, image: Image.Image, x: torch.Tensor) -> Explanation:
@@ -135,13 +168,20 @@ def _explained(name: str, block: SqueezeReasoning, image: Image.Image, x: torch.
     return Explanation(name, image, x, y, reduced, g, z)
 
 
-def _block_of(model: ZooModel, wanted: str | None) -> tuple[str, nn.Module, SqueezeReasoning]:
-    """The name of a block, the module that receives its input, and the block."""
+def _block_of(model: nn.Module, wanted: str | None) -> tuple[str, nn.Module, SqueezeReasoning]:
+    """The name of a block, the module that receives its input, and the block.
+
+    Raises:
+        ValueError: the model is not a module, or has no such block.
+    """
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"explain takes a model, got {type(model).__name__}")
+    title = getattr(getattr(model, "config", None), "name", None) or type(model).__name__
     folded = {id(part.block): part for part in model.modules() if isinstance(part, FoldedBlock)}
     found = {name: part for name, part in model.named_modules() if isinstance(part, SqueezeReasoning)}
     if not found:
-        raise ValueError(f"{model.config.name} has no block of context='sr', which explain reads; build it with one")
+        raise ValueError(f"{title} has no block of context='sr', which explain reads; build it with one, or insert one")
     if wanted is not None and wanted not in found:
-        raise ValueError(f"{model.config.name} has no block {wanted!r}, only {', '.join(found)}")
+        raise ValueError(f"{title} has no block {wanted!r}, only {', '.join(found)}")
     name = next(iter(found)) if wanted is None else wanted
     return name, folded.get(id(found[name]), found[name]), found[name]

@@ -87,8 +87,32 @@ def test_errors(model, image):
             srzoo.explain(srzoo.create_model("srnet", **context, **OPTIONS), image)
     with pytest.raises(ValueError, match="'head.other'.*head.context"):
         srzoo.explain(model, image, block="head.other")
-    with pytest.raises(ValueError, match="explain takes a model"):
+    with pytest.raises(ValueError, match="Linear has no block"):
         srzoo.explain(torch.nn.Linear(2, 2), image)
+    with pytest.raises(ValueError, match="explain takes a model.* str"):
+        srzoo.explain("srnet_lite0_camvid", image)
+
+
+def test_another_network_with_the_block(image):
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3, 2), torch.nn.BatchNorm2d(16), torch.nn.Conv2d(16, 2, 1)).train()
+    srzoo.insert(net, "1", nodes=4)
+    x = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 255.0
+    for parameter in net[1].context.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    found = srzoo.explain(net, x)
+    assert net.training and net[1].training and not net[1].context._forward_pre_hooks
+    net.eval()
+    features = torch.nn.functional.conv2d(x, net[0].weight, net[0].bias, 2)
+    wanted = torch.nn.functional.batch_norm(features, net[1].running_mean, net[1].running_var, eps=net[1].eps)
+    torch.testing.assert_close(found.x, wanted[0].detach(), rtol=1e-4, atol=1e-4)
+    assert found.block == "1.context" and found.g.shape == (4, 2) and found.change > 0
+    assert found.nodes_picture(2).height > 75
+    shown = np.asarray(found.image).astype(int)
+    assert shown.shape == (75, 110, 3) and abs(shown - np.asarray(image)).max() <= 1
+    for wrong in (image, x[0], x.repeat(2, 1, 1, 1)):
+        with pytest.raises(ValueError, match=r"\(1, C, H, W\)"):
+            srzoo.explain(net, wrong)
 
 
 def test_pictures(model, image):
