@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,13 +110,17 @@ def run(options: argparse.Namespace) -> int:
             with contextlib.suppress(OSError):  # it is not empty
                 out.rmdir()
         raise
-    _say(f"val {trained.headline} {trained.value:.2%}; the model is {trained.last}{_better_epoch(trained)}")
+    if is_main_process():  # which alone has written the log that this reads
+        is_measured = not math.isnan(trained.value)
+        figure = f"val {trained.headline} {trained.value:.2%}" if is_measured else "nothing in val is annotated"
+        print(f"{figure}; the model is {trained.last}{_better_epoch(trained)}")
     return 0
 
 
 def _better_epoch(trained: TrainedRun) -> str:
     """Which earlier epoch had a higher figure; empty if none had."""
-    measured = [row for row in trained.history if row.get(trained.headline) is not None]
+    figures = ((row, row.get(trained.headline)) for row in trained.history)
+    measured = [row for row, figure in figures if figure is not None and not math.isnan(figure)]
     best = max(measured, key=lambda row: row[trained.headline], default=None)
     if best is None or best[trained.headline] <= trained.value:
         return ""

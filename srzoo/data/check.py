@@ -20,7 +20,7 @@ from ..messages import and_more, one_line
 from .bands import RGB, check_channels
 from .files import SPLIT_NAMES, NoSplit
 from .mask_check import absent_in_masks, inspect_mask, judge_masks, numbered_objects, unlabelled_masks
-from .object_check import absent_objects, inspect_objects, splits_without_objects
+from .object_check import absent_objects, inspect_objects, splits_without_objects, things_or_stuff_alone
 from .opening import detect_format, layouts_beside, read_split
 from .report import TRAINED_WITH, ImageFacts, Report, SplitFacts, passed_over
 from .samples import ImageData, ImageFiles, InstanceData, PanopticData, SemanticData
@@ -97,7 +97,9 @@ def check_splits(
     report = Report(first.format, first.labels, read(splits), num_classes)
     judged = judge_masks(report, splits, read, limit) if isinstance(first, SemanticData) else []
     if isinstance(first, (InstanceData, PanopticData)):
-        judged = [*splits_without_objects(report, limit)]
+        judged = [*splits_without_objects(report)]
+    if isinstance(first, PanopticData):
+        judged = [*things_or_stuff_alone(report), *judged]
     report.errors += [
         *(problem for facts in report.splits.values() for problem in facts.problems),
         *judged,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Container, Iterable
 from pathlib import Path, PureWindowsPath
@@ -22,6 +23,11 @@ class NoSplit(FileNotFoundError):
     """The dataset has no such split; the message says what was looked for."""
 
 
+def composed(name: str) -> str:
+    """A name with each accented letter as one character: a Mac's file systems keep letter and accent apart."""
+    return unicodedata.normalize("NFC", name)
+
+
 def files_by_stem(folder: Path, suffix: str = "") -> dict[str, Path]:
     """The image files of a folder by their name without extension and ``suffix``, sorted; others are left out.
 
@@ -35,7 +41,7 @@ def files_by_stem(folder: Path, suffix: str = "") -> dict[str, Path]:
     paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
     for path in paths:
         if path.suffix.lower() in SUFFIXES and path.stem.endswith(suffix) and not path.is_dir():
-            stem = path.stem.removesuffix(suffix)
+            stem = composed(path.stem.removesuffix(suffix))
             if stem in found:
                 raise ValueError(f"{found[stem]} and {path} have one name; remove one of them")
             found[stem] = path

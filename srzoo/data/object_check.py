@@ -10,6 +10,9 @@ from .objects import Objects
 from .report import TRAINED_WITH, ImageFacts, Report, SplitFacts, aligned, class_name, share
 from .samples import InstanceData, PanopticData
 
+_ALL_THINGS = "things", "each kind of surface", 0, "instance"
+_ALL_STUFF = "surfaces", "each class of countable objects", 1, "semantic"
+
 
 def inspect_objects(facts: ImageFacts, data: InstanceData | PanopticData, index: int, image: np.ndarray | None) -> None:
     """Add what an image's annotation contains; ``image`` is ``(H, W, 3)``, or None if it cannot be read."""
@@ -34,17 +37,28 @@ def _counted(found: Objects | tuple) -> Iterator[tuple[int, bool, float]]:
         yield from ((segment.class_id, segment.crowd, segment.area) for segment in found[1])
 
 
-def splits_without_objects(report: Report, limit: int | None) -> Iterable[str]:
+def things_or_stuff_alone(report: Report) -> Iterable[str]:
+    """A line if the segments are all of things, or all of stuff, which no panoptic model can learn."""
+    things = report.labels.things
+    if things and (all(things) or not any(things)):
+        own, other, flag, task = _ALL_THINGS if all(things) else _ALL_STUFF
+        yield (
+            f"all {len(things)} classes are {own} by their 'isthing', but a panoptic model needs both kinds; set "
+            f"'isthing': {flag} for {other}, or train a model of task {task}"
+        )
+
+
+def splits_without_objects(report: Report) -> Iterable[str]:
     """A line for each split to train with that has none.
 
-    Args:
-        report: of the check.
-        limit: number of images of each split that were read; None for all of them. Some images may well have no object,
-            so then a line is for a split whose objects were all left out.
+    Where only some of the images were read, it is for a split whose objects were all left out: some images may well
+    have no object.
     """
     for split in TRAINED_WITH:
         facts = report.splits.get(split)
-        if facts and facts.inspected and not facts.objects and not facts.problems and (limit is None or facts.doubts):
+        if not facts or not facts.inspected or facts.objects or facts.problems:
+            continue
+        if facts.inspected == facts.images or facts.doubts:
             advice = f"; the first that was left out: {facts.doubts[0]}" if facts.doubts else ""
             yield f"no image of {split} has an object that can be learned{advice}"
 

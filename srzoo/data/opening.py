@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..labels import LabelSet
-from ..labels.own import MAX_CLASSES, numbered_labels
+from ..labels.own import MAX_CLASSES, MAX_OUTPUTS, numbered_labels
 from ..messages import and_more, nearest
 from .files import SPLIT_NAMES, NoSplit
 from .formats import FORMATS, Format
@@ -206,8 +206,9 @@ def _reader(format: str, task: str) -> Format:
 def _check_count(num_classes: int | None, task: str) -> None:
     fewest, advice = (2, "; what surrounds the objects is a class, too") if task == "semantic" else (1, "")
     is_whole = isinstance(num_classes, Integral) and not isinstance(num_classes, bool)
-    if num_classes is not None and not (is_whole and fewest <= num_classes <= MAX_CLASSES):
-        raise ValueError(f"num_classes={num_classes!r}: expected a whole number from {fewest} to {MAX_CLASSES}{advice}")
+    most = MAX_OUTPUTS if task == "instance" else MAX_CLASSES  # objects have no masks of ids
+    if num_classes is not None and not (is_whole and fewest <= num_classes <= most):
+        raise ValueError(f"num_classes={num_classes!r}: expected a whole number from {fewest} to {most}{advice}")
 
 
 def _set_id_map(data: SemanticData, id_map: Mapping | None, count: int | None) -> None:

@@ -18,7 +18,7 @@ from itertools import product
 from pathlib import Path
 
 from ..images import SUFFIXES
-from .files import natural
+from .files import composed, natural
 from .masks import ARRAYS
 from .roles import IMAGE_WORDS, MASK_WORDS, Entry, place_of, role_of, splits_among, words
 from .variants import Places, are_classes, class_name, variants_of
@@ -322,7 +322,7 @@ def _ways(images: list, masks: list) -> Iterator[tuple[Callable[[str], str], Cal
 
 def _plain(stem: str) -> str:
     """A name without regard to case and to zeros before its numbers."""
-    return re.sub(r"(?<!\d)0+(?=\d)", "", stem.lower())
+    return re.sub(r"(?<!\d)0+(?=\d)", "", composed(stem).lower())
 
 
 def _bare(stem: str) -> str:

@@ -15,17 +15,18 @@ MAX_NAME = 256  # characters, as in the header of a model file
 MAX_OUTPUTS = 4096  # classes of a model; ids of masks limit a dataset to fewer
 
 
-def own_labels(names: Sequence[str], origin: str, fewest: int = 2) -> LabelSet:
+def own_labels(names: Sequence[str], origin: str, fewest: int = 2, most: int = MAX_CLASSES) -> LabelSet:
     """A label set of these classes, in colours that differ well.
 
     Args:
         names: in order of id.
         origin: where the names are from, for the error.
         fewest: the smallest number of classes: 1 if the background is not a class.
+        most: the largest: `MAX_OUTPUTS` if no mask has their ids.
 
     Raises:
         ValueError: a name occurs twice, or could not be stored in a model file, or there are fewer than ``fewest``
-            classes or more than 254.
+            classes or more than ``most``.
     """
     odd = next((name for name in names if not 0 < len(name) <= MAX_NAME or not all(map(is_visible, name))), None)
     if odd is not None:
@@ -36,8 +37,8 @@ def own_labels(names: Sequence[str], origin: str, fewest: int = 2) -> LabelSet:
     twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
     if twice is not None:
         raise ValueError(f"{origin}: the class {twice!r} is named twice")
-    if not fewest <= len(names) <= MAX_CLASSES:
-        raise ValueError(f"{origin}: {len(names)} classes, expected {fewest} to {MAX_CLASSES}")
+    if not fewest <= len(names) <= most:
+        raise ValueError(f"{origin}: {len(names)} classes, expected {fewest} to {most}")
     return LabelSet(tuple(names), tuple(map(spread_colour, range(len(names)))))
 
 

@@ -47,11 +47,12 @@ class ZooModel(nn.Module):
         """Replace parts of the configuration, in place.
 
         Args:
-            labels: new names, colours and things for the same number of classes.
+            labels: new names and colours for the same number of classes; of a panoptic model, with the same things.
             transform: a new `srzoo.zoo.transform.Transform`. Its multiple is replaced by `input_multiple`.
 
         Raises:
-            ValueError: the labels have another number of classes, or the model has no configuration.
+            ValueError: the labels have another number of classes or, of a panoptic model, other things; or the model
+                has no configuration.
         """
         check_zoo_model(self, "reconfigure")
         changes: dict[str, Any] = {} if transform is None else {"transform": transform}
@@ -61,8 +62,16 @@ class ZooModel(nn.Module):
                 raise ValueError(
                     f"the model has {own} classes, the labels have {given}; build it with num_classes={given}"
                 )
+            self._check_labels(labels)
             changes["labels"] = labels
         self.configure(dataclasses.replace(self.config, **changes))
+
+    def _check_labels(self, labels: LabelSet) -> None:
+        """Check that the network as it is can have these labels, whose number is right.
+
+        Raises:
+            ValueError: it cannot.
+        """
 
     def reset_classifier(
         self,
@@ -178,7 +187,7 @@ def check_image_batch(x: torch.Tensor, channels: int = 3) -> None:
     """Check the input of a network.
 
     Raises:
-        ValueError: ``x`` is not ``(N, channels, H, W)``, not floating, or has a side below 32 pixels.
+        ValueError: ``x`` is not ``(N, channels, H, W)``, not floating, empty, or has a side below 32 pixels.
         TypeError: ``torch.fx`` is tracing.
     """
     refuse_tracing(x)
@@ -188,5 +197,7 @@ def check_image_batch(x: torch.Tensor, channels: int = 3) -> None:
         raise ValueError(
             f"expected images in floating point, got {x.dtype}; convert them with model.config.transform.normalize(x)"
         )
+    if x.shape[0] == 0:
+        raise ValueError(f"expected at least one image, got a batch of shape {tuple(x.shape)}")
     if min(x.shape[-2:]) < 32:
         raise ValueError(f"expected height and width of at least 32, got {tuple(x.shape[-2:])}; resize the image first")

@@ -150,6 +150,14 @@ class PanopticFPN(MaskRCNN):
         class_ids = torch.tensor(self.thing_ids, device=x.device)
         return [{**each, "labels": class_ids[each["labels"]], "semantic": own} for each, own in zip(found, logits)]
 
+    def _check_labels(self, labels: LabelSet) -> None:
+        own = self.config.labels.things
+        if labels.things != own:
+            raise ValueError(
+                f"the labels have things={labels.things}, but this model's heads are built for {own}; "
+                "reset_classifier(labels=...) replaces them"
+            )
+
     def _set_things(self, things: tuple[bool, ...]) -> None:
         self.thing_ids = tuple(i for i, thing in enumerate(things) if thing)
         self.stuff_ids = tuple(i for i, thing in enumerate(things) if not thing)

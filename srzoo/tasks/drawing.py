@@ -70,7 +70,7 @@ def legend(entries: Sequence[tuple[str, Colour]], width: int, size: int) -> Imag
         size: height of the letters in pixels.
 
     Returns:
-        An RGB image; its height follows from the entries, and is 0 without any.
+        An RGB image; its height follows from the entries, and is a single line without any.
     """
     names = [visible(name, _LONGEST_NAME) for name, _ in entries]
     font = font_for(names, size)
@@ -83,7 +83,7 @@ def legend(entries: Sequence[tuple[str, Colour]], width: int, size: int) -> Imag
             x, y = gap, y + line
         places.append((x, y))
         x += each + 2 * gap
-    picture = Image.new("RGB", (width, y + line + gap // 2 if entries else 0), _BACKGROUND)
+    picture = Image.new("RGB", (width, y + line + gap // 2), _BACKGROUND)
     draw = ImageDraw.Draw(picture)
     for (left, top), name, (_, colour) in zip(places, names, entries):
         middle = top + line / 2
@@ -94,6 +94,8 @@ def legend(entries: Sequence[tuple[str, Colour]], width: int, size: int) -> Imag
 
 def with_legend(picture: Image.Image, entries: Sequence[tuple[str, Colour]]) -> Image.Image:
     """A picture with its legend below, so that nothing of it is hidden and its own pixels keep their places."""
+    if not entries:
+        return picture
     below = legend(entries, picture.width, text_size(picture.size))
     whole = Image.new("RGB", (max(picture.width, below.width), picture.height + below.height), _BACKGROUND)
     whole.paste(picture, (0, 0))
@@ -114,8 +116,8 @@ def tiled(rows: Sequence[Sequence[tuple[str, Image.Image]]], entries: Sequence[t
     width, height = rows[0][0][1].size
     size = min(text_size((width, height)), max(_LEAST_TEXT, width // 12))
     line = round(1.7 * size)
-    below = legend(entries, width * len(rows[0]), size)
-    bottom = (height + line) * len(rows)
+    across, bottom = width * len(rows[0]), (height + line) * len(rows)
+    below = legend(entries, across, size) if entries else Image.new("RGB", (across, 0))
     whole = Image.new("RGB", (below.width, bottom + below.height), _BACKGROUND)
     whole.paste(below, (0, bottom))
     draw = ImageDraw.Draw(whole)

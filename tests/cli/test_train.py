@@ -308,3 +308,21 @@ def test_an_earlier_epoch_that_was_better_is_named(figures, expected, tmp_path):
     rows = "".join(f"{i},{i},1.0,{'' if value is None else value}\n" for i, value in enumerate(figures, 1))
     (tmp_path / "log.csv").write_text("step,epoch,loss,mIoU\n" + rows)
     assert _better_epoch(TrainedRun(tmp_path, "mIoU", 0.4)) == expected.format(tmp_path)
+
+
+def test_another_process_does_not_read_the_log(root, tmp_path, monkeypatch, capsys):
+    """The main process alone writes it, on its own machine, perhaps later."""
+    run = TrainedRun(tmp_path / "elsewhere", "mIoU", 0.5)
+    monkeypatch.setattr("srzoo.train.api.run_recipe", lambda *args: run)
+    monkeypatch.setattr("srzoo.cli.train.is_main_process", lambda: False)
+    assert train(root, tmp_path / "run") == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_a_figure_that_could_not_be_measured(root, tmp_path, monkeypatch, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "log.csv").write_text("step,epoch,mIoU\n1,1,nan\n")
+    monkeypatch.setattr("srzoo.train.api.run_recipe", lambda *args: TrainedRun(tmp_path / "run", "mIoU", float("nan")))
+    assert train(root, tmp_path / "run") == 0
+    printed = capsys.readouterr().out
+    assert "nothing in val is annotated" in printed and "nan" not in printed

@@ -49,6 +49,19 @@ def test_a_good_dataset(root):
     assert (dict(train.objects), dict(train.crowds), dict(train.areas)) == ({0: 2, 1: 1}, {0: 1}, {0: 48, 1: 16})
 
 
+@pytest.mark.parametrize("changed", [{"annotations": []}, "crowds"])
+def test_a_split_that_was_read_whole_needs_an_object(root, changed):
+    if changed == "crowds":
+        for i in range(4):
+            change(root, "train", i, iscrowd=1)
+    else:
+        change(root, "train", **changed)
+    splits = {split: open_dataset(root, split, task="instance") for split in ("train", "val")}
+    with pytest.raises(ValueError, match="no image of train has an object"):
+        check_quickly(splits, None, str(root))
+    assert check_splits(splits, None, limit=2).errors == []  # the third may have one
+
+
 def test_its_table(root):
     lines = object_table(check(root, task="instance"))
     assert [line.split() for line in lines] == [
@@ -126,8 +139,6 @@ def test_the_quick_check_reads_some_and_warns_of_nothing(root):
     splits = {split: open_dataset(root, split, task="instance") for split in ("train", "val")}
     report = check_splits(splits, 2, limit=2)
     assert (report.splits["train"].inspected, report.errors, report.warnings) == (2, [], [])
-    change(root, "train", annotations=[])
-    check_quickly({"train": open_dataset(root, "train", task="instance")}, 2, str(root))
     change(root, "train", annotations=[{**GOOD, "id": 4, "image_id": 0, "segmentation": [[1, 2, 3, 4]]}])
     with pytest.raises(ValueError, match="no image of train .*annotation 4 "):
         check_quickly({"train": open_dataset(root, "train", task="instance")}, 2, str(root))

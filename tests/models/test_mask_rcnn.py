@@ -189,6 +189,15 @@ def test_trains_on_a_batch_without_any_object(network, tiny, make_target):
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 
 
+def test_the_mask_head_does_not_run_on_no_region(tiny, make_target):
+    """Compiled convolutions fail on it; the parameters have a gradient all the same, which DDP waits for."""
+    model = tiny("mask_rcnn").train()
+    model.roi_heads.mask_head.register_forward_pre_hook(lambda *args: pytest.fail("it ran"))
+    losses = model(torch.randn(1, 3, 64, 64), targets=[make_target((64, 64), [])])
+    losses["mask"].backward()
+    assert all(not p.grad.any() for p in model.roi_heads.mask_predictor.parameters())
+
+
 def confident(model: nn.Module) -> nn.Module:
     """The same network with larger scores, so that it detects something, and boxes that move."""
     torch.manual_seed(3)

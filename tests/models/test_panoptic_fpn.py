@@ -111,6 +111,15 @@ def test_things_come_from_the_labels_and_are_saved(tmp_path):
     loaded = srzoo.load_model(tmp_path / "m.safetensors")
     assert loaded.config.labels == labels
     assert (loaded.thing_ids, loaded.stuff_ids) == ((1,), (0, 2))
+    turned = LabelSet(labels.classes[::-1], labels.palette[::-1], (True, False, False))
+    for other in (turned, LabelSet(labels.classes, labels.palette)):
+        with pytest.raises(ValueError, match=r"reset_classifier"):
+            loaded.reconfigure(labels=other)
+    renamed = LabelSet(("a", "b", "c"), labels.palette, THINGS)
+    loaded.reconfigure(labels=renamed)
+    assert loaded.config.labels == renamed
+    loaded.reset_classifier(labels=turned)
+    assert loaded.thing_ids == (0,)
     with pytest.raises(ValueError, match=re.escape("which of its 5 classes")):
         srzoo.create_model("panoptic_fpn", backbone="test_resnet", num_classes=5)
 

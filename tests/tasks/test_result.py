@@ -72,7 +72,8 @@ def test_legend_fits_pictures_of_any_size(size):
     areas = [counts[colour] for _, colour in entries]
     assert max(areas) == min(areas) >= 100
     assert picture.width <= max(size[0], 400) and (areas[0] > 5000) == (size == (6000, 4000))
-    assert legend([], 50, 12).size == (50, 0)
+    assert legend([], 50, 12).width == 50 and legend([], 50, 12).height > 12  # a picture that can be saved
+    assert with_legend(Image.new("RGB", size), []).size == size
 
 
 def test_letters_beyond_english_come_from_a_font_of_the_system(monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -12,7 +13,7 @@ from urllib.parse import unquote
 
 from ...images import SUFFIXES
 from ...web import parts_of
-from ..files import SPLIT_NAMES
+from ..files import SPLIT_NAMES, composed
 
 _FOLDERS = ("{}2017", "images/{}2017", "{}", "images/{}", "images")
 _BESIDE = "_annotations.coco.json"  # Roboflow's, beside the images or the folder of images
@@ -121,7 +122,7 @@ class ImageFinder:
             for folder in self.folders:
                 if os.path.isfile(path := folder / each):  # unlike pathlib's, false for names that no file can have
                     return path
-        found = self._below.get(_last_part(name), [])
+        found = self._below.get(composed(_last_part(name)), [])
         return found[0] if len(found) == 1 else None
 
     def expected(self, name: str) -> str:
@@ -134,7 +135,7 @@ class ImageFinder:
         found: dict[str, list[Path]] = {}
         for folder, _, names in os.walk(self.folders[0]):
             for name in names:
-                found.setdefault(name, []).append(Path(folder, name))
+                found.setdefault(composed(name), []).append(Path(folder, name))
         return found
 
 
@@ -142,7 +143,12 @@ def _spellings(name: str) -> Iterable[str]:
     """Ways to read a name as a path that does not lead out of a folder."""
     slashed = name.replace("\\", "/")
     ways = [way for way in (name, slashed) if not (way.startswith("/") or ".." in PurePosixPath(way).parts)]
-    return dict.fromkeys([*ways, _last_part(name)])
+    return dict.fromkeys(form for way in (*ways, _last_part(name)) for form in _forms(way))
+
+
+def _forms(name: str) -> tuple[str, ...]:
+    """A name as it is, and with accented letters as one character and as two."""
+    return (name,) if name.isascii() else (name, composed(name), unicodedata.normalize("NFD", name))
 
 
 def _last_part(name: str) -> str:

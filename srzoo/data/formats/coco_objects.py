@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from ...labels import LabelSet
 from ...labels.coco import COCO_INSTANCE
-from ...labels.own import own_labels
+from ...labels.own import MAX_CLASSES, MAX_OUTPUTS, own_labels
 from ...labels.street import FACADE_INSTANCE
 from ...messages import and_more, shortened
 from ..objects import Examined, FoundObject, Objects
@@ -83,7 +83,7 @@ def coco_objects(split: str, records: Records, file: Path, format: str) -> CocoO
     return CocoObjects(
         format,
         split,
-        named_labels(categories, str(file)),
+        named_labels(categories, str(file), most=MAX_OUTPUTS),
         tuple(category.id for category in categories),
         [record.id for record in records.images],
         records.images,
@@ -123,13 +123,15 @@ def is_background(category: Category) -> bool:
     return isinstance(category.name, str) and category.name.strip("_").lower() == _BACKGROUND
 
 
-def named_labels(categories: list[Category], origin: str, things: tuple[bool, ...] | None = None) -> LabelSet:
+def named_labels(
+    categories: list[Category], origin: str, things: tuple[bool, ...] | None = None, most: int = MAX_CLASSES
+) -> LabelSet:
     """The labels of categories, in the colours of the file or of a dataset with classes of the same names, if any.
 
     Raises:
         ValueError: a name is no text, or occurs twice, or there are too many classes or none.
     """
-    labels = own_labels([category.name for category in checked_names(categories, origin)], origin, fewest=1)
+    labels = own_labels([category.name for category in checked_names(categories, origin)], origin, 1, most)
     colours = [category.other.get("color") for category in categories]
     if all(_is_colour(colour) for colour in colours):
         return LabelSet(labels.classes, tuple(tuple(colour) for colour in colours), things)

@@ -24,7 +24,7 @@ from ..objects import Examined, Segment, areas_of
 from ..samples import ImageFiles, PanopticData, SemanticData
 from .coco_files import ImageFinder, find_annotations
 from .coco_objects import named_labels, refuse_repeated
-from .coco_records import Category, ImageRecord, read_flag, read_records
+from .coco_records import Category, ImageRecord, flag_of, read_flag, read_records
 from .format import Format
 
 _FILES = ("annotations/panoptic_{}2017.json", "annotations/panoptic_{}.json")
@@ -98,6 +98,8 @@ class CocoSegments(ImageFiles, PanopticData):
     def _segment(self, record: Any, where: str) -> Segment:
         record = record if isinstance(record, dict) else {}
         id, category = record.get("id"), record.get("category_id")
+        if isinstance(id, float) and id.is_integer():  # as pandas writes a column with gaps
+            id = int(id)
         if type(id) is not int or not 0 < id <= _MAX_ID:
             raise ValueError(f"{where} has the id {shortened(id)}, expected a whole number from 1 to {_MAX_ID}")
         if not isinstance(category, Hashable) or category not in self.class_of:
@@ -273,12 +275,13 @@ def _paired(images: list[ImageRecord], file: Path) -> tuple[list[ImageRecord], l
 
 
 def _things(categories: list[Category], file: Path) -> tuple[bool, ...]:
-    for category in categories:
-        is_thing = category.other.get("isthing")
-        if not isinstance(is_thing, int) or is_thing not in (0, 1):
+    flags = [flag_of(category.other.get("isthing")) for category in categories]
+    for category, flag in zip(categories, flags):
+        if flag is None:
+            is_thing = category.other.get("isthing")
             found = "no 'isthing'" if is_thing is None else f"isthing {shortened(is_thing)}"
             raise ValueError(
                 f"{file}: category {category.id!r}, {category.name!r}, has {found}; add 'isthing': 1 to each category "
                 "of countable objects, and 'isthing': 0 to each kind of surface"
             )
-    return tuple(bool(category.other["isthing"]) for category in categories)
+    return tuple(flags)

@@ -13,7 +13,7 @@ from ...images import MAX_PIXELS
 from ...messages import shortened, visible
 from .coco_files import ImageFinder
 
-_FLAGS = {None: False, 0: False, 1: True, "0": False, "1": True}  # True and 1.0 are 1, too
+_FLAGS = {0: False, 1: True, "0": False, "1": True}  # True and 1.0 are 1, too
 
 
 class Category(NamedTuple):
@@ -103,9 +103,15 @@ def read_flag(record: dict, key: str, where: str) -> bool:
         ValueError: it is something else.
     """
     value = record.get(key)
-    if isinstance(value, Hashable) and value in _FLAGS:
-        return _FLAGS[value]
-    raise ValueError(f"{where} has {key} {shortened(value)}, expected 0 or 1")
+    flag = False if value is None else flag_of(value)
+    if flag is None:
+        raise ValueError(f"{where} has {key} {shortened(value)}, expected 0 or 1")
+    return flag
+
+
+def flag_of(value: Any) -> bool | None:
+    """What 0 or 1, maybe as text, says; None of anything else."""
+    return _FLAGS.get(value) if isinstance(value, Hashable) else None
 
 
 def read_records(file: Path, folders: Sequence[Path], read: Callable[[dict, str], Any] = read_annotation) -> Records:

@@ -93,6 +93,8 @@ def _evaluated(
         "annotations": [{**each, "id": 1 + i} for i, each in enumerate(annotated)],
     }
     found = [{**each, "image_id": i} for i, (_, _, entries) in enumerate(images) for each in entries]
+    if kind == "segm":  # it would take the boxes' areas to tell small, medium and large
+        found = [{name: value for name, value in each.items() if name != "bbox"} for each in found]
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
         coco, nothing = COCO(), COCO()
         coco.dataset, nothing.dataset = truth, {**truth, "annotations": []}

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_one_class_is_enough(write_coco):
     annotations = [{"category_id": 90, "segmentation": [SQUARE]}]
     root = write_coco(annotations, categories=[{"id": 90, "name": "weed"}])
     assert open_dataset(root, "train", num_classes=1, task="instance").labels.classes == ("weed",)
-    with pytest.raises(ValueError, match="num_classes=0: .* 1 to 254"):
+    with pytest.raises(ValueError, match="num_classes=0: .* 1 to 4096"):
         open_dataset(root, "train", num_classes=0, task="instance")
     with pytest.raises(ValueError, match="1 classes, .* 2"):
         open_dataset(root, "train", num_classes=2, task="instance")
@@ -321,3 +322,37 @@ def test_the_facades(facade):
     assert not any(any(data.examine(i)[1:]) for i in range(len(data)))
     boxes = np.concatenate([each.boxes for each in objects])
     assert (boxes[:, 2:] > boxes[:, :2]).all() and boxes.min() >= 0 and boxes.max() <= 640
+
+
+def test_more_classes_than_a_mask_can_hold(tmp_path, write_image):
+    """LVIS has 1203: objects have no masks of ids, but masks drawn for semantic segmentation would."""
+    write_image(tmp_path / "train" / "a.jpg")
+    content = {
+        "images": [{"id": 3, "file_name": "a.jpg", "width": 11, "height": 7}],
+        "categories": [{"id": i, "name": f"n{i}"} for i in range(1, 1204)],
+        "annotations": [{"id": 1, "image_id": 3, "category_id": 1203, "segmentation": [SQUARE]}],
+    }
+    (tmp_path / "lvis_v1_train.json").write_text(json.dumps(content))
+    data = opened(tmp_path)
+    assert len(data.labels.classes) == 1203
+    assert data[0].objects.classes.tolist() == [1202]
+    with pytest.raises(ValueError, match="1204 classes, expected 2 to 254"):
+        open_dataset(tmp_path, "train")
+    assert len(open_dataset(tmp_path, "train", task="instance", num_classes=1203).labels.classes) == 1203
+
+
+@pytest.mark.parametrize(("listed", "stored"), [("NFC", "NFD"), ("NFD", "NFC")])
+@pytest.mark.parametrize("folder", ["", "façade/"])
+def test_file_names_in_another_form_of_unicode(write_coco, tmp_path, listed, stored, folder):
+    """A folder that was packed on a Mac keeps letter and accent apart, and a program writes them as one character."""
+    name = f"{folder}é1.jpg"
+    root = write_coco([{"category_id": 7, "segmentation": [SQUARE]}])
+    file = next((root / "annotations").iterdir())
+    content = json.loads(file.read_text())
+    image = root / "train2017" / content["images"][0]["file_name"]
+    target = root / "train2017" / unicodedata.normalize(stored, name)
+    target.parent.mkdir(exist_ok=True)
+    image.rename(target)
+    content["images"][0]["file_name"] = unicodedata.normalize(listed, name)
+    file.write_text(json.dumps(content))
+    assert opened(root).image_file(0) == target

@@ -114,7 +114,8 @@ def test_several_segments_of_a_surface_are_reported(write_panoptic):
     ("categories", "said"),
     [
         ([{"id": 7, "name": "car"}], "category 7, 'car', has no 'isthing'; add 'isthing': 1 .*'isthing': 0"),
-        ([{"id": 7, "name": "car", "isthing": "1"}], "isthing '1'; add"),
+        ([{"id": 7, "name": "car", "isthing": "yes"}], "isthing 'yes'; add"),
+        ([{"id": 7, "name": "car", "isthing": None}], "no 'isthing'; add"),
         ([{"id": 7, "name": "car", "isthing": 2}], "isthing 2; add"),
         ([{"id": 7, "name": "car", "isthing": 1}] * 2, "1 ids of its 'categories'"),
         ([], "0 classes"),
@@ -227,3 +228,21 @@ def test_the_facades(facade):
         assert np.unique(ids.astype(np.int64) * 256 + classes.ids(i)).tolist() == [
             id * 256 + class_id for id, class_id in expected if id or not ids.all()
         ]
+
+
+@pytest.mark.parametrize("as_written", [float, str, bool, int])
+def test_flags_and_ids_as_tools_write_them(write_panoptic, as_written):
+    categories = [
+        {"id": 7, "name": "car", "isthing": as_written(1)},
+        {"id": 200, "name": "sky", "isthing": "0" if as_written is str else as_written(0)},
+    ]
+    found = opened(write_panoptic([{**each, "id": float(each["id"])} for each in SEGMENTS], categories=categories))
+    assert found.labels.things == (True, False)
+    assert [segment.id for segment in found[0].segments] == [5, 300, 70000]
+
+
+@pytest.mark.parametrize(("flag", "said"), [(1, "'isthing': 0 for each kind of surface"), (0, "'isthing': 1 for each")])
+def test_one_kind_alone_is_an_error_of_the_check(write_panoptic, flag, said):
+    categories = [{"id": id, "name": str(id), "isthing": flag} for id in (7, 200)]
+    errors, _ = messages(write_panoptic(SEGMENTS, categories=categories))
+    assert any(re.search(f"all 2 classes are .*{said}", error) for error in errors)

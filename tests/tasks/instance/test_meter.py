@@ -99,9 +99,12 @@ def test_figures_are_pycocotools_on_the_written_file(scored, name, kind):
         meter.update(results[i], data[i])
         export.add(results[i], i, "")
     export.finish()
+    written = json.loads((root / "out.json").read_text())
+    if kind == "segm":  # as detectron2 and mmdetection: else the boxes' areas decide what is small
+        written = [{name: value for name, value in each.items() if name != "bbox"} for each in written]
     with contextlib.redirect_stdout(io.StringIO()):
         truth = COCO(str(root / "annotations" / "instances_val.json"))
-        evaluation = COCOeval(truth, truth.loadRes(str(root / "out.json")), kind)
+        evaluation = COCOeval(truth, truth.loadRes(written), kind)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
