@@ -131,14 +131,14 @@ PUBLISHED: dict[str, Weights] = {
     ),
     "srnet_panoptic_fpn_lite0_facade": Weights(
         file="srnet_panoptic_fpn_lite0_facade.safetensors",
-        sha256="864be71b8022df32f4e1b37b7b76fbe816c559bee7a75d0e158a9ad327e664ba",
+        sha256="80f36c658950c92c9d89e7e1796de2b8ab42bbe17b089d077edc8125672bfebc",
         parameters=6_163_293,
         licence=(
             "srzoo: Apache-2.0",
             "EfficientNet-Lite0 by Google, packaged by ML Illustrated: Apache-2.0; trained on ImageNet (research use)",
             "Building facades (a-hwang/building-facade-segmentation): CC BY 4.0",
         ),
-        recipe="srnet_panoptic_fpn_lite0_facade",
+        recipe="srnet_panoptic_fpn_lite0_facade_final",
     ),
     "srnet_mask_rcnn_lite0_facade": Weights(
         file="srnet_mask_rcnn_lite0_facade.safetensors",
