@@ -22,7 +22,8 @@ DATASETS = {
 @pytest.mark.parametrize("name", list_recipes())
 def test_recipes_in_the_package(name):
     """The first line says whether the recipe has been run."""
-    assert recipe_file(name).read_text().startswith("# Not run yet.") == (name not in {each.recipe for each in PUBLISHED.values()})
+    was_run = name in {*PUBLISHED, *(each.recipe for each in PUBLISHED.values())}
+    assert recipe_file(name).read_text().startswith("# Not run yet.") != was_run
     recipe = load_recipe(name, **({"model": DATASETS[name]} if name in DATASETS else {}))
     assert recipe.model in names()
     assert name in {recipe.model, f"{recipe.model}_final", *DATASETS}
