@@ -151,7 +151,8 @@ def _picture_of(image: Any) -> Image.Image:
     if not isinstance(image, torch.Tensor) or image.dim() != 4 or len(image) != 1:
         found = tuple(image.shape) if isinstance(image, torch.Tensor) else type(image).__name__
         raise ValueError(
-            f"for a network that is not srzoo's, image must be its input, a tensor (1, C, H, W), got {found}"
+            f"for a network that is not srzoo's, image must be its input, a tensor (1, C, H, W), got {found}; pass "
+            "a model of srzoo's without a wrapper"
         )
     values = image[0, : 3 if image.shape[1] >= 3 else 1].detach().float().cpu()
     values = (values - values.min()) / (values.max() - values.min()).clamp_min(1e-12)

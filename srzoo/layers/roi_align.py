@@ -45,9 +45,13 @@ class PyramidRoIAlign(nn.Module):
         numbers = torch.cat([torch.full_like(each[:, :1], i) for i, each in enumerate(boxes)])
         regions = torch.cat([numbers, torch.cat(boxes)], 1).to(wide)
         level_of = self._level_of(boxes)
-        out = levels[0].new_zeros((len(regions), levels[0].shape[1], self.size, self.size))
-        if levels[0].is_contiguous(memory_format=torch.channels_last):
-            out = out.to(memory_format=torch.channels_last)
+        is_last = levels[0].is_contiguous(memory_format=torch.channels_last)
+        out = torch.empty(
+            (len(regions), levels[0].shape[1], self.size, self.size),
+            dtype=dtype,
+            device=levels[0].device,
+            memory_format=torch.channels_last if is_last else torch.contiguous_format,
+        ).zero_()
         for i, (level, stride) in enumerate(zip(levels, self.strides, strict=True)):
             chosen = torch.where(level_of == i)[0]
             if len(chosen) or self.training:  # in training every level takes part in the graph

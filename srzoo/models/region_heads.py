@@ -183,7 +183,8 @@ class RegionHeads(RoIHeads):
         positive = [torch.where(each > 0)[0] for each in labels]
         boxes = [each[chosen] for each, chosen in zip(boxes, positive)]
         matched = [each[chosen] for each, chosen in zip(matched, positive)]
-        if not any(map(len, boxes)):  # compiled convolutions fail on no region; the parameters stay in the graph
+        if not any(map(len, boxes)):  # compiled convolutions fail on no region
+            # The parameters stay in the graph, for processes that share gradients.
             parts = [*self.mask_head.parameters(), *self.mask_predictor.parameters()]
             return sum((0 * each.sum() for each in parts), features[0].new_zeros(()))
         logits = self.mask_logits(self.mask_roi_pool(features, boxes), number)
