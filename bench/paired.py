@@ -11,6 +11,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -43,11 +44,18 @@ def machine(device: str, threads: int, repeats: int) -> dict[str, object]:
         "python": platform.python_version(),
         "torch": version("torch"),
         "timm": version("timm"),
-        "commit": commit(ignoring=("bench/results",)),  # every run changes these
+        "commit": _commit(),
         "repeats": repeats,
     }
 
 
+@cache
+def _commit() -> str | None:
+    """The commit. Every run changes the results; weights that ship have their hash in the code, or are not loaded."""
+    return commit(ignoring=("bench/results", "srzoo/weights_data"))
+
+
+@cache
 def _processor() -> str:
     """Name of the CPU, number of cores, and its units for bfloat16, which often affect times more than the name."""
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # not in PyTorch before 2.10

@@ -88,6 +88,7 @@ def check(form, truth: torch.Tensor, x: torch.Tensor) -> None:
 def inference_rows(kind: str, maps: list[torch.Tensor], options):
     """Yield the rows of the forms in inference."""
     x = maps[0]
+    torch.compiler.reset()  # else shapes become dynamic from the second on, and after eight nothing is compiled
     module = block_of(kind, x).eval()
     direct, ours = module.forward_direct, module.forward
     sides = {"direct": direct, "compiled": torch.compile(direct), "srzoo": ours}
@@ -113,6 +114,7 @@ def inference_rows(kind: str, maps: list[torch.Tensor], options):
 def training_rows(kind: str, maps: list[torch.Tensor], options):
     """Yield the rows of the forms in training, with the memory that autograd keeps."""
     x = maps[0]
+    torch.compiler.reset()
     module = block_of(kind, x).train()
     direct, ours = module.forward_direct, module.forward
     gradient = torch.randn_like(x)
