@@ -27,7 +27,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 
 import srzoo
 from srzoo.layers import SqueezeReasoning
-from srzoo.models.folding import FoldedBlock
+from srzoo.models.conv_act import ConvAct
+from srzoo.models.folded_block import FoldedBlock
 from srzoo_kernels import channel_affine, gram, upsample_argmax, upsample_cross_entropy
 
 MAPS = 3  # taken in turn
@@ -185,7 +186,7 @@ class Profile:
             "block, direct form": (block.forward_direct, xs),
             "block, channels_last": (block, last),
             "block, direct form, channels_last": (block.forward_direct, last),
-            "convolution 3x3, channels_last": (conv, last),
+            "convolution 3x3, channels_last": (ConvAct(conv), last),
             "folded block and convolution, channels_last": (folded, last),
         }
         for name, (form, inputs) in each.items():

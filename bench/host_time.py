@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 
 from srzoo.layers import SqueezeReasoning
 from srzoo.layers import squeeze_reasoning as block_module
-from srzoo.models.folding import FoldedBlock
+from srzoo.models.folded_block import FoldedBlock
 from srzoo_kernels import channel_affine, gram, graph_reason, upsample_argmax, upsample_cross_entropy
 from srzoo_kernels.idle_driver._triton import IdleDriver, idle_driver
 

@@ -1,6 +1,7 @@
 """Compare whole models with their alternatives: latency, throughput, peak memory, parameters, multiply-adds.
 
     python bench/models.py [--cases 512x1-float32-eager ...] [--models srnet_lite0 ...] [--repeats 5] [--threads 2]
+        [--out FILE]
     python bench/models.py --device cuda
     python bench/models.py --plot
 
@@ -10,9 +11,11 @@ rows replace earlier ones in ``bench/results/models.csv``, or in ``models_gpu.cs
 ``models.png`` from ``models.csv``.
 
 All models have random weights, 19 classes, evaluation mode and channels_last, and return logits of the input's size.
-bfloat16 and float16 mean autocast. ``fused`` means `srzoo.fuse` for srzoo's models; the others have no such step and
-run unchanged. ``replayed`` means the replay of a CUDA graph, which does not wait for launches. ``srnet resnet50`` is
-SRNet with the plain ResNet-50 that the others use; ``srnet_r50`` has the paper's deep stem. Peak memory is measured
+bfloat16 and float16 mean autocast, or with ``half`` weights of that dtype. ``fused`` means `srzoo.fuse` for srzoo's
+models, and BatchNorms folded into convolutions for the others. ``compiled`` is ``torch.compile``, ``reduced`` its mode
+"reduce-overhead", and ``replayed`` the replay of a CUDA graph, which does not wait for launches. Several are written
+``half+fused+replayed``. ``srnet resnet50`` is SRNet with the plain ResNet-50 that the others use; ``srnet_r50`` has the
+paper's deep stem. Peak memory is measured
 during a second call, above the model and its input; on a CPU in a separate process per model. Times are medians. Ratios
 are medians of the ratios in each round, to the first SRNet of the same tier.
 """
@@ -24,6 +27,7 @@ import json
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
 import torch
 from counting import multiply_adds
@@ -39,12 +43,14 @@ from paired import (
     results_file,
     write_csv,
 )
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 import srzoo
 
 CSV, PLOT = RESULTS / "models.csv", RESULTS / "models.png"
 CLASSES = 19
+WAYS = {"eager", "half", "fused", "compiled", "reduced", "replayed"}
 SIZES = {"512": (512, 512), "2048": (1024, 2048)}
 # By tier: models with a ResNet-50, and models for real time or for phones.
 TIERS = {
@@ -73,9 +79,8 @@ CASES = [
     "2048x1-bfloat16-eager",
     "2048x1-float32-fused",
 ]
-GPU_CASES = [
-    f"{place}-float16-{way}" for place in ("512x1", "2048x1") for way in ("eager", "replayed", "fused+replayed")
-]
+GPU_WAYS = ("eager", "half+fused+replayed", "half+fused+reduced")
+GPU_CASES = [f"{place}-float16-{way}" for place in ("2048x1", "512x1") for way in GPU_WAYS]
 
 
 def build(name: str) -> torch.nn.Module:
@@ -109,23 +114,58 @@ class _Logits(torch.nn.Module):
         return self.model(x)["out"]
 
 
+def fold_norms(model: torch.nn.Module) -> torch.nn.Module:
+    """Fold every BatchNorm that directly follows a convolution into it, in place, as `srzoo.fuse` does."""
+    outputs, pairs = {}, []
+
+    def seen(conv: str):
+        return lambda module, inputs, output: outputs.update({id(output): (conv, output)})
+
+    def read(norm: str):
+        return lambda module, inputs: pairs.append((outputs.get(id(inputs[0]), ("",))[0], norm))
+
+    hooks = []
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Conv2d):
+            hooks.append(module.register_forward_hook(seen(name)))
+        elif isinstance(module, torch.nn.BatchNorm2d):
+            hooks.append(module.register_forward_pre_hook(read(name)))
+    with torch.no_grad():
+        model(torch.zeros(1, 3, 64, 64))
+    for hook in hooks:
+        hook.remove()
+    for conv, norm in pairs:
+        if conv:
+            old = model.get_submodule(norm)
+            model.set_submodule(conv, fuse_conv_bn_eval(model.get_submodule(conv), old))
+            model.set_submodule(norm, getattr(old, "act", torch.nn.Identity()))  # timm's contain their activation
+    return model
+
+
 def runner(name: str, case: str, device: str):
     """A function that runs the model of a case once on its input."""
     place, precision, way = case.split("-")
     size, _, batch = place.partition("x")
+    ways = set(way.split("+"))
+    if not ways <= WAYS:
+        raise ValueError(f"unknown way {way!r}; choose from {', '.join(sorted(WAYS))}, several joined by +")
     model = build(name)
-    if "fused" in way and name.startswith("srnet"):
-        model = srzoo.fuse(model)
+    if "fused" in ways:
+        model = srzoo.fuse(model) if name.startswith("srnet") else fold_norms(model)
     model = model.to(device, memory_format=torch.channels_last)
     x = torch.randn(int(batch), 3, *SIZES[size]).to(device, memory_format=torch.channels_last)
     half = None if precision == "float32" else getattr(torch, precision)
-    called = torch.compile(model) if way == "compiled" else model
+    if "half" in ways:
+        model, x, half = model.to(half), x.to(half), None
+    called = model
+    if ways & {"compiled", "reduced"}:
+        called = torch.compile(model, mode="reduce-overhead" if "reduced" in ways else None)
 
     def run():
         with torch.inference_mode(), torch.autocast(device, half, enabled=half is not None):
             return called(x)
 
-    return replayed(run) if "replayed" in way else run
+    return replayed(run) if "replayed" in ways else run
 
 
 def counts(name: str, case: str) -> tuple[float, float]:
@@ -158,6 +198,7 @@ def _second_call(name: str, case: str, device: str) -> float:
 
 def measure(case: str, names: list[str], repeats: int, threads: int, device: str) -> list[dict[str, object]]:
     """Measure the models in one case and return a row for each."""
+    torch.compiler.reset()  # else another size than in the case before is taken for a dynamic one
     sides = {name: runner(name, case, device) for name in names}
     times = paired_times(sides, repeats, device)
     del sides
@@ -172,8 +213,10 @@ def measure(case: str, names: list[str], repeats: int, threads: int, device: str
         row = {"case": case, "tier": tier, "model": name, "parameters_m": f"{parameters:.3f}"}
         row |= {"multiply_adds_g": f"{operations:.2f}", "milliseconds": f"{1e3 * seconds:.{digits}f}"}
         row |= {"images_per_second": f"{batch / seconds:.3f}", "ratio_to_srnet": ratio}
-        # A replay allocates no memory, because the graph owns it.
-        row["peak_mib"] = "" if "replayed" in case else f"{peak_memory(name, case, threads, device):.0f}"
+        # A replay allocates no memory, because its graph owns it.
+        row["peak_mib"] = (
+            "" if "replayed" in case or "reduced" in case else f"{peak_memory(name, case, threads, device):.0f}"
+        )
         rows.append({**row, **machine(device, threads, repeats)})
         print(", ".join(str(value) for value in list(rows[-1].values())[:9]), flush=True)
     return rows
@@ -224,11 +267,12 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS, metavar="NAME")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path, help="the CSV (default: of the device, in bench/results)")
     parser.add_argument("--peak", metavar="NAME", help=argparse.SUPPRESS)
     parser.add_argument("--plot", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    csv = results_file("models", options.device)
+    csv = options.out or results_file("models", options.device)
     if options.peak:
         print(_second_call(options.peak, options.cases[0], "cpu"))
     elif options.plot:

@@ -34,7 +34,7 @@ from torch import nn
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 
 from srzoo.layers import build_context
-from srzoo.models.folding import FoldedBlock
+from srzoo.models.folded_block import FoldedBlock
 
 CSV = RESULTS / "resolution.csv"
 CHANNELS = 512

@@ -3,11 +3,12 @@
     python bench/sr_block.py [--repeats 15] [--threads 2] [--device cpu] [--dtypes float32 bfloat16]
         [--shapes 1x512x128x256] [--formats contiguous channels_last]
 
-Writes ``bench/results/sr_block.csv``, or ``sr_block_gpu.csv`` for a GPU. *direct* follows the paper's equations (or the
-authors' code). *compiled* is the direct form under ``torch.compile``. *srzoo* is gram -> reason -> affine. *folded* is
-the block folded into the 3x3 convolution that follows; the time of that convolution is subtracted. Results are compared
-before anything is timed. On a GPU inference is timed twice: as called, with launches, and as the replay of a CUDA
-graph, which is the time of the kernels alone; and three maps are taken in turn, as the cache would hold a single one.
+Writes ``bench/results/sr_block.csv``, or ``sr_block_gpu.csv`` for a GPU; rows replace those of the same case. *direct*
+follows the paper's equations (or the authors' code). *compiled* is the direct form under ``torch.compile``. *srzoo* is
+gram -> reason -> affine. *folded* is the block folded into the 3x3 convolution that follows; the time of that
+convolution is subtracted. Results are compared before anything is timed. On a GPU inference is timed twice: as called,
+with launches, and as the replay of a CUDA graph, which is the time of the kernels alone; and three maps are taken in
+turn, as the cache would hold a single one.
 The dtype "tf32" is float32 with ``allow_tf32``.
 """
 
@@ -19,13 +20,14 @@ import statistics
 import sys
 
 import torch
-from paired import ROOT, machine, median_ratio, paired_times, results_file, timed, write_csv
+from paired import ROOT, machine, median_ratio, paired_times, read_csv, results_file, timed, write_csv
 from torch import nn
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 
 from srzoo.layers import ReleasedSqueezeReasoning, SqueezeReasoning
-from srzoo.models.folding import FoldedBlock
+from srzoo.models.conv_act import ConvAct
+from srzoo.models.folded_block import FoldedBlock
 from srzoo_kernels import channel_affine, gram
 
 SHAPES = ["1x512x128x256"]
@@ -98,12 +100,12 @@ def inference_rows(kind: str, maps: list[torch.Tensor], options):
             check(form, exact.forward_direct(x.float()), x)
         runs = {side: each_map(form, maps) for side, form in sides.items()}
         if kind == "paper":
-            conv = nn.Conv2d(x.shape[1], x.shape[1], 3, padding=1).to(x.device, x.dtype)
+            conv = nn.Conv2d(x.shape[1], x.shape[1], 3, padding=1).to(x.device, x.dtype).requires_grad_(False)
             if not x.is_contiguous():
                 conv = conv.to(memory_format=torch.channels_last)
             folded = FoldedBlock(module, conv)
             check(folded, copy.deepcopy(conv).float()(exact.forward_direct(x.float())), x)
-            runs |= {"convolution": each_map(conv, maps), "folded": each_map(folded, maps)}
+            runs |= {"convolution": each_map(ConvAct(conv), maps), "folded": each_map(folded, maps)}
         for way, times in timed(runs, options.repeats, options.device):
             if kind == "paper":
                 alone = times.pop("convolution")
@@ -174,6 +176,11 @@ def rows_of(what: str, way: str, times: dict[str, list[float]], x: torch.Tensor)
         }
 
 
+def case_of(row: dict[str, object]) -> tuple:
+    """What a row is of."""
+    return tuple(str(row[key]) for key in ("what", "dtype", "memory_format", "side", "way"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=15)
@@ -194,7 +201,8 @@ def main() -> None:
                 rows.append(row | machine(options.device, options.threads, options.repeats))
                 facts = f"{row['ms']:>9} {row['ratio']:>7} {row['dtype']:>9} {row['way']:8} {row['side']:26}"
                 print(facts, row["what"], flush=True)
-            write_csv(rows, results_file("sr_block", options.device))
+            path, new = results_file("sr_block", options.device), {case_of(row) for row in rows}
+            write_csv([*(row for row in read_csv(path) if case_of(row) not in new), *rows], path)
 
 
 def inputs(options):

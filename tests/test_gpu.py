@@ -7,8 +7,9 @@ from torch import nn
 
 import srzoo
 from srzoo.layers import SqueezeReasoning
-from srzoo.models.folding import FoldedBlock
-from srzoo_kernels import check_labels, gram, upsample_argmax, upsample_cross_entropy
+from srzoo.models.folded_block import FoldedBlock
+from srzoo_kernels import check_labels, conv2d_act, gram, upsample_argmax, upsample_cross_entropy
+from srzoo_kernels.conv2d_act import op as conv2d_act_op
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 
@@ -56,6 +57,110 @@ def test_the_block_without_a_gradient_is_as_accurate_as_the_direct_form(shape, m
         expected = conv.double()(exact.forward_direct(x.double()))
         found = FoldedBlock(module, conv.to(dtype))(x)
         assert (found.double() - expected).norm() <= 16 * torch.finfo(dtype).eps * expected.norm()
+
+
+FAMILIES = {
+    "lite0": ("srnet_lite0", {}),
+    "dfnet": ("dfseg_v1", {"context": "sr"}),
+    "resnet": ("srnet", {"backbone": "resnet18", "channels": 64, "nodes": 8}),
+    "bottlenecks": ("srnet", {"backbone": "resnet26", "channels": 64, "nodes": 8}),
+}
+
+
+def family(name):
+    """A model of a family, with statistics of noise, so that half precision does not overflow."""
+    torch.manual_seed(0)
+    architecture, options = FAMILIES[name]
+    model = srzoo.create_model(architecture, num_classes=19, **options).cuda()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():
+        model(torch.randn(4, 3, 160, 224, device="cuda"))
+    return model.eval()
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_fused_model_is_as_accurate_as_the_model(name, dtype, memory_format):
+    model = family(name)
+    x = torch.randn(2, 3, 193, 255, device="cuda").contiguous(memory_format=memory_format)
+    with torch.inference_mode():
+        fused = srzoo.fuse(model, dtype=dtype).to(memory_format=memory_format)(x.to(dtype))
+        exact = model.double()(x.double())
+        own = model.to(dtype, memory_format=memory_format)(x.to(dtype))
+    error, allowed = ((each.double() - exact).norm() for each in (fused, own))
+    assert fused.dtype == dtype and error <= 2 * allowed + torch.finfo(dtype).eps * exact.norm()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_reduce_overhead_replays_every_family(name):
+    model, counters = family(name), torch._dynamo.utils.counters
+    counters.clear()
+    fused = srzoo.fuse(model, dtype=torch.float16).to(memory_format=torch.channels_last)
+    compiled = torch.compile(fused, mode="reduce-overhead", fullgraph=True)
+    with torch.inference_mode():
+        for _ in range(4):
+            x = torch.randn(1, 3, 192, 256, device="cuda", dtype=torch.float16)
+            x = x.contiguous(memory_format=torch.channels_last)
+            expected = fused(x)
+            assert (compiled(x) - expected).norm() <= 0.01 * expected.norm()
+    assert not counters["inductor"]["cudagraph_skips"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_reduce_overhead_replays_a_training_step(name):
+    model, counters = family(name).train(), torch._dynamo.utils.counters
+    for module in model.modules():
+        if isinstance(module, (nn.Dropout, nn.Dropout2d)):
+            module.p = 0.0
+    counters.clear()
+
+    def step(x, target):
+        with torch.autocast("cuda", torch.bfloat16):
+            logits = model(x, return_aux=True, upsample=False)
+        return sum(upsample_cross_entropy(each, target, ohem=(0.7, 1000)) for each in logits)
+
+    compiled = torch.compile(step, mode="reduce-overhead", fullgraph=True)
+    for _ in range(4):
+        x = torch.randn(2, 3, 128, 160, device="cuda")
+        target = torch.randint(19, (2, 128, 160), device="cuda")
+        found = []
+        for each in (compiled, step):
+            model.zero_grad()
+            loss = each(x, target)
+            loss.backward()
+            gradient = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+            found.append((loss.detach().clone(), gradient))
+        (loss, gradient), (expected, own) = found
+        assert abs(loss - expected) < 0.02 * expected and (gradient - own).norm() < 0.1 * own.norm()
+    assert not counters["inductor"]["cudagraph_skips"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_a_matrix_at_every_pixel_with_a_bias(dtype):
+    x = torch.randn(2, 48, 19, 23, device="cuda", dtype=dtype).contiguous(memory_format=torch.channels_last)
+    weight, bias = (torch.randn(shape, device="cuda", dtype=dtype) for shape in ((40, 48, 1, 1), (40,)))
+    found, expected = conv2d_act(x, weight, bias), nn.functional.conv2d(x.double(), weight.double(), bias.double())
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert (found - expected).norm() <= 4 * torch.finfo(
+        dtype if dtype != torch.float32 else torch.float16
+    ).eps * expected.norm()
+
+
+def test_cudnn_takes_bias_and_relu_in_every_dtype():
+    before = set(conv2d_act_op._refused)
+    for dtype in DTYPES:
+        x = torch.randn(1, 64, 20, 24, device="cuda", dtype=dtype).contiguous(memory_format=torch.channels_last)
+        weight, bias = (
+            torch.randn(64, 64, 3, 3, device="cuda", dtype=dtype),
+            torch.randn(64, device="cuda", dtype=dtype),
+        )
+        conv2d_act(x, weight, bias, "relu", padding=(1, 1, 1, 1))
+    assert conv2d_act_op._refused == before
 
 
 def test_a_graph_replays_the_block_on_new_inputs_and_weights():

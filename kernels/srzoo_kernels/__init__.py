@@ -2,6 +2,7 @@
 
 from .channel_affine.op import channel_affine
 from .checks import NonFiniteError
+from .conv2d_act.op import conv2d_act, serves_conv2d_act
 from .decompositions import decompositions
 from .depthwise_conv2d.op import depthwise_conv2d
 from .gram.op import gram
@@ -20,12 +21,14 @@ __all__ = [
     "attention_reason",
     "channel_affine",
     "check_labels",
+    "conv2d_act",
     "decompositions",
     "depthwise_conv2d",
     "gram",
     "graph_reason",
     "panoptic_merge",
     "paste_masks",
+    "serves_conv2d_act",
     "squeeze_reasoning",
     "squeeze_reasoning_weights",
     "torchvision_frames",

@@ -23,8 +23,16 @@ def pad_same(
     Returns:
         ``(N, C, H + top + bottom, W + left + right)``.
     """
+    top, bottom, left, right = same_margins(x, kernel_size, stride, dilation)
+    return F.pad(x, (left, right, top, bottom))
+
+
+def same_margins(
+    x: torch.Tensor, kernel_size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> tuple[int, int, int, int]:
+    """The zeros that `pad_same` puts above, below, on the left and on the right."""
     vertical, horizontal = (_margins(*axis) for axis in zip(x.shape[-2:], kernel_size, stride, dilation, strict=True))
-    return F.pad(x, (*horizontal, *vertical))
+    return *vertical, *horizontal
 
 
 def _margins(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
@@ -51,8 +59,7 @@ class SamePaddedConv2d(Conv2dSame):
             and set(self.dilation) == {1}
             and not is_traced
         ):
-            axes = zip(x.shape[-2:], self.kernel_size, self.stride, self.dilation, strict=True)
-            (above, below), (left, right) = (_margins(*axis) for axis in axes)
+            above, below, left, right = same_margins(x, self.kernel_size, self.stride, self.dilation)
             weight = F.pad(self.weight, (right - left, 0, below - above, 0))
             return F.conv2d(x, weight, self.bias, self.stride, (below, right), 1, self.groups)
         x = pad_same(x, self.kernel_size, self.stride, self.dilation)

@@ -10,11 +10,7 @@ from itertools import pairwise
 
 import torch
 from torch import fx, nn
-from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-
-from srzoo_kernels import squeeze_reasoning_weights
-from srzoo_kernels.autocast import no_autocast
 
 from ..backbones import FeatureBackbone
 from ..backbones.pyramid import PyramidBackbone
@@ -22,7 +18,9 @@ from ..layers import SqueezeReasoning
 from ..layers.context_head import ContextHead
 from ..layers.insertion import CHILD, block_names, has_block, last_of_sequential, remove
 from ..messages import one_line
+from .activations import wrap_sequences, wrap_traced
 from .base import check_zoo_model
+from .folded_block import FoldedBlock
 
 _log = logging.getLogger("srzoo")
 
@@ -69,15 +67,17 @@ def _folded(model: nn.Module, blocks: bool) -> nn.Module:
         if type(part).forward is nn.Sequential.forward and id(part) not in traced:
             for (conv, _), (norm, _) in pairwise(part._modules.items()):  # named_children skips shared modules
                 _fold_norm(part, conv, norm)
-    if not blocks:
-        return model
-    for part in list(model.modules()):
-        if isinstance(part, ContextHead):
-            _fold_block(part)
-        elif isinstance(part, PyramidBackbone):
-            _fold_into_lateral(part)
-    for name, reason in _unfolded(model):
-        _log.info("fuse: Squeeze Reasoning in %s is not folded: %s", name, reason)
+    if blocks:
+        for part in list(model.modules()):
+            if isinstance(part, ContextHead):
+                _fold_block(part)
+            elif isinstance(part, PyramidBackbone):
+                _fold_into_lateral(part)
+        for name, reason in _unfolded(model):
+            _log.info("fuse: Squeeze Reasoning in %s is not folded: %s", name, reason)
+    for backbone in backbones.values():
+        wrap_traced(backbone.body, _LayerTracer(block_names(backbone.body)))
+    wrap_sequences(model, traced)
     return model
 
 
@@ -167,56 +167,3 @@ def _unfolded(model: nn.Module) -> Iterator[tuple[str, str]]:
             head = heads.get(id(part))
             elsewhere = "it is neither in a head nor directly before the last lateral of a feature pyramid"
             yield name, elsewhere if head is None else _obstacle(head)
-
-
-class FoldedBlock(nn.Module):
-    """``conv(block(x))`` for a k x k convolution ``V``; as one convolution with weights per image where it is cheaper.
-
-    The block is ``X + M X`` with ``M = W_R diag(z) W_t``, so ``V * (X + M X) = (V + V M) * X``. This holds with zero
-    padding too, because ``M`` maps zero to zero. ``V W_R`` does not depend on the image and is computed once. Then
-    ``V M = (V W_R) diag(z) W_t`` costs ``k^2 O R C`` multiply-adds at any resolution, where ``O`` are the output
-    channels of ``V``.
-
-    Args:
-        block: the block, ``(N, C, H, W)`` to the same shape.
-        conv: the convolution after it, ungrouped, with zero padding.
-
-    Shape:
-        ``(N, C, H, W)`` to that of ``conv``.
-    """
-
-    def __init__(self, block: SqueezeReasoning, conv: nn.Conv2d):
-        super().__init__()
-        self.block, self.conv = block, conv
-        with no_autocast(conv.weight.device.type):
-            projected = torch.einsum("ocij,cr->oijr", conv.weight, block.project.weight.flatten(1))
-        self.register_buffer("projected", projected.detach().flatten(0, 2), persistent=False)  # (k^2 O, R)
-
-    @property
-    def fewest_pixels(self) -> int:
-        """``k^2 O R / C`` pixels: above this, ``V M`` needs fewer multiply-adds than ``M X`` with ``C^2`` per pixel."""
-        return self.projected.numel() // self.block.channels
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if x.shape[2] * x.shape[3] <= self.fewest_pixels:
-            return self.conv(self.block(x))
-        bias = None if self.conv.bias is None else self.conv.bias.to(x.dtype)
-        conv = self.conv
-        images = [
-            F.conv2d(image, own, bias, conv.stride, conv.padding, conv.dilation)
-            for image, own in zip(x.split(1), self.weights(x).unbind())
-        ]
-        return images[0] if len(images) == 1 else torch.cat(images)  # cat would copy a single image
-
-    def weights(self, x: torch.Tensor) -> torch.Tensor:
-        """``V + V M`` of each image of ``x``, ``(N, O, C, kh, kw)``, in its dtype."""
-        weight, block = self.conv.weight, self.block
-        if block.is_one_operator(x, block.given_or(None)) and not (torch.is_grad_enabled() and weight.requires_grad):
-            transform, pair, *squares = block.weights("transform", "pair")
-            return squeeze_reasoning_weights(x, transform, pair, self.projected, *squares, weight)
-        with no_autocast(x.device.type):
-            z = self.block.reason(x)
-            change = (self.projected * z[:, None, :]) @ self.block.transform.weight.flatten(1)  # (N, k^2 O, C)
-            # Rows are ordered as (output channel, k, k), see `projected`; as weights they are (N, O, C, k, k).
-            change = change.unflatten(1, (weight.shape[0], *weight.shape[2:])).permute(0, 1, 4, 2, 3)
-            return (weight + change).to(x.dtype)

@@ -8,7 +8,7 @@ import torch
 pytest.importorskip("triton")
 from triton import knobs
 
-from srzoo_kernels import channel_affine, gram, graph_reason, upsample_argmax
+from srzoo_kernels import channel_affine, conv2d_act, gram, graph_reason, upsample_argmax
 from srzoo_kernels.gram._triton import plan_gram
 from srzoo_kernels.idle_driver._triton import pointer
 from srzoo_kernels.launch import H100, kernels_of, target_of
@@ -257,3 +257,16 @@ def test_an_empty_batch_launches_nothing(idle):
     logits = torch.randn(0, 3, 4, 5)
     assert upsample_argmax(logits, (8, 9)).shape == (0, 8, 9) and idle.count == 0
     assert target_of(logits) == H100 and launched(plan_gram, (maps(),))
+
+
+@pytest.mark.parametrize("activation", ["identity", "relu", "relu6"])
+def test_a_convolution_is_one_launch_beside_the_library_s(activation, idle):
+    x = torch.randn(1, 32, 9, 7).contiguous(memory_format=torch.channels_last)
+    for _ in range(2):
+        idle.launches.clear()
+        y = conv2d_act(x, torch.randn(5, 5, 32), torch.randn(32), activation, padding=(2, 2, 2, 2))
+        assert [each.kernel for each in idle.launches] == ["depthwise_kernel"]
+        assert y.shape == x.shape and y.is_contiguous(memory_format=torch.channels_last)
+        idle.launches.clear()
+        conv2d_act(x, torch.randn(8, 32, 3, 3), torch.randn(8), activation, torch.randn(1, 8, 7, 5))
+        assert [each.kernel for each in idle.launches] == ["epilogue_kernel"]

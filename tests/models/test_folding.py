@@ -10,7 +10,8 @@ from srzoo.layers import SqueezeReasoning
 from srzoo.layers.context_head import ContextHead
 from srzoo.layers.conv import conv_bn_relu
 from srzoo.models import ZooModel
-from srzoo.models.folding import FoldedBlock, fuse
+from srzoo.models.folded_block import FoldedBlock
+from srzoo.models.folding import fuse
 
 
 def randomised(model: nn.Module) -> nn.Module:

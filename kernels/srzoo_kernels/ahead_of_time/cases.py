@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ..channel_affine._triton import plan_channel_affine, plan_channel_affine_backward
+from ..conv2d_act._triton import plan_depthwise, plan_epilogue
 from ..gram._triton import plan_gram, plan_gram_backward
 from ..graph_reason import _triton as reason
 from ..launch import Launch, Target
@@ -261,6 +262,23 @@ def instance_cases(x: torch.Tensor, target: Target) -> list[Case]:
     return [replace(case, tensor_core=False, streams=False) for case in cases]
 
 
+def convolution_cases(x: torch.Tensor, target: Target) -> list[Case]:
+    """What follows a convolution, and a depthwise one with all of that, which is for channels_last maps alone."""
+    c = x.shape[1]
+    bias = x.new_empty(c)
+    (launch,), _ = plan_epilogue(x, bias, x, "relu6", target)
+    cases = [Case("epilogue", launch, 3 * _size(x), 4 * x.numel(), 4 * x.numel(), tensor_core=False)]
+    if is_channels_last(x):
+        for kernel, dilation in ((3, 1), (5, 2)):
+            around = (dilation * (kernel // 2),) * 4
+            weight = x.new_empty(kernel, kernel, c)
+            (launch,), (y,) = plan_depthwise(x, weight, bias, 1, around, dilation, "relu6", target)
+            operations = 2 * kernel**2 * x.numel()
+            name = f"depthwise {kernel}x{kernel}, dilation {dilation}"
+            cases.append(Case(name, launch, _size(x, weight, y), operations, operations, tensor_core=False))
+    return cases
+
+
 CASES: list[Callable[[torch.Tensor, Target], list[Case]]] = [
     gram_cases,
     channel_affine_cases,
@@ -268,6 +286,7 @@ CASES: list[Callable[[torch.Tensor, Target], list[Case]]] = [
     block_cases,
     head_cases,
     instance_cases,
+    convolution_cases,
 ]
 
 

@@ -1,0 +1,161 @@
+"""`conv2d_act` as an operator: a convolution, and what follows it without a pass over memory for each.
+
+PyTorch's convolution on a GPU adds its bias in a pass of its own, which for a 1x1 layer takes longer than the layer.
+cuDNN adds bias and residual and applies ReLU before it writes; where it cannot, one kernel does all three in place. Its
+depthwise convolutions are slow, those with dilation and a 5x5 kernel thirty times slower than memory allows.
+"""
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+from ..autocast import autocast_dtype
+from ..launch import kernels_of, triton_serves
+from ..layout import is_channels_last
+from ..operators import is_transformed, register
+from .reference import ACTIVATIONS, filters, padded
+from .reference import conv2d_act as _library
+
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+_MOST_TAPS = 7  # along one side of a depthwise filter, of which the kernel unrolls all
+_MOST_ELEMENTS = 2**31  # offsets of the kernels are 32-bit
+_refused: set[tuple] = set()  # convolutions that cuDNN does not take with a bias and an activation
+
+
+def serves_conv2d_act(x: torch.Tensor, *weights: torch.Tensor | None) -> bool:
+    """Whether `conv2d_act` is faster than the library for ``x``: on a GPU with Triton, where no gradient is wanted.
+
+    Not in a program that is exported, which needs the library's operators alone.
+    """
+    if not triton_serves(x) or x.dtype not in _DTYPES or torch.compiler.is_exporting() or torch.jit.is_tracing():
+        return False
+    wanted = torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in (x, *weights))
+    return not (wanted or is_transformed())
+
+
+def conv2d_act(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    activation: str = "identity",
+    residual: torch.Tensor | None = None,
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0),
+    dilation: tuple[int, int] = (1, 1),
+    groups: int = 1,
+) -> torch.Tensor:
+    """``activation(conv2d(x, weight) + bias + residual)``, with few passes over memory on a GPU.
+
+    Under autocast computed in its dtype, as ``conv2d`` is. Not differentiable where `serves_conv2d_act` holds.
+
+    Args:
+        x: ``(N, C, H, W)``, floating; fast when channels_last.
+        weight: ``(O, C / groups, kh, kw)``, or ``(kh, kw, C)``: one filter for each channel. Of ``x``'s dtype.
+        bias: ``(O,)``, or None.
+        activation: "identity", "relu" or "relu6".
+        residual: of the result's shape, added before the activation, or None.
+        stride, dilation: in pixels, for height and width.
+        padding: zeros above, below, on the left and on the right.
+        groups: as in ``conv2d``; not for a ``weight`` of one filter for each channel.
+
+    Returns:
+        ``(N, O, H', W')`` of ``x``'s dtype, as ``conv2d`` gives it for a padded ``x``.
+
+    Raises:
+        ValueError: another ``activation``.
+        RuntimeError: PyTorch's own, where a shape or a dtype does not fit.
+    """
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
+    dtype = autocast_dtype(x.device.type)
+    if dtype is not None:
+        x, weight, bias, residual = (None if each is None else each.to(dtype) for each in (x, weight, bias, residual))
+    options = (activation, residual, stride, padding, dilation, groups)
+    if not serves_conv2d_act(x, weight, bias, residual):
+        return _library(x, weight, bias, *options)
+    return _op(x, weight, bias, residual, activation, stride, padding, dilation, groups)
+
+
+def _convolve(
+    x: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    residual: torch.Tensor | None,
+    activation: str,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+) -> torch.Tensor:
+    """Arguments as `conv2d_act` has them."""
+    if not triton_serves(x):
+        return _library(x, weight, bias, activation, residual, stride, padding, dilation, groups)
+    if _is_for_the_kernel(x, weight, residual, stride, padding, dilation):
+        depthwise = kernels_of(__package__).depthwise
+        return depthwise(x, weight.contiguous(), bias, stride[0], tuple(padding), dilation[0], activation)
+    if weight.dim() == 3:
+        weight, groups = filters(weight), x.shape[1]
+    x, outer = padded(x, padding)
+    if bias is not None and groups == 1:
+        if activation == "relu" and x.is_cuda:
+            y = _by_cudnn(x, weight, bias, residual, stride, outer, dilation)
+            if y is not None:
+                return y
+        if activation == "identity" and residual is None and _is_product(x, weight, stride, outer):
+            rows = torch.addmm(bias, x.permute(0, 2, 3, 1).flatten(0, 2), weight.flatten(1).t())
+            return rows.unflatten(0, (x.shape[0], *x.shape[2:])).permute(0, 3, 1, 2)
+    y = F.conv2d(x, weight, None, stride, outer, dilation, groups)
+    if bias is None and residual is None and activation == "identity":
+        return y
+    if residual is not None and residual.stride() != y.stride():
+        residual = torch.empty_like(y).copy_(residual)
+    if y.numel() >= _MOST_ELEMENTS:
+        y = y if bias is None else y.add_(bias[:, None, None])
+        return ACTIVATIONS[activation](y if residual is None else y.add_(residual))
+    return kernels_of(__package__).add_and_activate_(y, bias, residual, activation)
+
+
+def _is_for_the_kernel(x, weight, residual, stride, padding, dilation) -> bool:
+    """Whether it is a depthwise convolution of the kernel's kind."""
+    if weight.dim() != 3 or residual is not None or not is_channels_last(x):
+        return False
+    (kernel, width, channels), (height_step, width_step), (rate, other_rate) = weight.shape, stride, dilation
+    square = kernel == width and height_step == width_step and rate == other_rate
+    usual = 1 < kernel <= _MOST_TAPS and height_step <= 2 and max(padding) <= rate * (kernel - 1)
+    return square and usual and channels * x.shape[2] * x.shape[3] < _MOST_ELEMENTS
+
+
+def _is_product(x, weight, stride, padding) -> bool:
+    """Whether it is a matrix at every pixel, which cuBLAS computes with a bias. A deterministic one needs a setting."""
+    plain = weight.shape[2:] == (1, 1) and tuple(stride) == (1, 1) and tuple(padding) == (0, 0)
+    return plain and is_channels_last(x) and x.is_cuda and not torch.are_deterministic_algorithms_enabled()
+
+
+def _by_cudnn(x, weight, bias, residual, stride, padding, dilation) -> torch.Tensor | None:
+    """By cuDNN's convolution with bias, residual and ReLU, or None where it has none for these."""
+    key = (x.dtype, tuple(x.shape), tuple(weight.shape), residual is None, *stride, *padding, *dilation)
+    if torch.version.hip or not torch.backends.cudnn.enabled or key in _refused:
+        return None
+    geometry = (stride, padding, dilation, 1)
+    try:
+        if residual is None:
+            return torch.cudnn_convolution_relu(x, weight, bias, *geometry)
+        return torch.cudnn_convolution_add_relu(x, weight, residual, 1.0, bias, *geometry)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError:  # no engine, as for some numbers of channels
+        _refused.add(key)
+        return None
+
+
+def _fake(x, weight, bias, residual, activation, stride, padding, dilation, groups):
+    return _library(x, weight, bias, activation, residual, stride, padding, dilation, groups)
+
+
+def _flops(x_shape, weight_shape, *args, out_shape=None, **kwargs) -> int:
+    """Two per multiply-add; bias, residual and activation are left out, as the library's counter does."""
+    return 2 * math.prod(out_shape) * math.prod(weight_shape[:2] if len(weight_shape) == 3 else weight_shape[1:])
+
+
+_op = register("conv2d_act", _convolve, fake=_fake, flops=_flops, detached=True)

@@ -1,0 +1,100 @@
+"""Finds the convolutions of a model that are followed by an activation, and puts `ConvAct` in their place."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from timm.layers import DropPath
+from timm.models.resnet import BasicBlock, Bottleneck
+from torch import fx, nn
+
+from ..backbones.same_padding import SamePaddedConv2d
+from ..layers.insertion import block_names, has_block
+from .conv_act import ACTIVATIONS, ConvAct, ResidualBlock
+from .folded_block import FoldedBlock
+
+_NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d, DropPath)  # in evaluation mode
+
+
+def can_be_wrapped(conv: nn.Module) -> bool:
+    """Whether this is a convolution that `ConvAct` knows, with a bias, which is where a pass over memory is saved."""
+    known = type(conv) in (nn.Conv2d, SamePaddedConv2d) and conv.bias is not None and not has_block(conv)
+    return known and conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
+
+
+def wrap_traced(body: nn.Module, tracer: fx.Tracer) -> None:
+    """Give every convolution of a backbone the ReLU that alone reads it, in place; then the shortcuts of a ResNet.
+
+    What stood for the activation becomes an identity. A module that is called more than once is left alone, as its
+    other calls would change too.
+    """
+    try:
+        graph = tracer.trace(body)
+    except Exception:  # `fuse` has told why
+        return
+    times = Counter(node.target for node in graph.nodes if node.op == "call_module")
+    for node in graph.nodes:
+        if node.op == "call_module" and times[node.target] == 1:
+            conv = body.get_submodule(node.target)
+            if can_be_wrapped(conv):
+                body.set_submodule(node.target, ConvAct(conv, _take_activation(body, node, times)))
+    for name, block in list(body.named_modules()):
+        if type(block) in (BasicBlock, Bottleneck):
+            residual = _residual_block(block)
+            if residual is not None:
+                body.set_submodule(name, residual)
+
+
+def _take_activation(body: nn.Module, node: fx.Node, times: Counter) -> nn.Module | None:
+    """The activation that alone reads a node, through identities; an identity takes its place."""
+    while len(node.users) == 1:
+        node = next(iter(node.users))
+        if node.op != "call_module" or times[node.target] != 1:
+            return None
+        module = body.get_submodule(node.target)
+        if has_block(module) or (type(module) not in ACTIVATIONS and not isinstance(module, _NOTHING)):
+            return None
+        if type(module) in ACTIVATIONS:
+            body.set_submodule(node.target, nn.Identity())
+            return module
+    return None
+
+
+def _residual_block(block: BasicBlock | Bottleneck) -> ResidualBlock | None:
+    """A block of plain convolutions with ReLU as a `ResidualBlock`, or None for any other."""
+    names = ("conv1", "conv2", "conv3") if isinstance(block, Bottleneck) else ("conv1", "conv2")
+    convs = [getattr(block, name) for name in names]
+    last_act = getattr(block, f"act{len(names)}")
+    between = [getattr(block, f"bn{i + 1}") for i in range(len(names))]
+    between += [getattr(block, f"act{i + 1}") for i in range(len(names) - 1)]
+    between += [each for each in (block.drop_block, block.aa, block.se, block.drop_path) if each is not None]
+    relus = all(isinstance(each, ConvAct) and type(each.activation) is nn.ReLU for each in convs[:-1])
+    last = convs[-1]
+    plain = relus and isinstance(last, ConvAct) and last.activation is None and type(last_act) is nn.ReLU
+    if not plain or has_block(block) or block_names(block) or not all(isinstance(each, _NOTHING) for each in between):
+        return None
+    return ResidualBlock(nn.Sequential(*convs[:-1]), ConvAct(last.conv, last_act), block.downsample)
+
+
+def wrap_sequences(model: nn.Module, traced: set[int]) -> None:
+    """The same for every ``nn.Sequential`` outside of the backbones, in place.
+
+    Args:
+        model: to change.
+        traced: ids of the modules of the backbones.
+    """
+    for part in list(model.modules()):
+        if type(part).forward is not nn.Sequential.forward or id(part) in traced:
+            continue
+        conv = None  # the last one, as long as nothing follows it
+        for name, module in list(part._modules.items()):
+            if can_be_wrapped(module):
+                conv = part._modules[name] = ConvAct(module)
+            elif isinstance(module, FoldedBlock):
+                conv = module
+            elif type(module) in ACTIVATIONS:
+                if conv is not None:
+                    conv.activation, part._modules[name] = module, nn.Identity()
+                conv = None
+            elif not isinstance(module, _NOTHING) or has_block(module):
+                conv = None

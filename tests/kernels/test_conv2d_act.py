@@ -1,0 +1,148 @@
+"""`conv2d_act` against ``reference.py`` in float64, by each of the ways that it takes."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from srzoo_kernels import conv2d_act, serves_conv2d_act
+from srzoo_kernels.conv2d_act import op
+from srzoo_kernels.conv2d_act.reference import conv2d_act as reference
+
+# Every activation, and every dtype: all pairs would take the interpreter minutes.
+KINDS = [
+    ("identity", torch.float32),
+    ("relu", torch.float32),
+    ("relu6", torch.float32),
+    ("relu6", torch.float16),
+    ("relu", torch.bfloat16),
+]
+
+
+def drawn(shape, dtype, device, channels_last=False):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape))).to(device, dtype)
+    return x.contiguous(memory_format=torch.channels_last) if channels_last else x
+
+
+def compare(x, weight, bias, residual, dtype, **options):
+    """The operator's error against float64 is at most twice the library's own, plus a rounding of the result."""
+    operands = [x, weight, bias]
+    y, own = conv2d_act(*operands, residual=residual, **options), reference(*operands, residual=residual, **options)
+    wide = [None if each is None else each.double() for each in (*operands, residual)]
+    exact = reference(*wide[:3], residual=wide[3], **options)
+    assert y.dtype == dtype and y.shape == exact.shape and y.stride() == own.stride()
+    error, allowed = ((each.double() - exact).norm().item() for each in (y, own))
+    assert error <= 2 * allowed + torch.finfo(dtype).eps * exact.norm().item()
+
+
+@pytest.mark.parametrize(("activation", "dtype"), KINDS)
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "dilation"),
+    [
+        (3, 1, (1, 1, 1, 1), 1),
+        (3, 2, (0, 1, 0, 1), 1),
+        (5, 1, (4, 4, 4, 4), 2),
+        (5, 2, (1, 2, 2, 2), 1),
+        (3, 1, (0, 0, 0, 0), 3),
+    ],
+)
+def test_one_filter_for_each_channel(kernel, stride, padding, dilation, activation, dtype, device):
+    for shape in ((2, 40, 13, 19), (1, 7, 11, 9)):
+        x = drawn(shape, dtype, device, channels_last=True)
+        weight, bias = drawn((kernel, kernel, shape[1]), dtype, device), drawn((shape[1],), dtype, device)
+        options = {"stride": (stride,) * 2, "padding": padding, "dilation": (dilation,) * 2, "activation": activation}
+        compare(2 * x, weight, bias, None, dtype, **options)
+    compare(x, weight, None, None, dtype, **options)
+    compare(x.contiguous(), weight, bias, None, dtype, **options)
+
+
+@pytest.mark.parametrize(("activation", "dtype"), KINDS)
+@pytest.mark.parametrize("channels_last", [True, False])
+@pytest.mark.parametrize(
+    ("channels", "outputs", "kernel", "options"),
+    [
+        (16, 24, 1, {}),
+        (16, 24, 1, {"stride": (2, 2)}),
+        (24, 16, 3, {"padding": (2, 2, 2, 2), "dilation": (2, 2)}),
+        (3, 32, 3, {"padding": (0, 1, 0, 1), "stride": (2, 2)}),
+        (19, 7, 3, {"padding": (1, 1, 1, 1)}),
+        (16, 24, 3, {"padding": (1, 1, 1, 1), "groups": 4}),
+        (8, 16, 3, {"padding": (1, 1, 0, 0), "stride": (2, 1)}),
+    ],
+)
+def test_any_other_convolution(channels, outputs, kernel, options, activation, channels_last, dtype, device):
+    x = drawn((2, channels, 15, 22), dtype, device, channels_last)
+    weight = drawn((outputs, channels // options.get("groups", 1), kernel, kernel), dtype, device, channels_last) / 4
+    bias = drawn((outputs,), dtype, device)
+    options = {**options, "activation": activation}
+    shape = reference(x, weight, bias, **options).shape
+    for other_format in (channels_last, not channels_last):
+        compare(x, weight, bias, drawn(shape, dtype, device, other_format), dtype, **options)
+    compare(x, weight, None, drawn(shape, dtype, device), dtype, **options)
+    compare(x, weight, bias, None, dtype, **options)
+    compare(x, weight, None, None, dtype, **options)
+
+
+def test_nan_and_infinity_pass_as_in_the_library(device):
+    x = drawn((1, 8, 6, 6), torch.float32, device, channels_last=True)
+    x[0, 1, 2, 3], x[0, 2, 2, 3], x[0, 3, 0, 0] = float("nan"), float("inf"), -float("inf")
+    weight = torch.ones(1, 1, 8, device=device).expand(3, 3, 8).contiguous()
+    for activation in ("identity", "relu", "relu6"):
+        options = {"padding": (1, 1, 1, 1), "activation": activation}
+        for each in (weight, torch.eye(8, device=device)[:, :, None, None].expand(8, 8, 3, 3).contiguous()):
+            found, expected = (
+                conv2d_act(x, each, x[0, :, 5, 5], **options),
+                reference(x, each, x[0, :, 5, 5], **options),
+            )
+            torch.testing.assert_close(found, expected, equal_nan=True)
+
+
+def test_an_empty_batch(device):
+    for weight in (torch.randn(3, 3, 8, device=device), torch.randn(5, 8, 3, 3, device=device)):
+        x = torch.randn(0, 8, 9, 7, device=device).contiguous(memory_format=torch.channels_last)
+        bias = torch.randn(8 if weight.dim() == 3 else 5, device=device)
+        with torch.no_grad():
+            y = conv2d_act(x, weight, bias, "relu", padding=(1, 1, 1, 1))
+        assert y.shape == (0, len(bias), 9, 7)
+
+
+def test_gradients_are_the_library_s(device):
+    x, weight = torch.randn(1, 4, 5, 6, device=device), torch.randn(4, 4, 3, 3, device=device, requires_grad=True)
+    assert not serves_conv2d_act(x, weight)
+    residual = torch.randn(1, 4, 3, 4, device=device)
+    found, expected = conv2d_act(x, weight, None, "relu", residual), F.relu(F.conv2d(x, weight) + residual)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(y.square().sum(), weight)[0] for y in (found, expected)))
+
+
+def test_autocast_s_dtype(device):
+    x, weight = torch.randn(1, 4, 5, 6, device=device), torch.randn(4, 4, 1, 1, device=device)
+    with torch.autocast(device, torch.bfloat16), torch.no_grad():
+        assert conv2d_act(x, weight, torch.randn(4, device=device), "relu").dtype == torch.bfloat16
+
+
+def test_an_activation_that_there_is_not(device):
+    with pytest.raises(ValueError, match="identity, relu, relu6.*'gelu'"):
+        conv2d_act(torch.randn(1, 4, 5, 6, device=device), torch.randn(4, 4, 1, 1, device=device), activation="gelu")
+
+
+@pytest.mark.parametrize("weight", [torch.randn(3, 3, 8), torch.randn(5, 8, 3, 3)], ids=["depthwise", "dense"])
+def test_registration(weight, device):
+    x = torch.randn(2, 8, 9, 7, device=device).contiguous(memory_format=torch.channels_last)
+    bias = torch.randn(8 if weight.dim() == 3 else 5, device=device)
+    operands = (x, weight.to(device), bias, None, "relu6", [2, 2], [0, 1, 0, 1], [1, 1], 1)
+    torch.library.opcheck(torch.ops.srzoo.conv2d_act.default, operands)
+
+
+def test_cudnn_s_refusal_is_kept_and_the_kernel_takes_over(monkeypatch):
+    calls = []
+
+    def refuse(*operands):
+        calls.append(operands)
+        raise RuntimeError("cuDNN error: no engine")
+
+    monkeypatch.setattr(torch, "cudnn_convolution_relu", refuse)
+    monkeypatch.setattr(op, "_refused", set())
+    x, weight, bias = torch.randn(1, 4, 5, 6), torch.randn(4, 4, 1, 1), torch.randn(4)
+    for _ in range(2):
+        assert op._by_cudnn(x, weight, bias, None, (1, 1), (0, 0), (1, 1)) is None
+    assert len(calls) == 1
