@@ -143,7 +143,7 @@ def main() -> None:
             for row in measure(*case, options, dtype):
                 rows.append(row | machine(options.device, options.threads, options.repeats))
                 print(" ".join(f"{value!s:>9}" for value in list(row.values())[1:]), row["what"], flush=True)
-    write_csv(rows, results_file("head", options.device))
+            write_csv(rows, results_file("head", options.device))
 
 
 if __name__ == "__main__":
