@@ -105,6 +105,11 @@ def training_step(model):
 
 
 @torch.no_grad()
+def logits(model):
+    return model(torch.randn(1, 3, 65, 97), return_aux=True)
+
+
+@torch.no_grad()
 def labels(model):
     return upsample_argmax(model(torch.randn(1, 3, 65, 97), upsample=False), (65, 97))
 
@@ -115,8 +120,9 @@ def labels(model):
     [
         (training_step, True, {"upsample_cross_entropy", "upsample_cross_entropy_backward"}),
         (labels, False, {"upsample_argmax"}),
+        (logits, False, {"upsample_bilinear"}),
     ],
-    ids=["training", "labels"],
+    ids=["training", "labels", "logits"],
 )
 def test_everything_stays_on_the_gpu(name, step, training, own):
     with FakeTensorMode(), torch.device("cuda"):

@@ -8,7 +8,14 @@ from torch import nn
 import srzoo
 from srzoo.layers import SqueezeReasoning
 from srzoo.models.folded_block import FoldedBlock
-from srzoo_kernels import check_labels, conv2d_act, gram, upsample_argmax, upsample_cross_entropy
+from srzoo_kernels import (
+    check_labels,
+    conv2d_act,
+    gram,
+    upsample_argmax,
+    upsample_bilinear,
+    upsample_cross_entropy,
+)
 from srzoo_kernels.conv2d_act import op as conv2d_act_op
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
@@ -252,6 +259,15 @@ def test_offsets_beyond_32_bits_in_channels_last_logits():
     logits[0, 149, 4095] = 1
     labels = upsample_argmax(logits, (4096, 4096))
     assert (labels[0, 4095] == 149).all() and not labels[0, :4095].any()
+
+
+@pytest.mark.slow
+def test_offsets_beyond_32_bits_in_resized_logits():
+    """The same in the result."""
+    logits = torch.zeros(1, 150, 8, 8, device="cuda", dtype=torch.float16)
+    logits[0, 149] = 1
+    resized = upsample_bilinear(logits, (4096, 4096))
+    assert (resized[0, 149] == 1).all() and not resized[0, :149].any()
 
 
 def test_half_precision_and_graphs_give_the_labels_of_float32(examples):

@@ -12,6 +12,7 @@ from .paste_masks.frames import aligned_frames, torchvision_frames
 from .paste_masks.op import paste_masks
 from .squeeze_reasoning.op import squeeze_reasoning, squeeze_reasoning_weights
 from .upsample_argmax.op import upsample_argmax
+from .upsample_bilinear.op import upsample_bilinear
 from .upsample_cross_entropy.labels import check_labels
 from .upsample_cross_entropy.op import upsample_cross_entropy
 
@@ -33,5 +34,6 @@ __all__ = [
     "squeeze_reasoning_weights",
     "torchvision_frames",
     "upsample_argmax",
+    "upsample_bilinear",
     "upsample_cross_entropy",
 ]

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from srzoo_kernels import upsample_bilinear
+
 from ..backbones import FeatureBackbone
 from ..labels import LabelSet
 from ..layers.checks import check_flag, check_whole
@@ -119,7 +121,7 @@ class SegmentationNet(ZooModel):
 
     def resize(self, logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         """Resize logits ``(N, K, h, w)`` as `forward` does, to ``(N, K, H, W)`` for ``size = (H, W)``."""
-        return F.interpolate(logits, size=size, mode="bilinear", align_corners=self.align_corners)
+        return upsample_bilinear(logits, size, self.align_corners)
 
     def _replace_classifiers(self, labels: LabelSet) -> None:
         count = len(labels.classes)
@@ -145,7 +147,8 @@ class SegmentationNet(ZooModel):
         may_compare = self.size_divisor == 1 or not torch.compiler.is_compiling()
         if may_compare and (height, width) == tuple(x.shape[-2:]):
             return x
-        return self.resize(x, (height, width))
+        # The library keeps the memory format, which the layers after it have, too.
+        return F.interpolate(x, size=(height, width), mode="bilinear", align_corners=self.align_corners)
 
 
 class OneOutput(nn.Conv2d):

@@ -53,6 +53,8 @@ def test_rows_are_those_of_the_library(source, size, memory_format, dtype, align
     assert rows.shape == whole[:, :, top:bottom].shape
     # Two interpolations, each rounded three times, of numbers up to about 4; a float64 position is rounded twice.
     tolerance = 12 * torch.finfo(torch.float32).eps if wide == torch.float32 else 1e-12
+    if device == "cuda":  # the library's kernel rounds a position there when it is as large as the output's index
+        tolerance += max(size) * torch.finfo(wide).eps * float(logits.abs().amax())
     torch.testing.assert_close(rows, whole[:, :, top:bottom], rtol=0, atol=tolerance)
 
 

@@ -29,6 +29,7 @@ def test_another_number_of_channels_is_refused(x, message):
         ("upsample_argmax", {"size": 5}, r"\(H, W\).*got 5"),
         ("upsample_argmax", {"size": ("a", "b")}, r"\(H, W\).*got \('a', 'b'\)"),
         ("upsample_argmax", {"size": (2.5, 3)}, r"\(H, W\).*got \(2.5, 3\)"),
+        ("upsample_bilinear", {"size": 5}, r"\(H, W\).*got 5"),
         ("upsample_cross_entropy", {"ignore_index": 2**70}, f"ignore_index .*{2**70}"),
         ("upsample_cross_entropy", {"ohem": 0.5}, "ohem .*got 0.5"),
         ("upsample_cross_entropy", {"ohem": (0.5, 1.5)}, r"ohem .*got \(0.5, 1.5\)"),
@@ -42,6 +43,7 @@ def test_options_of_another_type_are_refused(name, options, message):
     logits, boxes = torch.zeros(1, 3, 4, 4), torch.zeros(1, 4)
     operands = {
         "upsample_argmax": (logits,),
+        "upsample_bilinear": (logits,),
         "upsample_cross_entropy": (logits, torch.zeros(1, 4, 4, dtype=torch.int64)),
         "depthwise_conv2d": (logits, torch.zeros(3, 1, 3, 3)),
         "paste_masks": (torch.zeros(1, 2, 2), boxes, boxes.long()),

@@ -33,6 +33,7 @@ from srzoo_kernels.gram import op as gram
 from srzoo_kernels.launch import triton_serves
 from srzoo_kernels.paste_masks import op as paste
 from srzoo_kernels.upsample_argmax import op as argmax
+from srzoo_kernels.upsample_bilinear import op as bilinear
 from srzoo_kernels.upsample_cross_entropy import op as cross_entropy
 cross_entropy.upsample_cross_entropy_library = lambda *operands: operands  # a fake has no labels to check
 with FakeTensorMode():
@@ -43,6 +44,8 @@ with FakeTensorMode():
     assert labels.is_cuda and labels.dtype == torch.uint8 and probability.dtype == torch.float32
     labels, probability = argmax._labels(x, 7, 9, False, False)
     assert labels.shape == (2, 7, 9) and probability.shape == (0,)
+    resized = bilinear._resize(x.to(memory_format=torch.channels_last), 7, 9, False)
+    assert resized.is_cuda and resized.shape == (2, 8, 7, 9) and resized.is_contiguous()
     masks, boxes = (torch.empty(shape, device="cuda") for shape in ((2, 5, 5), (2, 4)))
     assert paste._paste(masks, boxes, windows, 0.5, 0).is_cuda
     target = torch.empty(2, 7, 9, device="cuda", dtype=torch.int64)

@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from srzoo_kernels import channel_affine, gram, graph_reason, operators, upsample_cross_entropy
 from srzoo_kernels.channel_affine import op as affine_op
 from srzoo_kernels.upsample_argmax import op as argmax_op
+from srzoo_kernels.upsample_bilinear import op as bilinear_op
 
 
 def test_everything_about_an_operator_is_registered_in_one_place():
@@ -57,6 +58,7 @@ def test_a_device_that_is_neither_a_cpu_nor_cuda_runs_plain_pytorch():
         assert affine_op._affine(x, x.new_empty(1, 8, 8), None).device.type == "xpu"
         labels, probability = argmax_op._labels(x, 7, 9, False, True)
         assert labels.device.type == probability.device.type == "xpu"
+        assert bilinear_op._resize(x, 7, 9, False).device.type == "xpu"
 
 
 def test_a_name_is_registered_once():

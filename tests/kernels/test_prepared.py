@@ -8,7 +8,11 @@ import torch
 pytest.importorskip("triton")
 from triton import knobs
 
+<<<<<<< HEAD
 from srzoo_kernels import channel_affine, conv2d_act, gram, graph_reason, upsample_argmax
+=======
+from srzoo_kernels import channel_affine, gram, graph_reason, upsample_argmax, upsample_bilinear
+>>>>>>> upsample
 from srzoo_kernels.gram._triton import plan_gram
 from srzoo_kernels.idle_driver._triton import pointer
 from srzoo_kernels.launch import H100, kernels_of, target_of
@@ -63,6 +67,7 @@ CALLS = {
     "graph_reason": lambda: (graph_reason, torch.randn(2, 12), torch.randn(3, 3), torch.randn(4, 4)),
     "upsample_argmax": lambda: (upsample_argmax, maps(shape=(2, 19, 5, 7)), (40, 56)),
     "upsample_argmax, probability": lambda: (upsample_argmax, maps(shape=(2, 19, 5, 7)), (40, 56), True, True),
+    "upsample_bilinear": lambda: (upsample_bilinear, maps(shape=(2, 19, 5, 7)), (40, 56)),
 }
 
 

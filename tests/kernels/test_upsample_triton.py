@@ -1,4 +1,4 @@
-"""The machine code of both upsampling operators' Triton kernels, and their plans, without a GPU."""
+"""The machine code of the upsampling operators' Triton kernels, and their plans, without a GPU."""
 
 import re
 
@@ -15,6 +15,7 @@ from srzoo_kernels.bilinear._triton import tile_rows
 from srzoo_kernels.bilinear.cells import source_scale
 from srzoo_kernels.launch import A100, B200, H100, MI300
 from srzoo_kernels.upsample_argmax import _triton as argmax
+from srzoo_kernels.upsample_bilinear import _triton as bilinear
 from srzoo_kernels.upsample_cross_entropy import _triton as loss
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]
@@ -32,6 +33,8 @@ def plans(dtype):
     return {
         "argmax": argmax.plan_upsample_argmax(logits, 1024, 2048, False, False, H100)[0][0],
         "probability": argmax.plan_upsample_argmax(logits, 1024, 2048, False, True, H100)[0][0],
+        "bilinear": bilinear.plan_upsample_bilinear(logits, 1024, 2048, False, H100)[0][0],
+        "bilinear, four times": bilinear.plan_upsample_bilinear(logits, 512, 1024, False, H100)[0][0],
         "mining": mining,
         "loss": first,
         "loss with every option": heaviest,
@@ -65,10 +68,14 @@ def check(name, report, dtype, target):
         # Neighbouring outputs read one source pixel, so nothing is wider; six numbers serve eight outputs of a class.
         assert [load.removesuffix(".CONSTANT") for load in loads] == [logits] * 6, what
         assert "STG.E.64" in code, what  # eight labels
+    if name.startswith("bilinear"):
+        assert [load.removesuffix(".CONSTANT") for load in loads] == [logits] * (8 if "four" in name else 6), what
+        stores = re.findall(r"\bSTG\.E[.\w]*", code)
+        assert set(stores) == {"STG.E.128"}, what
     if name.startswith("loss"):
         assert any(load.startswith("LDG.E.128") for load in loads), what  # labels
         assert "STG.E.128" in code, what
-    assert "MUFU.EX2" in code or name in ("argmax", "corners", "total"), what
+    assert "MUFU.EX2" in code or name in ("argmax", "corners", "total") or name.startswith("bilinear"), what
 
 
 def test_code_for_hopper_and_mi300():
@@ -83,11 +90,13 @@ def test_code_for_every_architecture(dtype):
 
 
 @pytest.mark.parametrize(
-    ("height", "source", "rows", "span"),
-    [(1024, 128, 8, 3), (512, 128, 4, 3), (256, 128, 2, 3), (128, 128, 1, 2), (64, 128, 1, 2), (1000, 143, 4, 3)],
-)
-def test_a_tile_reads_all_its_source_rows(height, source, rows, span):
-    assert tile_rows(height, source) == (rows, span)
+    ("height", "source", "most", "rows", "span"),
+    [(1024, 128, 3, 8, 3), (512, 128, 3, 4, 3), (256, 128, 3, 2, 3), (128, 128, 3, 1, 2), (64, 128, 3, 1, 2),
+     (1000, 143, 3, 4, 3), (1024, 128, 4, 8, 3), (512, 128, 4, 8, 4), (256, 128, 4, 4, 4), (128, 128, 4, 2, 4),
+     (64, 128, 4, 1, 2), (1000, 300, 4, 4, 3), (1000, 143, 4, 8, 4)],
+)  # fmt: skip
+def test_a_tile_reads_all_its_source_rows(height, source, most, rows, span):
+    assert tile_rows(height, source, most) == (rows, span)
     for align_corners in (False, True):
         scale = source_scale(height, source, align_corners)
         for first in range(0, height, rows):

@@ -19,6 +19,7 @@ from ..panoptic_merge import _triton as merge_kernels
 from ..paste_masks._triton import plan_paste_masks
 from ..squeeze_reasoning import _triton as block
 from ..upsample_argmax import _triton as argmax_kernel
+from ..upsample_bilinear._triton import plan_upsample_bilinear
 from ..upsample_cross_entropy import _triton as loss_kernels
 from ..windows.flat import read_windows
 
@@ -186,14 +187,14 @@ def block_cases(x: torch.Tensor, target: Target) -> list[Case]:
     return [replace(case, tensor_core=False, streams=False) for case in cases]
 
 
-def _tile_operations(launch: Launch, each: int) -> int:
-    """Of every program and class: ``SPAN`` source rows mixed along the width and then down, ``each`` for an output."""
+def _tile_operations(launch: Launch, each: int, classes: int = CLASSES) -> int:
+    """``SPAN`` source rows mixed along the width and then down, ``each`` for an output, for ``classes`` a program."""
     rows, columns, span = (launch.constants[name] for name in ("ROWS", "COLUMNS", "SPAN"))
-    return math.prod(launch.grid) * launch.arguments["classes"] * columns * (span * (3 + 2 * rows) + each * rows)
+    return math.prod(launch.grid) * classes * columns * (span * (3 + 2 * rows) + each * rows)
 
 
 def head_cases(x: torch.Tensor, target: Target) -> list[Case]:
-    """`upsample_argmax` and `upsample_cross_entropy` for logits at the resolution of the map ``x``, at stride 8.
+    """The upsampling operators for logits at the resolution of the map ``x``, at stride 8.
 
     No load is wider than a number: neighbouring outputs read the same source pixels, which the caches serve. Of an
     output's operations the resize takes 3 for its height, a comparison and two selections 3, the loss 10, its slope 9
@@ -205,6 +206,8 @@ def head_cases(x: torch.Tensor, target: Target) -> list[Case]:
     height, width = STRIDE * h, STRIDE * w
     labelled = logits.new_empty((n, height, width), dtype=torch.int64)
     (argmax,), (labels, _) = argmax_kernel.plan_upsample_argmax(logits, height, width, False, False, target)
+    (resize,), (resized,) = plan_upsample_bilinear(logits, height, width, False, target)
+    resize_operations = _tile_operations(resize, 0, resize.arguments["per_group"])
     operands, options = (logits, labelled, None, None, None), (255, 0.0, None, False, True)
     (loss, total, cells, corner_sum), (_, grad) = loss_kernels.plan_loss(*operands, *options, target)
     plane, ids, sums = (loss.arguments[name] for name in ("log_totals", "ids", "sums"))
@@ -215,6 +218,7 @@ def head_cases(x: torch.Tensor, target: Target) -> list[Case]:
     name = "upsample_cross_entropy"
     cases = [
         Case("upsample_argmax", argmax, _size(logits, labels), _tile_operations(argmax, 3), along_width + 6 * outputs),
+        Case("upsample_bilinear", resize, _size(logits, resized), resize_operations, along_width + 3 * outputs),
         Case(
             name,
             loss,

@@ -15,12 +15,12 @@ WARPS = 4  # so that a thread owns one column of the tile, whose source rows it 
 _MOST_ROWS = 8
 
 
-def tile_rows(height: int, source_height: int) -> tuple[int, int]:
-    """Output rows of a tile and source rows it reads: as many outputs as three source rows are sure to serve."""
+def tile_rows(height: int, source_height: int, most: int = 3) -> tuple[int, int]:
+    """Output rows of a tile and source rows it reads: as many outputs as ``most`` source rows are sure to serve."""
     rows = _MOST_ROWS
-    while rows > 1 and (rows - 1) * source_height >= height:
+    while rows > 1 and (rows - 1) * source_height >= (most - 2) * height:
         rows //= 2
-    return rows, 2 if rows == 1 else 3
+    return rows, 2 if rows == 1 else 3 + (rows - 1) * source_height // height
 
 
 def triton_dtype(dtype: torch.dtype) -> tl.dtype:
@@ -106,10 +106,10 @@ def outputs_per_pixel(size: int, source: int, align_corners: bool) -> float:
     return (size - 1) / (source - 1) if source > 1 and size > 1 else 1.0
 
 
-def plan_tiles(logits: torch.Tensor, size: tuple[int, int], align_corners: bool):
-    """Grid, arguments and constants of a kernel that visits every output pixel, a tile at a time."""
+def plan_tiles(logits: torch.Tensor, size: tuple[int, int], align_corners: bool, most: int = 3):
+    """Grid, arguments and constants of a kernel that visits every output pixel, a tile of `tile_rows` at a time."""
     n, h = logits.shape[0], logits.shape[2]
-    rows, span = tile_rows(size[0], h)
+    rows, span = tile_rows(size[0], h, most)
     constants = {
         "ALIGN_CORNERS": align_corners,
         "ROWS": rows,
