@@ -8,11 +8,7 @@ import torch
 pytest.importorskip("triton")
 from triton import knobs
 
-<<<<<<< HEAD
-from srzoo_kernels import channel_affine, conv2d_act, gram, graph_reason, upsample_argmax
-=======
-from srzoo_kernels import channel_affine, gram, graph_reason, upsample_argmax, upsample_bilinear
->>>>>>> upsample
+from srzoo_kernels import channel_affine, conv2d_act, gram, graph_reason, upsample_argmax, upsample_bilinear
 from srzoo_kernels.gram._triton import plan_gram
 from srzoo_kernels.idle_driver._triton import pointer
 from srzoo_kernels.launch import H100, kernels_of, target_of
