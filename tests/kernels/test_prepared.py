@@ -8,7 +8,15 @@ import torch
 pytest.importorskip("triton")
 from triton import knobs
 
-from srzoo_kernels import channel_affine, conv2d_act, gram, graph_reason, upsample_argmax, upsample_bilinear
+from srzoo_kernels import (
+    channel_affine,
+    conv2d_act,
+    gram,
+    graph_reason,
+    squeeze_reasoning,
+    upsample_argmax,
+    upsample_bilinear,
+)
 from srzoo_kernels.gram._triton import plan_gram
 from srzoo_kernels.idle_driver._triton import pointer
 from srzoo_kernels.launch import H100, kernels_of, target_of
@@ -53,6 +61,10 @@ def maps(dtype=torch.float16, shape=(2, 64, 33, 40), **options):
     return torch.randn(shape).to(dtype, **options)
 
 
+def block_weights():
+    return [torch.randn(shape).half() for shape in ((32, 64), (32, 64), (64, 32), (8, 8), (4, 4))]
+
+
 CALLS = {
     "gram": lambda: (gram, maps()),
     "gram of one split": lambda: (gram, maps(shape=(1, 64, 1, 9))),
@@ -61,6 +73,7 @@ CALLS = {
     "channel_affine, transposed": lambda: (channel_affine, maps(), torch.randn(2, 64, 64).half().mT),
     "channel_affine, bias": lambda: (channel_affine, maps(), torch.randn(2, 64, 64).half(), torch.randn(2, 64)),
     "graph_reason": lambda: (graph_reason, torch.randn(2, 12), torch.randn(3, 3), torch.randn(4, 4)),
+    "squeeze_reasoning": lambda: (squeeze_reasoning, maps(), *block_weights()),
     "upsample_argmax": lambda: (upsample_argmax, maps(shape=(2, 19, 5, 7)), (40, 56)),
     "upsample_argmax, probability": lambda: (upsample_argmax, maps(shape=(2, 19, 5, 7)), (40, 56), True, True),
     "upsample_bilinear": lambda: (upsample_bilinear, maps(shape=(2, 19, 5, 7)), (40, 56)),

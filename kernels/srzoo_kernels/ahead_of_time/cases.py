@@ -167,24 +167,30 @@ def block_cases(x: torch.Tensor, target: Target) -> list[Case]:
     base = x.new_empty(c, c, 3, 3).to(memory_format=torch.channels_last)
     projected = x.new_empty(9 * c, reduced)
     weights = (transform, pair, project, adjacency, weight)
-    (_, squeeze, reason, _), _ = block.plan_squeeze_reasoning(x, *weights, target)
+    (_, squeeze, reason, applied), _ = block.plan_block_matrix(x, *weights, x.dtype != torch.float32, target)
     folded = (transform, pair, projected, adjacency, weight, base)
-    (_, _, fold), (out,) = block.plan_squeeze_reasoning_weights(x, *folded, target)
+    (*_, fold), (out,) = block.plan_squeeze_reasoning_weights(x, *folded, target)
     tile, splits = block.SQUEEZE_TILE, squeeze.arguments["splits"]
     tiles = squeeze.grid[0]
-    shares = 4 * n * tiles * reduced
+    shares, z = 4 * n * tiles * reduced, 4 * n * reduced
     scratch = 4 * n * splits * tiles * tile**2 + shares
     products = 2 * 2 * n * tiles * reduced * tile**2  # of each tile and its mirror image
-    cases = [Case("squeeze", squeeze, _size(transform, pair), products, products, scratch)]
+    reasoning = n * (tiles * reduced + 2 * reduced * (k + d))
+    cases = [
+        Case("squeeze", squeeze, _size(transform, pair), products, products, scratch, tensor_core=False),
+        Case("reason", reason, _size(adjacency, weight), reasoning, reasoning, shares + z, tensor_core=False),
+    ]
     for name, launch, left, result, added in (
-        ("reason and map", reason, project, x.new_empty(n, c, c), []),
-        ("reason and fold", fold, projected, out, [base]),
+        ("map", applied, project, x.new_empty(n, c, c), []),
+        ("fold", fold, projected, out, [base]),
     ):
-        operations = 2 * launch.grid[0] * n * block.MAP_TILE**2 * k * launch.constants["DIM"]
-        least = 2 * n * left.numel() * c
-        moved = _size(left, transform, adjacency, weight, result, *added)
-        cases.append(Case(name, launch, moved, operations, least, shares))
-    return [replace(case, tensor_core=False, streams=False) for case in cases]
+        side, depth = launch.constants["TILE"], launch.constants["DEPTH"]
+        padded = -(-reduced // depth) * depth
+        programs, least = launch.grid[0] * n, 2 * n * left.numel() * c
+        operations, operands = 2 * programs * side**2 * padded, programs * 2 * side * reduced * x.element_size()
+        moved, is_half = _size(left, transform, result, *added), x.dtype != torch.float32
+        cases.append(Case(name, launch, moved, operations, least, z, operands, tensor_core=is_half))
+    return [replace(case, streams=False) for case in cases]
 
 
 def _tile_operations(launch: Launch, each: int, classes: int = CLASSES) -> int:

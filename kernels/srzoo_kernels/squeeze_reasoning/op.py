@@ -16,7 +16,7 @@ from .checks import check_block, check_folded
 _WEIGHT_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 # What a program holds in registers: beyond these, code for each NVIDIA architecture spills.
 _MAX_NODES, _MAX_NODE_CHANNELS, _MAX_PRODUCTS = 64, 32, 16384
-_MAX_CHANNELS = 1024  # beyond, every program would read more shares of the squeezed vector than it computes with
+_MAX_CHANNELS = 1024  # beyond, the one program that adds up the shares of the squeezed vector would read megabytes
 
 
 def squeeze_reasoning(
@@ -31,7 +31,8 @@ def squeeze_reasoning(
 
     ``g = mean((W_t X) * (W_p X))`` over the pixels (Eq. 4, as a mean), ``z = relu(W_g G (I - A_g))`` (Eq. 5), as
     `gram`, `graph_reason` and `channel_affine` in a row compute it. Not differentiable: for a gradient call those.
-    Statistics and reasoning are computed in float32, under autocast too.
+    Statistics and reasoning are computed in float32, under autocast too. With Triton, half precisions round ``I + M``
+    to ``x``'s dtype, with ``M = W_R diag(z) W_t``, unless deterministic algorithms are asked for.
 
     Args:
         x: ``(N, C, H, W)``, any floating dtype; contiguous and channels_last maps are read where they lie.
