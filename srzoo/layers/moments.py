@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -49,6 +50,7 @@ class Moments:
 # The moments set by `MomentBlock.given`, innermost last. A context variable, because several threads may use one model
 # at once; torch.compile guards on it.
 _GIVEN: ContextVar[tuple[tuple[nn.Module, Moments], ...]] = ContextVar("given moments", default=())
+_lock = threading.Lock()
 
 
 class MomentBlock(nn.Module):
@@ -58,6 +60,8 @@ class MomentBlock(nn.Module):
     `given` does the same for a block inside a network.
     """
 
+    _givers = 0  # contexts of `given` that are open, in any thread
+
     def moments(self, x: torch.Tensor) -> Moments:
         """The moments of ``x``, ``(N, C, H, W)``. ``second`` is None if the block's squeeze does not need it."""
         raise NotImplementedError
@@ -66,14 +70,18 @@ class MomentBlock(nn.Module):
     def given(self, moments: Moments) -> Iterator[None]:
         """Context manager in which this block uses ``moments`` instead of its input's. Other threads are unaffected."""
         token = _GIVEN.set((*_GIVEN.get(), (self, moments)))
+        with _lock:
+            self._givers += 1
         try:
             yield
         finally:
+            with _lock:
+                self._givers -= 1
             _GIVEN.reset(token)
 
     def given_or(self, moments: Moments | None) -> Moments | None:
         """The argument of ``forward``, else the moments that `given` has set, else None."""
-        if moments is not None:
+        if moments is not None or not self._givers:  # Dynamo of PyTorch before 2.14 cannot read a context variable
             return moments
         return next((own for block, own in reversed(_GIVEN.get()) if block is self), None)
 
