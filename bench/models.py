@@ -27,6 +27,7 @@ import json
 import statistics
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -168,9 +169,9 @@ def runner(name: str, case: str, device: str):
     return replayed(run) if "replayed" in ways else run
 
 
-def counts(name: str, case: str) -> tuple[float, float]:
+@cache
+def counts(name: str, size: tuple[int, int]) -> tuple[float, float]:
     """Parameters in 10^6, and multiply-adds of one image in 10^9."""
-    size = SIZES[case.split("-")[0].partition("x")[0]]
     with torch.device("meta"):
         model = build(name)
 
@@ -207,7 +208,7 @@ def measure(case: str, names: list[str], repeats: int, threads: int, device: str
     for name in names:
         tier = next(title for title, members in TIERS.items() if name in members)
         first = "srnet_lite0" if tier == "light" else "srnet_r50"
-        parameters, operations = counts(name, case)
+        parameters, operations = counts(name, SIZES[case.split("-")[0].partition("x")[0]])
         seconds = statistics.median(times[name])
         ratio = f"{median_ratio(times[name], times[first]):.3f}" if first in times else ""
         row = {"case": case, "tier": tier, "model": name, "parameters_m": f"{parameters:.3f}"}

@@ -14,8 +14,11 @@ mkdir -p "$OUT"
 export PYTHONPATH="$PWD:$PWD/kernels${PYTHONPATH:+:$PYTHONPATH}" PYTHONDONTWRITEBYTECODE=1
 DEVICE=${DEVICE:-cuda}
 
-tests() {
-    timeout 200 python3 -m pytest -q -x -p no:cacheprovider -m "gpu and not slow" tests
+tests() {  # compiling the kernels takes most of it, so they share the processors where pytest-xdist is
+    local workers=()
+    if python3 -c "import xdist" 2>/dev/null; then workers=(-n "${WORKERS:-8}"); fi
+    timeout 240 python3 -m pytest -q "${workers[@]}" -p no:cacheprovider -m "gpu and not slow" \
+        tests/kernels tests/layers/test_insertion.py tests/test_gpu.py
 }
 
 keep() {
@@ -33,9 +36,10 @@ for part in "${@:-profile}"; do
         ;;
     operators)
         tests
-        timeout 220 python3 bench/sr_block.py --device "$DEVICE" --dtypes float16 bfloat16 float32 || true
-        timeout 100 python3 bench/head.py --device "$DEVICE" --dtypes float16 bfloat16 || true
-        keep sr_block_gpu.csv head_gpu.csv
+        timeout -s KILL 40 python3 bench/convolutions.py --device "$DEVICE" || true
+        timeout -s KILL 150 python3 bench/sr_block.py --device "$DEVICE" --dtypes float16 bfloat16 float32 || true
+        timeout -s KILL 80 python3 bench/head.py --device "$DEVICE" --dtypes float16 bfloat16 || true
+        keep convolutions_gpu.csv sr_block_gpu.csv head_gpu.csv
         ;;
     models)
         timeout 200 python3 bench/gpu_profile.py models --device "$DEVICE" --out "$OUT/gpu_profile_models.csv" || true
