@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from torch.autograd import forward_ad
 from torch.utils.flop_counter import register_flop_formula
 
 from .autocast import without_autocast
@@ -74,8 +75,10 @@ def register(
 
 
 def is_transformed() -> bool:
-    """Whether a transform of ``torch.func`` is active, such as grad or vmap, which take plain PyTorch code only."""
-    return not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active()
+    """Whether a transform of ``torch.func`` or forward-mode AD is active, which take plain PyTorch code only."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def _refusal(qualified: str) -> Callable:

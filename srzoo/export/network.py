@@ -16,6 +16,7 @@ from srzoo_kernels.layout import label_dtype
 from ..layers.pyramids import PyramidPooling
 from ..messages import visible
 from ..models.base import ZooModel, check_zoo_model
+from ..models.conv_act import ConvAct
 from ..models.folding import fuse
 from ..models.mask_rcnn import MaskRCNN
 from ..models.panoptic_fpn import PanopticFPN
@@ -102,6 +103,9 @@ class ExportedNetwork(nn.Module):
         # It may be on a GPU or in another precision; the form says what the file has.
         dtype = torch.float16 if form.half else torch.float32
         self.model = fuse(model, blocks=False).to("cpu", dtype)
+        for part in self.model.modules():
+            if isinstance(part, ConvAct):
+                part.taps = None  # a GPU's, which a program would carry unused
         divisor = getattr(self.model, "size_divisor", 1)
         if form.size is not None and isinstance(model, SegmentationNet) and not any(s % divisor for s in form.size):
             self.model.size_divisor = 1  # nothing to enlarge

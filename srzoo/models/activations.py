@@ -18,8 +18,13 @@ _NOTHING = (nn.Identity, nn.Dropout, nn.Dropout2d, DropPath)  # in evaluation mo
 
 def can_be_wrapped(conv: nn.Module) -> bool:
     """Whether this is a convolution that `ConvAct` knows, with a bias, which is where a pass over memory is saved."""
-    known = type(conv) in (nn.Conv2d, SamePaddedConv2d) and conv.bias is not None and not has_block(conv)
+    known = type(conv) in (nn.Conv2d, SamePaddedConv2d) and conv.bias is not None and not _is_watched(conv)
     return known and conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
+
+
+def _is_watched(module: nn.Module) -> bool:
+    """Whether something else than the module itself runs where it is called: hooks, or a block from `insert`."""
+    return bool(module._forward_hooks or module._forward_pre_hooks) or has_block(module)
 
 
 def wrap_traced(body: nn.Module, tracer: fx.Tracer) -> None:
@@ -33,10 +38,11 @@ def wrap_traced(body: nn.Module, tracer: fx.Tracer) -> None:
     except Exception:  # `fuse` has told why
         return
     times = Counter(node.target for node in graph.nodes if node.op == "call_module")
+    names = Counter(id(module) for _, module in body.named_modules(remove_duplicate=False))
     for node in graph.nodes:
         if node.op == "call_module" and times[node.target] == 1:
             conv = body.get_submodule(node.target)
-            if can_be_wrapped(conv):
+            if can_be_wrapped(conv) and names[id(conv)] == 1:
                 body.set_submodule(node.target, ConvAct(conv, _take_activation(body, node, times)))
     for name, block in list(body.named_modules()):
         if type(block) in (BasicBlock, Bottleneck):
@@ -52,7 +58,7 @@ def _take_activation(body: nn.Module, node: fx.Node, times: Counter) -> nn.Modul
         if node.op != "call_module" or times[node.target] != 1:
             return None
         module = body.get_submodule(node.target)
-        if has_block(module) or (type(module) not in ACTIVATIONS and not isinstance(module, _NOTHING)):
+        if _is_watched(module) or (type(module) not in ACTIVATIONS and not isinstance(module, _NOTHING)):
             return None
         if type(module) in ACTIVATIONS:
             body.set_submodule(node.target, nn.Identity())
@@ -71,7 +77,9 @@ def _residual_block(block: BasicBlock | Bottleneck) -> ResidualBlock | None:
     relus = all(isinstance(each, ConvAct) and type(each.activation) is nn.ReLU for each in convs[:-1])
     last = convs[-1]
     plain = relus and isinstance(last, ConvAct) and last.activation is None and type(last_act) is nn.ReLU
-    if not plain or has_block(block) or block_names(block) or not all(isinstance(each, _NOTHING) for each in between):
+    if not plain or block_names(block) or not all(isinstance(each, _NOTHING) for each in between):
+        return None
+    if any(map(_is_watched, (block, last_act, *convs, *between))):
         return None
     return ResidualBlock(nn.Sequential(*convs[:-1]), ConvAct(last.conv, last_act), block.downsample)
 
@@ -93,8 +101,8 @@ def wrap_sequences(model: nn.Module, traced: set[int]) -> None:
             elif isinstance(module, FoldedBlock):
                 conv = module
             elif type(module) in ACTIVATIONS:
-                if conv is not None:
+                if conv is not None and not _is_watched(module):
                     conv.activation, part._modules[name] = module, nn.Identity()
                 conv = None
-            elif not isinstance(module, _NOTHING) or has_block(module):
+            elif not isinstance(module, _NOTHING) or _is_watched(module):
                 conv = None

@@ -20,6 +20,7 @@ from ..layers.insertion import CHILD, block_names, has_block, last_of_sequential
 from ..messages import one_line
 from .activations import wrap_sequences, wrap_traced
 from .base import check_zoo_model
+from .conv_act import ConvAct
 from .folded_block import FoldedBlock
 
 _log = logging.getLogger("srzoo")
@@ -42,7 +43,8 @@ def fuse(model: nn.Module, blocks: bool = True, dtype: torch.dtype | None = None
             is folded is folded before, or after if it is wider.
 
     Returns:
-        The fused copy. Its logits differ by float32 rounding, below 1e-4, if ``dtype`` is not given.
+        The fused copy. Its logits differ by float32 rounding, below 1e-4, if ``dtype`` is not given. To change weights,
+        change those of the model and fuse it again: the copy keeps some in a second layout.
 
     Raises:
         ValueError: the model is not one of srzoo's, or ``dtype`` is not floating.
@@ -83,14 +85,17 @@ def _folded(model: nn.Module, blocks: bool) -> nn.Module:
 
 
 class _LayerTracer(fx.Tracer):
-    """Does not trace into convolutions and norms, including timm's subclasses, nor into blocks from `insert`."""
+    """Does not trace into convolutions and norms, including timm's subclasses, nor into blocks from `insert`.
+
+    Nor into what an earlier `fuse` has made of them.
+    """
 
     def __init__(self, blocks: list[str]):
         super().__init__()
         self._blocks = blocks
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        is_layer = isinstance(module, (nn.Conv2d, nn.BatchNorm2d)) or name in self._blocks
+        is_layer = isinstance(module, (nn.Conv2d, nn.BatchNorm2d, ConvAct)) or name in self._blocks
         return is_layer or super().is_leaf_module(module, name)
 
 
@@ -146,6 +151,8 @@ def _obstacle(head: ContextHead) -> str:
         return "no convolution follows it"
     if conv.groups != 1:
         return f"the convolution after it has {conv.groups} groups"
+    if isinstance(conv.padding, str):
+        return f"the convolution after it has padding {conv.padding!r}"
     if conv.padding_mode != "zeros":
         return f"the convolution after it has padding mode {conv.padding_mode!r}"
     return "another block follows it or the convolution after it" if has_block(head.context) or has_block(conv) else ""

@@ -125,6 +125,50 @@ def test_an_activation_that_there_is_not(device):
         conv2d_act(torch.randn(1, 4, 5, 6, device=device), torch.randn(4, 4, 1, 1, device=device), activation="gelu")
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"residual": (1, 6, 5, 6)}, r"residual of shape \(2, 6, 5, 6\), got \(1, 6, 5, 6\)"),
+        ({"residual": (2, 6, 1, 1)}, r"residual.*\(2, 6, 1, 1\)"),
+        ({"bias": (3,)}, r"bias of shape \(6,\), got \(3,\)"),
+        ({"weight": (6, 4, 1, 1)}, r"8 channels, got \(6, 4, 1, 1\) in 1 groups"),
+        ({"weight": (3, 3, 4)}, r"8 channels, got \(3, 3, 4\)"),
+        ({"weight": (6, 8, 7, 1)}, r"5x6 is smaller than the kernel, 7x1"),
+        ({"x": (2, 8, 5)}, r"\(N, C, H, W\).*\(2, 8, 5\)"),
+    ],
+)
+def test_shapes_that_do_not_fit(changed, message):
+    shapes = {"x": (2, 8, 5, 6), "weight": (6, 8, 1, 1), "bias": (6,), "residual": (2, 6, 5, 6), **changed}
+    x, weight, bias, residual = map(torch.randn, shapes.values())
+    with pytest.raises(ValueError, match=message):
+        torch.ops.srzoo.conv2d_act(x, weight, bias, residual, "relu", [1, 1], [0, 0, 0, 0], [1, 1], 1)
+    with pytest.raises(ValueError, match=r"one dtype.*float16"):
+        torch.ops.srzoo.conv2d_act(
+            torch.randn(1, 6, 3, 3), torch.randn(3, 3, 6).half(), None, None, "relu", [1, 1], [0] * 4, [1, 1], 1
+        )
+
+
+@pytest.mark.parametrize("side", [(2160, 4096), (4096, 4096)])
+def test_no_grid_is_too_large(side):
+    pytest.importorskip("triton")
+    from srzoo_kernels.conv2d_act._triton import plan_depthwise
+    from srzoo_kernels.launch import H100
+
+    x = torch.empty_strided((2, 32, *side), (32 * side[0] * side[1], 1, 32 * side[1], 32), device="meta")
+    (launch,), (y,) = plan_depthwise(x, x.new_empty(3, 3, 32), None, 1, (1, 1, 1, 1), 1, "relu6", H100)
+    assert y.shape == x.shape and max(launch.grid[1:]) <= 65535 and launch.grid[0] < 2**31
+
+
+def test_forward_mode_ad_is_the_library_s(device):
+    x, weight = torch.randn(1, 4, 5, 6, device=device), torch.randn(4, 4, 1, 1, device=device)
+    with torch.no_grad(), torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, x)
+        found, expected = conv2d_act(dual, weight, activation="relu"), F.relu(F.conv2d(dual, weight))
+        pairs = (torch.autograd.forward_ad.unpack_dual(each) for each in (found, expected))
+        for ours, theirs in zip(*pairs, strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+
 @pytest.mark.parametrize("weight", [torch.randn(3, 3, 8), torch.randn(5, 8, 3, 3)], ids=["depthwise", "dense"])
 def test_registration(weight, device):
     x = torch.randn(2, 8, 9, 7, device=device).contiguous(memory_format=torch.channels_last)
@@ -143,6 +187,7 @@ def test_cudnn_s_refusal_is_kept_and_the_kernel_takes_over(monkeypatch):
     monkeypatch.setattr(torch, "cudnn_convolution_relu", refuse)
     monkeypatch.setattr(op, "_refused", set())
     x, weight, bias = torch.randn(1, 4, 5, 6), torch.randn(4, 4, 1, 1), torch.randn(4)
-    for _ in range(2):
+    for deterministic in (True, False, False):  # a deterministic cuDNN is not asked
+        torch.use_deterministic_algorithms(deterministic)
         assert op._by_cudnn(x, weight, bias, None, (1, 1), (0, 0), (1, 1)) is None
     assert len(calls) == 1

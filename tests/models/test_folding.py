@@ -10,6 +10,7 @@ from srzoo.layers import SqueezeReasoning
 from srzoo.layers.context_head import ContextHead
 from srzoo.layers.conv import conv_bn_relu
 from srzoo.models import ZooModel
+from srzoo.models.conv_act import ConvAct, ResidualBlock
 from srzoo.models.folded_block import FoldedBlock
 from srzoo.models.folding import fuse
 
@@ -262,3 +263,31 @@ def test_the_copy_has_the_dtype():
     for dtype in (torch.int8, "float16"):
         with pytest.raises(ValueError, match="dtype="):
             fuse(model, dtype=dtype)
+
+
+def test_what_follows_a_convolution_is_part_of_it():
+    """But not where a hook is told of it."""
+    model = randomised(srzoo.create_model("srnet", backbone="resnet18", num_classes=5, channels=64, nodes=8))
+    calls, x = [], torch.randn(1, 3, 75, 101)
+    for name in ("layer2.0", "layer3.1.conv1", "layer4.0.act1"):
+        module = model.backbone.body.get_submodule(name)
+        module.register_forward_hook(lambda *of, name=name: calls.append((name, type(of[2]))))
+    fused = fuse(model)
+    convs = [part for part in fused.modules() if isinstance(part, ConvAct)]
+    kinds = {(type(each.activation), isinstance(each.conv, nn.Conv2d)) for each in convs}
+    assert kinds == {(nn.ReLU, True), (type(None), True)}
+    blocks = [part for part in fused.modules() if isinstance(part, ResidualBlock)]
+    assert len(blocks) == 5  # of eight, of which three have a hook
+    expected = logits_of(model, x)
+    calls.clear()
+    torch.testing.assert_close(logits_of(fused, x), expected, rtol=1e-4, atol=1e-4)
+    assert [name for name, kind in calls if kind is torch.Tensor] == ["layer2.0", "layer3.1.conv1", "layer4.0.act1"]
+    torch.testing.assert_close(logits_of(copy.deepcopy(fused), x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_fused_model_can_be_fused_again(caplog):
+    model = randomised(srzoo.create_model("srnet", backbone="densenet121", num_classes=5, channels=64, nodes=8))
+    x = torch.randn(1, 3, 75, 101)
+    again = fuse(fuse(model))
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+    torch.testing.assert_close(logits_of(again, x), logits_of(model, x), rtol=1e-4, atol=1e-4)

@@ -276,7 +276,8 @@ def convolution_cases(x: torch.Tensor, target: Target) -> list[Case]:
     """What follows a convolution, and a depthwise one with all of that, which is for channels_last maps alone."""
     c = x.shape[1]
     bias = x.new_empty(c)
-    (launch,), _ = plan_epilogue(x, bias, x, "relu6", target)
+    flat = x.new_empty(x.numel())
+    (launch,), _ = plan_epilogue(flat, bias, flat, c, 1 if is_channels_last(x) else x[0, 0].numel(), "relu6", target)
     cases = [Case("epilogue", launch, 3 * _size(x), 4 * x.numel(), 4 * x.numel(), tensor_core=False)]
     if is_channels_last(x):
         for kernel, dilation in ((3, 1), (5, 2)):

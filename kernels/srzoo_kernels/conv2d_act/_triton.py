@@ -38,6 +38,7 @@ def depthwise_kernel(
     top,
     left,
     across,  # tiles of a row
+    blocks,  # of channels
     K: tl.constexpr,
     STRIDE: tl.constexpr,
     DILATION: tl.constexpr,
@@ -51,10 +52,10 @@ def depthwise_kernel(
 
     The four outputs of a group are ``DILATION`` apart, so that an input that was loaded serves up to four taps.
     """
-    c = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
+    c = tl.program_id(0) % blocks * CHANNELS + tl.arange(0, CHANNELS)
     exists = c < channels
-    tile = tl.program_id(1)
-    image = tl.program_id(2).to(tl.int64)
+    tile = tl.program_id(0) // blocks
+    image = tl.program_id(1).to(tl.int64)
     place = tl.arange(0, ROWS * GROUPS)
     row = tile // across * ROWS + place // GROUPS
     group = tile % across * GROUPS + place % GROUPS
@@ -147,12 +148,12 @@ def plan_depthwise(
         (n, c, height, width), (height * width * c, 1, width * c, c), dtype=x.dtype, device=x.device
     )
     groups = triton.cdiv(width, 4 * dilation) * dilation
-    across = triton.cdiv(groups, _GROUPS)
+    across, blocks = triton.cdiv(groups, _GROUPS), triton.cdiv(c, _CHANNELS)
     launch = Launch(
         depthwise_kernel,
-        (triton.cdiv(c, _CHANNELS), triton.cdiv(height, _ROWS) * across, n),
+        (blocks * across * triton.cdiv(height, _ROWS), n, 1),
         {"x": x, "weight": weight, "bias": y if bias is None else bias, "y": y, "channels": c, "h": h, "w": w}
-        | {"height": height, "width": width, "top": top, "left": left, "across": across},
+        | {"height": height, "width": width, "top": top, "left": left, "across": across, "blocks": blocks},
         {"K": len(weight), "STRIDE": stride, "DILATION": dilation}
         | {"ROWS": _ROWS, "GROUPS": _GROUPS, "CHANNELS": _CHANNELS}
         | {"WITH_BIAS": bias is not None, "ACTIVATION": activation},
@@ -162,16 +163,21 @@ def plan_depthwise(
 
 
 def plan_epilogue(
-    y: torch.Tensor, bias: torch.Tensor | None, residual: torch.Tensor | None, activation: str, target: Target
+    y: torch.Tensor,
+    bias: torch.Tensor | None,
+    residual: torch.Tensor | None,
+    channels: int,
+    inner: int,
+    activation: str,
+    target: Target,
 ) -> tuple[list[Launch], tuple[()]]:
-    """The launch that changes a dense ``y`` in place; ``residual`` has its strides."""
-    total, c = y.numel(), y.shape[1]
-    inner = 1 if is_channels_last(y) else y.shape[2] * y.shape[3]
+    """The launch that changes ``y`` in place; it and ``residual`` are all numbers of a map, in their order."""
+    total = len(y)
     launch = Launch(
         epilogue_kernel,
         (triton.cdiv(total, _BLOCK), 1, 1),
         {"y": y, "bias": y if bias is None else bias, "residual": y if residual is None else residual}
-        | {"total": total, "channels": c, "inner": inner},
+        | {"total": total, "channels": channels, "inner": inner},
         {"BLOCK": _BLOCK, "WITH_BIAS": bias is not None, "WITH_RESIDUAL": residual is not None}
         | {"ACTIVATION": activation},
     )
@@ -186,6 +192,9 @@ def depthwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, 
 def add_and_activate_(
     y: torch.Tensor, bias: torch.Tensor | None, residual: torch.Tensor | None, activation: str
 ) -> torch.Tensor:
-    """``y``, changed in place, as `plan_epilogue` has it."""
-    launched(plan_epilogue, (y, bias, residual), activation)
+    """A dense ``y``, changed in place; ``residual`` has its strides."""
+    inner = 1 if is_channels_last(y) else y.shape[2] * y.shape[3]
+    # Without their shape maps of one size share a plan.
+    flat, other = (None if each is None else each.as_strided((each.numel(),), (1,)) for each in (y, residual))
+    launched(plan_epilogue, (flat, bias, other), y.shape[1], inner, activation)
     return y

@@ -8,9 +8,11 @@ depthwise convolutions are slow, those with dilation and a 5x5 kernel thirty tim
 import math
 
 import torch
+from torch import fx
 from torch.nn import functional as F
 
 from ..autocast import autocast_dtype
+from ..checks import check_feature_map, check_same_device, check_same_dtype
 from ..launch import kernels_of, triton_serves
 from ..layout import is_channels_last
 from ..operators import is_transformed, register
@@ -20,15 +22,22 @@ from .reference import conv2d_act as _library
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 _MOST_TAPS = 7  # along one side of a depthwise filter, of which the kernel unrolls all
 _MOST_ELEMENTS = 2**31  # offsets of the kernels are 32-bit
+_MOST_IMAGES = 65535  # programs along the second axis of a grid
 _refused: set[tuple] = set()  # convolutions that cuDNN does not take with a bias and an activation
 
 
 def serves_conv2d_act(x: torch.Tensor, *weights: torch.Tensor | None) -> bool:
     """Whether `conv2d_act` is faster than the library for ``x``: on a GPU with Triton, where no gradient is wanted.
 
-    Not in a program that is exported, which needs the library's operators alone.
+    Not in a program that is exported or traced, which needs the library's operators alone.
     """
-    if not triton_serves(x) or x.dtype not in _DTYPES or torch.compiler.is_exporting() or torch.jit.is_tracing():
+    if (
+        isinstance(x, fx.Proxy)
+        or not triton_serves(x)
+        or x.dtype not in _DTYPES
+        or torch.compiler.is_exporting()
+        or torch.jit.is_tracing()
+    ):
         return False
     wanted = torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in (x, *weights))
     return not (wanted or is_transformed())
@@ -63,8 +72,8 @@ def conv2d_act(
         ``(N, O, H', W')`` of ``x``'s dtype, as ``conv2d`` gives it for a padded ``x``.
 
     Raises:
-        ValueError: another ``activation``.
-        RuntimeError: PyTorch's own, where a shape or a dtype does not fit.
+        ValueError: another ``activation``, or a shape, a dtype or a device does not fit.
+        RuntimeError: likewise, PyTorch's own, where `serves_conv2d_act` does not hold.
     """
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
@@ -89,6 +98,7 @@ def _convolve(
     groups: int,
 ) -> torch.Tensor:
     """Arguments as `conv2d_act` has them."""
+    _check(x, weight, bias, residual, stride, padding, dilation, groups)
     if not triton_serves(x):
         return _library(x, weight, bias, activation, residual, stride, padding, dilation, groups)
     if _is_for_the_kernel(x, weight, residual, stride, padding, dilation):
@@ -116,6 +126,32 @@ def _convolve(
     return kernels_of(__package__).add_and_activate_(y, bias, residual, activation)
 
 
+def _check(x, weight, bias, residual, stride, padding, dilation, groups) -> None:
+    """Refuse what the kernels would read beyond.
+
+    Raises:
+        ValueError: a shape, a dtype or a device does not fit, or no output is left.
+    """
+    check_feature_map(x)
+    depthwise = weight.dim() == 3
+    kernel, outputs = (weight.shape[:2], weight.shape[2]) if depthwise else (weight.shape[2:], weight.shape[0])
+    channels = weight.shape[2] if depthwise else weight.shape[1] * groups
+    if channels != x.shape[1]:
+        raise ValueError(f"expected weight for {x.shape[1]} channels, got {tuple(weight.shape)} in {groups} groups")
+    top, bottom, left, right = padding
+    reach = [rate * (side - 1) + 1 for rate, side in zip(dilation, kernel)]
+    sizes = (x.shape[2] + top + bottom, x.shape[3] + left + right)
+    shape = (x.shape[0], outputs, *((a - b) // step + 1 for a, b, step in zip(sizes, reach, stride)))
+    if min(shape[2:]) < 1:
+        raise ValueError(f"a padded x of {sizes[0]}x{sizes[1]} is smaller than the kernel, {reach[0]}x{reach[1]}")
+    if bias is not None and bias.shape != (outputs,):
+        raise ValueError(f"expected bias of shape ({outputs},), got {tuple(bias.shape)}")
+    if residual is not None and residual.shape != shape:
+        raise ValueError(f"expected residual of shape {shape}, got {tuple(residual.shape)}")
+    check_same_dtype(x, *(each for each in (weight, bias, residual) if each is not None))
+    check_same_device(x, weight=weight, bias=bias, residual=residual)
+
+
 def _is_for_the_kernel(x, weight, residual, stride, padding, dilation) -> bool:
     """Whether it is a depthwise convolution of the kernel's kind."""
     if weight.dim() != 3 or residual is not None or not is_channels_last(x):
@@ -123,19 +159,28 @@ def _is_for_the_kernel(x, weight, residual, stride, padding, dilation) -> bool:
     (kernel, width, channels), (height_step, width_step), (rate, other_rate) = weight.shape, stride, dilation
     square = kernel == width and height_step == width_step and rate == other_rate
     usual = 1 < kernel <= _MOST_TAPS and height_step <= 2 and max(padding) <= rate * (kernel - 1)
-    return square and usual and channels * x.shape[2] * x.shape[3] < _MOST_ELEMENTS
+    return square and usual and channels * x.shape[2] * x.shape[3] < _MOST_ELEMENTS and len(x) <= _MOST_IMAGES
 
 
 def _is_product(x, weight, stride, padding) -> bool:
-    """Whether it is a matrix at every pixel, which cuBLAS computes with a bias. A deterministic one needs a setting."""
+    """Whether it is a matrix at every pixel, which cuBLAS computes with a bias, in the precision of a convolution.
+
+    A deterministic cuBLAS asks for an environment variable.
+    """
+    backends = torch.backends
+    if x.dtype is torch.float32 and backends.cudnn.allow_tf32 != backends.cuda.matmul.allow_tf32:
+        return False
     plain = weight.shape[2:] == (1, 1) and tuple(stride) == (1, 1) and tuple(padding) == (0, 0)
     return plain and is_channels_last(x) and x.is_cuda and not torch.are_deterministic_algorithms_enabled()
 
 
 def _by_cudnn(x, weight, bias, residual, stride, padding, dilation) -> torch.Tensor | None:
     """By cuDNN's convolution with bias, residual and ReLU, or None where it has none for these."""
-    key = (x.dtype, tuple(x.shape), tuple(weight.shape), residual is None, *stride, *padding, *dilation)
-    if torch.version.hip or not torch.backends.cudnn.enabled or key in _refused:
+    key = (x.dtype, weight.shape, residual is None, *stride, *padding, *dilation)
+    cudnn = torch.backends.cudnn
+    if torch.version.hip or not cudnn.enabled or key in _refused:
+        return None
+    if cudnn.deterministic or torch.are_deterministic_algorithms_enabled():  # these two do not look at it
         return None
     geometry = (stride, padding, dilation, 1)
     try:

@@ -22,7 +22,7 @@ from .. import launch
 from ..checks import check_same_device
 from ..launch import Launch, Target, kernels_of, target_of
 
-_KEPT = 512  # plans; a data set of images of several hundred sizes still finds its own again
+_KEPT = 8192  # plans; a network has some tens for each size of image, of which a data set has several hundred
 _ALIGNMENT = 16  # bytes; Triton compiles another kernel for a pointer that is not divisible by it
 _PART = 256  # bytes; a partial result begins at a multiple of them
 

@@ -75,7 +75,7 @@ def plan_upsample_bilinear(
         return [], (resized,)
     (columns, rows, _), arguments, constants = plan_tiles(logits, (height, width), align_corners, _SPAN)
     per_group = classes_per_program(k, math.prod((columns, rows, n)), target)
-    per_group = max(per_group, -(-k * n // _MOST_PROGRAMS))
+    per_group = max(per_group, -(-k // max(1, _MOST_PROGRAMS // n)))
     groups = -(-k // per_group)
     arguments |= {"logits": logits, "resized": resized, "groups": groups, "per_group": per_group}
     return [Launch(_resize_kernel, (columns, rows, groups * n), arguments, constants, WARPS)], (resized,)
