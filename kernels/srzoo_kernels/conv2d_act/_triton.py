@@ -180,6 +180,7 @@ def plan_epilogue(
         | {"total": total, "channels": channels, "inner": inner},
         {"BLOCK": _BLOCK, "WITH_BIAS": bias is not None, "WITH_RESIDUAL": residual is not None}
         | {"ACTIVATION": activation},
+        warps=4 if target.warp_size == 32 else 2,  # eight numbers a thread, which load 128 bits
     )
     return [launch] if total else [], ()
 
