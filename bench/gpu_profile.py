@@ -33,15 +33,6 @@ from srzoo_kernels import channel_affine, gram, upsample_argmax, upsample_cross_
 
 MAPS = 3  # taken in turn
 ROWS_OF_PROFILE = 20
-CONVOLUTIONS = [
-    (512, 512, 3, 1, (128, 256)),
-    (2048, 512, 3, 1, (128, 256)),
-    (256, 256, 3, 2, (128, 256)),
-    (1024, 256, 1, 1, (128, 256)),
-    (256, 1024, 1, 1, (128, 256)),
-    (64, 64, 3, 1, (256, 512)),
-    (3, 64, 3, 1, (1024, 2048)),
-]
 
 
 class Profile:
@@ -212,13 +203,10 @@ class Profile:
                 yield from self.kernels(name, step)
 
     def models(self) -> Iterator[tuple]:
-        """Fused models under autocast and in half weights, and convolutions with what follows them in one call."""
+        """Fused models under autocast and in half weights."""
         size = (64, 128) if self.small else (1024, 2048)
         for name in ("srnet_dfv2",) if self.small else ("srnet_lite0", "srnet_dfv2", "srnet_r50"):
             yield from self._model(name, size)
-        if self.on_gpu:
-            for each in CONVOLUTIONS:
-                yield from self._convolution(*each)
 
     def _model(self, name: str, size: tuple[int, int]) -> Iterator[tuple]:
         torch.manual_seed(0)
@@ -249,25 +237,6 @@ class Profile:
         yield title, "called", self.elapsed(halved, 10) / 1e3, "ms"
         yield from self.kernels(title, halved, 3)
         torch.backends.cudnn.benchmark = False
-
-    @torch.inference_mode()
-    def _convolution(self, cin, cout, kernel, dilation, side) -> Iterator[tuple]:
-        layer = nn.Conv2d(cin, cout, kernel, padding=dilation * (kernel // 2), dilation=dilation)
-        layer = layer.to(self.device, self.half, memory_format=torch.channels_last)
-        x = torch.randn(1, cin, *side, device=self.device, dtype=self.half).to(memory_format=torch.channels_last)
-        added = torch.randn_like(layer(x))
-        geometry = (layer.bias, layer.stride, layer.padding, layer.dilation, 1)
-        calls = {
-            "convolution, relu_": lambda: F.relu_(layer(x)),
-            "cudnn_convolution_relu": lambda: torch.cudnn_convolution_relu(x, layer.weight, *geometry),
-            "convolution, add_, relu_": lambda: F.relu_(layer(x).add_(added)),
-            "cudnn_convolution_add_relu": lambda: torch.cudnn_convolution_add_relu(
-                x, layer.weight, added, 1.0, *geometry
-            ),
-        }
-        for what, call in calls.items():
-            name = f"{what}, {cin} to {cout}, {kernel}x{kernel}, dilation {dilation}, {side[0]}x{side[1]}"
-            yield name, "replayed", self.elapsed(self.replay(call)), "us"
 
 
 def _with_backward(leaf: torch.Tensor, target: torch.Tensor, options: dict[str, object]) -> Callable[[], None]:

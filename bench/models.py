@@ -15,9 +15,9 @@ bfloat16 and float16 mean autocast, or with ``half`` weights of that dtype. ``fu
 models, and BatchNorms folded into convolutions for the others. ``compiled`` is ``torch.compile``, ``reduced`` its mode
 "reduce-overhead", and ``replayed`` the replay of a CUDA graph, which does not wait for launches. Several are written
 ``half+fused+replayed``. ``srnet resnet50`` is SRNet with the plain ResNet-50 that the others use; ``srnet_r50`` has the
-paper's deep stem. Peak memory is measured
-during a second call, above the model and its input; on a CPU in a separate process per model. Times are medians. Ratios
-are medians of the ratios in each round, to the first SRNet of the same tier.
+paper's deep stem. Peak memory is measured during a second call, above the model and its input; on a CPU in a separate
+process per model. Times are medians. Ratios are medians of the ratios in each round, to the first SRNet of the same
+tier.
 """
 
 from __future__ import annotations

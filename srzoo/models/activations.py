@@ -35,7 +35,7 @@ def wrap_traced(body: nn.Module, tracer: fx.Tracer) -> None:
     """
     try:
         graph = tracer.trace(body)
-    except Exception:  # `fuse` has told why
+    except Exception:  # what `_fold_backbone` warns of; the results are the same without
         return
     times = Counter(node.target for node in graph.nodes if node.op == "call_module")
     names = Counter(id(module) for _, module in body.named_modules(remove_duplicate=False))

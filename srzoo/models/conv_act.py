@@ -49,13 +49,14 @@ def convolve(
     activation: nn.Module | None,
     residual: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """`conv2d_act` with the geometry and the bias of ``conv``, and a ``weight`` in the dtype of ``x``."""
+    """`conv2d_act` with the geometry and the bias of ``conv``, in the dtype of ``weight``, which is that of ``x``."""
+    bias = None if conv.bias is None else conv.bias.to(weight.dtype)
     if isinstance(conv, SamePaddedConv2d):
         margins = same_margins(x, conv.kernel_size, conv.stride, conv.dilation)
     else:
         margins = (conv.padding[0],) * 2 + (conv.padding[1],) * 2
     name = "identity" if activation is None else ACTIVATIONS[type(activation)]
-    return conv2d_act(x, weight, conv.bias, name, residual, conv.stride, margins, conv.dilation, conv.groups)
+    return conv2d_act(x, weight, bias, name, residual, conv.stride, margins, conv.dilation, conv.groups)
 
 
 class ResidualBlock(nn.Module):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from srzoo_kernels import serves_conv2d_act, squeeze_reasoning_weights
+from srzoo_kernels import squeeze_reasoning_weights
 from srzoo_kernels.autocast import no_autocast
 
 from ..layers import SqueezeReasoning
@@ -44,17 +43,11 @@ class FoldedBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.shape[2] * x.shape[3] <= self.fewest_pixels:
-            return self._convolved(self.block(x), self.conv.weight)
-        images = [self._convolved(image, own) for image, own in zip(x.split(1), self.weights(x).unbind())]
+            return convolve(self.conv, self.block(x), self.conv.weight, self.activation)
+        images = [
+            convolve(self.conv, image, own, self.activation) for image, own in zip(x.split(1), self.weights(x).unbind())
+        ]
         return images[0] if len(images) == 1 else torch.cat(images)  # cat would copy a single image
-
-    def _convolved(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        conv = self.conv
-        if serves_conv2d_act(x, weight, conv.bias):
-            return convolve(conv, x, weight, self.activation)
-        bias = None if conv.bias is None else conv.bias.to(weight.dtype)
-        y = F.conv2d(x, weight, bias, conv.stride, conv.padding, conv.dilation)
-        return y if self.activation is None else self.activation(y)
 
     def weights(self, x: torch.Tensor) -> torch.Tensor:
         """``V + V M`` of each image of ``x``, ``(N, O, C, kh, kw)``, in its dtype."""

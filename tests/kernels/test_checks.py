@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import srzoo_kernels
+from srzoo_kernels import upsample_argmax, upsample_bilinear
 from srzoo_kernels.checks import check_feature_map
 
 
@@ -50,3 +51,26 @@ def test_options_of_another_type_are_refused(name, options, message):
     }
     with pytest.raises(ValueError, match=message):
         getattr(srzoo_kernels, name)(*operands[name], **options)
+
+
+@pytest.mark.parametrize("operator", [upsample_argmax, upsample_bilinear])
+@pytest.mark.parametrize(
+    ("shape", "size", "message"),
+    [
+        ((3, 4, 4), (8, 8), r"\(N, C, H, W\).*\(3, 4, 4\)"),
+        ((1, 3, 0, 4), (8, 8), "logits.*height 0, width 4"),
+        ((1, 0, 4, 4), (8, 8), r"classes.*\(1, 0, 4, 4\)"),
+        ((1, 3, 4, 4), (0, 8), r"size.*\(1, 1\).*\(0, 8\)"),
+        ((1, 3, 4, 4), (8, -1), r"size.*\(1, 1\).*\(8, -1\)"),
+        ((1, 3, 4, 4), (8,), r"size.*\(H, W\).*\(8,\)"),
+    ],
+)
+def test_logits_and_sizes_that_do_not_fit_are_refused(shape, size, message, operator):
+    with pytest.raises(ValueError, match=message):
+        operator(torch.zeros(shape), size)
+
+
+@pytest.mark.parametrize("operator", [upsample_argmax, upsample_bilinear])
+def test_logits_of_integers_are_refused(operator):
+    with pytest.raises(ValueError, match="floating logits.*int64"):
+        operator(torch.zeros(1, 3, 4, 4, dtype=torch.int64), (8, 8))

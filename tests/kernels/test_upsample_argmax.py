@@ -92,27 +92,6 @@ def test_numbers_that_are_not_finite_give_some_class():
         assert (labels[0] if both else labels).max() < 3
 
 
-@pytest.mark.parametrize(
-    ("shape", "size", "message"),
-    [
-        ((3, 4, 4), (8, 8), r"\(N, C, H, W\).*\(3, 4, 4\)"),
-        ((1, 3, 0, 4), (8, 8), "logits.*height 0, width 4"),
-        ((1, 0, 4, 4), (8, 8), r"classes.*\(1, 0, 4, 4\)"),
-        ((1, 3, 4, 4), (0, 8), r"size.*\(1, 1\).*\(0, 8\)"),
-        ((1, 3, 4, 4), (8, -1), r"size.*\(1, 1\).*\(8, -1\)"),
-        ((1, 3, 4, 4), (8,), r"size.*\(H, W\).*\(8,\)"),
-    ],
-)
-def test_bad_shapes_are_refused(shape, size, message):
-    with pytest.raises(ValueError, match=message):
-        upsample_argmax(torch.zeros(shape), size)
-
-
-def test_integers_are_refused():
-    with pytest.raises(ValueError, match="floating logits.*int64"):
-        upsample_argmax(torch.zeros(1, 3, 4, 4, dtype=torch.int64), (8, 8))
-
-
 @settings(max_examples=60, deadline=None)
 @given(
     shape=st.tuples(st.integers(0, 2), st.integers(1, 6), st.integers(1, 12), st.integers(1, 12)),

@@ -148,26 +148,6 @@ def test_compiles_whole_and_once_for_all_sizes():
     assert OPERATOR not in targets
 
 
-@pytest.mark.parametrize(
-    ("shape", "size", "message"),
-    [
-        ((3, 4, 4), (8, 8), r"\(N, C, H, W\).*\(3, 4, 4\)"),
-        ((1, 3, 0, 4), (8, 8), "logits.*height 0, width 4"),
-        ((1, 0, 4, 4), (8, 8), r"classes.*\(1, 0, 4, 4\)"),
-        ((1, 3, 4, 4), (0, 8), r"size.*\(1, 1\).*\(0, 8\)"),
-        ((1, 3, 4, 4), (8,), r"size.*\(H, W\).*\(8,\)"),
-    ],
-)
-def test_bad_shapes_are_refused(shape, size, message):
-    with pytest.raises(ValueError, match=message):
-        upsample_bilinear(torch.zeros(shape), size)
-
-
-def test_integers_are_refused():
-    with pytest.raises(ValueError, match="floating logits.*int64"):
-        upsample_bilinear(torch.zeros(1, 3, 4, 4, dtype=torch.int64), (8, 8))
-
-
 @formats
 def test_opcheck(memory_format, device):
     logits = random_logits((2, 2, 3, 4), memory_format=memory_format, device=device)

@@ -18,6 +18,7 @@ from ..layout import is_channels_last
 from ..operators import is_transformed, register
 from .reference import ACTIVATIONS, filters, padded
 from .reference import conv2d_act as _library
+from .shapes import output_shape
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 _MOST_TAPS = 7  # along one side of a depthwise filter, of which the kernel unrolls all
@@ -133,19 +134,9 @@ def _check(x, weight, bias, residual, stride, padding, dilation, groups) -> None
         ValueError: a shape, a dtype or a device does not fit, or no output is left.
     """
     check_feature_map(x)
-    depthwise = weight.dim() == 3
-    kernel, outputs = (weight.shape[:2], weight.shape[2]) if depthwise else (weight.shape[2:], weight.shape[0])
-    channels = weight.shape[2] if depthwise else weight.shape[1] * groups
-    if channels != x.shape[1]:
-        raise ValueError(f"expected weight for {x.shape[1]} channels, got {tuple(weight.shape)} in {groups} groups")
-    top, bottom, left, right = padding
-    reach = [rate * (side - 1) + 1 for rate, side in zip(dilation, kernel)]
-    sizes = (x.shape[2] + top + bottom, x.shape[3] + left + right)
-    shape = (x.shape[0], outputs, *((a - b) // step + 1 for a, b, step in zip(sizes, reach, stride)))
-    if min(shape[2:]) < 1:
-        raise ValueError(f"a padded x of {sizes[0]}x{sizes[1]} is smaller than the kernel, {reach[0]}x{reach[1]}")
-    if bias is not None and bias.shape != (outputs,):
-        raise ValueError(f"expected bias of shape ({outputs},), got {tuple(bias.shape)}")
+    shape = output_shape(x.shape, weight.shape, tuple(stride), tuple(padding), tuple(dilation), groups)
+    if bias is not None and bias.shape != shape[1:2]:
+        raise ValueError(f"expected bias of shape {shape[1:2]}, got {tuple(bias.shape)}")
     if residual is not None and residual.shape != shape:
         raise ValueError(f"expected residual of shape {shape}, got {tuple(residual.shape)}")
     check_same_dtype(x, *(each for each in (weight, bias, residual) if each is not None))

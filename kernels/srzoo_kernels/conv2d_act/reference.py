@@ -3,7 +3,11 @@
 import torch
 from torch.nn import functional as F
 
-ACTIVATIONS = {"identity": lambda x: x, "relu": F.relu, "relu6": F.relu6}
+ACTIVATIONS = {  # in place, of a convolution's result, which nobody else has
+    "identity": lambda x: x,
+    "relu": F.relu_,
+    "relu6": lambda x: F.relu6(x, inplace=True),
+}
 
 
 def filters(weight: torch.Tensor) -> torch.Tensor:
@@ -26,7 +30,9 @@ def conv2d_act(
     x, outer = padded(x, padding)
     groups = x.shape[1] if weight.dim() == 3 else groups
     y = F.conv2d(x, filters(weight), bias, stride, outer, dilation, groups)
-    return ACTIVATIONS[activation](y if residual is None else y + residual)
+    if residual is not None:
+        y += residual
+    return ACTIVATIONS[activation](y)
 
 
 def padded(x: torch.Tensor, padding: tuple[int, int, int, int]) -> tuple[torch.Tensor, tuple[int, int]]:
