@@ -127,37 +127,61 @@ def _read_pickle(path: Path) -> object:
     import numpy as np
     import torch
 
-    refuse_damage(path)
     scalar = np.float64(0).__reduce__()[0]
     names = [f"numpy.{package}.multiarray.scalar" for package in ("core", "_core")]
     numbers = [np.dtype, *{type(np.dtype(code)) for code in "efdbhilqBHILQ?"}, *((scalar, name) for name in names)]
-    with torch.serialization.safe_globals(numbers), warnings.catch_warnings(), path.open("rb") as file:
+    with torch.serialization.safe_globals(numbers), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch warns about old pickle protocols
-        return torch.load(file, map_location="cpu", weights_only=True)  # a path would be judged by its suffix
+        return load_checked(path)
 
 
-def refuse_damage(path: Path) -> None:
+def load_checked(path: Path) -> object:
+    """What ``torch.save`` wrote to a file, on the CPU, by ``torch.load(weights_only=True)``, of an undamaged file.
+
+    Raises:
+        ValueError: the file is damaged.
+        Exception: whatever PyTorch raises for another format; `reason` says it in a line.
+    """
+    import torch
+
+    _refuse_damage(path)
+    with path.open("rb") as file:  # a path would be judged by its suffix
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except ValueError as error:  # bytes that are no text, or digits that are no number
+            raise ValueError("it is damaged, or of another format") from error
+
+
+def _refuse_damage(path: Path) -> None:
     """Check the records of a PyTorch file, which is a zip archive: PyTorch does not look at their checksums.
 
     Older files are no archives, and have no checksums.
 
     Raises:
-        ValueError: a record differs from its checksum, or is compressed, which PyTorch never does and which could
-            stand for any amount of memory; or the archive is damaged.
+        ValueError: a record differs from its checksum, is compressed, which PyTorch never does and which could stand
+            for any amount of memory, or is a folder, which PyTorch reads as nothing; or the archive is damaged.
     """
     with path.open("rb") as file:
         if file.read(4) != b"PK\x03\x04":
             return
     try:
         with zipfile.ZipFile(path) as archive:
-            packed = next((each.filename for each in archive.infolist() if each.compress_type), None)
-            damaged = None if packed else archive.testzip()
+            records = archive.infolist()
+            odd = [each.filename for each in records if each.compress_type or _hidden(each)]
+            damaged = None if odd else archive.testzip()
     except Exception as error:  # a damaged archive can raise anything
         raise ValueError(f"it is damaged: {one_line(error)}") from error
-    if packed is not None:
-        raise ValueError(f"its record {visible(packed, 60)} is compressed, which those of torch.save are not")
+    if odd:
+        raise ValueError(
+            f"it is damaged, or not written by torch.save: its record {visible(odd[0], 60)} is compressed or a folder"
+        )
     if damaged is not None:
         raise ValueError(f"it is damaged: its record {visible(damaged, 60)} differs from its checksum")
+
+
+def _hidden(record: zipfile.ZipInfo) -> bool:
+    """Whether a record's attributes call it a folder, for which PyTorch reads nothing, though its name does not."""
+    return bool(record.external_attr & 0x10) and not record.is_dir()
 
 
 def _unusual(value: torch.Tensor) -> str:

@@ -17,7 +17,7 @@ from ..evaluate.distributed import rank, world
 from ..files import replacing
 from ..messages import shortened
 from ..recipes.recipe import Recipe
-from ..state_dicts import misfit, not_finite, reason, refuse_damage
+from ..state_dicts import load_checked, misfit, not_finite, reason
 from ..tasks.task import get_task
 from ..untrusted.values import Value
 from ..zoo.run_files import RUN_FILES
@@ -281,8 +281,7 @@ def read_checkpoint(out: Path, recipe: Recipe, data: ImageData) -> dict | None:
     try:
         if path.is_dir():
             raise ValueError("it is a folder")
-        refuse_damage(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_checked(path)
         made_with = _checked(Value(state, "the state"), get_task(recipe.task).headline)
     except Exception as error:  # a damaged file can raise anything
         raise unusable(out, reason(error)) from error
