@@ -4,8 +4,9 @@ import torch
 
 from ..checks import check_affine, check_finite
 from ..launch import kernels_of, triton_multiplies
-from ..layout import accumulation_dtype, dense, empty_map, is_channels_last, widened_parts
+from ..layout import accumulation_dtype, dense, empty_map, widened_parts
 from ..operators import is_transformed, register
+from ..products.library import channel_map, multiplies_slowly
 from . import reference
 
 
@@ -35,11 +36,11 @@ def _affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None) ->
     matrix = matrix.to(x.dtype)
     check_finite(matrix=matrix, bias=bias)
     if not triton_multiplies(x):
-        return _affine_in_torch(x, matrix, bias)
+        return channel_map(x, matrix, bias, base=x)
     return kernels_of(__package__).channel_affine(x, matrix, bias)
 
 
-def _affine_backward(
+def affine_backward(
     grad: torch.Tensor, x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """``dM = dY X^T`` in the matrix's dtype, and ``db = dY 1`` in the bias's, or nothing ``(0,)`` without one."""
@@ -47,41 +48,13 @@ def _affine_backward(
         grad_matrix, grad_bias = kernels_of(__package__).channel_affine_backward(grad, x, bias is not None)
     else:
         rows, columns = (dense(each).flatten(2) for each in (grad, x))
-        if _multiplies_slowly(x):
+        if multiplies_slowly(x):
             rows, columns = rows.float(), columns.float()
         grad_matrix = torch.bmm(rows, columns.mT)
         if bias is not None:
             grad_bias = sum(part.sum(2) for part in widened_parts(rows, accumulation_dtype(x)))
     grad_bias = matrix.new_empty(0) if bias is None else grad_bias.to(bias.dtype)
     return grad_matrix.to(matrix.dtype), grad_bias
-
-
-def _multiplies_slowly(x: torch.Tensor) -> bool:
-    """float16 on a CPU: oneDNN has no fast product for it without AVX512-FP16, unlike for bfloat16."""
-    return x.dtype == torch.float16 and not x.is_cuda
-
-
-def _affine_in_torch(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    x = dense(x)
-    # Written into a map of its own: autograd refuses a view as the result, once something changes it in place.
-    y = empty_map(x)
-    wide = torch.float32 if _multiplies_slowly(x) else x.dtype
-    pixels, out = (_in_columns(each).to(wide) for each in (x, y))
-    last = is_channels_last(x)
-    factors = (pixels, matrix.to(wide).mT) if last else (matrix.to(wide), pixels)
-    if bias is None:
-        torch.baddbmm(pixels, *factors, out=out)
-    else:
-        torch.add(pixels, bias.to(wide).unsqueeze(1 if last else 2), out=out).baddbmm_(*factors)
-    if wide != x.dtype:
-        _in_columns(y).copy_(out)
-    return y
-
-
-def _in_columns(x: torch.Tensor) -> torch.Tensor:
-    """A `dense` map as ``(N, HW, C)`` if it is channels_last, else as ``(N, C, HW)``; a view."""
-    n, c, h, w = x.shape
-    return x.permute(0, 2, 3, 1).reshape(n, h * w, c) if is_channels_last(x) else x.reshape(n, c, h * w)
 
 
 def _gradient_fake(grad, x, matrix, bias):
@@ -108,7 +81,7 @@ def _flops(x_shape, *args, out_shape=None, **kwargs) -> int:
     return 2 * n * h * w * c * c
 
 
-_gradient_op = register("channel_affine_backward", _affine_backward, fake=_gradient_fake, flops=_flops)
+_gradient_op = register("channel_affine_backward", affine_backward, fake=_gradient_fake, flops=_flops)
 _op = register(
     "channel_affine",
     _affine,

@@ -4,8 +4,9 @@ import torch
 
 from ..checks import NonFiniteError, can_be_looked_at, check_feature_map, check_finite
 from ..launch import kernels_of, triton_multiplies
-from ..layout import accumulation_dtype, dense, empty_map, is_channels_last, widened_parts
+from ..layout import accumulation_dtype, dense, empty_map, widened_parts
 from ..operators import is_transformed, register
+from ..products.library import channel_map
 from . import reference
 
 _ROWS = 128  # of S in one CPU product: fewer would come nearer to half the work, but BLAS copies its operands each time
@@ -60,7 +61,7 @@ def _check_moments(x: torch.Tensor, second: torch.Tensor) -> None:
 def _gram_backward(x: torch.Tensor, grad_second: torch.Tensor, grad_first: torch.Tensor) -> torch.Tensor:
     symmetric = grad_second + grad_second.mT
     if not triton_multiplies(x):
-        return _gram_backward_in_torch(x, symmetric, grad_first)
+        return channel_map(x, symmetric, bias=grad_first)
     return kernels_of(__package__).gram_backward(x, symmetric, grad_first)
 
 
@@ -83,20 +84,6 @@ def _gram_in_torch(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     for low, high in _upper_rows(c):
         second[:, high:, low:high] = second[:, low:high, high:].mT
     return second, first
-
-
-def _gram_backward_in_torch(x: torch.Tensor, symmetric: torch.Tensor, grad_first: torch.Tensor) -> torch.Tensor:
-    x = dense(x)
-    n, c, h, w = x.shape
-    # oneDNN multiplies bfloat16 three times as fast as float32, and float16 not at all without AVX512-FP16.
-    wide = torch.float32 if x.dtype == torch.float16 and not x.is_cuda else x.dtype
-    symmetric, offset = symmetric.to(wide), grad_first.to(wide)
-    if is_channels_last(x):
-        pixels = x.permute(0, 2, 3, 1).reshape(n, h * w, c).to(wide)
-        grad = torch.baddbmm(offset[:, None, :], pixels, symmetric).to(x.dtype)
-        return grad.reshape(n, h, w, c).permute(0, 3, 1, 2)
-    pixels = x.reshape(n, c, h * w).to(wide)
-    return torch.baddbmm(offset[:, :, None], symmetric, pixels).to(x.dtype).reshape(n, c, h, w)
 
 
 def _fake(x):

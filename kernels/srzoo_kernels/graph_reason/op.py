@@ -84,7 +84,7 @@ def _graph(g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor) -> to
     return _own(reference.graph_reason(*_widen(g, adjacency, weight)), g.dtype)
 
 
-def _graph_backward(
+def graph_backward(
     grad: torch.Tensor, g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor, z: torch.Tensor
 ) -> list[torch.Tensor]:
     if _fits(g, len(weight)):
@@ -181,7 +181,7 @@ def _register(name: str, kernel, kernel_flops, gradient, gradient_flops):
     )
 
 
-_graph_op = _register("graph_reason", _graph, _graph_flops, _graph_backward, _graph_gradient_flops)
+_graph_op = _register("graph_reason", _graph, _graph_flops, graph_backward, _graph_gradient_flops)
 _attention_op = _register(
     "attention_reason", _attention, _attention_flops, _attention_backward, _attention_gradient_flops
 )
