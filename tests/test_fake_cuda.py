@@ -16,7 +16,7 @@ from srzoo.zoo.registry import ARCHITECTURES
 from srzoo_kernels import upsample_argmax, upsample_cross_entropy
 
 NAMES = [name for name, entry in ARCHITECTURES.items() if entry.has_backbone and entry.task == "semantic"]
-BLOCK = {"gram", "gram_backward", "graph_reason", "graph_reason_backward", "channel_affine", "channel_affine_backward"}
+BLOCK = {"squeeze_reasoning_training", "squeeze_reasoning_training_backward"}
 
 
 @pytest.fixture(autouse=True)

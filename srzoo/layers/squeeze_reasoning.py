@@ -19,6 +19,7 @@ from .reasoning import REASONING, GraphReasoning
 SQUEEZE = ("hadamard", "average")
 # Pixels per channel below which the reduced maps are cheaper than the C x C matrices; see bench/dispatch.py.
 _FEW = 4
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")  # of a module
 
 
 def _parameter(module: nn.Module, name: str) -> torch.Tensor:
@@ -159,16 +160,14 @@ class SqueezeReasoning(MomentBlock):
         )
 
     def is_one_operator(self, x: torch.Tensor, moments: Moments | None) -> bool:
-        """Whether `squeeze_reasoning` computes what ``forward(x, moments)`` would: no gradient, nothing in between."""
+        """Whether `squeeze_reasoning` computes what ``forward(x, moments)`` would, with nothing in between."""
         modules = self._modules
         if moments is not None or modules.get("pair") is None or self.has_few_pixels(x) or is_transformed():
-            return False
-        if torch.is_grad_enabled() and (x.requires_grad or any(each.requires_grad for each in self.parameters())):
             return False
         reasoning = modules["reasoning"]
         if type(self) is not SqueezeReasoning or type(reasoning) is not GraphReasoning:
             return False
-        return not (reasoning._forward_hooks or reasoning._forward_pre_hooks)
+        return not any(getattr(reasoning, hooks) for hooks in _HOOKS)
 
     def has_few_pixels(self, x: torch.Tensor) -> bool:
         """Whether the reduced maps of ``x`` ``(N, C, H, W)`` are cheaper than the ``C x C`` matrices."""

@@ -52,7 +52,8 @@ class FoldedBlock(nn.Module):
     def weights(self, x: torch.Tensor) -> torch.Tensor:
         """``V + V M`` of each image of ``x``, ``(N, O, C, kh, kw)``, in its dtype."""
         weight, block = self.conv.weight, self.block
-        if block.is_one_operator(x, block.given_or(None)) and not (torch.is_grad_enabled() and weight.requires_grad):
+        trains = torch.is_grad_enabled() and any(each.requires_grad for each in (x, *self.parameters()))
+        if not trains and block.is_one_operator(x, block.given_or(None)):
             transform, pair, *squares = block.weights("transform", "pair")
             return squeeze_reasoning_weights(x, transform, pair, self.projected, *squares, weight)
         with no_autocast(x.device.type):

@@ -199,13 +199,13 @@ def test_counts_what_the_composed_form_counts(feature_map, device):
     assert counts[0] == counts[1] > 0
 
 
-def test_a_gradient_is_refused(feature_map, device):
+def test_a_gradient_of_the_folded_weights_is_refused(feature_map, device):
     x = feature_map((1, 24, 3, 4))
-    weights = weights_of(24, 3, 4, torch.float32, device)
+    operands = folded_operands(x, weights_of(24, 3, 4, torch.float32, device))
     with pytest.raises(ValueError, match=r"no gradient.*no_grad"):
-        squeeze_reasoning(x, *weights)
+        squeeze_reasoning_weights(*operands)
     with torch.no_grad():
-        assert not squeeze_reasoning(x, *weights).requires_grad
+        assert not squeeze_reasoning_weights(*operands).requires_grad
 
 
 @pytest.mark.parametrize(

@@ -189,20 +189,25 @@ def hooked(module):
     return module
 
 
-def test_without_a_gradient_the_block_is_one_operator_of_the_same_values(operators_of, monkeypatch):
+def hooked_backward(module):
+    module.reasoning.register_full_backward_hook(lambda module, inputs, outputs: None)
+    return module
+
+
+def test_the_block_is_one_operator_of_the_same_values(operators_of, monkeypatch):
     monkeypatch.setattr("srzoo.layers.squeeze_reasoning._FEW", 0)
     module, x = block(24, nodes=4, dtype=torch.float32), torch.randn(2, 24, 5, 7)
-    small = ["gram", "graph_reason", "channel_affine"]
-    expected, names = operators_of(lambda: module(x))
-    assert names == small
+    expected, names = operators_of(lambda: module(x, module.moments(x)))
+    assert names == ["gram", "graph_reason", "channel_affine"]
+    y, names = operators_of(lambda: module(x))
+    assert names == ["squeeze_reasoning_training"] and torch.equal(y, expected)
     for mode in (torch.no_grad, torch.inference_mode):
         with mode():
             y, names = operators_of(lambda: module(x))
-        assert names[0] == "squeeze_reasoning"
-        assert torch.equal(y, expected)
+        assert names == ["squeeze_reasoning"] and torch.equal(y, expected)
     frozen = copy.deepcopy(module).requires_grad_(False)
-    assert operators_of(lambda: frozen(x))[1][0] == "squeeze_reasoning"
-    assert operators_of(lambda: frozen(x.clone().requires_grad_()))[1] == small
+    assert operators_of(lambda: frozen(x))[1] == ["squeeze_reasoning"]
+    assert operators_of(lambda: frozen(x.clone().requires_grad_()))[1] == ["squeeze_reasoning_training"]
 
 
 @pytest.mark.parametrize(
@@ -211,6 +216,7 @@ def test_without_a_gradient_the_block_is_one_operator_of_the_same_values(operato
         (lambda module: module, True),
         (halved, True),
         (hooked, False),
+        (hooked_backward, False),
         (lambda module: Scaled(24, nodes=4), False),
         (lambda module: block(24, nodes=4, squeeze="average", dtype=torch.float32), False),
         (lambda module: block(24, nodes=4, reasoning="attention", dtype=torch.float32), False),
@@ -220,7 +226,8 @@ def test_what_reaches_into_the_block_is_respected(change, is_whole, operators_of
     monkeypatch.setattr("srzoo.layers.squeeze_reasoning._FEW", 0)
     module, x = change(block(24, nodes=4, dtype=torch.float32)), torch.randn(2, 24, 5, 7)
     nn.init.normal_(module.project.weight, std=0.2)
-    expected = module(x)
+    expected, names = operators_of(lambda: module(x))
+    assert ("squeeze_reasoning_training" in names) == is_whole
     with torch.no_grad():
         y, names = operators_of(lambda: module(x))
         assert ("squeeze_reasoning" in names) == is_whole

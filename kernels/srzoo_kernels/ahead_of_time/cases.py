@@ -87,7 +87,7 @@ def _map_operands(launch: Launch) -> int:
     tiles, n, _ = launch.grid
     constants, x = launch.constants, launch.arguments["x"]
     read = n * tiles * (constants["ROWS"] + constants["COLUMNS"]) * x.shape[1] * x.element_size()
-    return read + (_size(x) if constants["RESIDUAL"] else 0)
+    return read + (_size(x) if constants["WITH_BASE"] else 0)
 
 
 def gram_cases(x: torch.Tensor, target: Target) -> list[Case]:

@@ -16,7 +16,7 @@ def plan_channel_affine(
     ``matrix`` has ``x``'s dtype and may be a transposed view; ``bias`` is contiguous.
     """
     y = empty_map(x)
-    return [plan_channel_map(x, matrix, y, target, bias=bias, residual=True)], (y,)
+    return [plan_channel_map(x, matrix, y, target, bias=bias, base=x)], (y,)
 
 
 def plan_channel_affine_backward(

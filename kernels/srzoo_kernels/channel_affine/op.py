@@ -40,21 +40,25 @@ def _affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None) ->
     return kernels_of(__package__).channel_affine(x, matrix, bias)
 
 
-def affine_backward(
+def _affine_backward(
     grad: torch.Tensor, x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """``dM = dY X^T`` in the matrix's dtype, and ``db = dY 1`` in the bias's, or nothing ``(0,)`` without one."""
-    if triton_multiplies(x):
-        grad_matrix, grad_bias = kernels_of(__package__).channel_affine_backward(grad, x, bias is not None)
-    else:
-        rows, columns = (dense(each).flatten(2) for each in (grad, x))
-        if multiplies_slowly(x):
-            rows, columns = rows.float(), columns.float()
-        grad_matrix = torch.bmm(rows, columns.mT)
-        if bias is not None:
-            grad_bias = sum(part.sum(2) for part in widened_parts(rows, accumulation_dtype(x)))
+    grad_matrix, grad_bias = affine_gradients(grad, x, bias is not None)
     grad_bias = matrix.new_empty(0) if bias is None else grad_bias.to(bias.dtype)
     return grad_matrix.to(matrix.dtype), grad_bias
+
+
+def affine_gradients(grad: torch.Tensor, x: torch.Tensor, with_bias: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """``dM = dY X^T`` ``(N, C, C)`` and, ``with_bias``, ``db = dY 1`` ``(N, C)``, not below the dtype of ``x``."""
+    if triton_multiplies(x):
+        return kernels_of(__package__).channel_affine_backward(grad, x, with_bias)
+    rows, columns = (dense(each).flatten(2) for each in (grad, x))
+    if multiplies_slowly(x):
+        rows, columns = rows.float(), columns.float()
+    grad_matrix = torch.bmm(rows, columns.mT)
+    parts = widened_parts(rows, accumulation_dtype(x))
+    return grad_matrix, sum(part.sum(2) for part in parts) if with_bias else None
 
 
 def _gradient_fake(grad, x, matrix, bias):
@@ -81,7 +85,7 @@ def _flops(x_shape, *args, out_shape=None, **kwargs) -> int:
     return 2 * n * h * w * c * c
 
 
-_gradient_op = register("channel_affine_backward", affine_backward, fake=_gradient_fake, flops=_flops)
+_gradient_op = register("channel_affine_backward", _affine_backward, fake=_gradient_fake, flops=_flops)
 _op = register(
     "channel_affine",
     _affine,

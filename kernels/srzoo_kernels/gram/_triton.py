@@ -33,12 +33,18 @@ def gram(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return launched(plan_gram, (x,), laid_out=lambda x: (dense(x),))
 
 
-def gram_backward(x: torch.Tensor, symmetric: torch.Tensor, grad_first: torch.Tensor) -> torch.Tensor:
-    """``(dS + dS^T) X + dm 1^T`` in one pass over ``x``, given ``dS + dS^T`` ``(N, C, C)``."""
+def scaled(symmetric: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """A matrix ``(N, C, C)`` in ``dtype``, and what each image's has to be multiplied by, ``(N,)`` float32 or None."""
     scale = None
-    if x.dtype == torch.float16:
+    if dtype == torch.float16:
         # Averaged over the pixels, the gradients of S are often below float16's smallest number.
         scale = symmetric.abs().amax((1, 2)).clamp_min(torch.finfo(torch.float32).tiny)
         symmetric = symmetric / scale[:, None, None]
-    matrix = symmetric.to(x.dtype)  # symmetric, so any strides of it are as good as contiguous ones
+    return symmetric.to(dtype), scale
+
+
+def gram_backward(x: torch.Tensor, symmetric: torch.Tensor, grad_first: torch.Tensor) -> torch.Tensor:
+    """``(dS + dS^T) X + dm 1^T`` in one pass over ``x``, given ``dS + dS^T`` ``(N, C, C)``."""
+    # Symmetric, so any strides of the matrix are as good as contiguous ones.
+    matrix, scale = scaled(symmetric, x.dtype)
     return launched(plan_gram_backward, (dense(x), matrix, grad_first.contiguous(), scale))[0]

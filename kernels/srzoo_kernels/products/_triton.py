@@ -149,6 +149,7 @@ def channel_map_kernel(
     matrix,  # (N, C, C) in x's dtype
     bias,  # (N, C), any floating dtype
     scale,  # (N,) float32
+    base,  # laid out as y, which it may be
     y,
     channels,
     pixels,
@@ -158,15 +159,15 @@ def channel_map_kernel(
     matrix_image,
     matrix_row,
     matrix_column,
-    RESIDUAL: tl.constexpr,
     WITH_BIAS: tl.constexpr,
     WITH_SCALE: tl.constexpr,
+    WITH_BASE: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
     DEPTH: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
-    """``scale M X + b``, plus ``X`` itself for ``RESIDUAL``. The channel tiles of one pixel tile run together."""
+    """``base + scale M X + b``. The channel tiles of one pixel tile run together."""
     # On the first axis of the grid, the only one that takes more than 65535 programs.
     row_tiles = tl.cdiv(channels, ROWS)
     tile = tl.program_id(0)
@@ -191,10 +192,10 @@ def channel_map_kernel(
         total += offset.to(tl.float32)[:, None]
     here = rows[:, None] * channel_stride
     inside = rows_exist & pixels_exist
-    if RESIDUAL:
-        total += tl.load(x_pixels + here, mask=inside, other=0.0).to(tl.float32)
-    y_pixels = y + image * image_stride + pixel[None, :] * pixel_stride
-    tl.store(y_pixels + here, total.to(y.dtype.element_ty), mask=inside)
+    y_offset = image * image_stride + pixel[None, :] * pixel_stride
+    if WITH_BASE:
+        total += tl.load(base + y_offset + here, mask=inside, other=0.0).to(tl.float32)
+    tl.store(y + y_offset + here, total.to(y.dtype.element_ty), mask=inside)
 
 
 def plan_pixel_product(
@@ -257,12 +258,12 @@ def plan_channel_map(
     target: Target,
     bias: torch.Tensor | None = None,
     scale: torch.Tensor | None = None,
-    residual: bool = False,
+    base: torch.Tensor | None = None,
 ) -> Launch:
-    """Plan ``y = scale M x + b`` (``+ x`` for ``residual``) of a dense map.
+    """Plan ``y = base + scale M x + b`` of a dense map.
 
     ``matrix`` ``(N, C, C)`` has ``x``'s dtype and any strides; ``bias`` ``(N, C)`` and ``scale`` ``(N,)`` are
-    contiguous.
+    contiguous; ``base`` is laid out as ``x``, and may be ``x`` or ``y``.
     """
     n, c, h, w = x.shape
     pixels = h * w
@@ -276,9 +277,10 @@ def plan_channel_map(
         (triton.cdiv(c, rows) * triton.cdiv(pixels, columns), n, 1),
         {"x": x, "matrix": matrix, "y": y, "channels": c, "pixels": pixels}
         | {"bias": absent if bias is None else bias, "scale": absent if scale is None else scale}
+        | {"base": absent if base is None else base}
         | {"image_stride": image, "channel_stride": channel, "pixel_stride": pixel}
         | dict(zip(("matrix_image", "matrix_row", "matrix_column"), matrix.stride(), strict=True)),
-        {"RESIDUAL": residual, "WITH_BIAS": bias is not None, "WITH_SCALE": scale is not None}
+        {"WITH_BIAS": bias is not None, "WITH_SCALE": scale is not None, "WITH_BASE": base is not None}
         | {"ROWS": rows, "COLUMNS": columns, "DEPTH": blocks.depth, "PRECISION": kind},
         blocks.warps,
         blocks.stages,

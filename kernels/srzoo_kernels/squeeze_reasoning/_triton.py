@@ -14,6 +14,7 @@ import torch
 import triton
 import triton.language as tl
 
+from ..gram._triton import scaled
 from ..launch import INTERPRETER, Launch, Target, precision
 from ..layout import dense, empty_map, is_channels_last
 from ..prepared.plan import launched
@@ -32,18 +33,21 @@ def squeeze_kernel(
     transform,  # (R, C)
     pair,  # (R, C), of the same dtype
     shares,  # (N, tiles, R) float32
+    second,  # (N, C, C) float32
     images,
     channels,
     reduced,
     splits,
     scale: tl.float32,
+    WITH_SECOND: tl.constexpr,
     TILE: tl.constexpr,
     ROWS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):
     """Sum the splits of one tile of ``S``, in their order, and what the tile and its mirror image give to ``g``.
 
-    ``g_r = scale sum_ij t_ri S_ij b_rj`` with the rows ``t_r`` of ``W_t`` and ``b_r`` of ``W_p``.
+    ``g_r = sum_ij t_ri S_ij b_rj`` with the rows ``t_r`` of ``W_t`` and ``b_r`` of ``W_p``, and ``scale`` in ``S``,
+    which is also written out for ``WITH_SECOND``.
     """
     tile = tl.program_id(0)
     image = tl.program_id(1).to(tl.int64)
@@ -59,6 +63,11 @@ def squeeze_kernel(
         here = parts + (split * images + image) * channels * channels
         s += tl.load(here + offsets, mask=inside, other=0.0)
     s *= scale
+    if WITH_SECOND:
+        here = second + image * channels * channels
+        tl.store(here + offsets, s, mask=inside)
+        if row != column:
+            tl.store(here + j[None, :] * channels + i[:, None], s, mask=inside)
     out = shares + (image * tl.num_programs(0) + tile) * reduced
     for start in tl.range(0, reduced, ROWS, num_stages=3):
         r = start + tl.arange(0, ROWS)
@@ -81,15 +90,20 @@ def reason_kernel(
     shares,  # (N, tiles, R) float32
     adjacency,  # (k, k)
     weight,  # (d, d)
+    g,  # (N, R) float32
     z,  # (N, R) float32
     tiles,
     k,
     d,
+    WITH_G: tl.constexpr,
     NODES: tl.constexpr,
     DIM: tl.constexpr,
     CHUNK: tl.constexpr,
 ):
-    """``z = relu((I - A)^T G W^T)`` of one image, with ``G`` the sum of the tiles' shares, in a fixed order."""
+    """``z = relu((I - A)^T G W^T)`` of one image, with ``G`` the sum of the tiles' shares, in a fixed order.
+
+    ``G`` is written out for ``WITH_G``.
+    """
     image = tl.program_id(0).to(tl.int64)
     node, feature = tl.arange(0, NODES), tl.arange(0, DIM)
     exists = (node < k)[:, None] & (feature < d)[None, :]
@@ -101,6 +115,8 @@ def reason_kernel(
         here = shares + (image * tiles + tile)[:, None, None] * (k * d) + place[None, :, :]
         sums += tl.load(here, mask=(tile < tiles)[:, None, None] & exists[None, :, :], other=0.0)
     nodes = tl.sum(sums, 0)
+    if WITH_G:
+        tl.store(g + image * (k * d) + place, nodes, mask=exists)
     edges = (node < k)[:, None] & (node < k)[None, :]
     a = tl.load(adjacency + node[:, None] * k + node[None, :], mask=edges, other=0.0).to(tl.float32)
     square = (feature < d)[:, None] & (feature < d)[None, :]
@@ -167,9 +183,17 @@ def _small_precision(x: torch.Tensor, target: Target) -> str:
 
 
 def plan_squeeze(
-    parts: torch.Tensor, transform: torch.Tensor, pair: torch.Tensor, pixels: int, target: Target
+    parts: torch.Tensor,
+    transform: torch.Tensor,
+    pair: torch.Tensor,
+    pixels: int,
+    target: Target,
+    second: torch.Tensor | None = None,
 ) -> tuple[Launch, torch.Tensor]:
-    """The launch from `plan_pixel_product`'s parts to the tiles' shares of ``g``, ``(N, tiles, R)``."""
+    """The launch from `plan_pixel_product`'s parts to the tiles' shares of ``g``, ``(N, tiles, R)``.
+
+    It also fills ``second`` ``(N, C, C)`` float32 with the mean ``X X^T / HW``, if there is one.
+    """
     splits, n, c, _ = parts.shape
     reduced, tiles = transform.shape[0], upper_tiles(c, SQUEEZE_TILE)
     shares = parts.new_empty(n, tiles, reduced)
@@ -177,17 +201,27 @@ def plan_squeeze(
         squeeze_kernel,
         (tiles, n, 1),
         {"parts": parts, "transform": transform, "pair": pair, "shares": shares}
+        | {"second": shares if second is None else second}  # a pointer that is never followed
         | {"images": n, "channels": c, "reduced": reduced, "splits": splits, "scale": 1 / pixels},
-        {"TILE": SQUEEZE_TILE, "ROWS": SQUEEZE_ROWS, "PRECISION": _small_precision(parts, target)},
+        {
+            "WITH_SECOND": second is not None,
+            "TILE": SQUEEZE_TILE,
+            "ROWS": SQUEEZE_ROWS,
+            "PRECISION": _small_precision(parts, target),
+        },
         warps=4 if target.warp_size == 32 else 2,
     )
     return launch, shares
 
 
 def plan_reason(
-    shares: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor, target: Target
+    shares: torch.Tensor,
+    adjacency: torch.Tensor,
+    weight: torch.Tensor,
+    target: Target,
+    g: torch.Tensor | None = None,
 ) -> tuple[Launch, torch.Tensor]:
-    """The launch from `plan_squeeze`'s shares to ``z``, ``(N, R)``."""
+    """The launch from `plan_squeeze`'s shares to ``z``, ``(N, R)``; it also fills ``g``, likewise, if there is one."""
     n, tiles, reduced = shares.shape
     k, d = len(adjacency), len(weight)
     nodes, dim = max(16, triton.next_power_of_2(k)), max(16, triton.next_power_of_2(d))
@@ -195,8 +229,9 @@ def plan_reason(
     launch = Launch(
         reason_kernel,
         (n, 1, 1),
-        {"shares": shares, "adjacency": adjacency, "weight": weight, "z": z, "tiles": tiles, "k": k, "d": d},
-        {"NODES": nodes, "DIM": dim, "CHUNK": max(1, _SHARE_NUMBERS // (nodes * dim))},
+        {"shares": shares, "adjacency": adjacency, "weight": weight, "g": z if g is None else g, "z": z}
+        | {"tiles": tiles, "k": k, "d": d},
+        {"WITH_G": g is not None, "NODES": nodes, "DIM": dim, "CHUNK": max(1, _SHARE_NUMBERS // (nodes * dim))},
         warps=8 if target.warp_size == 32 else 4,
     )
     return launch, z
@@ -278,7 +313,7 @@ def plan_squeeze_reasoning(
     """The five launches that fill ``y``, for a dense ``x`` and contiguous weights."""
     launches, (matrix,) = plan_block_matrix(x, transform, pair, project, adjacency, weight, False, target)
     y = empty_map(x)
-    return [*launches, plan_channel_map(x, matrix, y, target, residual=True)], (y,)
+    return [*launches, plan_channel_map(x, matrix, y, target, base=x)], (y,)
 
 
 def plan_squeeze_reasoning_weights(
@@ -296,6 +331,42 @@ def plan_squeeze_reasoning_weights(
     launches, z = _plan_reasoned(x, transform, pair, adjacency, weight, target)
     out = x.new_empty_strided((x.shape[0], *base.shape), (base.numel(), *base.stride()))
     return [*launches, plan_map(z, projected, transform, out, target, base)], (out,)
+
+
+def plan_training(
+    x: torch.Tensor,
+    transform: torch.Tensor,
+    pair: torch.Tensor,
+    project: torch.Tensor,
+    adjacency: torch.Tensor,
+    weight: torch.Tensor,
+    target: Target,
+) -> tuple[list[Launch], tuple[torch.Tensor, ...]]:
+    """The five launches that fill ``y``, and what a gradient needs: the mean ``X X^T / HW``, ``g``, ``z`` and ``M``."""
+    check_block(x, transform, pair, project, adjacency, weight)
+    n, c, h, w = x.shape
+    product, parts, _ = plan_pixel_product(x, x, target, symmetric=True, with_sums=False)
+    second, g = torch.empty_like(parts[0]), parts.new_empty(n, transform.shape[0])
+    squeeze, shares = plan_squeeze(parts, transform, pair, h * w, target, second)
+    reason, z = plan_reason(shares, adjacency, weight, target, g)
+    matrix, y = x.new_empty(n, c, c), empty_map(x)
+    applied = plan_map(z, project, transform, matrix.view(n, c, c, 1, 1), target)
+    launches = [product, squeeze, reason, applied, plan_channel_map(x, matrix, y, target, base=x)]
+    return launches, (y, second, g, z, matrix)
+
+
+def plan_map_gradient(
+    grad: torch.Tensor,
+    x: torch.Tensor,
+    matrix: torch.Tensor,
+    symmetric: torch.Tensor,
+    scale: torch.Tensor | None,
+    target: Target,
+) -> tuple[list[Launch], tuple[torch.Tensor]]:
+    """The two launches that fill ``dY + M^T dY + scale S X``, for dense maps that lie alike."""
+    out = empty_map(x)
+    through = plan_channel_map(grad, matrix.mT, out, target, base=grad)
+    return [through, plan_channel_map(x, symmetric, out, target, scale=scale, base=out)], (out,)
 
 
 def _block_laid_out(x: torch.Tensor, *weights: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -329,3 +400,16 @@ def _applied(matrix: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 def squeeze_reasoning_weights(x: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
     """``V + V M`` of ``(x, transform, pair, projected, adjacency, weight, base)``; see ``op.py``."""
     return launched(plan_squeeze_reasoning_weights, (x, *weights), laid_out=_folded_laid_out)[0]
+
+
+def squeeze_reasoning_training(x: torch.Tensor, *weights: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """``y``, ``X X^T / HW``, ``g``, ``z`` and ``M``; see ``training.py``."""
+    return launched(plan_training, (x, *weights), laid_out=_block_laid_out)
+
+
+def map_gradient(grad: torch.Tensor, x: torch.Tensor, matrix: torch.Tensor, symmetric: torch.Tensor) -> torch.Tensor:
+    """``dY + M^T dY + S X`` for a symmetric ``S`` ``(N, C, C)``, which is float32; see ``training.py``."""
+    x = dense(x)
+    form = torch.channels_last if is_channels_last(x) else torch.contiguous_format
+    grad = grad.contiguous(memory_format=form)
+    return launched(plan_map_gradient, (grad, x, matrix, *scaled(symmetric, x.dtype)))[0]

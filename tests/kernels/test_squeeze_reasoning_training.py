@@ -1,0 +1,234 @@
+"""The block with a gradient as one operator; ``test_interpreter.py`` runs this file on the Triton kernels."""
+
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch.utils.flop_counter import FlopCounterMode
+
+from srzoo_kernels import channel_affine, gram, graph_reason, squeeze_reasoning
+from srzoo_kernels.launch import A100, B200, H100, MI300, interpreted
+from srzoo_kernels.squeeze_reasoning import reference
+
+plain_only = pytest.mark.skipif(interpreted(), reason="too slow, or not traced, in the interpreter")
+layouts = pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])
+# (N, C, H, W), nodes and channels of a node; R = k * d need not be C / 2.
+SHAPES = [((3, 24, 7, 5), 3, 4), ((1, 40, 1, 1), 5, 2), ((1, 70, 9, 13), 4, 17)]
+DTYPES = [
+    (torch.float32, torch.float32),
+    (torch.float16, torch.float16),
+    (torch.bfloat16, torch.bfloat16),
+    (torch.float16, torch.float32),
+    (torch.bfloat16, torch.float32),
+]
+NAMES = ("x", "transform", "pair", "project", "adjacency", "weight")
+
+
+def weights_of(channels, k, d, dtype, device):
+    """``W_t``, ``W_p``, ``W_R``, ``A_g`` and ``W_g``, the first three as 1x1 convolutions have them; leaves."""
+    generator = torch.Generator().manual_seed(channels)
+    shapes = [(k * d, channels, 1, 1), (k * d, channels, 1, 1), (channels, k * d, 1, 1), (k, k), (d, d)]
+    scales = [channels**-0.5, channels**-0.5, 0.2, 0.2, 0.5]
+    drawn = (torch.randn(shape, generator=generator) * scale for shape, scale in zip(shapes, scales))
+    return [each.to(device, dtype).requires_grad_() for each in drawn]
+
+
+def gradient_of(shape, dtype, device, channels_last=False):
+    grad = torch.randn(shape, generator=torch.Generator().manual_seed(7)).to(device, dtype)
+    return grad.to(memory_format=torch.channels_last) if channels_last else grad
+
+
+def step(function, operands, grad):
+    """The result and the gradients of all operands."""
+    leaves = [each.detach().requires_grad_() for each in operands]
+    y = function(*leaves)
+    return y.detach(), torch.autograd.grad(y, leaves, grad)
+
+
+def composed(x, transform, pair, project, adjacency, weight):
+    """The block by the operators of its steps."""
+    second = gram(x)[0] / (x.shape[2] * x.shape[3])
+    t, p = transform.flatten(1).to(second.dtype), pair.flatten(1).to(second.dtype)
+    z = graph_reason(((t @ second) * p).sum(2).to(transform.dtype), adjacency, weight)
+    return channel_affine(x, (project.flatten(1) * z[:, None, :]) @ transform.flatten(1))
+
+
+@layouts
+@pytest.mark.parametrize(("dtype", "weight_dtype"), DTYPES, ids=str)
+@pytest.mark.parametrize(("shape", "k", "d"), SHAPES, ids=str)
+def test_values_and_gradients(shape, k, d, dtype, weight_dtype, channels_last, feature_map, device):
+    x = feature_map(shape, dtype, channels_last)
+    weights = weights_of(shape[1], k, d, weight_dtype, device)
+    grad = gradient_of(shape, dtype, device, channels_last)
+    y, grads = step(squeeze_reasoning, (x, *weights), grad)
+    exact_y, exact = step(reference.squeeze_reasoning, [each.double() for each in (x, *weights)], grad.double())
+    form = torch.channels_last if channels_last else torch.contiguous_format
+    assert y.dtype == dtype and y.is_contiguous(memory_format=form) and grads[0].is_contiguous(memory_format=form)
+    # Rounding M, x's gradient and the weights' once each: a few units of the coarser dtype.
+    coarse = torch.finfo(dtype).eps
+    assert (y.double() - exact_y).norm() <= 4 * coarse * exact_y.norm()
+    for name, found, truth, operand in zip(NAMES, grads, exact, (x, *weights), strict=True):
+        assert (found.dtype, found.shape) == (operand.dtype, operand.shape), name
+        assert truth.any(), name
+        assert (found.double() - truth).norm() <= 8 * coarse * truth.norm(), name
+
+
+def test_gradcheck(feature_map, device):
+    if interpreted():
+        pytest.skip("float64 does not run on Triton")
+    x = feature_map((2, 6, 2, 3), torch.float64)
+    weights = weights_of(6, 2, 2, torch.float64, device)
+    assert torch.autograd.gradcheck(squeeze_reasoning, (x, *weights))
+
+
+@pytest.mark.parametrize("frozen", [(0,), (1, 3), (1, 2, 3, 4, 5), (0, 2, 4)], ids=str)
+def test_only_what_is_asked_for_gets_a_gradient(frozen, feature_map, device):
+    operands = [feature_map((2, 24, 7, 5)), *weights_of(24, 3, 4, torch.float32, device)]
+    grad = gradient_of((2, 24, 7, 5), torch.float32, device)
+    _, expected = step(squeeze_reasoning, operands, grad)
+    for index in frozen:
+        operands[index] = operands[index].detach()
+    squeeze_reasoning(*operands).backward(grad)
+    for index, (operand, gradient) in enumerate(zip(operands, expected, strict=True)):
+        assert operand.grad is None if index in frozen else torch.equal(operand.grad, gradient), NAMES[index]
+
+
+@layouts
+def test_a_gradient_that_lies_otherwise_than_the_map(channels_last, feature_map, device):
+    shape = (2, 24, 7, 5)
+    operands = [feature_map(shape, channels_last=channels_last), *weights_of(24, 3, 4, torch.float32, device)]
+    expected = step(squeeze_reasoning, operands, gradient_of(shape, torch.float32, device, channels_last))[1]
+    found = step(squeeze_reasoning, operands, gradient_of(shape, torch.float32, device, not channels_last))[1]
+    ones = step(squeeze_reasoning, operands, torch.ones(1, device=device).expand(shape))[1]
+    plain = step(squeeze_reasoning, operands, torch.ones(shape, device=device))[1]
+    for each, other in zip((*found, *ones), (*expected, *plain), strict=True):
+        torch.testing.assert_close(each, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_same_input_same_bits(dtype, feature_map, device):
+    operands = [feature_map((2, 24, 7, 5), dtype), *weights_of(24, 3, 4, torch.float32, device)]
+    grad = gradient_of((2, 24, 7, 5), dtype, device)
+    (y, first), (again, second) = (step(squeeze_reasoning, operands, grad) for _ in range(2))
+    assert torch.equal(y, again) and all(map(torch.equal, first, second))
+
+
+def test_gradients_below_float16_s_smallest_number_arrive(feature_map, device):
+    """The squeeze is a mean, so that the gradient of each of its terms is small; a loss averages over pixels, too."""
+    operands = [feature_map((1, 24, 40, 50), torch.float16), *weights_of(24, 3, 4, torch.float32, device)]
+    operands[3] = operands[3] * 0 + 1e-3  # so that the gradient by way of M does not hide the squeeze's
+    grad = gradient_of((1, 24, 40, 50), torch.float16, device).abs() * 1e-3
+    _, found = step(squeeze_reasoning, operands, grad)
+    _, exact = step(reference.squeeze_reasoning, [each.double() for each in operands], grad.double())
+    for name, each, truth in zip(NAMES, found, exact, strict=True):
+        assert (each.double() - truth).norm() <= 8 * torch.finfo(torch.float16).eps * truth.norm(), name
+
+
+def test_an_empty_batch(device):
+    operands = [torch.empty(0, 24, 7, 5, device=device), *weights_of(24, 3, 4, torch.float32, device)]
+    y, grads = step(squeeze_reasoning, operands, operands[0])
+    assert y.shape == grads[0].shape == (0, 24, 7, 5)
+    assert not any(each.any() for each in grads[1:])
+
+
+def test_a_second_derivative_is_refused(feature_map, device):
+    x = feature_map((1, 24, 3, 4))
+    y = squeeze_reasoning(x, *weights_of(24, 3, 4, torch.float32, device))
+    (grad,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="cannot be differentiated"):
+        grad.sum().backward()
+
+
+@plain_only
+def test_transforms_take_the_composed_form(feature_map, device):
+    x = feature_map((2, 24, 3, 4), grad=False)
+    weights = [each.detach() for each in weights_of(24, 3, 4, torch.float32, device)]
+    found = torch.func.grad(lambda x: squeeze_reasoning(x, *weights).sum())(x)
+    expected = step(squeeze_reasoning, (x, *weights), torch.ones_like(x))[1][0]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@layouts
+@plain_only
+def test_opcheck(channels_last, feature_map, device):
+    x = feature_map((2, 24, 3, 5), channels_last=channels_last)
+    weights = weights_of(24, 3, 4, torch.float32, device)
+    torch.library.opcheck(torch.ops.srzoo.squeeze_reasoning_training, (x, *weights))
+
+
+@plain_only
+@pytest.mark.parametrize("weight_dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_compiles_whole_and_once_for_every_size(weight_dtype, feature_map, device):
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(squeeze_reasoning, backend=counter, fullgraph=True, dynamic=True)
+    weights = weights_of(24, 3, 4, weight_dtype, device)
+    for size in [(5, 7), (8, 6), (33, 47)]:
+        x, grad = feature_map((2, 24, *size)), gradient_of((2, 24, *size), torch.float32, device)
+        expected, found = (step(each, (x, *weights), grad) for each in (squeeze_reasoning, compiled))
+        assert torch.equal(found[0], expected[0]) and all(map(torch.equal, found[1], expected[1]))
+    assert counter.frame_count == 1
+
+
+@pytest.mark.parametrize("with_map", [True, False])
+def test_counts_what_it_computes(with_map, feature_map, device):
+    x = feature_map((2, 24, 3, 4), grad=with_map)
+    counts = []
+    for form in (squeeze_reasoning, composed):
+        weights = weights_of(24, 3, 4, torch.float32, device)
+        with FlopCounterMode(display=False) as counter:
+            form(x, *weights).sum().backward()
+        counts.append(counter.get_total_flops())
+    # W_t S, which the composed form keeps, is multiplied again.
+    assert counts[0] == counts[1] + 2 * 2 * 24 * 24 * 12
+
+
+@plain_only
+@layouts
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_launches(dtype, channels_last, idle, feature_map, copies_of):
+    x = feature_map((2, 128, 33, 40), dtype, channels_last, grad=False).cpu()  # for a driver that is no GPU's
+    weights = weights_of(128, 16, 4, torch.float32, "cpu")
+    grad = gradient_of(x.shape, dtype, "cpu", channels_last)
+    forward = ["pixel_product_kernel", "squeeze_kernel", "reason_kernel", "map_kernel", "channel_map_kernel"]
+    backward = ["pixel_product_kernel", "graph_backward_kernel", "channel_map_kernel", "channel_map_kernel"]
+    leaf = x.clone().requires_grad_()
+    for _ in range(2):
+        idle.launches.clear()
+        y = squeeze_reasoning(leaf, *weights)
+        assert [each.kernel for each in idle.launches] == forward
+        y.backward(grad)
+        assert [each.kernel for each in idle.launches] == forward + backward
+    idle.launches.clear()
+    squeeze_reasoning(x, *weights).backward(grad)  # whose map needs no gradient
+    assert [each.kernel for each in idle.launches] == forward + backward[:2]
+    assert copies_of(lambda: squeeze_reasoning(x.requires_grad_(), *weights).backward(grad), 2 * x.numel()) == []
+
+
+@plain_only
+def test_traces_on_cuda_without_one():
+    with torch._subclasses.FakeTensorMode():
+        x = torch.empty(2, 24, 5, 7, device="cuda", dtype=torch.float16, requires_grad=True)
+        weights = weights_of(24, 3, 4, torch.float32, "cuda")
+        outputs = torch.ops.srzoo.squeeze_reasoning_training(x, *weights)
+        y, *saved = outputs
+        grads = torch.ops.srzoo.squeeze_reasoning_training_backward(y.detach(), x, *weights, *saved, True)
+    assert (y.device.type, y.dtype, y.shape) == ("cuda", torch.float16, x.shape)
+    assert [each.shape for each in grads] == [x.shape, *(each.shape for each in weights)]
+
+
+@pytest.mark.slow
+@plain_only
+@pytest.mark.parametrize("target", [A100, H100, B200, MI300], ids=lambda target: str(target.arch))
+@pytest.mark.parametrize(("k", "d"), [(16, 16), (64, 16), (64, 2)])
+def test_no_shape_spills(target, k, d):
+    pytest.importorskip("triton")
+    from srzoo_kernels.ahead_of_time._triton import compile_launches
+    from srzoo_kernels.squeeze_reasoning._triton import plan_map_gradient, plan_training
+
+    for dtype in (torch.float16, torch.float32):
+        x = torch.empty(1, 512, 128, 256, dtype=dtype, device="meta")
+        weights = [each.detach().to("meta") for each in weights_of(512, k, d, torch.float32, "cpu")]
+        launches, (_, second, _, _, matrix) = plan_training(x, *weights, target)
+        scale = second.new_empty(1) if dtype == torch.float16 else None
+        more, _ = plan_map_gradient(x, x, matrix, matrix, scale, target)
+        for report in compile_launches((each, target) for each in (*launches[1:], *more)):
+            assert report.spills == 0
