@@ -4,7 +4,7 @@ import torch
 import triton
 import triton.language as tl
 
-from ..bilinear._triton import WARPS, interpolate_tile, plan_tiles, tile_outputs, tile_positions
+from ..bilinear._triton import LOG2_E, WARPS, interpolate_tile, plan_tiles, tile_outputs, tile_positions
 from ..launch import Launch, Target
 from ..layout import label_dtype
 from ..prepared.plan import launched
@@ -55,7 +55,7 @@ def _argmax_kernel(
         better = value > best
         if PROBABILITY:
             # The first value meets best = -inf, and exp(-inf) = 0.
-            smaller = tl.exp(-tl.abs(value - best))
+            smaller = tl.exp2(tl.abs(value - best) * -LOG2_E)
             total = tl.where(better, total * smaller + 1.0, total + smaller)
         best = tl.where(better, value, best)
         winner = tl.where(better, k, winner)

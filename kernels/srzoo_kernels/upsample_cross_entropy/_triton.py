@@ -22,14 +22,15 @@ import triton
 import triton.language as tl
 
 from ..bilinear._triton import (
+    LOG2_E,
     WARPS,
+    gather_tile,
     geometry,
     interpolate_tile,
     outputs_of_cell,
     outputs_per_pixel,
     plan_tiles,
     source_position,
-    tile_outputs,
     tile_positions,
     triton_dtype,
 )
@@ -51,13 +52,23 @@ def classes_per_block(classes: int) -> int:
 
 
 @triton.jit
+def _is_mined(probability, mask, cutoff, threshold, LEAST: tl.constexpr, DTYPE: tl.constexpr):
+    """Whether pixels are hard enough to learn from, given their true classes' probabilities."""
+    truth = tl.load(probability, mask, 2.0)
+    hard = truth < tl.full((), threshold, DTYPE)
+    if LEAST:
+        hard = hard | (truth <= tl.load(cutoff))
+    return hard
+
+
+@triton.jit
 def _loss_kernel(
     logits,  # (N, K, h, w)
     target,  # (N, H, W) int64 or uint8
     weight,  # (K,)
     mined,  # (N, H, W): probabilities of the true classes
     cutoff,  # (): one more that is kept
-    log_totals,  # (N, H, W)
+    log_totals,  # (N, H, W), to the base 2
     ids,  # (N, H, W) int32
     sums,  # (3, tiles)
     scale_y: tl.float64,
@@ -92,7 +103,8 @@ def _loss_kernel(
     ``PROBABILITY``, which mining asks for, instead of all that ``log_totals`` gets the true class's softmax
     ``exp(x_py - L_p)``, and 2 where there is no label.
 
-    One pass over the classes keeps ``max_k x_pk`` and ``sum_k exp(x_pk - max)`` of a tile of outputs in registers.
+    One pass over the classes keeps ``max_k x_pk`` and ``sum_k exp(x_pk - max)`` of a tile of outputs in registers, and
+    no more than the labels beside them, since registers decide how many programs run at a time.
 
     The scales are `source_scale`, the sizes those of ``logits`` and ``labels``, the strides those of ``logits`` in
     elements. A tile has ``ROWS x COLUMNS`` outputs and reads ``SPAN`` source rows.
@@ -101,62 +113,57 @@ def _loss_kernel(
     y, x, row, low_y, high_y, down, left, right, across = tile_positions(
         scale_y, scale_x, h, w, stride_w, ALIGN_CORNERS, ROWS, COLUMNS, DTYPE
     )
-    out, mask = tile_outputs(image, y, x, height, width)
-    labels = tl.load(target + out, mask, 0).to(tl.int64)
+    # Not seen to be consecutive, as a thread would get four of them, and all that belongs to four columns.
+    out = tl.arange(0, ROWS)[:, None] * width + tl.minimum(x, width - 1)[None, :]
+    first_out = (image * height + tl.program_id(1) * ROWS) * width
+    mask = (y < height)[:, None] & (x < width)[None, :]
+    labels = tl.load(target + first_out + out, mask, 0).to(tl.int64)
     labelled = mask & (labels != ignore_index)
     wrong = labelled & ((labels < 0) | (labels >= classes))
     labelled = labelled & (labels >= 0) & (labels < classes)
     if MINED:
-        truth = tl.load(mined + out, mask, 2.0)
-        hard = truth < tl.full((), threshold, DTYPE)
-        if LEAST:
-            hard = hard | (truth <= tl.load(cutoff))
-        labelled = labelled & hard
+        labelled = labelled & _is_mined(mined + first_out + out, mask, cutoff, threshold, LEAST, DTYPE)
     classes_of = tl.where(labelled, labels, -1).to(tl.int32)
+    tile = (image * tl.num_programs(1) + tl.program_id(1)) * tl.num_programs(0) + tl.program_id(0)
+    tiles = tl.num_programs(0).to(tl.int64) * tl.num_programs(1) * tl.num_programs(2)
+    if not PROBABILITY:
+        tl.store(ids + first_out + out, classes_of, mask)
+        tl.store(sums + 2 * tiles + tile, tl.sum(tl.where(wrong, 1.0, 0.0).to(DTYPE)))
 
     plane = logits + image * stride_n
     best = tl.full((ROWS, COLUMNS), float("-inf"), DTYPE)
     total = tl.zeros((ROWS, COLUMNS), DTYPE)
-    true = tl.zeros((ROWS, COLUMNS), DTYPE)
     weighted = tl.zeros((ROWS, COLUMNS), DTYPE)
     weights = tl.zeros((), DTYPE)
-    share = tl.zeros((ROWS, COLUMNS), DTYPE)
     for k in range(classes):
         value = interpolate_tile(plane, row, low_y, high_y, down, left, right, across, h, stride_h, SPAN, DTYPE)
-        smaller = tl.exp(-tl.abs(value - best))
+        smaller = tl.exp2(tl.abs(value - best) * -LOG2_E)
         total = tl.where(value > best, total * smaller + 1.0, total + smaller)
         best = tl.maximum(best, value)
-        true = tl.where(classes_of == k, value, true)
-        if WEIGHTED:
-            class_weight = tl.load(weight + k).to(DTYPE)
-            share = tl.where(classes_of == k, class_weight, share)
         if SMOOTHED:
-            if WEIGHTED:
-                weighted += class_weight * value
-                weights += class_weight
-            else:
-                weighted += value
-                weights += 1.0
+            class_weight = tl.load(weight + k).to(DTYPE) if WEIGHTED else tl.full((), 1.0, DTYPE)
+            weighted += class_weight * value
+            weights += class_weight
         plane += stride_k
 
     log_total = tl.log(total)  # L_p - best
+    labelled = classes_of >= 0
+    true_plane = logits + image * stride_n + tl.maximum(classes_of, 0).to(tl.int64) * stride_k
+    true = gather_tile(true_plane, row, low_y, high_y, down, left, right, across, stride_h, DTYPE)
     if PROBABILITY:
-        tl.store(log_totals + out, tl.where(labelled, tl.exp(true - best - log_total), 2.0), mask)
+        tl.store(log_totals + first_out + out, tl.where(labelled, tl.exp(true - best - log_total), 2.0), mask)
     else:
-        if not WEIGHTED:
-            share = tl.where(labelled, 1.0, 0.0).to(DTYPE)
+        share = tl.where(labelled, 1.0, 0.0).to(DTYPE)
+        if WEIGHTED:
+            share = tl.load(weight + classes_of, labelled, 0.0)
         loss = share * (best - true + log_total)
         if SMOOTHED:
             smooth = tl.full((), smoothing, DTYPE)
             loss = (1.0 - smooth) * loss + smooth / classes * (weights * (best + log_total) - weighted)
         # An ignored pixel's share of every softmax gradient becomes exp(x - inf) = 0.
-        tl.store(log_totals + out, tl.where(labelled, best + log_total, float("inf")), mask)
-        tl.store(ids + out, classes_of, mask)
-        tile = (image * tl.num_programs(1) + tl.program_id(1)) * tl.num_programs(0) + tl.program_id(0)
-        tiles = tl.num_programs(0).to(tl.int64) * tl.num_programs(1) * tl.num_programs(2)
+        tl.store(log_totals + first_out + out, tl.where(labelled, (best + log_total) * LOG2_E, float("inf")), mask)
         tl.store(sums + tile, tl.sum(tl.where(labelled, loss, 0.0)))
         tl.store(sums + tiles + tile, tl.sum(share))
-        tl.store(sums + 2 * tiles + tile, tl.sum(tl.where(wrong, 1.0, 0.0).to(DTYPE)))
 
 
 @triton.jit
@@ -199,7 +206,7 @@ def _cell_gradient_kernel(
     logits,  # (N, K, h, w)
     ids,  # (N, H, W) int32, -1 where there is nothing to learn from
     weight,  # (K,)
-    log_totals,  # (N, H, W)
+    log_totals,  # (N, H, W), to the base 2
     totals,  # (2,): the sum of weight, and the loss's divisor
     corners,  # (4, N, K, h, w)
     scale_y: tl.float64,
@@ -242,8 +249,11 @@ def _cell_gradient_kernel(
     upper = plane + i.to(tl.int64) * stride_h
     lower = plane + tl.minimum(i + 1, h - 1).to(tl.int64) * stride_h
     left, right = tl.minimum(j, w - 1) * stride_w, tl.minimum(j + 1, w - 1) * stride_w
-    upper_left, upper_right = tl.load(upper + left[None, :]).to(DTYPE), tl.load(upper + right[None, :]).to(DTYPE)
-    lower_left, lower_right = tl.load(lower + left[None, :]).to(DTYPE), tl.load(lower + right[None, :]).to(DTYPE)
+    # As exponents of 2, which the exponential would make of every output's value else.
+    upper_left = tl.load(upper + left[None, :]).to(DTYPE) * LOG2_E
+    upper_right = tl.load(upper + right[None, :]).to(DTYPE) * LOG2_E
+    lower_left = tl.load(lower + left[None, :]).to(DTYPE) * LOG2_E
+    lower_right = tl.load(lower + right[None, :]).to(DTYPE) * LOG2_E
     class_weight = tl.full((CLASSES,), 1.0, DTYPE)
     if WEIGHTED:
         class_weight = tl.load(weight + k, k < classes, 0.0).to(DTYPE)
@@ -275,21 +285,19 @@ def _cell_gradient_kernel(
             inside = (x < end_x) & (low_x == j) & (low_y == i)
             label = tl.load(ids + line + x, inside, -1)
             log_total = tl.load(log_totals + line + x, inside, float("inf"))
-            # The slope of these outputs, (CLASSES, COLUMNS).
-            true = tl.where(label >= 0, 1.0, 0.0).to(DTYPE)
-            if WEIGHTED:
-                true = tl.load(weight + label, label >= 0, 0.0).to(DTYPE)
+            # The slope of these outputs, (CLASSES, COLUMNS): zero where there is no label.
             value = start + across[None, :] * (stop - start)
-            slope = tl.exp(value - log_total[None, :])
+            slope = tl.exp2(value - log_total[None, :])
+            true = tl.full((COLUMNS,), 1.0, DTYPE)
+            if WEIGHTED:
+                true = tl.load(weight + label, label >= 0, 0.0)
             if SMOOTHED:
-                true *= 1.0 - smooth
                 every = tl.where(label >= 0, smooth / classes, 0.0)
-                slope *= (true + every * weights)[None, :]
-                slope -= every[None, :] * class_weight[:, None]
-            else:
+                true = tl.where(label >= 0, (1.0 - smooth) * true, 0.0)
+                slope = slope * (true + every * weights)[None, :] - every[None, :] * class_weight[:, None]
+            elif WEIGHTED:
                 slope *= true[None, :]
             slope -= tl.where(label[None, :] == k[:, None], true[None, :], 0.0)
-            slope = tl.where(inside[None, :], slope, 0.0)
             to_right += across[None, :] * slope
             to_left += (1.0 - across)[None, :] * slope
         to_upper_left += (1.0 - down) * to_left
@@ -299,7 +307,8 @@ def _cell_gradient_kernel(
 
     # Each corner's sums lie in a map of their own, at the cell's place.
     inside = (k < classes)[:, None] & (j < w)[None, :]
-    out = corners + ((image * classes + k.to(tl.int64)[:, None]) * h + i) * w + j[None, :]
+    # Columns that are not seen to be consecutive, as in `_loss_kernel`.
+    out = corners + ((image * classes + k.to(tl.int64)[:, None]) * h + i) * w + tl.minimum(j, w - 1)[None, :]
     size = tl.num_programs(2).to(tl.int64) * classes * h * w
     tl.store(out, to_upper_left, inside)
     tl.store(out + size, to_upper_right, inside)
