@@ -39,6 +39,11 @@ def block_of(channels: int) -> nn.Module:
     return SqueezeReasoning(channels).half().eval()
 
 
+def step_of(function: Callable, x: torch.Tensor) -> None:
+    """One step of training through a layer: the layer, and its backward with ``x`` as the gradient."""
+    function(x.detach().requires_grad_()).backward(x)
+
+
 def loss_with_gradient(logits: torch.Tensor, target: torch.Tensor, **options) -> None:
     """One step of a training loop from the logits on: the loss and its backward."""
     logits.grad = None
@@ -52,6 +57,8 @@ def calls() -> dict[str, Callable[[], object]]:
     small = x[:, :, :1, :8].contiguous()  # a CPU multiplies float16 slowly
     block = block_of(CHANNELS)
     folded = FoldedBlock(block, nn.Conv2d(CHANNELS, 1, 1).half())
+    trained = SqueezeReasoning(CHANNELS)  # in float32 beside a map of float16, as autocast has it
+    half = block_of(CHANNELS).train()
     g = torch.zeros(1, CHANNELS // 2, dtype=torch.float16)
     adjacency, weight = block.reasoning.adjacency, block.reasoning.weight
     logits = torch.zeros(1, CLASSES, HEIGHT, WIDTH, dtype=torch.float16)
@@ -67,6 +74,11 @@ def calls() -> dict[str, Callable[[], object]]:
         "upsample_argmax": lambda: upsample_argmax(logits, size),
         "torch.bmm, as the block ends with": lambda: torch.bmm(matrix, small.flatten(2)),
         "SqueezeReasoning.forward": lambda: block(small),
+        "SqueezeReasoning, forward + backward": lambda: step_of(trained, small),
+        "the same by the operators of its steps, forward + backward": lambda: step_of(
+            lambda x: trained(x, trained.moments(x)), small
+        ),
+        "the same by its equations, forward + backward": lambda: step_of(half.forward_direct, small),
         "FoldedBlock.forward, with a convolution of one channel": lambda: folded(x),
         "upsample_cross_entropy, forward": lambda: upsample_cross_entropy(logits, target),
         "upsample_cross_entropy, forward + backward": lambda: loss_with_gradient(leaf, target),

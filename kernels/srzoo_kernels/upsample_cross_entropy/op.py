@@ -123,13 +123,14 @@ def _fake(logits, target, weight, ignore_index, smoothing, ohem_threshold, ohem_
 
 def _scaled(grad_loss: torch.Tensor, gradient: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """The saved gradient times the loss's. An operator, and not a product, so that a second derivative is refused."""
-    return (gradient * grad_loss).to(dtype)
+    return torch.mul(gradient, grad_loss, out=torch.empty_like(gradient, dtype=dtype))  # rounded as it is written
 
 
 def _save(ctx, inputs, output):
     ctx.dtype = inputs[0].dtype
     ctx.save_for_backward(output[1])
     ctx.mark_non_differentiable(output[1])
+    ctx.set_materialize_grads(False)  # which would fill a map of zeros for that output
 
 
 def _differentiate(ctx, grad_loss, _):
