@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from srzoo_kernels.layout import label_dtype
 
+from ..images import MAX_PIXELS
 from ..layers.pyramids import PyramidPooling
 from ..messages import visible
 from ..models.base import ZooModel, check_zoo_model
@@ -61,6 +63,12 @@ class Form:
                 raise ValueError(f"size must be at least 32x32 pixels, got {self.size[0]}x{self.size[1]}")
         if self.batch is not None and not (type(self.batch) is int and self.batch >= 1):
             raise ValueError(f"batch must be a whole number from 1 on, got {visible(repr(self.batch), 100)}")
+        pixels = math.prod(self.size or (32, 32)) * (self.batch or 1)
+        if pixels > MAX_PIXELS:
+            raise ValueError(
+                f"images of {pixels:,} pixels together, at most {MAX_PIXELS:,} can be exported: a network of any size "
+                "or batch is exported with size=None or batch=None (--size dynamic, --batch dynamic)"
+            )
 
 
 def _is_pair(size: object) -> bool:
