@@ -10,6 +10,7 @@ from .depthwise_conv2d.reference import depthwise_conv2d
 from .gram.reference import gram
 from .graph_reason.reference import attention_reason, graph_reason
 from .operators import NAMESPACE
+from .squeeze_reasoning import composed
 from .squeeze_reasoning.reference import squeeze_reasoning, squeeze_reasoning_weights
 
 
@@ -26,6 +27,7 @@ def decompositions() -> dict[torch._ops.OpOverload, Callable]:
         "graph_reason": _widened(graph_reason),
         "attention_reason": _widened(attention_reason),
         "squeeze_reasoning": _widened(squeeze_reasoning),
+        "squeeze_reasoning_training": composed.block,  # of a program that was exported without torch.no_grad()
         "squeeze_reasoning_weights": _widened(squeeze_reasoning_weights),
     }
     operators = getattr(torch.ops, NAMESPACE)

@@ -5,9 +5,9 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils.flop_counter import FlopCounterMode
 
-from srzoo_kernels import channel_affine, gram, graph_reason, squeeze_reasoning
+from srzoo_kernels import channel_affine, gram, graph_reason, squeeze_reasoning, upsample_cross_entropy
 from srzoo_kernels.launch import A100, B200, H100, MI300, interpreted
-from srzoo_kernels.squeeze_reasoning import reference
+from srzoo_kernels.squeeze_reasoning import reference, training
 
 plain_only = pytest.mark.skipif(interpreted(), reason="too slow, or not traced, in the interpreter")
 layouts = pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])
@@ -112,15 +112,36 @@ def test_same_input_same_bits(dtype, feature_map, device):
     assert torch.equal(y, again) and all(map(torch.equal, first, second))
 
 
-def test_gradients_below_float16_s_smallest_number_arrive(feature_map, device):
-    """The squeeze is a mean, so that the gradient of each of its terms is small; a loss averages over pixels, too."""
-    operands = [feature_map((1, 24, 40, 50), torch.float16), *weights_of(24, 3, 4, torch.float32, device)]
-    operands[3] = operands[3] * 0 + 1e-3  # so that the gradient by way of M does not hide the squeeze's
-    grad = gradient_of((1, 24, 40, 50), torch.float16, device).abs() * 1e-3
-    _, found = step(squeeze_reasoning, operands, grad)
-    _, exact = step(reference.squeeze_reasoning, [each.double() for each in operands], grad.double())
-    for name, each, truth in zip(NAMES, found, exact, strict=True):
-        assert (each.double() - truth).norm() <= 8 * torch.finfo(torch.float16).eps * truth.norm(), name
+@layouts
+def test_the_squeeze_s_gradient_is_not_lost_in_float16(channels_last, feature_map, device, monkeypatch):
+    """It is divided by the number of pixels, so often below float16's smallest number, as a matrix of a GPU's dtype."""
+    monkeypatch.setattr("srzoo_kernels.products.library.multiplies_slowly", lambda x: False)
+    x = feature_map((2, 24, 7, 5), torch.float16, channels_last, grad=False) * 1e4  # so that the result can be told
+    symmetric = 1e-8 * torch.randn(2, 24, 24, generator=torch.Generator().manual_seed(3)).to(device)
+    symmetric = symmetric + symmetric.mT
+    grad, matrix = torch.zeros_like(x), torch.zeros(2, 24, 24, dtype=torch.float16, device=device)
+    found = training._map_gradient(grad, x, matrix, symmetric)
+    exact = torch.einsum("nij,njhw->nihw", symmetric.double(), x.double())
+    assert (found.double() - exact).norm() <= 4 * torch.finfo(torch.float16).eps * exact.norm()
+
+
+def test_a_gradient_that_nobody_gives(feature_map, device):
+    class Stop(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, y):
+            return y.clone()
+
+        @staticmethod
+        def backward(ctx, grad):
+            return None
+
+    x = feature_map((1, 24, 3, 4))
+    y = Stop.apply(squeeze_reasoning(x, *weights_of(24, 3, 4, torch.float32, device)))
+    (y.sum() + x.sum()).backward()
+    assert torch.equal(x.grad, torch.ones_like(x))
+    logits, target = feature_map((1, 5, 3, 4)), torch.zeros(1, 6, 8, dtype=torch.int64, device=device)
+    (Stop.apply(upsample_cross_entropy(logits, target)) + logits.sum()).backward()
+    assert torch.equal(logits.grad, torch.ones_like(logits))
 
 
 def test_an_empty_batch(device):

@@ -163,3 +163,15 @@ def test_a_wrong_label_is_a_loss_and_a_gradient_of_nan(wrong, threshold, device)
 def test_wrong_labels_are_named(device):
     with pytest.raises(ValueError, match=r"0\.\.2\b.*\b64 .*\b3$"):
         upsample_cross_entropy(torch.zeros(1, 3, 2, 2, device=device), torch.full((1, 8, 8), 3, device=device))
+
+
+def test_a_pixel_that_no_output_reads_gets_no_gradient(device):
+    """Neither of its own nor, if it is not finite, of its neighbours; one that is ignored gives none either."""
+    for value in (float("inf"), float("nan")):
+        logits = random_logits((1, 3, 2, 40), torch.float32, CONTIGUOUS).to(device)
+        logits[..., 10] = value
+        target = torch.tensor([[0, 1, 2, 255]] * 4)[None].to(device)
+        logits.requires_grad_()
+        upsample_cross_entropy(logits, target).backward()
+        gradient = logits.grad.clone()
+        assert gradient.isfinite().all() and gradient.any() and not gradient[..., 10].any()

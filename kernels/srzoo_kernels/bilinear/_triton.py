@@ -93,7 +93,7 @@ def interpolate_tile(
 
 @triton.jit
 def gather_tile(planes, row, low_y, high_y, down, left, right, across, stride_h, DTYPE: tl.constexpr):
-    """As `interpolate_tile`, to the last bit, with a plane ``(rows, columns)`` for each output."""
+    """As `interpolate_tile`, and rounded as it is, with a plane ``(rows, columns)`` for each output."""
     line = planes + row.to(tl.int64) * stride_h
     low, high = (low_y - row) * stride_h, (high_y - row) * stride_h  # of few rows, so in 32 bits
     low_left, low_right = low[:, None] + left[None, :], low[:, None] + right[None, :]
@@ -103,7 +103,7 @@ def gather_tile(planes, row, low_y, high_y, down, left, right, across, stride_h,
     first = tl.load(line + high_left).to(DTYPE)
     lower = first + across[None, :] * (tl.load(line + high_right).to(DTYPE) - first)
     down = tl.where(low_y == high_y, 0.0, down).to(DTYPE)[:, None]  # there both shares are the same row's
-    return (1.0 - down) * upper + down * lower
+    return down * lower + (1.0 - down) * upper  # the first product is fused with the sum, as there
 
 
 @triton.jit

@@ -6,6 +6,7 @@ from ..launch import Launch, Target
 from ..layout import dense, empty_map
 from ..prepared.plan import launched
 from ..products._triton import plan_channel_map, plan_mirrored_sum, plan_pixel_product
+from ..products.library import scaled
 
 
 def plan_gram(x: torch.Tensor, target: Target) -> tuple[list[Launch], tuple[torch.Tensor, torch.Tensor]]:
@@ -31,16 +32,6 @@ def plan_gram_backward(
 def gram(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """``S = X X^T`` and ``m = X 1``; see ``reference.py``."""
     return launched(plan_gram, (x,), laid_out=lambda x: (dense(x),))
-
-
-def scaled(symmetric: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """A matrix ``(N, C, C)`` in ``dtype``, and what each image's has to be multiplied by, ``(N,)`` float32 or None."""
-    scale = None
-    if dtype == torch.float16:
-        # Averaged over the pixels, the gradients of S are often below float16's smallest number.
-        scale = symmetric.abs().amax((1, 2)).clamp_min(torch.finfo(torch.float32).tiny)
-        symmetric = symmetric / scale[:, None, None]
-    return symmetric.to(dtype), scale
 
 
 def gram_backward(x: torch.Tensor, symmetric: torch.Tensor, grad_first: torch.Tensor) -> torch.Tensor:

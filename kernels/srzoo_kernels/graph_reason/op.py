@@ -87,6 +87,7 @@ def _graph(g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor) -> to
 def graph_backward(
     grad: torch.Tensor, g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor, z: torch.Tensor
 ) -> list[torch.Tensor]:
+    """Gradients of ``g``, ``adjacency`` and ``weight`` of `graph_reason`, given ``z`` and its gradient."""
     if _fits(g, len(weight)):
         return kernels_of(__package__).graph_reason_backward(grad, g, adjacency, weight, z)
     dtype, shape = g.dtype, (len(adjacency), len(weight))

@@ -10,6 +10,18 @@ def multiplies_slowly(x: torch.Tensor) -> bool:
     return x.dtype == torch.float16 and not x.is_cuda
 
 
+def scaled(matrix: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """A matrix ``(N, C, C)`` in ``dtype``, and what each image's has to be multiplied by, ``(N,)`` float32 or None.
+
+    For float16: averaged over the pixels, gradients of ``S`` are often below its smallest number.
+    """
+    scale = None
+    if dtype == torch.float16 and matrix.dtype != dtype:
+        scale = matrix.abs().amax((1, 2)).float().clamp_min(torch.finfo(torch.float32).tiny)
+        matrix = matrix / scale[:, None, None]
+    return matrix.to(dtype), scale
+
+
 def channel_map(
     x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None = None, base: torch.Tensor | None = None
 ) -> torch.Tensor:
@@ -17,30 +29,37 @@ def channel_map(
 
     Args:
         x: ``(N, C, H, W)``.
-        matrix: ``(N, C, C)``.
+        matrix: ``(N, C, C)``; `scaled` if it is wider than ``x``.
         bias: ``(N, C)`` or None.
-        base: a map like ``x``, or None.
+        base: a map like ``x``, or None; may be ``x``.
 
     Returns:
         A map of its own, not a view, of ``x``'s dtype and memory format (contiguous unless channels_last).
     """
-    x = dense(x)
+    of_itself, x = base is x, dense(x)
     # Written into a map of its own: autograd refuses a view as the result, once something changes it in place.
     y = empty_map(x)
     wide = torch.float32 if multiplies_slowly(x) else x.dtype
     last = is_channels_last(x)
-    pixels, out = (_in_columns(each, last).to(wide) for each in (x, y))
-    factors = (pixels, matrix.to(wide).mT) if last else (matrix.to(wide), pixels)
-    start = None if base is None else _in_columns(base, last).to(wide)
+    pixels, found = _in_columns(x, last).to(wide), _in_columns(y, last)
+    out = found if wide == x.dtype else torch.empty_like(found, dtype=wide)
+    matrix, scale = scaled(matrix, wide)
+    factors = (pixels, matrix.mT) if last else (matrix, pixels)
+    start = pixels if of_itself else None if base is None else _in_columns(base, last).to(wide)
     offset = None if bias is None else bias.to(wide).unsqueeze(1 if last else 2)
-    if start is None and offset is None:
+    added = [each for each in (start, offset) if each is not None]
+    if scale is not None or not added:
         torch.bmm(*factors, out=out)
-    elif start is None or offset is None:
-        torch.baddbmm(offset if start is None else start, *factors, out=out)
+        if scale is not None:
+            out.mul_(scale[:, None, None])
+        for each in added:
+            out.add_(each)
+    elif len(added) == 1:
+        torch.baddbmm(*added, *factors, out=out)
     else:
-        torch.add(start, offset, out=out).baddbmm_(*factors)
-    if wide != x.dtype:
-        _in_columns(y, last).copy_(out)
+        torch.add(*added, out=out).baddbmm_(*factors)
+    if out is not found:
+        found.copy_(out)
     return y
 
 

@@ -1,25 +1,25 @@
-"""The block without a gradient in five launches, and the weights it is folded into in four.
+"""The block in five launches, the weights it is folded into in four, and the map's gradient in two.
 
 ``S = X X^T`` by split of the pixels (`pixel_product_kernel`); what every tile of ``S`` gives to the squeezed vector
 ``g``; ``z`` of it; ``M = W_R diag(z) W_t``; ``X + M X`` (`channel_map_kernel`). Separate operators would add a second
 stage of `gram` and eight operations of PyTorch, each of which takes longer to launch than to compute. No atomics: all
 sums are in a fixed order, so the same input gives the same bits.
 
-In half precision the last launch is a product ``(I + M) X`` of cuBLAS: `channel_map_kernel` took 42.6 us for 512
-channels of 128x256 on an H100, cuBLAS 33.0. The identity is added in float32 before ``M`` is rounded, and ``M = 0``
-leaves ``X`` as it is.
+Without a gradient the last launch is, in half precision, a product ``(I + M) X`` of cuBLAS: `channel_map_kernel` took
+42.6 us for 512 channels of 128x256 on an H100, cuBLAS 33.0. The identity is added in float32 before ``M`` is rounded,
+and ``M = 0`` leaves ``X`` as it is.
 """
 
 import torch
 import triton
 import triton.language as tl
 
-from ..gram._triton import scaled
 from ..launch import INTERPRETER, Launch, Target, precision
 from ..layout import dense, empty_map, is_channels_last
 from ..prepared.plan import launched
 from ..products._triton import multiply_add, plan_channel_map, plan_pixel_product, upper_tile
 from ..products.blocks import product_blocks, upper_tiles
+from ..products.library import scaled
 from .checks import check_block, check_folded
 
 SQUEEZE_TILE = 32  # side of a tile of S; of 64 there would be too few programs for a GPU at 512 channels

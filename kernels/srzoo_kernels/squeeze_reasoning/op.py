@@ -2,6 +2,7 @@
 
 import torch
 
+from ..autocast import without_autocast
 from ..launch import kernels_of
 from ..layout import empty_map
 from ..operators import is_transformed, register
@@ -45,7 +46,7 @@ def squeeze_reasoning(
             for the device.
     """
     if is_transformed():
-        return composed.block(x, transform, pair, project, adjacency, weight)[0]
+        return without_autocast(composed.block)(x, transform, pair, project, adjacency, weight)[0]
     if torch.is_grad_enabled() and _any_requires_grad(x, transform, pair, project, adjacency, weight):
         return squeeze_reasoning_training(x, transform, pair, project, adjacency, weight)
     return _op(x, transform, pair, project, adjacency, weight)

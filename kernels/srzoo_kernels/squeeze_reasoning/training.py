@@ -1,15 +1,15 @@
 """The block with a gradient, as one operator and one for its backward.
 
-The operators that it consists of would be nine nodes of autograd in a row, each of some ten microseconds of the host,
-while none but the first and the last take a GPU that long; and autograd would add up the two gradients of the map in a
-pass of its own.
+The operators of its steps would be nine nodes of autograd that compute, and as many that reshape, each of some ten
+microseconds of the host, while none but the first and the last take a GPU that long; and autograd would add up the two
+gradients of the map in a pass of its own.
 """
 
 import torch
 
 from ..channel_affine.op import affine_gradients
 from ..graph_reason.op import graph_backward
-from ..launch import kernels_of
+from ..launch import kernels_of, triton_multiplies
 from ..layout import empty_map
 from ..operators import register
 from ..products.library import channel_map
@@ -74,18 +74,16 @@ def _backward(
     if with_map:
         grad_second = through_t @ b
         symmetric = (grad_second + grad_second.mT) / (x.shape[2] * x.shape[3])
-        grad_x = _map_gradient(grad, x, matrix, symmetric, fits(x, transform, adjacency, weight))
+        grad_x = _map_gradient(grad, x, matrix, symmetric)
     grads = (grad_t, grad_b, grad_p, grad_adjacency, grad_weight)
     weights = (transform, pair, project, adjacency, weight)
     return [grad_x, *(found.view(each.shape).to(each.dtype) for found, each in zip(grads, weights, strict=True))]
 
 
-def _map_gradient(
-    grad: torch.Tensor, x: torch.Tensor, matrix: torch.Tensor, symmetric: torch.Tensor, by_triton: bool
-) -> torch.Tensor:
+def _map_gradient(grad: torch.Tensor, x: torch.Tensor, matrix: torch.Tensor, symmetric: torch.Tensor) -> torch.Tensor:
     """``dY + M^T dY + (dS + dS^T) X``."""
-    if by_triton:
-        return kernels_of(__package__).map_gradient(grad, x, matrix, symmetric)
+    if triton_multiplies(x):
+        return kernels_of(__package__).map_gradient(grad, x, matrix, symmetric.float())
     return channel_map(x, symmetric, base=channel_map(grad, matrix.mT, base=grad))
 
 

@@ -287,7 +287,8 @@ def _cell_gradient_kernel(
             log_total = tl.load(log_totals + line + x, inside, float("inf"))
             # The slope of these outputs, (CLASSES, COLUMNS): zero where there is no label.
             value = start + across[None, :] * (stop - start)
-            slope = tl.exp2(value - log_total[None, :])
+            # Outside the cell ``value`` may be of a pixel that no output reads, and infinite.
+            slope = tl.where(label[None, :] >= 0, tl.exp2(value - log_total[None, :]), 0.0)
             true = tl.full((COLUMNS,), 1.0, DTYPE)
             if WEIGHTED:
                 true = tl.load(weight + label, label >= 0, 0.0)

@@ -134,6 +134,8 @@ def _save(ctx, inputs, output):
 
 
 def _differentiate(ctx, grad_loss, _):
+    if grad_loss is None:
+        return (None,) * 9
     return _gradient_op(grad_loss, *ctx.saved_tensors, ctx.dtype), *[None] * 8
 
 
