@@ -1,0 +1,121 @@
+"""Panoptic quality of a queue's models on whole images and on crops of the size that they were trained on.
+
+    python bench/field_of_view.py bench/queues/facade_panoptic.yaml --data.root PATH --out FOLDER [--threads 2]
+
+``FOLDER`` is that of the queue's finished runs (``bench/train_many.py``). The block squeezes the statistics of the whole
+map: in training those of a crop, in use those of an image. If that difference cost anything, a block would lose less
+against none on crops. The crops are the images of val in parts that do not overlap, unscaled, which gives objects that
+are cut. Writes ``bench/results/field_of_view.csv``; prints, for each value of the first axis, the mean over the seeds
+and the 95 % interval of its difference to the first value, of whole images, of crops, and between the two by seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from paired import RESULTS, ROOT, machine, read_csv, write_csv
+from scipy.stats import ttest_1samp
+from train_many import welch
+
+sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
+
+from srzoo.data.objects import PanopticSample
+from srzoo.data.opening import open_dataset
+from srzoo.evaluate.evaluation import evaluate
+from srzoo.models.folding import fuse
+from srzoo.zoo.factory import trained_model
+
+WAYS = ("whole", "crops")
+
+
+class Crops(Sequence):
+    """The parts of ``side`` x ``side`` pixels of each image, from the upper left corner on."""
+
+    def __init__(self, data: Sequence[PanopticSample], side: int):
+        self.data, self.side = data, side
+        self.places = [
+            (index, top, left)
+            for index, sample in enumerate(data)
+            for top in range(0, sample.image.shape[0] - side + 1, side)
+            for left in range(0, sample.image.shape[1] - side + 1, side)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, place: int) -> PanopticSample:
+        index, top, left = self.places[place]
+        image, ids, segments = self.data[index]
+        window = slice(top, top + self.side), slice(left, left + self.side)
+        ids = np.ascontiguousarray(ids[window])
+        found, areas = np.unique(ids, return_counts=True)
+        area = dict(zip(found.tolist(), areas.tolist(), strict=True))
+        kept = [segment._replace(area=area[segment.id]) for segment in segments if segment.id in area]
+        return PanopticSample(np.ascontiguousarray(image[window]), ids, kept)
+
+
+def measure(run: dict[str, str], folder: Path, data: Sequence[PanopticSample], side: int, axis: str) -> dict:
+    """PQ of one run's last weights, both ways."""
+    model = fuse(trained_model(str(folder / run["run"] / "last.safetensors")))
+    whole = evaluate(model, data)
+    small = model.config.transform.with_short_side(side)
+    model.config = dataclasses.replace(model.config, transform=small)
+    crops = evaluate(model, Crops(data, side))
+    return {axis: run[axis], "seed": run["seed"], "whole": whole.value, "crops": crops.value}
+
+
+def lines(rows: list[dict], axis: str) -> list[str]:
+    """What the rows say about each value of the axis."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in sorted(rows, key=lambda row: int(row["seed"])):
+        for way in WAYS:
+            found.setdefault(row[axis], {}).setdefault(way, []).append(100 * float(row[way]))
+    first = next(iter(found))
+    texts = []
+    for name, values in found.items():
+        text = f"{name}: " + ", ".join(f"{way} {statistics.mean(values[way]):.2f}" for way in WAYS)
+        if name != first:
+            gaps = {way: [a - b for a, b in zip(values[way], found[first][way], strict=True)] for way in WAYS}
+            for way in WAYS:
+                low, high = welch(values[way], found[first][way])
+                text += f"; {way} against {first} {statistics.mean(gaps[way]):+.2f} ({low:+.2f} to {high:+.2f})"
+            gained = [crop - whole for whole, crop in zip(gaps["whole"], gaps["crops"], strict=True)]
+            low, high = ttest_1samp(gained, 0).confidence_interval()
+            text += f"; gap smaller on crops by {statistics.mean(gained):+.2f} ({low:+.2f} to {high:+.2f}, by seed)"
+        texts.append(text)
+    return texts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("queue", type=Path, help="a YAML file")
+    parser.add_argument("--data.root", dest="root", required=True, help="folder of the dataset")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the queue's runs")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    queue = yaml.safe_load(options.queue.read_text())
+    axis, side = next(iter(queue["axes"])), queue["base"]["panoptic"]["crop"]
+    runs = read_csv(options.out / "runs.csv")
+    if not runs:
+        raise SystemExit(f"no finished run in {options.out}")
+    data = open_dataset(options.root, "val", task="panoptic", format="coco_panoptic")
+    rows = []
+    for run in sorted(runs, key=lambda run: list(queue["axes"][axis]).index(run[axis])):
+        row = measure(run, options.out, data, side, axis)
+        rows.append(row | {"side": side} | machine("cpu", options.threads, 1))
+        print(f"{run['run']}: whole {row['whole']:.4f}, crops {row['crops']:.4f}", flush=True)
+        write_csv(rows, RESULTS / "field_of_view.csv")
+    print(*lines(rows, axis), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
