@@ -2,11 +2,12 @@
 
     python bench/field_of_view.py bench/queues/facade_panoptic.yaml --data.root PATH --out FOLDER [--threads 2]
 
-``FOLDER`` is that of the queue's finished runs (``bench/train_many.py``). The block squeezes the statistics of the whole
-map: in training those of a crop, in use those of an image. If that difference cost anything, a block would lose less
-against none on crops. The crops are the images of val in parts that do not overlap, unscaled, which gives objects that
-are cut. Writes ``bench/results/field_of_view.csv``; prints, for each value of the first axis, the mean over the seeds
-and the 95 % interval of its difference to the first value, of whole images, of crops, and between the two by seed.
+``FOLDER`` is that of the queue's finished runs (``bench/train_many.py``). The block squeezes the statistics of the
+whole map: in training those of a crop, in use those of an image. If that difference cost anything, a block would lose
+less against none on crops. The crops are the images of val in parts that do not overlap, unscaled, which gives objects
+that are cut. Writes ``bench/results/field_of_view.csv``; prints, for each value of the first axis, the mean over the
+seeds and the 95 % interval of its difference to the first value, of whole images, of crops, and between the two by
+seed.
 """
 
 from __future__ import annotations
