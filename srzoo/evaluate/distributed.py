@@ -39,6 +39,10 @@ def process_group(device: str) -> Iterator[None]:
         yield
         return
     import torch
+
+    # Imported later, as other modules do, it would keep the group in its functions' defaults until Python shuts down,
+    # and with it threads that then may end the process by SIGABRT.
+    import torch.distributed.nn.functional
     from torch import distributed
 
     on_cpu = device == "cpu" or not torch.cuda.is_available()
