@@ -15,7 +15,7 @@ def test_crops_are_the_parts_of_an_image_with_their_segments(view):
     ids[2:, 3:] = 9
     image = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
     segments = [Segment(4, 1, False, 14), Segment(9, 0, True, 12)]
-    crops = view.Crops([PanopticSample(image, ids, segments)], 2)
+    crops = view.crops_of([PanopticSample(image, ids, segments)], 2)
     assert len(crops) == 6  # the last row and column make no whole crop
     first, last = crops[0], crops[5]
     assert np.array_equal(first.image, image[:2, :2]) and first.segments == [Segment(4, 1, False, 4)]
@@ -34,3 +34,4 @@ def test_what_the_rows_say(view):
     assert none == "none: whole 31.00, crops 21.50"
     assert sr.startswith("sr: whole 29.50, crops 22.50; whole against none -1.50 (")
     assert "crops against none +1.00 (" in sr and "gap smaller on crops by +2.50 (" in sr
+    assert view.lines([row for row in rows if row["seed"] == "0"], "context")[1] == "sr: whole 29.00, crops 21.00"

@@ -8,19 +8,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from srzoo_kernels import (
     NonFiniteError,
-    channel_affine,
-    gram,
-    graph_reason,
     squeeze_reasoning,
     squeeze_reasoning_weights,
 )
 from srzoo_kernels.launch import A100, B200, H100, MI300, interpreted
 from srzoo_kernels.squeeze_reasoning import reference
+from tests.kernels.block_operands import SHAPES, composed, weights_of
 
 plain_only = pytest.mark.skipif(interpreted(), reason="too slow, or not traced, in the interpreter")
 layouts = pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])
-# (N, C, H, W), nodes and channels of a node; R = k * d need not be C / 2.
-SHAPES = [((3, 24, 7, 5), 3, 4), ((1, 40, 1, 1), 5, 2), ((1, 70, 9, 13), 4, 17)]
 dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 DTYPES = [
     (torch.float32, torch.float32),
@@ -37,15 +33,6 @@ def deterministic(request):
     return request.param
 
 
-def weights_of(channels, k, d, dtype, device):
-    """``W_t``, ``W_p``, ``W_R``, ``A_g`` and ``W_g``, the first three as 1x1 convolutions have them."""
-    generator = torch.Generator().manual_seed(channels)
-    shapes = [(k * d, channels, 1, 1), (k * d, channels, 1, 1), (channels, k * d, 1, 1), (k, k), (d, d)]
-    scales = [channels**-0.5, channels**-0.5, 0.2, 0.2, 0.5]
-    drawn = (torch.randn(shape, generator=generator) * scale for shape, scale in zip(shapes, scales))
-    return [each.to(device, dtype) for each in drawn]
-
-
 def folded_operands(x, weights, outputs=6, channels_last=False):
     """The operands of `squeeze_reasoning_weights` for a 3x3 convolution."""
     transform, pair, project, *squares = weights
@@ -55,14 +42,6 @@ def folded_operands(x, weights, outputs=6, channels_last=False):
     if channels_last:
         base = base.to(memory_format=torch.channels_last)
     return (x, transform, pair, projected, *squares, base)
-
-
-def composed(x, transform, pair, project, adjacency, weight):
-    """The block by the operators that have a gradient."""
-    second = gram(x)[0] / (x.shape[2] * x.shape[3])
-    t, p = transform.flatten(1).to(second.dtype), pair.flatten(1).to(second.dtype)
-    z = graph_reason(((t @ second) * p).sum(2).to(transform.dtype), adjacency, weight)
-    return channel_affine(x, (project.flatten(1) * z[:, None, :]) @ transform.flatten(1))
 
 
 def doubled(operands):

@@ -5,14 +5,13 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils.flop_counter import FlopCounterMode
 
-from srzoo_kernels import channel_affine, gram, graph_reason, squeeze_reasoning, upsample_cross_entropy
+from srzoo_kernels import squeeze_reasoning, upsample_cross_entropy
 from srzoo_kernels.launch import A100, B200, H100, MI300, interpreted
 from srzoo_kernels.squeeze_reasoning import reference, training
+from tests.kernels.block_operands import SHAPES, composed, weights_of
 
 plain_only = pytest.mark.skipif(interpreted(), reason="too slow, or not traced, in the interpreter")
 layouts = pytest.mark.parametrize("channels_last", [False, True], ids=["contiguous", "channels_last"])
-# (N, C, H, W), nodes and channels of a node; R = k * d need not be C / 2.
-SHAPES = [((3, 24, 7, 5), 3, 4), ((1, 40, 1, 1), 5, 2), ((1, 70, 9, 13), 4, 17)]
 DTYPES = [
     (torch.float32, torch.float32),
     (torch.float16, torch.float16),
@@ -23,13 +22,9 @@ DTYPES = [
 NAMES = ("x", "transform", "pair", "project", "adjacency", "weight")
 
 
-def weights_of(channels, k, d, dtype, device):
-    """``W_t``, ``W_p``, ``W_R``, ``A_g`` and ``W_g``, the first three as 1x1 convolutions have them; leaves."""
-    generator = torch.Generator().manual_seed(channels)
-    shapes = [(k * d, channels, 1, 1), (k * d, channels, 1, 1), (channels, k * d, 1, 1), (k, k), (d, d)]
-    scales = [channels**-0.5, channels**-0.5, 0.2, 0.2, 0.5]
-    drawn = (torch.randn(shape, generator=generator) * scale for shape, scale in zip(shapes, scales))
-    return [each.to(device, dtype).requires_grad_() for each in drawn]
+def leaves_of(channels, k, d, dtype, device):
+    """`weights_of`, each of which requires a gradient."""
+    return [each.requires_grad_() for each in weights_of(channels, k, d, dtype, device)]
 
 
 def gradient_of(shape, dtype, device, channels_last=False):
@@ -44,20 +39,12 @@ def step(function, operands, grad):
     return y.detach(), torch.autograd.grad(y, leaves, grad)
 
 
-def composed(x, transform, pair, project, adjacency, weight):
-    """The block by the operators of its steps."""
-    second = gram(x)[0] / (x.shape[2] * x.shape[3])
-    t, p = transform.flatten(1).to(second.dtype), pair.flatten(1).to(second.dtype)
-    z = graph_reason(((t @ second) * p).sum(2).to(transform.dtype), adjacency, weight)
-    return channel_affine(x, (project.flatten(1) * z[:, None, :]) @ transform.flatten(1))
-
-
 @layouts
 @pytest.mark.parametrize(("dtype", "weight_dtype"), DTYPES, ids=str)
 @pytest.mark.parametrize(("shape", "k", "d"), SHAPES, ids=str)
 def test_values_and_gradients(shape, k, d, dtype, weight_dtype, channels_last, feature_map, device):
     x = feature_map(shape, dtype, channels_last)
-    weights = weights_of(shape[1], k, d, weight_dtype, device)
+    weights = leaves_of(shape[1], k, d, weight_dtype, device)
     grad = gradient_of(shape, dtype, device, channels_last)
     y, grads = step(squeeze_reasoning, (x, *weights), grad)
     exact_y, exact = step(reference.squeeze_reasoning, [each.double() for each in (x, *weights)], grad.double())
@@ -76,13 +63,13 @@ def test_gradcheck(feature_map, device):
     if interpreted():
         pytest.skip("float64 does not run on Triton")
     x = feature_map((2, 6, 2, 3), torch.float64)
-    weights = weights_of(6, 2, 2, torch.float64, device)
+    weights = leaves_of(6, 2, 2, torch.float64, device)
     assert torch.autograd.gradcheck(squeeze_reasoning, (x, *weights))
 
 
 @pytest.mark.parametrize("frozen", [(0,), (1, 3), (1, 2, 3, 4, 5), (0, 2, 4)], ids=str)
 def test_only_what_is_asked_for_gets_a_gradient(frozen, feature_map, device):
-    operands = [feature_map((2, 24, 7, 5)), *weights_of(24, 3, 4, torch.float32, device)]
+    operands = [feature_map((2, 24, 7, 5)), *leaves_of(24, 3, 4, torch.float32, device)]
     grad = gradient_of((2, 24, 7, 5), torch.float32, device)
     _, expected = step(squeeze_reasoning, operands, grad)
     for index in frozen:
@@ -95,7 +82,7 @@ def test_only_what_is_asked_for_gets_a_gradient(frozen, feature_map, device):
 @layouts
 def test_a_gradient_that_lies_otherwise_than_the_map(channels_last, feature_map, device):
     shape = (2, 24, 7, 5)
-    operands = [feature_map(shape, channels_last=channels_last), *weights_of(24, 3, 4, torch.float32, device)]
+    operands = [feature_map(shape, channels_last=channels_last), *leaves_of(24, 3, 4, torch.float32, device)]
     expected = step(squeeze_reasoning, operands, gradient_of(shape, torch.float32, device, channels_last))[1]
     found = step(squeeze_reasoning, operands, gradient_of(shape, torch.float32, device, not channels_last))[1]
     ones = step(squeeze_reasoning, operands, torch.ones(1, device=device).expand(shape))[1]
@@ -106,7 +93,7 @@ def test_a_gradient_that_lies_otherwise_than_the_map(channels_last, feature_map,
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 def test_same_input_same_bits(dtype, feature_map, device):
-    operands = [feature_map((2, 24, 7, 5), dtype), *weights_of(24, 3, 4, torch.float32, device)]
+    operands = [feature_map((2, 24, 7, 5), dtype), *leaves_of(24, 3, 4, torch.float32, device)]
     grad = gradient_of((2, 24, 7, 5), dtype, device)
     (y, first), (again, second) = (step(squeeze_reasoning, operands, grad) for _ in range(2))
     assert torch.equal(y, again) and all(map(torch.equal, first, second))
@@ -136,7 +123,7 @@ def test_a_gradient_that_nobody_gives(feature_map, device):
             return None
 
     x = feature_map((1, 24, 3, 4))
-    y = Stop.apply(squeeze_reasoning(x, *weights_of(24, 3, 4, torch.float32, device)))
+    y = Stop.apply(squeeze_reasoning(x, *leaves_of(24, 3, 4, torch.float32, device)))
     (y.sum() + x.sum()).backward()
     assert torch.equal(x.grad, torch.ones_like(x))
     logits, target = feature_map((1, 5, 3, 4)), torch.zeros(1, 6, 8, dtype=torch.int64, device=device)
@@ -145,7 +132,7 @@ def test_a_gradient_that_nobody_gives(feature_map, device):
 
 
 def test_an_empty_batch(device):
-    operands = [torch.empty(0, 24, 7, 5, device=device), *weights_of(24, 3, 4, torch.float32, device)]
+    operands = [torch.empty(0, 24, 7, 5, device=device), *leaves_of(24, 3, 4, torch.float32, device)]
     y, grads = step(squeeze_reasoning, operands, operands[0])
     assert y.shape == grads[0].shape == (0, 24, 7, 5)
     assert not any(each.any() for each in grads[1:])
@@ -153,7 +140,7 @@ def test_an_empty_batch(device):
 
 def test_a_second_derivative_is_refused(feature_map, device):
     x = feature_map((1, 24, 3, 4))
-    y = squeeze_reasoning(x, *weights_of(24, 3, 4, torch.float32, device))
+    y = squeeze_reasoning(x, *leaves_of(24, 3, 4, torch.float32, device))
     (grad,) = torch.autograd.grad(y.sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="cannot be differentiated"):
         grad.sum().backward()
@@ -162,7 +149,7 @@ def test_a_second_derivative_is_refused(feature_map, device):
 @plain_only
 def test_transforms_take_the_composed_form(feature_map, device):
     x = feature_map((2, 24, 3, 4), grad=False)
-    weights = [each.detach() for each in weights_of(24, 3, 4, torch.float32, device)]
+    weights = [each.detach() for each in leaves_of(24, 3, 4, torch.float32, device)]
     found = torch.func.grad(lambda x: squeeze_reasoning(x, *weights).sum())(x)
     expected = step(squeeze_reasoning, (x, *weights), torch.ones_like(x))[1][0]
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
@@ -172,7 +159,7 @@ def test_transforms_take_the_composed_form(feature_map, device):
 @plain_only
 def test_opcheck(channels_last, feature_map, device):
     x = feature_map((2, 24, 3, 5), channels_last=channels_last)
-    weights = weights_of(24, 3, 4, torch.float32, device)
+    weights = leaves_of(24, 3, 4, torch.float32, device)
     torch.library.opcheck(torch.ops.srzoo.squeeze_reasoning_training, (x, *weights))
 
 
@@ -181,7 +168,7 @@ def test_opcheck(channels_last, feature_map, device):
 def test_compiles_whole_and_once_for_every_size(weight_dtype, feature_map, device):
     counter = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(squeeze_reasoning, backend=counter, fullgraph=True, dynamic=True)
-    weights = weights_of(24, 3, 4, weight_dtype, device)
+    weights = leaves_of(24, 3, 4, weight_dtype, device)
     for size in [(5, 7), (8, 6), (33, 47)]:
         x, grad = feature_map((2, 24, *size)), gradient_of((2, 24, *size), torch.float32, device)
         expected, found = (step(each, (x, *weights), grad) for each in (squeeze_reasoning, compiled))
@@ -194,7 +181,7 @@ def test_counts_what_it_computes(with_map, feature_map, device):
     x = feature_map((2, 24, 3, 4), grad=with_map)
     counts = []
     for form in (squeeze_reasoning, composed):
-        weights = weights_of(24, 3, 4, torch.float32, device)
+        weights = leaves_of(24, 3, 4, torch.float32, device)
         with FlopCounterMode(display=False) as counter:
             form(x, *weights).sum().backward()
         counts.append(counter.get_total_flops())
@@ -207,7 +194,7 @@ def test_counts_what_it_computes(with_map, feature_map, device):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 def test_launches(dtype, channels_last, idle, feature_map, copies_of):
     x = feature_map((2, 128, 33, 40), dtype, channels_last, grad=False).cpu()  # for a driver that is no GPU's
-    weights = weights_of(128, 16, 4, torch.float32, "cpu")
+    weights = leaves_of(128, 16, 4, torch.float32, "cpu")
     grad = gradient_of(x.shape, dtype, "cpu", channels_last)
     forward = ["pixel_product_kernel", "squeeze_kernel", "reason_kernel", "map_kernel", "channel_map_kernel"]
     backward = ["pixel_product_kernel", "graph_backward_kernel", "channel_map_kernel", "channel_map_kernel"]
@@ -228,7 +215,7 @@ def test_launches(dtype, channels_last, idle, feature_map, copies_of):
 def test_traces_on_cuda_without_one():
     with torch._subclasses.FakeTensorMode():
         x = torch.empty(2, 24, 5, 7, device="cuda", dtype=torch.float16, requires_grad=True)
-        weights = weights_of(24, 3, 4, torch.float32, "cuda")
+        weights = leaves_of(24, 3, 4, torch.float32, "cuda")
         outputs = torch.ops.srzoo.squeeze_reasoning_training(x, *weights)
         y, *saved = outputs
         grads = torch.ops.srzoo.squeeze_reasoning_training_backward(y.detach(), x, *weights, *saved, True)
@@ -247,7 +234,7 @@ def test_no_shape_spills(target, k, d):
 
     for dtype in (torch.float16, torch.float32):
         x = torch.empty(1, 512, 128, 256, dtype=dtype, device="meta")
-        weights = [each.detach().to("meta") for each in weights_of(512, k, d, torch.float32, "cpu")]
+        weights = [each.detach().to("meta") for each in leaves_of(512, k, d, torch.float32, "cpu")]
         launches, (_, second, _, _, matrix) = plan_training(x, *weights, target)
         scale = second.new_empty(1) if dtype == torch.float16 else None
         more, _ = plan_map_gradient(x, x, matrix, matrix, scale, target)

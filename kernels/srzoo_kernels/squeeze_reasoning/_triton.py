@@ -274,11 +274,13 @@ def _map_side(rows: int, channels: int, images: int, dtype: torch.dtype, target:
     return 128 if tiles >= target.processors and dtype != torch.float32 else 64  # an A100 would spill in float32
 
 
-def _plan_reasoned(x, transform, pair, adjacency, weight, target: Target) -> tuple[list[Launch], torch.Tensor]:
-    """The three launches that fill ``z``."""
+def _plan_reasoned(
+    x, transform, pair, adjacency, weight, target: Target, second=None, g=None
+) -> tuple[list[Launch], torch.Tensor]:
+    """The three launches that fill ``z``, and those of ``second`` and ``g`` that there are."""
     product, parts, _ = plan_pixel_product(x, x, target, symmetric=True, with_sums=False)
-    squeeze, shares = plan_squeeze(parts, transform, pair, x.shape[2] * x.shape[3], target)
-    reason, z = plan_reason(shares, adjacency, weight, target)
+    squeeze, shares = plan_squeeze(parts, transform, pair, x.shape[2] * x.shape[3], target, second)
+    reason, z = plan_reason(shares, adjacency, weight, target, g)
     return [product, squeeze, reason], z
 
 
@@ -344,15 +346,12 @@ def plan_training(
 ) -> tuple[list[Launch], tuple[torch.Tensor, ...]]:
     """The five launches that fill ``y``, and what a gradient needs: the mean ``X X^T / HW``, ``g``, ``z`` and ``M``."""
     check_block(x, transform, pair, project, adjacency, weight)
-    n, c, h, w = x.shape
-    product, parts, _ = plan_pixel_product(x, x, target, symmetric=True, with_sums=False)
-    second, g = torch.empty_like(parts[0]), parts.new_empty(n, transform.shape[0])
-    squeeze, shares = plan_squeeze(parts, transform, pair, h * w, target, second)
-    reason, z = plan_reason(shares, adjacency, weight, target, g)
+    n, c = x.shape[:2]
+    second, g = (x.new_empty(shape, dtype=torch.float32) for shape in ((n, c, c), (n, transform.shape[0])))
+    launches, z = _plan_reasoned(x, transform, pair, adjacency, weight, target, second, g)
     matrix, y = x.new_empty(n, c, c), empty_map(x)
     applied = plan_map(z, project, transform, matrix.view(n, c, c, 1, 1), target)
-    launches = [product, squeeze, reason, applied, plan_channel_map(x, matrix, y, target, base=x)]
-    return launches, (y, second, g, z, matrix)
+    return [*launches, applied, plan_channel_map(x, matrix, y, target, base=x)], (y, second, g, z, matrix)
 
 
 def plan_map_gradient(

@@ -15,7 +15,6 @@ from ..operators import register
 from ..products.library import channel_map
 from . import composed
 from .checks import check_block
-from .composed import wide_dtype
 from .counts import block_flops, block_gradient_flops
 from .limits import fits
 
@@ -90,7 +89,7 @@ def _map_gradient(grad: torch.Tensor, x: torch.Tensor, matrix: torch.Tensor, sym
 def _fake(*operands: torch.Tensor) -> tuple[torch.Tensor, ...]:
     check_block(*operands)
     x, transform = operands[:2]
-    (n, c), reduced, wide = x.shape[:2], transform.shape[0], wide_dtype(x, transform)
+    (n, c), reduced, wide = x.shape[:2], transform.shape[0], composed.wide_dtype(x, transform)
     numbers = [x.new_empty(shape, dtype=wide) for shape in ((n, c, c), (n, reduced), (n, reduced))]
     return empty_map(x), *numbers, x.new_empty(n, c, c)
 
