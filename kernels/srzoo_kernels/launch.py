@@ -17,6 +17,9 @@ import torch
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None  # PyTorch brings it on Linux alone
 _SMALL_INTEGER = 2**31
+MOST_PROGRAMS = 65535  # along the second and third axis of a grid
+# Since PyTorch 2.9 there are switches that make ``allow_tf32`` raise an error as soon as somebody has used them.
+_HAS_PRECISION = hasattr(torch.backends.cuda.matmul, "fp32_precision")
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,18 @@ def triton_serves(x: torch.Tensor) -> bool:
     return HAS_TRITON and (is_on_gpu(x) or interpreted())
 
 
+def triton_serves_batch(x: torch.Tensor) -> bool:
+    """Whether `triton_serves` the images ``x`` ``(N, ...)``, each of them a program along one axis of a grid."""
+    return x.shape[0] <= MOST_PROGRAMS and triton_serves(x)
+
+
 def triton_multiplies(x: torch.Tensor) -> bool:
     """Whether Triton also has products for ``x``: a recent GPU (or the interpreter), not float64, not empty.
 
     Triton has no tensor-core products before Ampere, and spills there. The offsets inside one image are 32-bit, so an
     image of 2^31 elements or more is left to PyTorch too.
     """
-    if not triton_serves(x) or x.dtype is torch.float64:
+    if not triton_serves_batch(x) or x.dtype is torch.float64:
         return False
     elements = x.numel()
     if elements == 0 or (elements >= _SMALL_INTEGER and elements // x.shape[0] >= _SMALL_INTEGER):
@@ -122,6 +130,22 @@ def run(launches: list[Launch], x: torch.Tensor) -> None:
             launch()
 
 
+def multiplies_in_tf32(x: torch.Tensor) -> bool:
+    """Whether PyTorch may multiply matrices of ``x``'s dtype in TF32 on a GPU."""
+    if x.dtype is not torch.float32:
+        return False
+    matmul = torch.backends.cuda.matmul
+    return matmul.fp32_precision == "tf32" if _HAS_PRECISION else matmul.allow_tf32
+
+
+def convolves_in_tf32(x: torch.Tensor) -> bool:
+    """The same of convolutions, which have a switch of their own."""
+    if x.dtype is not torch.float32:
+        return False
+    cudnn = torch.backends.cudnn
+    return cudnn.conv.fp32_precision == "tf32" if _HAS_PRECISION else cudnn.allow_tf32
+
+
 def precision(x: torch.Tensor) -> str:
     """How a product of ``x`` is computed: in TF32 only where the user allows PyTorch the same.
 
@@ -129,5 +153,4 @@ def precision(x: torch.Tensor) -> str:
     """
     if x.dtype == torch.bfloat16 and interpreted():
         return "widened"
-    tf32 = x.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
-    return "tf32" if tf32 else "ieee"
+    return "tf32" if multiplies_in_tf32(x) else "ieee"

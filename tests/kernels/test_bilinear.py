@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from srzoo_kernels import upsample_argmax
 from srzoo_kernels.bilinear.cells import source_positions
 from srzoo_kernels.bilinear.rows import interpolate_rows
+from srzoo_kernels.bilinear.tiles import with_near_columns
 
 corners = pytest.mark.parametrize("align_corners", [False, True])
 SIZES = [((1, 1), (7, 5)), ((7, 5), (33, 47)), ((33, 47), (129, 257)), ((9, 9), (72, 72)), ((16, 12), (5, 7)),
@@ -74,3 +75,13 @@ def test_rows_stay_on_a_gpu(align_corners):
     with FakeTensorMode():
         rows = interpolate_rows(torch.empty(1, 3, 4, 5, device="cuda").half(), 2, 7, (9, 11), align_corners)
     assert (rows.device.type, rows.dtype, rows.shape) == ("cuda", torch.float32, (1, 3, 5, 11))
+
+
+def test_logits_are_copied_where_their_columns_lie_too_far_apart():
+    """Their offsets in a kernel have 32 bits."""
+    large = torch.empty(1, 4096, 4096, 150, device="meta")
+    channels_last, exchanged = large.permute(0, 3, 1, 2), large.permute(0, 3, 2, 1)  # columns 614,400 apart
+    assert with_near_columns(channels_last, large, None) == (channels_last, large, None)
+    found, other, absent = with_near_columns(exchanged, large, None)
+    assert found.is_contiguous() and found.shape == exchanged.shape
+    assert other is large and absent is None

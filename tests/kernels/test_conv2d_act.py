@@ -96,6 +96,14 @@ def test_nan_and_infinity_pass_as_in_the_library(device):
             torch.testing.assert_close(found, expected, equal_nan=True)
 
 
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_a_bias_of_any_strides(channels_last, device):
+    x = drawn((2, 8, 5, 6), torch.float32, device, channels_last)
+    for bias in (drawn((16,), torch.float32, device)[::2], drawn((1,), torch.float32, device).expand(8)):
+        for shape in ((3, 3, 8), (8, 8, 1, 1)):
+            compare(x, drawn(shape, torch.float32, device), bias, None, torch.float32, activation="relu6")
+
+
 def test_an_empty_batch(device):
     for weight in (torch.randn(3, 3, 8, device=device), torch.randn(5, 8, 3, 3, device=device)):
         x = torch.randn(0, 8, 9, 7, device=device).contiguous(memory_format=torch.channels_last)
@@ -118,6 +126,7 @@ def test_autocast_s_dtype(device):
     x, weight = torch.randn(1, 4, 5, 6, device=device), torch.randn(4, 4, 1, 1, device=device)
     with torch.autocast(device, torch.bfloat16), torch.no_grad():
         assert conv2d_act(x, weight, torch.randn(4, device=device), "relu").dtype == torch.bfloat16
+        assert conv2d_act(x.double(), weight.double(), activation="relu").dtype == torch.float64  # as of `conv2d`
 
 
 def test_an_activation_that_there_is_not(device):
@@ -159,6 +168,13 @@ def test_no_grid_is_too_large(side):
     assert y.shape == x.shape and max(launch.grid[1:]) <= 65535 and launch.grid[0] < 2**31
 
 
+def test_more_outputs_than_32_bits_count_are_the_library_s():
+    x = torch.empty(1, 8, 16, 16).contiguous(memory_format=torch.channels_last)
+    weight, rest = torch.empty(7, 7, 8), (None, (1, 1))
+    assert op._is_for_the_kernel(x, weight, *rest, (18,) * 4, (3, 3))
+    assert not op._is_for_the_kernel(x, weight, *rest, (18000,) * 4, (3000, 3000))  # 8 x 18016 x 18016
+
+
 def test_forward_mode_ad_is_the_library_s(device):
     x, weight = torch.randn(1, 4, 5, 6, device=device), torch.randn(4, 4, 1, 1, device=device)
     with torch.no_grad(), torch.autograd.forward_ad.dual_level():
@@ -191,3 +207,5 @@ def test_cudnn_s_refusal_is_kept_and_the_kernel_takes_over(monkeypatch):
         torch.use_deterministic_algorithms(deterministic)
         assert op._by_cudnn(x, weight, bias, None, (1, 1), (0, 0), (1, 1)) is None
     assert len(calls) == 1
+    op._by_cudnn(torch.randn(1, 4, 5, 7), weight, bias, None, (1, 1), (0, 0), (1, 1))  # which may have another reason
+    assert len(calls) == 2

@@ -103,6 +103,10 @@ def test_autocast_is_that_of_a_convolution(options):
     torch.testing.assert_close(y, expected, rtol=2**-7, atol=2**-7)
     grads = torch.autograd.grad(y.float().sum(), (x, weight))
     assert [each.dtype for each in grads] == [torch.float32] * 2
+    with torch.autocast("cpu", torch.bfloat16):
+        wide = [function(x.double(), weight.double(), **options) for function in (depthwise_conv2d, reference)]
+    assert wide[0].dtype == torch.float64
+    torch.testing.assert_close(*wide)
 
 
 def test_a_second_derivative_is_refused():

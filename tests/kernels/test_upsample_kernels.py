@@ -5,8 +5,10 @@ Every size is as small as its case allows: an interpreted step of a program take
 
 import pytest
 import torch
+from torch.nn import functional as F
 
-from srzoo_kernels import check_labels, upsample_argmax, upsample_cross_entropy
+from srzoo_kernels import check_labels, upsample_argmax, upsample_bilinear, upsample_cross_entropy
+from srzoo_kernels.bilinear import tiles
 from srzoo_kernels.launch import interpreted, triton_serves
 from srzoo_kernels.upsample_argmax import reference as argmax
 from srzoo_kernels.upsample_cross_entropy import reference as loss
@@ -175,3 +177,12 @@ def test_a_pixel_that_no_output_reads_gets_no_gradient(device):
         upsample_cross_entropy(logits, target).backward()
         gradient = logits.grad.clone()
         assert gradient.isfinite().all() and gradient.any() and not gradient[..., 10].any()
+
+
+def test_columns_that_lie_far_apart(device, monkeypatch):
+    logits = random_logits((1, 5, 7, 6), torch.float32, CHANNELS_LAST).to(device).mT
+    target = torch.randint(5, (1, 12, 14), generator=torch.Generator().manual_seed(0)).to(device)
+    monkeypatch.setattr(tiles, "_SMALL_INTEGER", 8)
+    assert torch.equal(upsample_argmax(logits, (12, 14)), argmax.upsample_argmax(logits, (12, 14)))
+    torch.testing.assert_close(upsample_bilinear(logits, (12, 14)), F.interpolate(logits, (12, 14), mode="bilinear"))
+    torch.testing.assert_close(upsample_cross_entropy(logits, target), loss.upsample_cross_entropy(logits, target))

@@ -11,8 +11,8 @@ pytest.importorskip("triton")
 
 from srzoo_kernels import upsample_argmax, upsample_cross_entropy
 from srzoo_kernels.ahead_of_time._triton import compile_launches
-from srzoo_kernels.bilinear._triton import tile_rows
 from srzoo_kernels.bilinear.cells import source_scale
+from srzoo_kernels.bilinear.tiles import tile_rows
 from srzoo_kernels.launch import A100, B200, H100, MI300
 from srzoo_kernels.upsample_argmax import _triton as argmax
 from srzoo_kernels.upsample_bilinear import _triton as bilinear

@@ -11,20 +11,12 @@ import triton.language as tl
 
 from ..layout import accumulation_dtype
 from .cells import source_scale
+from .tiles import tile_rows
 
 TILE_COLUMNS = 128
 WARPS = 4  # so that a thread owns one column of the tile, whose source rows it interpolates along the width once
 # For tl.exp2: tl.exp takes three instructions more, to tell denormal numbers from zero.
 LOG2_E = tl.constexpr(math.log2(math.e))
-_MOST_ROWS = 8
-
-
-def tile_rows(height: int, source_height: int, most: int = 3) -> tuple[int, int]:
-    """Output rows of a tile and source rows it reads: as many outputs as ``most`` source rows are sure to serve."""
-    rows = _MOST_ROWS
-    while rows > 1 and (rows - 1) * source_height >= (most - 2) * height:
-        rows //= 2
-    return rows, 2 if rows == 1 else 3 + (rows - 1) * source_height // height
 
 
 def triton_dtype(dtype: torch.dtype) -> tl.dtype:

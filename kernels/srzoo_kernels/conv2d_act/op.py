@@ -11,9 +11,9 @@ import torch
 from torch import fx
 from torch.nn import functional as F
 
-from ..autocast import autocast_dtype
+from ..autocast import autocast_operands
 from ..checks import check_feature_map, check_same_device, check_same_dtype
-from ..launch import kernels_of, triton_serves
+from ..launch import convolves_in_tf32, kernels_of, multiplies_in_tf32, triton_serves_batch
 from ..layout import is_channels_last
 from ..operators import is_transformed, register
 from .reference import ACTIVATIONS, filters, padded
@@ -23,7 +23,7 @@ from .shapes import output_shape
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 _MOST_TAPS = 7  # along one side of a depthwise filter, of which the kernel unrolls all
 _MOST_ELEMENTS = 2**31  # offsets of the kernels are 32-bit
-_MOST_IMAGES = 65535  # programs along the second axis of a grid
+_MOST_REFUSED = 4096
 _refused: set[tuple] = set()  # convolutions that cuDNN does not take with a bias and an activation
 
 
@@ -34,7 +34,7 @@ def serves_conv2d_act(x: torch.Tensor, *weights: torch.Tensor | None) -> bool:
     """
     if (
         isinstance(x, fx.Proxy)
-        or not triton_serves(x)
+        or not triton_serves_batch(x)
         or x.dtype not in _DTYPES
         or torch.compiler.is_exporting()
         or torch.jit.is_tracing()
@@ -78,9 +78,7 @@ def conv2d_act(
     """
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation must be one of {', '.join(ACTIVATIONS)}, got {activation!r}")
-    dtype = autocast_dtype(x.device.type)
-    if dtype is not None:
-        x, weight, bias, residual = (None if each is None else each.to(dtype) for each in (x, weight, bias, residual))
+    x, weight, bias, residual = autocast_operands(x, weight, bias, residual)
     options = (activation, residual, stride, padding, dilation, groups)
     if not serves_conv2d_act(x, weight, bias, residual):
         return _library(x, weight, bias, *options)
@@ -100,7 +98,8 @@ def _convolve(
 ) -> torch.Tensor:
     """Arguments as `conv2d_act` has them."""
     _check(x, weight, bias, residual, stride, padding, dilation, groups)
-    if not triton_serves(x):
+    bias = None if bias is None else bias.contiguous()
+    if not triton_serves_batch(x):
         return _library(x, weight, bias, activation, residual, stride, padding, dilation, groups)
     if _is_for_the_kernel(x, weight, residual, stride, padding, dilation):
         depthwise = kernels_of(__package__).depthwise
@@ -150,7 +149,10 @@ def _is_for_the_kernel(x, weight, residual, stride, padding, dilation) -> bool:
     (kernel, width, channels), (height_step, width_step), (rate, other_rate) = weight.shape, stride, dilation
     square = kernel == width and height_step == width_step and rate == other_rate
     usual = 1 < kernel <= _MOST_TAPS and height_step <= 2 and max(padding) <= rate * (kernel - 1)
-    return square and usual and channels * x.shape[2] * x.shape[3] < _MOST_ELEMENTS and len(x) <= _MOST_IMAGES
+    if not (square and usual):
+        return False
+    y = output_shape(x.shape, weight.shape, tuple(stride), tuple(padding), tuple(dilation), channels)
+    return channels * max(x.shape[2] * x.shape[3], y[2] * y[3]) < _MOST_ELEMENTS
 
 
 def _is_product(x, weight, stride, padding) -> bool:
@@ -158,8 +160,7 @@ def _is_product(x, weight, stride, padding) -> bool:
 
     A deterministic cuBLAS asks for an environment variable.
     """
-    backends = torch.backends
-    if x.dtype is torch.float32 and backends.cudnn.allow_tf32 != backends.cuda.matmul.allow_tf32:
+    if convolves_in_tf32(x) != multiplies_in_tf32(x):
         return False
     plain = weight.shape[2:] == (1, 1) and tuple(stride) == (1, 1) and tuple(padding) == (0, 0)
     return plain and is_channels_last(x) and x.is_cuda and not torch.are_deterministic_algorithms_enabled()
@@ -167,7 +168,7 @@ def _is_product(x, weight, stride, padding) -> bool:
 
 def _by_cudnn(x, weight, bias, residual, stride, padding, dilation) -> torch.Tensor | None:
     """By cuDNN's convolution with bias, residual and ReLU, or None where it has none for these."""
-    key = (x.dtype, weight.shape, residual is None, *stride, *padding, *dilation)
+    key = (x.device, x.dtype, x.shape, x.stride(), weight.shape, residual is None, *stride, *padding, *dilation)
     cudnn = torch.backends.cudnn
     if torch.version.hip or not cudnn.enabled or key in _refused:
         return None
@@ -181,6 +182,8 @@ def _by_cudnn(x, weight, bias, residual, stride, padding, dilation) -> torch.Ten
     except torch.OutOfMemoryError:
         raise
     except RuntimeError:  # no engine, as for some numbers of channels
+        if len(_refused) >= _MOST_REFUSED:
+            _refused.clear()
         _refused.add(key)
         return None
 

@@ -13,7 +13,7 @@ import math
 import torch
 from torch.nn import functional as F
 
-from ..autocast import autocast_dtype
+from ..autocast import autocast_operands
 from ..checks import check_whole
 from ..operators import is_transformed, register
 from .reference import depthwise_conv2d as _library
@@ -41,9 +41,7 @@ def depthwise_conv2d(
         RuntimeError: PyTorch's own, where a shape or a dtype does not fit.
     """
     check_whole(stride=stride, padding=padding, dilation=dilation)
-    dtype = autocast_dtype(x.device.type)
-    if dtype is not None:
-        x, weight = x.to(dtype), weight.to(dtype)
+    x, weight = autocast_operands(x, weight)
     k = weight.shape[-1]
     fast = k in (3, 5) and x.device.type == "cpu" and padding <= dilation * (k - 1) and not is_transformed()
     if fast and dilation == 1:

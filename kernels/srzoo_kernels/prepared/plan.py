@@ -46,8 +46,7 @@ def launched(
             Called only where it copies.
     """
     x = operands[0]
-    tf32 = x.dtype is torch.float32 and torch.backends.cuda.matmul.allow_tf32
-    key = [plan, options, tf32]
+    key = [plan, options, launch.multiplies_in_tf32(x)]
     for each in operands:
         key += (None,) if each is None else (each.shape, each.stride(), each.dtype, each.get_device())
     key = tuple(key)
@@ -143,7 +142,7 @@ class Prepared:
             )
             for each in launches
         ]
-        self._can_be_kept = target.backend == "cuda"
+        self._can_be_kept = target.backend == "cuda" and not launch.interpreted()
         self._steps: list[_Step] | None = None
         self._is_watched: Callable[[], bool] | None = None
 

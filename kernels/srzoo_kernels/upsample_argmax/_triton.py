@@ -5,6 +5,7 @@ import triton
 import triton.language as tl
 
 from ..bilinear._triton import LOG2_E, WARPS, interpolate_tile, plan_tiles, tile_outputs, tile_positions
+from ..bilinear.tiles import with_near_columns
 from ..launch import Launch, Target
 from ..layout import label_dtype
 from ..prepared.plan import launched
@@ -85,4 +86,6 @@ def upsample_argmax_triton(
     logits: torch.Tensor, height: int, width: int, align_corners: bool, return_probability: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Launch the kernel; arguments and results as `op._labels` has them."""
-    return launched(plan_upsample_argmax, (logits,), height, width, align_corners, return_probability)
+    return launched(
+        plan_upsample_argmax, (logits,), height, width, align_corners, return_probability, laid_out=with_near_columns
+    )

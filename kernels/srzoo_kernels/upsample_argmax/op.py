@@ -2,8 +2,9 @@
 
 import torch
 
+from ..bilinear.tiles import triton_resizes
 from ..checks import check_logits, check_size
-from ..launch import kernels_of, triton_serves
+from ..launch import kernels_of
 from ..layout import accumulation_dtype, label_dtype
 from ..operators import register
 from . import reference
@@ -44,7 +45,7 @@ def _labels(
     logits: torch.Tensor, height: int, width: int, align_corners: bool, return_probability: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Labels ``(N, H, W)`` and, if asked for, probabilities ``(N, H, W)``, else ``(0,)``."""
-    if triton_serves(logits):
+    if triton_resizes(logits, height):
         kernels = kernels_of(__package__)
         return kernels.upsample_argmax_triton(logits, height, width, align_corners, return_probability)
     if logits.device.type != "cpu":  # a GPU without Triton, or another device

@@ -7,12 +7,12 @@ import triton
 import triton.language as tl
 
 from ..bilinear._triton import WARPS, interpolate_tile, plan_tiles, tile_outputs, tile_positions
-from ..launch import Launch, Target
+from ..bilinear.tiles import with_near_columns
+from ..launch import MOST_PROGRAMS, Launch, Target
 from ..prepared.plan import launched
 
 _SPAN = 4  # source rows of a tile at most, so that it has eight rows, whose stores are wide, for a factor of 4, too
 _PROGRAMS = 64  # per processor, several times as many as fit at once, so that all finish at about the same time
-_MOST_PROGRAMS = 65535  # along the last axis of a grid
 
 
 @triton.jit
@@ -75,7 +75,7 @@ def plan_upsample_bilinear(
         return [], (resized,)
     (columns, rows, _), arguments, constants = plan_tiles(logits, (height, width), align_corners, _SPAN)
     per_group = classes_per_program(k, math.prod((columns, rows, n)), target)
-    per_group = max(per_group, -(-k // max(1, _MOST_PROGRAMS // n)))
+    per_group = max(per_group, -(-k // max(1, MOST_PROGRAMS // n)))
     groups = -(-k // per_group)
     arguments |= {"logits": logits, "resized": resized, "groups": groups, "per_group": per_group}
     return [Launch(_resize_kernel, (columns, rows, groups * n), arguments, constants, WARPS)], (resized,)
@@ -83,4 +83,5 @@ def plan_upsample_bilinear(
 
 def upsample_bilinear_triton(logits: torch.Tensor, height: int, width: int, align_corners: bool) -> torch.Tensor:
     """Launch the kernel; arguments and result as `op._resize` has them."""
-    return launched(plan_upsample_bilinear, (logits,), height, width, align_corners)[0]
+    options = (height, width, align_corners)
+    return launched(plan_upsample_bilinear, (logits,), *options, laid_out=with_near_columns)[0]

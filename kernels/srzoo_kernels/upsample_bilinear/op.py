@@ -4,8 +4,9 @@ import math
 
 import torch
 
+from ..bilinear.tiles import triton_resizes
 from ..checks import check_logits, check_size
-from ..launch import kernels_of, triton_serves
+from ..launch import kernels_of
 from ..operators import is_transformed, register
 from .reference import upsample_bilinear as _library
 
@@ -35,14 +36,14 @@ def upsample_bilinear(logits: torch.Tensor, size: tuple[int, int], align_corners
     check_logits(logits)
     check_size(size)
     is_differentiated = logits.requires_grad and torch.is_grad_enabled()
-    if not triton_serves(logits) or is_differentiated or is_transformed():
+    if not triton_resizes(logits, size[0]) or is_differentiated or is_transformed():
         return _library(logits, size, align_corners)
     return _op(logits, *size, align_corners)
 
 
 def _resize(logits: torch.Tensor, height: int, width: int, align_corners: bool) -> torch.Tensor:
     """``(N, K, H, W)``, contiguous."""
-    if triton_serves(logits):
+    if triton_resizes(logits, height):
         return kernels_of(__package__).upsample_bilinear_triton(logits, height, width, align_corners)
     return _library(logits, (height, width), align_corners).contiguous()
 

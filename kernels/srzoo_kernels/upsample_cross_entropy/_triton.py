@@ -34,6 +34,7 @@ from ..bilinear._triton import (
     tile_positions,
     triton_dtype,
 )
+from ..bilinear.tiles import with_near_columns
 from ..launch import Launch, Target
 from ..layout import accumulation_dtype
 from ..prepared.plan import launched
@@ -189,7 +190,7 @@ def _total_kernel(
         numerator += tl.load(here, inside, 0.0).to(tl.float64)
         divisor += tl.load(here + tiles, inside, 0.0).to(tl.float64)
         wrong += tl.load(here + 2 * tiles, inside, 0.0).to(tl.float64)
-    weights = classes.to(tl.float64)
+    weights = tl.full((), classes, tl.float64)  # of a single class Triton makes a constant, which has no ``to``
     if WEIGHTED:
         each = tl.zeros((TILES,), tl.float64)
         for start in range(0, classes, TILES):
@@ -457,7 +458,8 @@ def plan_loss(
 
 
 def _laid_out(logits: torch.Tensor, target: torch.Tensor, *others: torch.Tensor | None) -> tuple:
-    return logits, target.contiguous(), *(None if each is None else each.contiguous() for each in others)
+    others = (None if each is None else each.contiguous() for each in others)
+    return with_near_columns(logits, target.contiguous(), *others)
 
 
 def upsample_cross_entropy_triton(

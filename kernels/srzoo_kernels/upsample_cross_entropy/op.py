@@ -5,8 +5,9 @@ from numbers import Integral, Real
 
 import torch
 
+from ..bilinear.tiles import triton_resizes
 from ..checks import can_be_looked_at, check_logits, check_same_device, check_whole
-from ..launch import kernels_of, triton_serves
+from ..launch import kernels_of
 from ..layout import accumulation_dtype
 from ..operators import is_transformed, register
 from . import reference
@@ -105,7 +106,7 @@ def _loss(
     """
     if can_be_looked_at(target):
         check_labels(target, logits.shape[1], ignore_index)
-    if triton_serves(logits):
+    if triton_resizes(logits, target.shape[1]):
         compute = kernels_of(__package__).upsample_cross_entropy_triton
     elif logits.device.type != "cpu":  # a GPU without Triton, or another device
         compute = upsample_cross_entropy_library
