@@ -13,6 +13,7 @@ from .checks import check_whole
 from .conv import LenientBatchNorm1d
 from .leaf import as_leaf
 from .moments import MomentBlock, Moments
+from .parameters import parameter_of
 
 
 class ReleasedSqueezeReasoning(MomentBlock):
@@ -75,11 +76,11 @@ class ReleasedSqueezeReasoning(MomentBlock):
         """The squeezed vector ``(N, R)``, the sum over the pixels of ``B * G``; arguments as in ``forward``."""
         moments = self._moments_for(x, moments)
         mean, covariance = moments.mean, moments.covariance
-        left, right = (layer.weight.flatten(1).to(mean.dtype) for layer in (self.left, self.right))
+        left, right = (parameter_of(layer).flatten(1).to(mean.dtype) for layer in (self.left, self.right))
         # With rows l of `left` and r of `right`: sum_p (l x_p)(r x_p) = HW (l Cov r^T + (l m)(r m)), m the mean.
         # Written with the covariance, because `affine` needs it too and autograd then keeps one C x C matrix for both.
         g = moments.pixels * (((left @ covariance) * right).sum(2) + (mean @ left.mT) * (mean @ right.mT))
-        return g.to(self.left.weight.dtype)
+        return g.to(parameter_of(self.left).dtype)
 
     def reason(self, g: torch.Tensor) -> torch.Tensor:
         """The reasoned vector ``(N, R)`` for the squeezed vector ``g`` ``(N, R)``."""
@@ -95,8 +96,8 @@ class ReleasedSqueezeReasoning(MomentBlock):
             moments: of the map over which the GroupNorm takes its mean and variance.
         """
         mean, covariance = moments.mean, moments.covariance
-        w_t = self.transform.weight.flatten(1).to(mean.dtype)
-        w_z = self.project.weight.view(-1, 2).to(mean.dtype)  # (R, 2): the two outputs of each reduced channel
+        w_t = parameter_of(self.transform).flatten(1).to(mean.dtype)
+        w_z = parameter_of(self.project).view(-1, 2).to(mean.dtype)  # (R, 2): the two outputs of each reduced channel
         t_mean = mean @ w_t.mT
         t_variance = ((w_t @ covariance) * w_t).sum(2).clamp(min=0)
         # A group of the GroupNorm is the pair y = w z t of one reduced channel: w the two weights, t the pixels. Then

@@ -14,18 +14,13 @@ from srzoo_kernels.operators import is_transformed
 from .checks import check_choice, check_whole
 from .leaf import as_leaf
 from .moments import MomentBlock, Moments
+from .parameters import parameter_of
 from .reasoning import REASONING, GraphReasoning
 
 SQUEEZE = ("hadamard", "average")
 # Pixels per channel below which the reduced maps are cheaper than the C x C matrices; see bench/dispatch.py.
 _FEW = 4
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")  # of a module
-
-
-def _parameter(module: nn.Module, name: str) -> torch.Tensor:
-    """A parameter, or what a parametrization has put in its place."""
-    found = module._parameters.get(name)
-    return getattr(module, name) if found is None else found
 
 
 class SqueezeReasoning(MomentBlock):
@@ -40,8 +35,9 @@ class SqueezeReasoning(MomentBlock):
     reconstruction is one ``C x C`` matrix per image (see ``kernels/README.md``). This pays where there are many pixels
     for the channels; for a map of fewer than ``4 C`` pixels, as in the last stage of a detector, ``forward`` computes
     ``T`` and ``B``, which are small there. ``forward_direct`` follows the equations step by step at any size. All give
-    the same values and gradients. Table 1: computation ``O(C HW + C)``, affinity
-    memory ``O(K^2 + M^2)`` for ``K`` nodes of ``M`` features each.
+    the same values and gradients. Table 1: computation ``O(C HW + C)``, affinity memory ``O(K^2 + M^2)`` for ``K``
+    nodes of ``M`` features each. ``transform``, ``pair`` and ``project`` are called by ``forward_direct`` alone, so
+    hooks on these run there only.
 
     ``W_R`` starts at zero, so a new block is the identity and can be added to a trained network. ``W_p`` starts as a
     copy of ``W_t``: the squeezed vector then is the energy of each reduced channel, which is positive, so that no ReLU
@@ -107,18 +103,18 @@ class SqueezeReasoning(MomentBlock):
     def squeeze_vector(self, x: torch.Tensor, moments: Moments | None = None) -> torch.Tensor:
         """The squeezed vector ``g`` ``(N, R)`` of Eq. 4; arguments as in ``forward``."""
         moments = self._moments_for(x, moments)
-        w_t = self.transform.weight.flatten(1)
+        w_t = parameter_of(self.transform).flatten(1)
         if self.pair is None:
             mean = moments.mean
             return (mean @ w_t.mT.to(mean.dtype)).to(w_t.dtype)
         # g_r = 1/HW sum_p (t_r x_p)(b_r x_p) = t_r (X X^T / HW) b_r^T, with t_r and b_r the rows of W_t and W_p.
         second = moments.second / moments.pixels
-        w_p = self.pair.weight.flatten(1)
+        w_p = parameter_of(self.pair).flatten(1)
         return ((w_t.to(second.dtype) @ second) * w_p.to(second.dtype)).sum(2).to(w_t.dtype)
 
     def affine(self, z: torch.Tensor) -> torch.Tensor:
         """``M = W_R diag(z) W_t``, ``(N, C, C)``, for the reasoned vector ``z`` ``(N, R)``; Eq. 7 is ``X + M X``."""
-        return (self.project.weight.flatten(1) * z[:, None, :]) @ self.transform.weight.flatten(1)
+        return (parameter_of(self.project).flatten(1) * z[:, None, :]) @ parameter_of(self.transform).flatten(1)
 
     def forward(self, x: torch.Tensor, moments: Moments | None = None) -> torch.Tensor:
         """``Y`` for ``x``.
@@ -137,7 +133,7 @@ class SqueezeReasoning(MomentBlock):
         with no_autocast(x.device.type):
             if moments is None and self.has_few_pixels(x):
                 t, z = self._reason_few(x)
-                return x + F.conv2d(t * z[:, :, None, None].to(x.dtype), self.project.weight.to(x.dtype))
+                return x + F.conv2d(t * z[:, :, None, None].to(x.dtype), parameter_of(self.project).to(x.dtype))
             return channel_affine(x, self.affine(self.reasoning(self.squeeze_vector(x, moments))))
 
     def reason(self, x: torch.Tensor) -> torch.Tensor:
@@ -148,15 +144,12 @@ class SqueezeReasoning(MomentBlock):
         return self.reasoning(self.squeeze_vector(x, moments))
 
     def weights(self, *layers: str) -> tuple[torch.Tensor, ...]:
-        """The weights of these layers, and ``A_g`` and ``W_g`` of a graph reasoning.
-
-        Looked up where modules keep them, as the attributes would take a quarter of the time of a call.
-        """
+        """The weights of these layers, and ``A_g`` and ``W_g`` of a graph reasoning."""
         modules, reasoning = self._modules, self._modules["reasoning"]
         return (
-            *[_parameter(modules[name], "weight") for name in layers],
-            _parameter(reasoning, "adjacency"),
-            _parameter(reasoning, "weight"),
+            *[parameter_of(modules[name]) for name in layers],
+            parameter_of(reasoning, "adjacency"),
+            parameter_of(reasoning, "weight"),
         )
 
     def is_one_operator(self, x: torch.Tensor, moments: Moments | None) -> bool:
@@ -181,9 +174,12 @@ class SqueezeReasoning(MomentBlock):
         The maps have the dtype of ``x``; the squeeze is computed in float32.
         """
         wide = torch.promote_types(x.dtype, torch.float32)
-        t = F.conv2d(x, self.transform.weight.to(x.dtype))
-        product = t.to(wide) if self.pair is None else t.to(wide) * F.conv2d(x, self.pair.weight.to(x.dtype)).to(wide)
-        g = product.mean((2, 3)).to(self.transform.weight.dtype)
+        w_t = parameter_of(self.transform)
+        t = F.conv2d(x, w_t.to(x.dtype))
+        product = t.to(wide)
+        if self.pair is not None:
+            product = product * F.conv2d(x, parameter_of(self.pair).to(x.dtype)).to(wide)
+        g = product.mean((2, 3)).to(w_t.dtype)
         is_checked = not (torch.compiler.is_compiling() or is_transformed())
         if is_checked and g.device.type == "cpu" and not g.isfinite().all():
             check_finite(x=x, g=g)

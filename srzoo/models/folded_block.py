@@ -9,6 +9,7 @@ from srzoo_kernels import squeeze_reasoning_weights
 from srzoo_kernels.autocast import no_autocast
 
 from ..layers import SqueezeReasoning
+from ..layers.parameters import parameter_of
 from .conv_act import convolve
 
 
@@ -33,7 +34,7 @@ class FoldedBlock(nn.Module):
         self.block, self.conv = block, conv
         self.activation: nn.Module | None = None  # of a kind of `conv_act.ACTIVATIONS`, applied to the result
         with no_autocast(conv.weight.device.type):
-            projected = torch.einsum("ocij,cr->oijr", conv.weight, block.project.weight.flatten(1))
+            projected = torch.einsum("ocij,cr->oijr", conv.weight, parameter_of(block.project).flatten(1))
         self.register_buffer("projected", projected.detach().flatten(0, 2), persistent=False)  # (k^2 O, R)
 
     @property
@@ -58,7 +59,7 @@ class FoldedBlock(nn.Module):
             return squeeze_reasoning_weights(x, transform, pair, self.projected, *squares, weight)
         with no_autocast(x.device.type):
             z = self.block.reason(x)
-            change = (self.projected * z[:, None, :]) @ self.block.transform.weight.flatten(1)  # (N, k^2 O, C)
+            change = (self.projected * z[:, None, :]) @ parameter_of(self.block.transform).flatten(1)  # (N, k^2 O, C)
             # Rows are ordered as (output channel, k, k), see `projected`; as weights they are (N, O, C, k, k).
             change = change.unflatten(1, (weight.shape[0], *weight.shape[2:])).permute(0, 1, 4, 2, 3)
             return (weight + change).to(x.dtype)

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune, spectral_norm, weight_norm
 
 from srzoo.layers import ReleasedSqueezeReasoning, SqueezeReasoning
 
@@ -57,6 +58,30 @@ def test_autograd_keeps_three_matrices_beside_the_map(kind):
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         y = module(x)
     assert y.requires_grad and sum(kept.values()) < 3.5 * 4 * 64**2
+
+
+def pruned(layer):
+    prune.l1_unstructured(layer, "weight", 0.5)
+
+
+@blocks
+@pytest.mark.parametrize("change", [pruned, weight_norm, spectral_norm])
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated:FutureWarning")
+def test_what_sets_a_weight_before_each_call_is_respected(kind, change):
+    """Pruning and the older normalizations; the layers are not called."""
+    module, x = block(kind).eval(), torch.randn(2, 64, 17, 19)
+    for name in ("transform", "project"):
+        change(getattr(module, name))
+    optimizer = torch.optim.SGD(module.parameters(), lr=1e-3)
+    seen = []
+    for _ in range(2):
+        y = module(x)
+        torch.testing.assert_close(y, module.forward_direct(x), rtol=1e-4, atol=1e-4)
+        optimizer.zero_grad()
+        y.square().mean().backward()
+        optimizer.step()
+        seen.append(y)
+    assert not torch.equal(*seen)
 
 
 @blocks
