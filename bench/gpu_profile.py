@@ -257,7 +257,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--out", type=Path, default=RESULTS / "gpu_profile.csv")
     options = parser.parse_args()
-    profile, rows = Profile(options), []
+    profile, rows, failed = Profile(options), [], 0
     for part in options.parts or PARTS:
         began = time.perf_counter()
         try:
@@ -267,9 +267,11 @@ def main() -> None:
                 print(f"{value:11.2f} {unit:2} {part:9} {what:24.60} {name}", flush=True)
         except Exception:  # the other parts are worth having
             traceback.print_exc()
+            failed = 1
         print(f"{part} took {time.perf_counter() - began:.0f} s", flush=True)
         if rows:
             write_csv(rows, options.out)
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ import json
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -48,6 +49,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 import srzoo
+from srzoo.messages import one_line
 
 CSV, PLOT = RESULTS / "models.csv", RESULTS / "models.png"
 CLASSES = 19
@@ -197,11 +199,28 @@ def _second_call(name: str, case: str, device: str) -> float:
     return extra_memory(run, device)
 
 
+def prepared(names: list[str], case: str, device: str) -> dict[str, Callable[[], object]]:
+    """What runs each model; a peer whose library is missing, or that fails, is left out with a line."""
+    sides = {}
+    for name in names:
+        try:
+            run = runner(name, case, device)
+            run()  # compiles
+        except Exception as error:
+            if name.startswith("srnet"):
+                raise
+            print(f"{case}: without {name}, which fails: {one_line(error)}", file=sys.stderr)
+        else:
+            sides[name] = run
+    return sides
+
+
 def measure(case: str, names: list[str], repeats: int, threads: int, device: str) -> list[dict[str, object]]:
     """Measure the models in one case and return a row for each."""
     torch.compiler.reset()  # else another size than in the case before is taken for a dynamic one
-    sides = {name: runner(name, case, device) for name in names}
+    sides = prepared(names, case, device)
     times = paired_times(sides, repeats, device)
+    names = list(sides)
     del sides
     batch, digits = int(case.split("-")[0].partition("x")[2]), 1 if device == "cpu" else 3
     rows = []

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# What a GPU has to say, in parts of at most nine minutes each, from a machine that has PyTorch and Triton:
+# What a GPU has to say, in parts of at most nine minutes each, from a machine that has PyTorch and Triton, and without an
+# install numpy, Pillow, timm, torchvision, safetensors, PyYAML and pytest:
 #
 #     OUT=folder bench/on_gpu.sh [profile|operators|models|training|queue ...]
 #
-# The part "queue" needs the packages of srzoo's extra "train" too, CamVid in $SRZOO_CAMVID, and a queue in $QUEUE (default:
-# the ablation at convergence). Give it the same $OUT again, and it resumes.
+# The part "models" leaves out peers whose library is missing (segmentation_models_pytorch). The part "queue" needs the
+# packages of srzoo's extra "train" too, CamVid in $SRZOO_CAMVID, and a queue in $QUEUE (default: the ablation at
+# convergence). Give it the same $OUT again, and it resumes.
 # Correctness first: a part that measures kernels stops where their tests fail. CSVs go into $OUT (default: results of
-# this checkout), and what did not end in time leaves what it had written.
+# this checkout). What did not end in time leaves what it had written; after any other failure the exit status is 1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 OUT=${OUT:-bench/results}
@@ -14,36 +16,66 @@ mkdir -p "$OUT"
 export PYTHONPATH="$PWD:$PWD/kernels${PYTHONPATH:+:$PYTHONPATH}" PYTHONDONTWRITEBYTECODE=1
 DEVICE=${DEVICE:-cuda}
 MODELS=(srnet_lite0 srnet_dfv2 srnet_r50 "smp DeepLabV3" "smp DeepLabV3Plus lite0" "torchvision deeplabv3_resnet50")
+failed=0
+began=$(mktemp)
+trap 'rm -f "$began"' EXIT
 
-tests() {  # compiling the kernels takes most of it, so they share the processors where pytest-xdist is
-    local workers=()
-    if python3 -c "import xdist" 2>/dev/null; then workers=(-n "${WORKERS:-8}"); fi
-    timeout 240 python3 -m pytest -q "${workers[@]}" -p no:cacheprovider -m "gpu and not slow" \
-        tests/kernels tests/layers/test_insertion.py tests/test_gpu.py
+python3 - <<'PYTHON'
+import importlib.util, sys
+
+needed = ("torch", "triton", "torchvision", "timm", "numpy", "PIL", "safetensors", "yaml", "pytest")
+if missing := [name for name in needed if importlib.util.find_spec(name) is None]:
+    sys.exit(f"on_gpu.sh: python3 lacks {', '.join(missing)}; install them, or srzoo with pip install '.[test]'")
+PYTHON
+
+measure() {  # seconds, command: one that is killed when its time is up has failed in nothing else
+    local status=0
+    timeout -s KILL "$@" || status=$?
+    case $status in
+    0) ;;
+    124 | 137) echo "on_gpu.sh: stopped after $1 s: ${*:2}" >&2 ;;
+    *)
+        echo "on_gpu.sh: failed: ${*:2}" >&2
+        failed=1
+        ;;
+    esac
 }
 
-keep() {
+tests() {  # compiling the kernels takes most of it, so they share the processors where pytest-xdist is
+    local workers=() status=0
+    if python3 -c "import xdist" 2>/dev/null; then workers=(-n "${WORKERS:-8}"); fi
+    timeout 240 python3 -m pytest -q "${workers[@]}" -p no:cacheprovider -m "gpu and not slow" \
+        tests/kernels tests/layers/test_insertion.py tests/test_gpu.py || status=$?
+    if [ "$status" = 124 ]; then
+        echo "on_gpu.sh: the tests did not end within 240 s" >&2
+    elif [ "$status" != 0 ]; then
+        exit "$status"
+    fi
+}
+
+keep() {  # what has been written since this script began; older results are of another run
     local name
     for name in "$@"; do
-        if [ "bench/results/$name" -ef "$OUT/$name" ] || [ ! -e "bench/results/$name" ]; then continue; fi
-        cp "bench/results/$name" "$OUT/"
+        if [ "bench/results/$name" -nt "$began" ] && ! [ "bench/results/$name" -ef "$OUT/$name" ]; then
+            cp "bench/results/$name" "$OUT/"
+        fi
     done
 }
 
 for part in "${@:-profile}"; do
     case $part in
     profile)
-        timeout 520 python3 bench/gpu_profile.py host operators --device "$DEVICE" --out "$OUT/gpu_profile.csv"
+        measure 520 python3 bench/gpu_profile.py host operators --device "$DEVICE" --out "$OUT/gpu_profile.csv"
         ;;
     operators)
         tests
-        timeout -s KILL 40 python3 bench/convolutions.py --device "$DEVICE" || true
-        timeout -s KILL 150 python3 bench/sr_block.py --device "$DEVICE" --dtypes float16 bfloat16 float32 || true
-        timeout -s KILL 80 python3 bench/head.py --device "$DEVICE" --dtypes float16 bfloat16 || true
+        measure 40 python3 bench/convolutions.py --device "$DEVICE"
+        measure 150 python3 bench/sr_block.py --device "$DEVICE" --dtypes float16 bfloat16 float32
+        measure 80 python3 bench/head.py --device "$DEVICE" --dtypes float16 bfloat16
         keep convolutions_gpu.csv sr_block_gpu.csv head_gpu.csv
         ;;
     models)
-        timeout -s KILL 60 python3 bench/gpu_profile.py models --device "$DEVICE" --out "$OUT/gpu_profile_models.csv" || true
+        measure 60 python3 bench/gpu_profile.py models --device "$DEVICE" --out "$OUT/gpu_profile_models.csv"
         # Compiling takes most of the time, so the models are compiled side by side first; Inductor keeps the result.
         for model in "${MODELS[@]}"; do
             timeout -s KILL 150 python3 bench/models.py --device "$DEVICE" --cases 2048x1-float16-half+fused+reduced \
@@ -51,13 +83,13 @@ for part in "${@:-profile}"; do
         done
         wait
         for way in half+fused+replayed half+fused+reduced eager; do
-            timeout -s KILL 100 python3 bench/models.py --device "$DEVICE" --cases "2048x1-float16-$way" \
-                --models "${MODELS[@]}" --repeats 11 || true
+            measure 100 python3 bench/models.py --device "$DEVICE" --cases "2048x1-float16-$way" \
+                --models "${MODELS[@]}" --repeats 11
             keep models_gpu.csv
         done
         ;;
     training)
-        timeout 500 python3 bench/gpu_profile.py training --device "$DEVICE" --out "$OUT/gpu_profile_training.csv" || true
+        measure 500 python3 bench/gpu_profile.py training --device "$DEVICE" --out "$OUT/gpu_profile_training.csv"
         ;;
     queue)
         timeout 560 python3 bench/train_many.py "${QUEUE:-bench/queues/camvid_ablation.yaml}" --table context \
@@ -69,3 +101,4 @@ for part in "${@:-profile}"; do
         ;;
     esac
 done
+exit "$failed"

@@ -1,0 +1,64 @@
+"""The script for a machine with a GPU, on one whose ``python3`` does as it is told."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parents[2] / "bench"
+# Measures by writing a line, and fails or takes too long where the command names the file in $FAILS or $SLOW.
+PYTHON = """#!/usr/bin/env bash
+case "$*" in
+*xdist*) exit 1 ;;
+*"${FAILS:-none}"*) exit 1 ;;
+*"${SLOW:-none}"*) kill -KILL $$ ;;
+*convolutions.py*) echo new > bench/results/convolutions_gpu.csv ;;
+*head.py*) echo new > bench/results/head_gpu.csv ;;
+esac
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run a part in a copy with old results, and return the exit status and the files of ``$OUT``."""
+    shutil.copytree(BENCH, tmp_path / "bench", ignore=shutil.ignore_patterns("results", "*.py"))
+    (tmp_path / "bench" / "results").mkdir()
+    for name in ("convolutions_gpu.csv", "head_gpu.csv", "sr_block_gpu.csv"):
+        (tmp_path / "bench" / "results" / name).write_text("old\n")
+        os.utime(tmp_path / "bench" / "results" / name, (0, 0))
+    (tmp_path / "python3").write_text(PYTHON)
+    (tmp_path / "python3").chmod(0o755)
+
+    def script(*parts, **environment):
+        path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            ["bash", str(tmp_path / "bench" / "on_gpu.sh"), *parts],
+            env={**os.environ, "PATH": path, "OUT": str(tmp_path / "out"), **environment},
+            capture_output=True,
+            check=False,
+        )
+        return done.returncode, {each.name: each.read_text() for each in (tmp_path / "out").iterdir()}
+
+    return script
+
+
+def test_what_was_measured_is_kept_and_older_results_are_not(run):
+    assert run("operators") == (0, {"convolutions_gpu.csv": "new\n", "head_gpu.csv": "new\n"})
+
+
+def test_a_benchmark_that_fails_is_told_and_the_others_run(run):
+    assert run("operators", FAILS="convolutions.py") == (1, {"head_gpu.csv": "new\n"})
+
+
+def test_what_takes_too_long_fails_nothing(run):
+    assert run("operators", SLOW="convolutions.py") == (0, {"head_gpu.csv": "new\n"})
+
+
+def test_nothing_is_measured_where_the_tests_fail(run):
+    assert run("operators", FAILS="pytest") == (1, {})
+
+
+def test_a_part_that_there_is_not(run):
+    assert run("everything") == (2, {})
