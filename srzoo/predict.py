@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from .data.bands import as_picture
+from .data.bands import Bands, as_picture
 from .data.georeference import georeference_of
 from .export.onnx_model import OnnxModel
 from .images import BATCH_DIMENSIONS, ImageError, check_several, most_pixels, name_of
@@ -30,6 +31,19 @@ DEFAULT_MODEL = "srnet_lite0_camvid"
 _TESTED = ("cpu", "cuda")  # kinds of devices; on others, such as "mps" and "xpu", srzoo's operators are plain PyTorch
 PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 _FAST_HALF = (7, 0)  # compute capability: Volta's tensor cores
+
+
+@dataclass(frozen=True, eq=False)
+class ReadImage:
+    """An image that `Segmenter.read` has read.
+
+    Attributes:
+        source: what it was read from.
+        picture: its pixels.
+    """
+
+    source: Any
+    picture: Image.Image | Bands
 
 
 class Segmenter:
@@ -149,25 +163,31 @@ class Segmenter:
         return self._stream(images, batch, brief)
 
     def _stream(self, images: Iterable[Any], batch: int, brief: bool) -> Iterator[Result]:
-        sources, pictures = [], []
+        held: list[ReadImage] = []
         for image in images:
             try:
-                picture = as_picture(image, self.config.transform.channels, self._max_pixels)
+                held.append(image if isinstance(image, ReadImage) else self.read(image))
             except ImageError:
-                yield from self._placed(sources, pictures, brief)
+                yield from self._placed(held, brief)
                 raise
-            sources.append(image)
-            pictures.append(picture)
-            if len(pictures) == batch:
-                yield from self._placed(sources, pictures, brief)
-                sources, pictures = [], []
-        yield from self._placed(sources, pictures, brief)
+            if len(held) == batch:
+                yield from self._placed(held, brief)
+                held = []
+        yield from self._placed(held, brief)
 
-    def _placed(self, sources: list[Any], pictures: list[Image.Image], brief: bool) -> list[Result]:
+    def read(self, image: Any) -> ReadImage:
+        """Read an image for a call, which takes it in place of the image: in another thread, or before its turn.
+
+        Raises:
+            srzoo.images.ImageError: as for a call.
+        """
+        return ReadImage(image, as_picture(image, self.config.transform.channels, self._max_pixels))
+
+    def _placed(self, images: list[ReadImage], brief: bool) -> list[Result]:
         """The results, with the georeference of the files that have one."""
-        results = self._predict(list(map(name_of, sources)), pictures, brief)
-        for source, result in zip(sources, results):
-            result.georeference = georeference_of(source)
+        results = self._predict([name_of(each.source) for each in images], [each.picture for each in images], brief)
+        for each, result in zip(images, results):
+            result.georeference = georeference_of(each.source)
         return results
 
     def _predict(self, names: list[str], pictures: list[Image.Image], brief: bool) -> list[Result]:

@@ -6,8 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ from .coco_file import collect
 from .inputs import Inputs, find_images
 from .library_lines import library_lines
 from .outputs import name_in_result, prepare_folder, result_bases
+from .overlap import overlap
 from .startup import heavy_imports
 from .view_options import add_view_options, given_view
 
@@ -172,23 +175,15 @@ def _segment(
     def tell_warning(line: str) -> None:
         tqdm.write(line, file=sys.stderr)
 
-    counts, is_one = _Counts(), len(inputs.images) == 1
-    own = list(inputs.images)[rank() :: world()]
-    is_quiet = True if is_one or not is_main_process() else None
-    # With miniters no thread of tqdm's draws the bar, which `library_lines` would take for a library's line.
-    for source in tqdm(own, disable=is_quiet, miniters=1, unit="image"):
-        name, base = name_of(source), bases[source]
-        named = name_in_result(source, inputs.images[source])
+    def tell(name: str, done: Future) -> None:
+        bar.update()
         try:
-            if skip_existing and _is_done(segmenter, base, named, saving):
+            if (outcome := done.result()) is None:
                 counts.skipped += 1
-                continue
-            with library_lines(name, tell_warning):
-                result = segmenter(source, brief=True)
-            base.parent.mkdir(parents=True, exist_ok=True)
-            written = result.save(base, named, **saving)
+                return
+            written, found = outcome
             tqdm.write(visible(f"{name} -> {', '.join(map(str, written))}"))
-            tqdm.write(table(result, brief=not is_one, coloured=sys.stdout.isatty()))
+            tqdm.write(found)
             counts.segmented += 1
         except BrokenPipeError:
             raise
@@ -198,6 +193,30 @@ def _segment(
             text = one_line(error)
             tqdm.write(f"srzoo: {text if name in text else f'{name}: {text}'}", file=sys.stderr)
             counts.failed += 1
+
+    def read(source: str, base: Path, named: str) -> Any:
+        is_done = skip_existing and _is_done(segmenter, base, named, saving)
+        return None if is_done else segmenter.read(source)
+
+    def save(result: Result, base: Path, named: str) -> tuple[list[Path], str]:
+        base.parent.mkdir(parents=True, exist_ok=True)
+        written = result.save(base, named, **saving)
+        return written, table(result, brief=not is_one, coloured=sys.stdout.isatty())
+
+    counts, is_one = _Counts(), len(inputs.images) == 1
+    own = list(inputs.images)[rank() :: world()]
+    is_quiet = True if is_one or not is_main_process() else None
+    # With miniters no thread of tqdm's draws the bar, which `library_lines` would take for a library's line.
+    bar = tqdm(total=len(own), disable=is_quiet, miniters=1, unit="image")
+    with bar, overlap(segmenter.device.type, tell) as work:
+        for source in own:
+            name = name_of(source)
+            place = {"base": bases[source], "named": name_in_result(source, inputs.images[source])}
+            with library_lines(name, tell_warning):
+                done = work.start(
+                    partial(read, source, **place), partial(segmenter, brief=True), partial(save, **place)
+                )
+            work.add(name, done)
     return counts
 
 

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 import srzoo
-from srzoo.cli import main
+from srzoo.cli import main, segment
 from srzoo.cli.inputs import find_images
 from srzoo.cli.outputs import unique_stems
+from srzoo.cli.overlap import overlap
 
 
 @pytest.fixture
@@ -41,6 +42,20 @@ def test_folder_glob_and_file_give_each_image_once(examples, out, capsys):
     paths = [str(examples), str(examples / "s*.png"), str(examples / "street.png")]
     assert main(["segment", *paths, "--out", str(out)]) == 0
     assert len(files(out)) == 8  # four images
+
+
+def test_threads_write_and_print_the_same(album, small, tmp_path, capsys, monkeypatch):
+    """As they do for a network on a GPU."""
+    (album / "broken.png").write_bytes(b"\x89PNG")
+    printed, written = [], []
+    for device_type in ("cpu", "cuda"):
+        monkeypatch.setattr(segment, "overlap", lambda _, tell, device_type=device_type: overlap(device_type, tell))
+        assert main(["segment", str(album), "-r", "--model", small, "--out", str(tmp_path / "out")]) == 2
+        printed.append(capsys.readouterr())
+        written.append({path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")})
+        shutil.rmtree(tmp_path / "out")
+    assert printed[0].out == printed[1].out and "broken.png" in printed[1].err
+    assert written[0] == written[1] and len(written[0]) >= 4
 
 
 def test_results_in_the_input_folder_are_skipped(examples, tmp_path):

@@ -1,0 +1,95 @@
+"""Reading, computing and writing of several images at a time."""
+
+import threading
+import time
+
+import pytest
+
+from srzoo.cli.overlap import overlap
+
+
+def run(device_type, count, read, compute, write):
+    """What is told of each image, in order: its result, or the error's text."""
+    told = []
+
+    def tell(key, done):
+        told.append((key, str(done.exception()) if done.exception() else done.result()))
+
+    with overlap(device_type, tell) as work:
+        for i in range(count):
+            work.add(i, work.start(lambda i=i: read(i), compute, write))
+    return told
+
+
+def fail_at(failing, function):
+    def run(value):
+        if value == failing:
+            raise ValueError(f"no {value}")
+        return function(value)
+
+    return run
+
+
+@pytest.mark.parametrize("device_type", ["cpu", "cuda"])
+def test_all_is_told_in_order(device_type):
+    """Whatever fails, and however long it takes; nothing follows where there is nothing to read."""
+
+    def write(value):
+        time.sleep(0.002 * (value % 3))
+        return value + 1
+
+    read = fail_at(3, lambda i: None if i == 5 else i)
+    told = run(device_type, 12, read, fail_at(4, lambda i: 10 * i), fail_at(70, write))
+    expected = {i: 10 * i + 1 for i in range(12)} | {3: "no 3", 5: None, 4: "no 4", 7: "no 70"}
+    assert told == list(expected.items())
+
+
+def test_an_image_is_read_while_the_ones_before_are_computed_and_written():
+    """Each stage waits for the one of another image."""
+    is_read, is_computed = threading.Event(), threading.Event()
+
+    def read(i):
+        if i == 2:
+            is_read.set()
+        return i
+
+    def compute(i):
+        assert i != 1 or is_read.wait(10)
+        if i == 1:
+            is_computed.set()
+        return i
+
+    def write(i):
+        assert i or is_computed.wait(10)
+        return i
+
+    assert run("cuda", 3, read, compute, write) == [(i, i) for i in range(3)]
+
+
+def test_few_images_are_under_way():
+    written, most = [], []
+
+    def read(i):
+        most.append(i - len(written))
+        return i
+
+    def write(i):
+        time.sleep(0.005)
+        written.append(i)
+
+    run("cuda", 30, read, lambda i: i, write)
+    assert max(most) <= 7 and len(written) == 30
+
+
+@pytest.mark.parametrize("device_type", ["cpu", "cuda"])
+def test_nothing_is_begun_after_an_interrupt(device_type):
+    computed = []
+
+    def read(i):
+        if i == 4:
+            raise KeyboardInterrupt
+        return i
+
+    with pytest.raises(KeyboardInterrupt):
+        run(device_type, 9, read, lambda i: computed.append(i) or i, lambda i: i)
+    assert max(computed) <= 3
