@@ -95,8 +95,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageData, worst: Any) -> int:
     from ..evaluate.evaluation import merged, predictions
+    from ..evaluate.overwriting import refuse_to_overwrite
     from ..evaluate.receipt import add_receipt, make_receipt, weights_facts
     from ..files import replacing
+    from ..tasks.saving import mark, save_png
     from ..tasks.task import make_view
 
     config, task, view, weights = segmenter.config, segmenter.task, segmenter.view, weights_facts(options.model)
@@ -105,12 +107,14 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
     export = task.export(options.export, config, dataset) if options.export else None
     if export:
         paths = export.paths(names)
-        _refuse_to_overwrite(dataset, paths)
+        refuse_to_overwrite(dataset, task.name, paths, "--export", export.is_own)
         for folder in dict.fromkeys(path.parent for path in paths):
             prepare_folder(folder, "--export")
     meter = task.meter(config, segmenter.device, view=view)
-    if options.confusion and not hasattr(meter, "confusion"):
-        raise ValueError(f"--confusion draws classes of pixels, and {task.name} models have none; leave it out")
+    if options.confusion:
+        if not hasattr(meter, "confusion"):
+            raise ValueError(f"--confusion draws classes of pixels, and {task.name} models have none; leave it out")
+        refuse_to_overwrite(dataset, task.name, [options.confusion], "--confusion")
     for index, sample, result in predictions(segmenter.model, dataset, view, progress=True):
         figure = meter.update(result, sample)
         if figure is not None:
@@ -139,25 +143,11 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
         print(json.dumps(receipt, indent=2) if options.json else table(receipt))
     if options.confusion:
         with replacing(options.confusion) as temporary:
-            meter.confusion().save(temporary, "PNG")
+            save_png(meter.confusion(), temporary, mark())
         print(options.confusion, file=said)
     for path in worst.write(options.out, names, score.headline):
         print(path, file=said)
     return 0
-
-
-def _refuse_to_overwrite(dataset: ImageData, paths: list[Path]) -> None:
-    """Check that no prediction would replace a file of the dataset.
-
-    Raises:
-        ValueError: one would.
-    """
-    own = {path.resolve() for path in dataset.files()}
-    taken = next((path.resolve() for path in paths if path.resolve() in own), None)
-    if taken:
-        raise ValueError(
-            f"{taken} is a file of the dataset, which a prediction would replace; choose another folder for --export"
-        )
 
 
 def table(receipt: dict) -> str:

@@ -71,6 +71,26 @@ def test_export_does_not_overwrite_the_dataset(small_camvid, folder, capsys):
     assert (small_camvid / folder / "cyclist.png").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("option", "name"), [("--export", "e/cyclist.png"), ("--confusion", "c.png"), ("--confusion", "val/cyclist.png")]
+)
+def test_files_of_others_are_kept(option, name, small_camvid, tiny, capsys):
+    """The evaluation is refused before it starts; what it wrote itself is replaced."""
+    path = small_camvid / name
+    target = path.parent if option == "--export" else path
+    command = ["eval", "--model", tiny, "--data.root", str(small_camvid), option, str(target)]
+    if not path.exists():
+        assert main(command) == main(command) == 0
+        with Image.open(path) as picture:
+            picture.convert("RGB").save(path, pnginfo=None)
+    before = path.read_bytes()
+    capsys.readouterr()
+    assert main(command) == 2
+    said = capsys.readouterr()
+    assert name in said.err and len(said.err.splitlines()) == 1 and not said.out
+    assert path.read_bytes() == before
+
+
 def test_split_without_labels_is_exported_without_figures(small_camvid, tmp_path, capsys):
     Image.new("L", (480, 360), 11).save(small_camvid / "valannot" / "cyclist.png")
     command = [*MODEL, str(small_camvid), "--export", str(tmp_path / "e"), "--receipt", str(tmp_path / "r.json")]
