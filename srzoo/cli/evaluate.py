@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..evaluate.distributed import is_main_process, process_group
+from ..messages import one_line
 from .allocator import keep_freed_memory
 from .arguments import repeated
 from .data_options import add_data_arguments, given_reading
@@ -115,39 +118,73 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
         if not hasattr(meter, "confusion"):
             raise ValueError(f"--confusion draws classes of pixels, and {task.name} models have none; leave it out")
         refuse_to_overwrite(dataset, task.name, [options.confusion], "--confusion")
+    failures = _Failures()
     for index, sample, result in predictions(segmenter.model, dataset, view, progress=True):
         figure = meter.update(result, sample)
         if figure is not None:
             worst.update(figure, index, lambda: task.comparison(result, sample, config))  # noqa: B023 (called at once)
-        if export:
-            export.add(result, index, names[index])
+        if export and not failures.errors:
+            with failures.kept():
+                export.add(result, index, names[index])
     said = sys.stderr if options.json else sys.stdout
-    meter, worst, export = merged(meter), merged(worst), export and merged(export)
+    meter, worst, export, failures = merged(meter), merged(worst), export and merged(export), merged(failures)
     if not is_main_process():
         return 0
-    if export:
-        export.finish()
-        print(f"predictions for {len(dataset)} images in {options.export}", file=said)
+    if export and not failures.errors:
+        with failures.kept():
+            export.finish()
+            print(f"predictions for {len(dataset)} images in {options.export}", file=said)
     score = meter.score()
     if score is None:
         print("null" if options.json else f"nothing in {options.split} is labelled, so there are no figures")
+        failures.tell()
         return 0
     usual = make_view(task, {}, measured=True)
     command = ["srzoo", "eval", "--model", options.model, *dataset.arguments(), *repeated(view, usual)]
     protocol = view.sentence(config.transform)
     receipt = make_receipt(weights, dataset, score, view, protocol, command, segmenter.device)
-    try:
-        if options.receipt:
+    if options.receipt:
+        with failures.kept():
             add_receipt(receipt, options.receipt)
-    finally:  # print the figures even if the disk is full
-        print(json.dumps(receipt, indent=2) if options.json else table(receipt))
+    print(json.dumps(receipt, indent=2) if options.json else table(receipt))
     if options.confusion:
-        with replacing(options.confusion) as temporary:
-            save_png(meter.confusion(), temporary, mark())
-        print(options.confusion, file=said)
-    for path in worst.write(options.out, names, score.headline):
-        print(path, file=said)
+        with failures.kept():
+            with replacing(options.confusion) as temporary:
+                save_png(meter.confusion(), temporary, mark())
+            print(options.confusion, file=said)
+    with failures.kept():
+        for path in worst.write(options.out, names, score.headline):
+            print(path, file=said)
+    failures.tell()
     return 0
+
+
+@dataclasses.dataclass
+class _Failures:
+    """Errors of outputs that could not be written, which must not cost the figures of a long evaluation."""
+
+    errors: list[Exception] = dataclasses.field(default_factory=list)
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Context manager that keeps an error, and leaves its block."""
+        try:
+            yield
+        except BrokenPipeError:  # of stdout
+            raise
+        except (ValueError, OSError) as error:
+            self.errors.append(error)
+
+    def merge(self, other: _Failures) -> None:
+        """Add the errors of another process."""
+        self.errors += other.errors
+
+    def tell(self) -> None:
+        """Print all errors but the last, which is raised."""
+        for error in self.errors[:-1]:
+            print(f"srzoo: {one_line(error)}", file=sys.stderr)
+        if self.errors:
+            raise self.errors[-1]
 
 
 def table(receipt: dict) -> str:

@@ -1,3 +1,4 @@
+import errno
 import json
 import re
 import shutil
@@ -8,6 +9,7 @@ import torch
 from PIL import Image
 
 import srzoo
+import srzoo.files
 from srzoo.cli import main
 
 MODEL = ["eval", "--model", "srnet_lite0_camvid", "--data.root"]
@@ -236,6 +238,26 @@ def test_figures_as_json(small_camvid, tmp_path, tiny, capsys):
     said = capsys.readouterr()
     assert 0 <= figure(json.loads(said.out)) <= 1
     assert "c.png" in said.err
+
+
+@pytest.mark.parametrize("full", [["r.json"], ["c.png"], ["cyclist.png"], ["01_", "r.json"]])
+def test_a_full_disk_costs_no_figures(full, small_camvid, tmp_path, tiny, capsys, monkeypatch):
+    """Only the output that cannot be written is missing; each has a line of error."""
+
+    def sync(path):
+        if path.name.startswith(tuple(full)):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(srzoo.files, "_sync", sync)
+    out = tmp_path / "out"
+    options = {"receipt": "r.json", "confusion": "c.png", "export": "e", "out": "w", "worst": "1"}
+    words = [word for name, value in options.items() for word in (f"--{name}", value if value == "1" else out / value)]
+    assert main(["eval", "--model", tiny, "--data.root", str(small_camvid), *map(str, words)]) == 2
+    said = capsys.readouterr()
+    assert "mIoU" in said.out and len(said.err.splitlines()) == len(full)
+    written = [path.name for path in out.rglob("*") if path.is_file()]
+    assert len(written) == 4 - len(full) and not any(name.startswith(tuple(full)) for name in written)
+    assert all(re.search(rf"No space.*{name}", said.err) for name in full)
 
 
 @pytest.mark.filterwarnings("ignore:.*no split for val")
