@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..evaluate.distributed import is_main_process, process_group
 from ..messages import one_line
 from .allocator import keep_freed_memory
-from .arguments import repeated
+from .arguments import path_argument, repeated
 from .data_options import add_data_arguments, given_reading
 from .outputs import percent, prepare_folder, unique_stems
 from .startup import heavy_imports
@@ -32,23 +32,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
     parser.add_argument("--split", default="val", help="train, val or test (default: %(default)s)")
     parser.add_argument(
-        "--receipt", type=Path, metavar="FILE", help="JSON file to add the figures to, with all that repeats them"
+        "--receipt",
+        type=path_argument,
+        metavar="FILE",
+        help="JSON file to add the figures to, with all that repeats them",
     )
     parser.add_argument("--json", action="store_true", help="print that as JSON, for programs, instead of the table")
     parser.add_argument("--worst", type=int, default=0, metavar="N", help="draw the N images with the lowest figures")
     parser.add_argument(
-        "--out", type=Path, default=Path("worst"), metavar="DIR", help="folder for --worst (default: %(default)s)"
+        "--out",
+        type=path_argument,
+        default=Path("worst"),
+        metavar="DIR",
+        help="folder for --worst (default: %(default)s)",
     )
     parser.add_argument(
         "--export",
         "--results",
-        type=Path,
+        type=path_argument,
         metavar="PATH",
         help="folder for predictions in the format that other tools read: for semantic models PNG files of the "
         "benchmark's ids, for others COCO's results, whose JSON file can be given instead",
     )
     parser.add_argument(
-        "--confusion", type=Path, metavar="FILE", help="draw the confusion matrix, for semantic models, as a PNG file"
+        "--confusion",
+        type=path_argument,
+        metavar="FILE",
+        help="draw the confusion matrix, for semantic models, as a PNG file",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     add_view_options(parser, measured=True)
