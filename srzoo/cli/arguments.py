@@ -8,12 +8,23 @@ import inspect
 import types
 import typing
 from collections.abc import Container, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from ..options import alternatives, full_names, keys
 
 _METAVARS = {str: "TEXT", int: "N", float: "X", dict: "MAP"}
 _NONE = types.MappingProxyType({})
+
+
+def path_argument(text: str) -> Path:
+    """The type of arguments that name a file or folder.
+
+    An empty one, as an unset variable of the shell gives, would be the current folder.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty; name a file or folder")
+    return Path(text)
 
 
 def add_options(

@@ -1,21 +1,21 @@
 """Convert a checkpoint of the paper's authors or of another project to one of srzoo's files."""
 
 import argparse
-from pathlib import Path
 
 from ..messages import visible
+from .arguments import path_argument
 from .startup import heavy_imports
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
-        type=Path,
+        type=path_argument,
         metavar="IN",
         help="the authors' .pth file, an SRNet or an ImageNet ResNet for it; or a detector of torchvision, "
         "detectron2 or mmdetection",
     )
-    parser.add_argument("target", type=Path, metavar="OUT", help="the .safetensors file to write")
+    parser.add_argument("target", type=path_argument, metavar="OUT", help="the .safetensors file to write")
     parser.add_argument("--dataset", help="dataset of the model's classes (default: the one with these)")
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..messages import and_more, visible
+from .arguments import path_argument
 from .data_options import add_data_arguments, given_reading
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     summary = "write any dataset that can be read as images/, masks/ and classes.txt; objects as COCO's JSON"
     convert = actions.add_parser("convert", help=summary, description=summary[0].upper() + summary[1:] + ".")
     convert.add_argument("root", metavar="IN", help="folder of the dataset")
-    convert.add_argument("out", type=Path, metavar="OUT", help="the folder to write, new or empty")
+    convert.add_argument("out", type=path_argument, metavar="OUT", help="the folder to write, new or empty")
     add_data_arguments(convert, with_root=False)
     convert.add_argument(
         "--task", default="semantic", metavar="NAME", help="semantic or instance (default: %(default)s)"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from .arguments import path_argument
 from .startup import heavy_imports
 
 
@@ -17,7 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="names or .safetensors files to offer, besides the models whose weights ship",
     )
     parser.add_argument(
-        "--examples", type=Path, metavar="DIR", help="folder of images to try (default: examples, where there is one)"
+        "--examples",
+        type=path_argument,
+        metavar="DIR",
+        help="folder of images to try (default: examples, where there is one)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to serve at (default: %(default)s, this machine)")
     parser.add_argument("--port", type=int, default=7860, metavar="N", help="(default: %(default)s)")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..evaluate.distributed import is_main_process, process_group
+from ..messages import one_line
 from .allocator import keep_freed_memory
-from .arguments import repeated
+from .arguments import path_argument, repeated
 from .data_options import add_data_arguments, given_reading
 from .outputs import percent, prepare_folder, unique_stems
 from .startup import heavy_imports
@@ -29,23 +32,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
     parser.add_argument("--split", default="val", help="train, val or test (default: %(default)s)")
     parser.add_argument(
-        "--receipt", type=Path, metavar="FILE", help="JSON file to add the figures to, with all that repeats them"
+        "--receipt",
+        type=path_argument,
+        metavar="FILE",
+        help="JSON file to add the figures to, with all that repeats them",
     )
     parser.add_argument("--json", action="store_true", help="print that as JSON, for programs, instead of the table")
     parser.add_argument("--worst", type=int, default=0, metavar="N", help="draw the N images with the lowest figures")
     parser.add_argument(
-        "--out", type=Path, default=Path("worst"), metavar="DIR", help="folder for --worst (default: %(default)s)"
+        "--out",
+        type=path_argument,
+        default=Path("worst"),
+        metavar="DIR",
+        help="folder for --worst (default: %(default)s)",
     )
     parser.add_argument(
         "--export",
         "--results",
-        type=Path,
+        type=path_argument,
         metavar="PATH",
         help="folder for predictions in the format that other tools read: for semantic models PNG files of the "
         "benchmark's ids, for others COCO's results, whose JSON file can be given instead",
     )
     parser.add_argument(
-        "--confusion", type=Path, metavar="FILE", help="draw the confusion matrix, for semantic models, as a PNG file"
+        "--confusion",
+        type=path_argument,
+        metavar="FILE",
+        help="draw the confusion matrix, for semantic models, as a PNG file",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (default: %(default)s)")
     add_view_options(parser, measured=True)
@@ -95,8 +108,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageData, worst: Any) -> int:
     from ..evaluate.evaluation import merged, predictions
+    from ..evaluate.overwriting import refuse_to_overwrite
     from ..evaluate.receipt import add_receipt, make_receipt, weights_facts
     from ..files import replacing
+    from ..tasks.saving import mark, save_png
     from ..tasks.task import make_view
 
     config, task, view, weights = segmenter.config, segmenter.task, segmenter.view, weights_facts(options.model)
@@ -105,59 +120,81 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
     export = task.export(options.export, config, dataset) if options.export else None
     if export:
         paths = export.paths(names)
-        _refuse_to_overwrite(dataset, paths)
+        refuse_to_overwrite(dataset, task.name, paths, "--export", export.is_own)
         for folder in dict.fromkeys(path.parent for path in paths):
             prepare_folder(folder, "--export")
     meter = task.meter(config, segmenter.device, view=view)
-    if options.confusion and not hasattr(meter, "confusion"):
-        raise ValueError(f"--confusion draws classes of pixels, and {task.name} models have none; leave it out")
+    if options.confusion:
+        if not hasattr(meter, "confusion"):
+            raise ValueError(f"--confusion draws classes of pixels, and {task.name} models have none; leave it out")
+        refuse_to_overwrite(dataset, task.name, [options.confusion], "--confusion")
+    failures = _Failures()
     for index, sample, result in predictions(segmenter.model, dataset, view, progress=True):
         figure = meter.update(result, sample)
         if figure is not None:
             worst.update(figure, index, lambda: task.comparison(result, sample, config))  # noqa: B023 (called at once)
-        if export:
-            export.add(result, index, names[index])
+        if export and not failures.errors:
+            with failures.kept():
+                export.add(result, index, names[index])
     said = sys.stderr if options.json else sys.stdout
-    meter, worst, export = merged(meter), merged(worst), export and merged(export)
+    meter, worst, export, failures = merged(meter), merged(worst), export and merged(export), merged(failures)
     if not is_main_process():
         return 0
-    if export:
-        export.finish()
-        print(f"predictions for {len(dataset)} images in {options.export}", file=said)
+    if export and not failures.errors:
+        with failures.kept():
+            export.finish()
+            print(f"predictions for {len(dataset)} images in {options.export}", file=said)
     score = meter.score()
     if score is None:
         print("null" if options.json else f"nothing in {options.split} is labelled, so there are no figures")
+        failures.tell()
         return 0
     usual = make_view(task, {}, measured=True)
     command = ["srzoo", "eval", "--model", options.model, *dataset.arguments(), *repeated(view, usual)]
     protocol = view.sentence(config.transform)
     receipt = make_receipt(weights, dataset, score, view, protocol, command, segmenter.device)
-    try:
-        if options.receipt:
+    if options.receipt:
+        with failures.kept():
             add_receipt(receipt, options.receipt)
-    finally:  # print the figures even if the disk is full
-        print(json.dumps(receipt, indent=2) if options.json else table(receipt))
+    print(json.dumps(receipt, indent=2) if options.json else table(receipt))
     if options.confusion:
-        with replacing(options.confusion) as temporary:
-            meter.confusion().save(temporary, "PNG")
-        print(options.confusion, file=said)
-    for path in worst.write(options.out, names, score.headline):
-        print(path, file=said)
+        with failures.kept():
+            with replacing(options.confusion) as temporary:
+                save_png(meter.confusion(), temporary, mark())
+            print(options.confusion, file=said)
+    with failures.kept():
+        for path in worst.write(options.out, names, score.headline):
+            print(path, file=said)
+    failures.tell()
     return 0
 
 
-def _refuse_to_overwrite(dataset: ImageData, paths: list[Path]) -> None:
-    """Check that no prediction would replace a file of the dataset.
+@dataclasses.dataclass
+class _Failures:
+    """Errors of outputs that could not be written, which must not cost the figures of a long evaluation."""
 
-    Raises:
-        ValueError: one would.
-    """
-    own = {path.resolve() for path in dataset.files()}
-    taken = next((path.resolve() for path in paths if path.resolve() in own), None)
-    if taken:
-        raise ValueError(
-            f"{taken} is a file of the dataset, which a prediction would replace; choose another folder for --export"
-        )
+    errors: list[Exception] = dataclasses.field(default_factory=list)
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Context manager that keeps an error, and leaves its block."""
+        try:
+            yield
+        except BrokenPipeError:  # of stdout
+            raise
+        except (ValueError, OSError) as error:
+            self.errors.append(error)
+
+    def merge(self, other: _Failures) -> None:
+        """Add the errors of another process."""
+        self.errors += other.errors
+
+    def tell(self) -> None:
+        """Print all errors but the last, which is raised."""
+        for error in self.errors[:-1]:
+            print(f"srzoo: {one_line(error)}", file=sys.stderr)
+        if self.errors:
+            raise self.errors[-1]
 
 
 def table(receipt: dict) -> str:

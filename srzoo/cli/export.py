@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .arguments import path_argument
 from .outputs import prepare_folder
 from .startup import heavy_imports
 
@@ -22,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="ONNX of standard operators, a program that torch.export.load reads, or code compiled for this kind of "
         "machine; none of them needs srzoo (default: %(default)s)",
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="file to write (default: <name>.onnx or <name>.pt2)")
+    parser.add_argument(
+        "--out", type=path_argument, metavar="FILE", help="file to write (default: <name>.onnx or <name>.pt2)"
+    )
     parser.add_argument(
         "--size", type=_size, metavar="HxW|dynamic", default=None, help="size of the images (default: dynamic)"
     )

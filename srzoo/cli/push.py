@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from ..messages import visible
+from .arguments import path_argument
 from .outputs import prepare_folder
 from .startup import heavy_imports
 
@@ -18,7 +19,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("repository", metavar="OWNER/NAME", help="the repository, which is made if it does not exist")
     parser.add_argument(
-        "--receipt", type=Path, metavar="FILE", help="file of `srzoo eval --receipt`, for the figures of the model card"
+        "--receipt",
+        type=path_argument,
+        metavar="FILE",
+        help="file of `srzoo eval --receipt`, for the figures of the model card",
     )
     parser.add_argument("--image", metavar="PATH", help="image that the card shows beside the model's result")
     parser.add_argument(
@@ -30,7 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--private", action="store_true", help="make a private repository")
     parser.add_argument(
-        "--to", type=Path, metavar="DIR", help="write the repository's files to this new folder, and send nothing"
+        "--to",
+        type=path_argument,
+        metavar="DIR",
+        help="write the repository's files to this new folder, and send nothing",
     )
 
 

@@ -19,7 +19,7 @@ from ..tasks.saving import Saving, is_result_of, refuse_foreign
 from ..video.names import is_video
 from . import video
 from .allocator import keep_freed_memory
-from .arguments import add_options, given_options
+from .arguments import add_options, given_options, path_argument
 from .coco_file import collect
 from .inputs import Inputs, find_images
 from .library_lines import library_lines
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=path_argument,
         default=Path("segmented"),
         metavar="DIR",
         help="folder for the results, or the .mp4, .mov, .mkv or .webm file of a video (default: %(default)s)",
@@ -249,8 +249,10 @@ def table(result: Result, brief: bool, coloured: bool = False) -> str:
     """
     # Names of classes are from the file of the model.
     found = [each._replace(name=visible(each.name, _LONGEST_NAME)) for each in result.found()]
+    if not found:
+        return "  nothing found"
     swatches = ["\x1b[48;2;{};{};{}m  \x1b[0m ".format(*each.colour) if coloured else "" for each in found]
     if brief:
         return "  " + ", ".join(f"{swatch}{each.name} {each.value}" for swatch, each in list(zip(swatches, found))[:5])
-    names, values = (max((len(each[i]) for each in found), default=0) for i in (0, 1))
+    names, values = (max(len(each[i]) for each in found) for i in (0, 1))
     return "\n".join(f"  {swatch}{each.name:{names}}  {each.value:>{values}}" for swatch, each in zip(swatches, found))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..evaluate.distributed import is_main_process
 from .allocator import keep_freed_memory
-from .arguments import add_options, given_options, yaml_value
+from .arguments import add_options, given_options, path_argument, yaml_value
 from .data_options import add_old_names
 from .outputs import prepare_folder
 
@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="name of a recipe, or a YAML file (default: a recipe to fine-tune --model on the data)",
     )
     add_old_names(parser)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/<recipe or model>)")
+    parser.add_argument(
+        "--out", type=path_argument, metavar="DIR", help="folder of the run (default: runs/<recipe or model>)"
+    )
     parser.add_argument(
         "--workers",
         type=int,

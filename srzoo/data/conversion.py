@@ -51,7 +51,10 @@ def convert(splits: Mapping[str, ImageData], out: Path) -> Converted:
         raise ValueError(f"{out} is not empty; choose a new folder")
     first = next(iter(splits.values()))
     if not isinstance(first, (SemanticData, InstanceData)):
-        raise ValueError(f"{type(first).__name__} cannot be converted, only masks of classes and objects")
+        raise ValueError(
+            "panoptic annotations cannot be converted; --task semantic converts the class of each pixel, and --task "
+            "instance the objects, where the dataset has them"
+        )
     converted = Converted()
     for split, data in splits.items():
         converted.problems += data.unpaired

@@ -132,6 +132,18 @@ class ImageResult(ComparedByValue, ABC):
             raise ValueError(f"no class {name!r}{nearest(name, self.classes)}; they are {and_more(self.classes, 20)}")
         return self.classes.index(name)
 
+    def _category_ids(self, given: Sequence[int] | None) -> Sequence[int]:
+        """The id of each class in COCO's JSON: those given, else 1, 2, ...
+
+        Raises:
+            ValueError: there is not one for each class.
+        """
+        if given is None:
+            return range(1, 1 + len(self.classes))
+        if len(given) != len(self.classes):
+            raise ValueError(f"got {len(given)} category_ids for {len(self.classes)} classes; pass one for each class")
+        return given
+
     def coco_annotations(
         self, image_id: int = 1, first_id: int = 1, category_ids: Sequence[int] | None = None
     ) -> list[dict[str, Any]]:
@@ -141,8 +153,11 @@ class ImageResult(ComparedByValue, ABC):
             image_id: id of the image.
             first_id: id of the first annotation.
             category_ids: the id of each class; default 1, 2, ...
+
+        Raises:
+            ValueError: there is not one category id for each class.
         """
-        ids = range(1, 1 + len(self.classes)) if category_ids is None else category_ids
+        ids = self._category_ids(category_ids)
         annotations = []
         for region in self.regions():
             ys, xs = (np.flatnonzero(region.mask.any(axis)) for axis in (1, 0))

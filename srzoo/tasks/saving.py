@@ -8,11 +8,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from ..files import replacing
 from ..options import check, documented, option
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Content = Any  # a Pillow image, or a dict for JSON
 
@@ -88,11 +91,16 @@ def _write_one(path: Path, content: Content, marked: str) -> None:
     elif path.suffix == ".jpg":
         content.save(path, "JPEG", quality=92, comment=marked)
     else:
-        from PIL.PngImagePlugin import PngInfo
+        save_png(content, path, marked)
 
-        info = PngInfo()
-        info.add_text("Software", marked)
-        content.save(path, "PNG", pnginfo=info)
+
+def save_png(picture: Image.Image, path: Path, marked: str) -> None:
+    """Write a picture as a PNG file; ``marked`` is what `mark` returned."""
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_text("Software", marked)
+    picture.save(path, "PNG", pnginfo=info)
 
 
 def mark(source: str = "") -> str:
@@ -117,18 +125,27 @@ def source_of(path: Path) -> str | None:
     return found and found[1].decode()
 
 
+def is_result(path: Path) -> bool:
+    """Whether a file that exists is a result of srzoo."""
+    return source_of(path) is not None
+
+
 def is_result_of(path: Path, source: str) -> bool:
     """Whether a file exists and is a result of srzoo for the image of this name."""
     return path.is_file() and source_of(path) == _quoted(source)
 
 
-def refuse_foreign(path: Path) -> None:
+def refuse_foreign(path: Path, is_own: Callable[[Path], bool] = is_result) -> None:
     """Check that no file would be replaced but one of an earlier result.
+
+    Args:
+        path: the file that will be written.
+        is_own: whether a file is one of an earlier result.
 
     Raises:
         FileExistsError: there is another file of this name, such as an annotation, or an edited result.
     """
-    if path.exists() and (not path.is_file() or source_of(path) is None):
+    if path.exists() and not (path.is_file() and is_own(path)):
         raise FileExistsError(
             f"{path} exists and is no result of srzoo; move it, or write the results to another folder"
         )

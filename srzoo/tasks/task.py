@@ -153,6 +153,9 @@ class Export(Protocol):
     def paths(self, names: Sequence[str]) -> list[Path]:
         """The files that will be written for images of these names."""
 
+    def is_own(self, path: Path) -> bool:
+        """Whether a file that exists is of an earlier export, so that it may be replaced."""
+
     def add(self, result: Any, index: int, name: str) -> None:
         """Add the result of the image with this index in the dataset; ``name`` is unique."""
 

@@ -1,10 +1,11 @@
 import argparse
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import pytest
 
-from srzoo.cli.arguments import add_options, given_options
+from srzoo.cli.arguments import add_options, given_options, path_argument
 from srzoo.options import option, read
 
 MOVED = {"crop": "block.crop", "scale": "block.scale"}
@@ -104,3 +105,13 @@ def test_the_help_has_a_group_for_each_block(parser):
     assert f"--precision auto|no of the products (default: auto) {compiled}" in text
     block = "--block.crop N side of the crop, 100 % of it (default: 8) --block.scale X [X ...] range of"
     assert f"Keys of the crops: {block}" in text
+
+
+def test_an_empty_path_is_not_the_current_folder(capsys):
+    """As ``--out "$OUT"`` gives it."""
+    assert path_argument("a/b") == Path("a/b")
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", type=path_argument)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--out", ""])
+    assert "--out: the path is empty" in capsys.readouterr().err

@@ -1,3 +1,4 @@
+import errno
 import json
 import re
 import shutil
@@ -8,6 +9,7 @@ import torch
 from PIL import Image
 
 import srzoo
+import srzoo.files
 from srzoo.cli import main
 
 MODEL = ["eval", "--model", "srnet_lite0_camvid", "--data.root"]
@@ -69,6 +71,26 @@ def test_export_does_not_overwrite_the_dataset(small_camvid, folder, capsys):
     assert main([*MODEL, str(small_camvid), "--export", str(small_camvid / folder)]) == 2
     assert f"{folder}/cyclist.png " in capsys.readouterr().err
     assert (small_camvid / folder / "cyclist.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("option", "name"), [("--export", "e/cyclist.png"), ("--confusion", "c.png"), ("--confusion", "val/cyclist.png")]
+)
+def test_files_of_others_are_kept(option, name, small_camvid, tiny, capsys):
+    """The evaluation is refused before it starts; what it wrote itself is replaced."""
+    path = small_camvid / name
+    target = path.parent if option == "--export" else path
+    command = ["eval", "--model", tiny, "--data.root", str(small_camvid), option, str(target)]
+    if not path.exists():
+        assert main(command) == main(command) == 0
+        with Image.open(path) as picture:
+            picture.convert("RGB").save(path, pnginfo=None)
+    before = path.read_bytes()
+    capsys.readouterr()
+    assert main(command) == 2
+    said = capsys.readouterr()
+    assert name in said.err and len(said.err.splitlines()) == 1 and not said.out
+    assert path.read_bytes() == before
 
 
 def test_split_without_labels_is_exported_without_figures(small_camvid, tmp_path, capsys):
@@ -216,6 +238,26 @@ def test_figures_as_json(small_camvid, tmp_path, tiny, capsys):
     said = capsys.readouterr()
     assert 0 <= figure(json.loads(said.out)) <= 1
     assert "c.png" in said.err
+
+
+@pytest.mark.parametrize("full", [["r.json"], ["c.png"], ["cyclist.png"], ["01_", "r.json"]])
+def test_a_full_disk_costs_no_figures(full, small_camvid, tmp_path, tiny, capsys, monkeypatch):
+    """Only the output that cannot be written is missing; each has a line of error."""
+
+    def sync(path):
+        if path.name.startswith(tuple(full)):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(srzoo.files, "_sync", sync)
+    out = tmp_path / "out"
+    options = {"receipt": "r.json", "confusion": "c.png", "export": "e", "out": "w", "worst": "1"}
+    words = [word for name, value in options.items() for word in (f"--{name}", value if value == "1" else out / value)]
+    assert main(["eval", "--model", tiny, "--data.root", str(small_camvid), *map(str, words)]) == 2
+    said = capsys.readouterr()
+    assert "mIoU" in said.out and len(said.err.splitlines()) == len(full)
+    written = [path.name for path in out.rglob("*") if path.is_file()]
+    assert len(written) == 4 - len(full) and not any(name.startswith(tuple(full)) for name in written)
+    assert all(re.search(rf"No space.*{name}", said.err) for name in full)
 
 
 @pytest.mark.filterwarnings("ignore:.*no split for val")

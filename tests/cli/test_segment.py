@@ -14,6 +14,7 @@ from srzoo.cli import main, segment
 from srzoo.cli.inputs import find_images
 from srzoo.cli.outputs import unique_stems
 from srzoo.cli.overlap import overlap
+from srzoo.cli.segment import table
 
 
 @pytest.fixture
@@ -152,6 +153,15 @@ def test_what_libraries_print_of_an_image_has_its_name(examples, tmp_path, out, 
 def test_an_output_folder_that_no_system_has(examples, capsys):
     assert main(["segment", str(examples / "street.png"), "--out", "d/" * 3000]) == 2
     assert re.search(r"folder 'd/d/.*too long.*--out", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("brief", [True, False])
+def test_an_image_without_objects(brief):
+    class Nothing:
+        def found(self):
+            return []
+
+    assert table(Nothing(), brief) == "  nothing found"
 
 
 def test_uppercase_suffix_and_empty_folder(tmp_path):

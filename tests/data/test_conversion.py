@@ -60,3 +60,12 @@ def test_an_image_with_a_rotation_is_written_upright(root, tmp_path):
     names = [path.name for path, _ in new.pairs]
     assert names == ["f0.png", "f1.jpg"]
     assert np.array_equal(old[0].image, new[0].image)
+
+
+def test_panoptic_annotations_are_converted_as_classes(write_panoptic, tmp_path, capsys):
+    root = write_panoptic([{"id": id, "category_id": 200, "iscrowd": 0} for id in (5, 300, 70000)])
+    command = ["data", "convert", str(root), str(tmp_path / "out")]
+    assert main([*command, "--task", "panoptic"]) == 2
+    said = capsys.readouterr().err
+    assert "panoptic" in said and "--task semantic" in said and "Coco" not in said
+    assert main(command) == 0

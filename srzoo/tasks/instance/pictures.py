@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from ..drawing import check_alpha, font_for
+from ..drawing import check_alpha
+from ..names import write_names
 from .masks import PackedMasks
 
 _SHADES = (0.0, 0.3, -0.2, 0.15, -0.35, 0.45)  # objects of a class next to each other differ: to white, or to black
-_TEXT = 0.022  # height of a name, as a share of the image's shorter side
-_LEAST_TEXT = 11  # pixels
 _STRIP_PIXELS = 1 << 20  # of a mask that are drawn at a time, which bounds the memory
 
 
@@ -44,7 +43,11 @@ def draw_instances(
         if x1 > x0 and y1 > y0:
             fill(canvas[y0:y1, x0:x1], masks.within(i), shaded(palette[labels[i]], i), alpha, width)
     picture = Image.fromarray(canvas)
-    write_names(picture, [(masks.windows[i], classes[label], palette[label]) for i, label in enumerate(labels)])
+    write_names(
+        picture,
+        [(classes[label], palette[label]) for label in labels],
+        ((masks.within(i), x0, y0) for i, (x0, y0, _, _) in enumerate(masks.windows)),
+    )
     return picture
 
 
@@ -86,27 +89,3 @@ def _eroded(mask: np.ndarray) -> np.ndarray:
     """The pixels whose four neighbours are inside too; beyond the border is outside."""
     padded = np.pad(mask, 1)
     return mask & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-
-
-def write_names(picture: Image.Image, named: list[tuple]) -> None:
-    """Write names into windows that are large enough and where no earlier name is, in place.
-
-    Args:
-        picture: RGB.
-        named: window, name and colour of each object, the most important first.
-    """
-    draw = ImageDraw.Draw(picture)
-    font = font_for([name for _, name, _ in named], max(_LEAST_TEXT, round(_TEXT * min(picture.size))))
-    taken: list[tuple[float, float, float, float]] = []
-    for (x0, y0, x1, y1), name, colour in named:
-        left, top, right, bottom = draw.textbbox((x0 + 3, y0 + 2), name, font=font)
-        box = (left - 2, top - 1, right + 2, bottom + 1)
-        has_room = box[2] <= max(x1, x0 + 1) and box[3] <= y1
-        if has_room and not any(_overlap(box, other) for other in taken):
-            taken.append(box)
-            draw.rectangle(box, fill=tuple(channel // 3 for channel in colour))
-            draw.text((x0 + 3, y0 + 2), name, fill=(255, 255, 255), font=font)
-
-
-def _overlap(one: tuple, other: tuple) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

@@ -90,10 +90,11 @@ class Instances(ImageResult):
 
         Raises:
             RuntimeError: pycocotools is not installed.
+            ValueError: there is not one category id for each class.
         """
         from ...data.rle import encode
 
-        ids = range(1, 1 + len(self.classes)) if category_ids is None else category_ids
+        ids = self._category_ids(category_ids)
         entries = []
         for i, (label, score, box) in enumerate(zip(self.labels.tolist(), self.scores.tolist(), self.boxes.tolist())):
             rle = encode(self.masks.within(i), self.masks.windows[i][:2], self.masks.size)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from ...data.samples import InstanceData
 from ...files import replacing
 from .result import Instances
+
+_HEAD = 1 << 14  # bytes
+_ID = rb'(?:-?\d+|"[^\n]*?")'
+_DETECTIONS = re.compile(
+    rb'\[(?:\]$|\{"image_id": %b, "category_id": %b, "bbox": \[[^]]*\], "score": [\d.e-]+, )' % (_ID, _ID)
+)
 
 
 class ResultsFile:
@@ -20,12 +27,17 @@ class ResultsFile:
     """
 
     def __init__(self, path: Path, data: InstanceData):
-        self.path = path if path.suffix == ".json" else path / "results.json"
+        self.path = path if path.suffix.lower() == ".json" else path / "results.json"
         self.image_ids, self.category_ids = data.image_ids, data.category_ids
         self.entries: list[tuple[int, list[dict]]] = []
 
     def paths(self, names: Sequence[str]) -> list[Path]:
         return [self.path]
+
+    def is_own(self, path: Path) -> bool:
+        """Whether a file begins as this class writes it; the format has no place for a mark."""
+        with path.open("rb") as file:
+            return bool(_DETECTIONS.match(file.read(_HEAD)))
 
     def add(self, result: Instances, index: int, name: str) -> None:
         self.entries.append((index, result.to_coco(self.image_ids[index], self.category_ids)))

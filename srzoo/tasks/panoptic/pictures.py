@@ -9,7 +9,8 @@ from PIL import Image
 
 from ...labels import LabelSet
 from ..drawing import check_alpha
-from ..instance.pictures import shaded, write_names
+from ..instance.pictures import shaded
+from ..names import write_names
 from .maps import boxes_of
 
 _STRIP_ROWS = 512  # rows at a time, which bounds the extra memory of an overlay
@@ -40,7 +41,8 @@ def draw_segments(
     boxes = boxes_of(ids, objects).astype(int).tolist()
     write_names(
         picture,
-        [(tuple(box), labels.classes[class_of[id]], labels.palette[class_of[id]]) for id, box in zip(objects, boxes)],
+        [(labels.classes[class_of[id]], labels.palette[class_of[id]]) for id in objects],
+        ((ids[y0:y1, x0:x1] == id, x0, y0) for id, (x0, y0, x1, y1) in zip(objects, boxes)),
     )
     return picture
 

@@ -116,8 +116,11 @@ class Panoptic(ImageResult):
 
         Returns:
             An RGB image of the ids, ``R + 256 G + 65536 B``, and the entries of ``segments_info``.
+
+        Raises:
+            ValueError: there is not one category id for each class.
         """
-        categories = range(1, 1 + len(self.classes)) if category_ids is None else category_ids
+        categories = self._category_ids(category_ids)
         boxes = boxes_of(self.ids, [each.id for each in self.segments])
         entries = [
             {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...data.samples import PanopticData
 from ...files import replacing
+from ..saving import is_result, mark, save_png
 from .result import Panoptic
 
 
@@ -21,12 +22,15 @@ class ResultsFolder:
     """
 
     def __init__(self, path: Path, data: PanopticData):
-        self.path = path if path.suffix == ".json" else path / "panoptic.json"
+        self.path = path if path.suffix.lower() == ".json" else path / "panoptic.json"
         self.image_ids, self.category_ids, self.labels = data.image_ids, data.category_ids, data.labels
         self.entries: list[tuple[int, dict]] = []
 
     def paths(self, names: Sequence[str]) -> list[Path]:
         return [self.path, *(self._map(name) for name in names)]
+
+    def is_own(self, path: Path) -> bool:
+        return is_result(path)
 
     def _map(self, name: str) -> Path:
         return self.path.with_suffix("") / f"{name}.png"
@@ -36,7 +40,7 @@ class ResultsFolder:
         path = self._map(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
-            picture.save(temporary, "PNG")
+            save_png(picture, temporary, mark())
         entry = {"image_id": self.image_ids[index], "file_name": path.name, "segments_info": segments}
         self.entries.append((index, entry))
 
@@ -50,4 +54,5 @@ class ResultsFolder:
         ]
         annotations = [entry for _, entry in sorted(self.entries, key=lambda each: each[0])]
         with replacing(self.path) as temporary:
-            temporary.write_text(json.dumps({"annotations": annotations, "categories": categories}))
+            content = {"software": mark(), "annotations": annotations, "categories": categories}
+            temporary.write_text(json.dumps(content))

@@ -10,6 +10,7 @@ from PIL import Image
 
 from ...files import replacing
 from ...labels.street import CITYSCAPES
+from ..saving import is_result, mark, save_png
 from .result import Segmentation
 
 
@@ -40,7 +41,7 @@ class LabelFiles:
     """
 
     def __init__(self, folder: Path, classes: tuple[str, ...]):
-        if folder.suffix == ".json":
+        if folder.suffix.lower() == ".json":
             raise ValueError(
                 f"cannot export to {folder}: a semantic model's predictions are one PNG file per image, so choose a "
                 f"folder, such as {folder.with_suffix('')}"
@@ -49,6 +50,9 @@ class LabelFiles:
 
     def paths(self, names: Sequence[str]) -> list[Path]:
         return [self.folder / f"{name}.png" for name in names]
+
+    def is_own(self, path: Path) -> bool:
+        return is_result(path)
 
     def add(self, result: Segmentation, index: int, name: str) -> None:
         write_submission(result.labels, self.ids, *self.paths([name]))
@@ -72,4 +76,4 @@ def write_submission(labels: np.ndarray, ids: np.ndarray, path: Path) -> None:
         OSError: the file cannot be written.
     """
     with replacing(path) as temporary:
-        Image.fromarray(ids[labels]).save(temporary, "PNG")
+        save_png(Image.fromarray(ids[labels]), temporary, mark())

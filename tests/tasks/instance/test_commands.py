@@ -48,6 +48,23 @@ def test_eval_of_instances(scenes, saved, tmp_path, capsys, target):
     assert picture.name.startswith("01_maskap")
 
 
+@pytest.mark.parametrize(("task", "file"), [("instance", "instances_{}.json"), ("panoptic", "panoptic_{}.json")])
+def test_annotations_of_no_split_are_replaced(task, file, scenes, saved, capsys):
+    """By results, with --export; results are, and there are none of a refused evaluation."""
+    train, val = (scenes / "annotations" / file.format(split) for split in ("train", "val"))
+    command = ["eval", "--model", saved(task), "--data.root", str(scenes), "--split", "val", "--export"]
+    for path in (train, val):
+        before = path.read_bytes()
+        assert main([*command, str(path)]) == 2
+        assert file.format(path.stem.split("_")[1]) in capsys.readouterr().err
+        assert path.read_bytes() == before
+    results = scenes / "results.JSON"
+    assert main([*command, str(results)]) == main([*command, str(results)]) == 0
+    assert results.is_file()
+    results.write_text('{"mine": 1}')
+    assert main([*command, str(results)]) == 2 and results.read_text() == '{"mine": 1}'
+
+
 def test_eval_of_panoptic(scenes, saved, tmp_path, capsys):
     model, receipt, export = saved("panoptic"), tmp_path / "r.json", tmp_path / "out"
     command = ["eval", "--model", model, "--data.root", str(scenes), "--receipt", str(receipt), "--export", str(export)]

@@ -72,6 +72,10 @@ def test_to_coco_round_trip(result):
         assert (coco_mask.decode(entry["segmentation"]).astype(bool) == result.masks[i]).all()
     assert not coco_mask.decode(entries[0]["segmentation"])[52, 20]
     assert [e["category_id"] for e in result.to_coco()] == [2, 1, 2]
+    for ids in ([1], [1, 2, 3]):
+        for make in (result.to_coco, result.coco_annotations):
+            with pytest.raises(ValueError, match=f"{len(ids)} category_ids .*2 classes"):
+                make(category_ids=ids)
 
 
 def test_masks_by_class_and_by_number(result):

@@ -86,6 +86,8 @@ def test_png_has_red_as_the_lowest_byte(tmp_path):
     ids = np.array([[0x030201, 0], [5, 300]], np.int32)
     segments = [FoundSegment(id, 1, 1, None) for id in (5, 300, 0x030201)]
     picture, entries = Panoptic(Image.new("RGB", (2, 2)), ids, segments, LABELS).to_coco([90, 0, 7])
+    with pytest.raises(ValueError, match="2 category_ids .*3 classes"):
+        Panoptic(Image.new("RGB", (2, 2)), ids, segments, LABELS).to_coco([90, 0])
     assert picture.getpixel((0, 0)) == (1, 2, 3)
     assert picture.getpixel((1, 1)) == (300 & 255, 1, 0)
     picture.save(tmp_path / "x.png")

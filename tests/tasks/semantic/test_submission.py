@@ -12,7 +12,7 @@ def test_cityscapes_server_ids(tmp_path):
     labels = np.array([[0, 18, 13]], dtype=np.uint8)
     write_submission(labels, ids, tmp_path / "berlin_000000_000019_leftImg8bit.png")
     with Image.open(tmp_path / "berlin_000000_000019_leftImg8bit.png") as image:
-        assert image.mode == "L"
+        assert image.mode == "L" and image.info["Software"].startswith("srzoo ")
         assert np.asarray(image).tolist() == [[7, 33, 26]]
 
 
