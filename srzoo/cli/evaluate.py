@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from ..data.opening import open_dataset
-    from ..evaluate.api import warn_of_other_classes
+    from ..evaluate.classes import in_order_of_model
     from ..evaluate.reading import reading_for
     from ..tasks.task import get_task, make_view
     from ..zoo.info import task_of
@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
         dataset = open_dataset(root, options.split, num_classes=len(classes), task=task.name, **reading)
         dataset.channels = segmenter.config.transform.channels
         task.check({options.split: dataset}, len(classes), root, training=False)
-        warn_of_other_classes(dataset, classes)
+        dataset = in_order_of_model(dataset, segmenter.config.labels)
         return _measure(options, segmenter, dataset, worst)
 
 

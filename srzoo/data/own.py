@@ -43,7 +43,7 @@ class OwnData(SemanticData):
 
     def __getitem__(self, index: int) -> SemanticSample:
         image, mask = self._item(index)
-        sample = SemanticSample(self._image(image, index), self._ids(mask, index))
+        sample = SemanticSample(self._image(image, index), self._in_order(self._ids(mask, index)))
         if sample.image.shape[:2] != sample.ids.shape:
             raise ValueError(self.size_mismatch(index, sample.image, sample.ids.shape))
         return sample

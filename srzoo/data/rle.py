@@ -73,7 +73,9 @@ def read_segmentation(segmentation: Any, size: tuple[int, int]) -> tuple[Rle | N
     elif isinstance(segmentation, list) and segmentation:
         rle, left_out = _from_polygons(segmentation, size)
     elif segmentation is None or isinstance(segmentation, list):
-        raise ValueError("has no segmentation; an object needs a polygon or run lengths, a box is not enough")
+        raise ValueError(
+            "has no segmentation; an object needs a polygon, run lengths, or a bbox of x, y, width and height above 0"
+        )
     else:
         raise ValueError(f"has a segmentation of type {type(segmentation).__name__}, expected polygons or run lengths")
     return (rle if rle is not None and coder().area(rle) else None), left_out

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ..images import has_hidden_rotation, read_image
-from ..labels import LabelSet
+from ..labels import IGNORE, LabelSet
 from .bands import RGB, as_bands
 from .georeference import has_many_bands
 from .masks import ARRAYS, IdMap, Storage, read_mask, storage_of
@@ -38,6 +38,8 @@ class ImageData(ABC):
         is_whole: whether the dataset has no split for validation, so that these images are those of train and val
             together; `open_dataset` selects from them.
         reading: how the files are read, if `open_dataset` read them.
+        new_ids: the id in ``labels``, and in items, of each class id of the files, which `renumbered` sets; None if
+            they are the same.
         channels: of the images: 3 for 8-bit RGB; another number, which is set for a model that takes it, for float32 in
             0..255, see `srzoo.data.bands`.
     """
@@ -52,6 +54,7 @@ class ImageData(ABC):
     is_whole: bool = field(default=False, kw_only=True)
     reading: Reading = field(default_factory=Reading, kw_only=True)
     channels: int = field(default=RGB, kw_only=True)
+    new_ids: tuple[int, ...] | None = field(default=None, kw_only=True)
 
     @abstractmethod
     def __len__(self) -> int:
@@ -93,6 +96,14 @@ class ImageData(ABC):
         """A split of some of the images, in this order."""
         names = {name for cls in type(self).__mro__ for name in vars(cls).get("PER_IMAGE", ())}
         return replace(self, **{name: [getattr(self, name)[i] for i in indices] for name in names})
+
+    def renumbered(self, order: Sequence[int]) -> Self:
+        """The split with its classes in another order; ``order`` has the present id of each.
+
+        Items have the new ids. What checks and digests read, such as `target_bytes`, is of the files, and stays.
+        """
+        now = range(len(order)) if self.new_ids is None else self.new_ids
+        return replace(self, labels=self.labels.reordered(order), new_ids=tuple(order.index(i) for i in now))
 
     def has_hidden_rotation(self, index: int) -> bool:
         """`srzoo.images.has_hidden_rotation` of an image that can be read."""
@@ -263,13 +274,21 @@ class SemanticData(ImageData):
         return self.id_map(self.mask(index), self.target_name(index))
 
     def __getitem__(self, index: int) -> SemanticSample:
-        image, ids = self.image(index), self.ids(index)
+        image, ids = self.image(index), self._in_order(self.ids(index))
         if image.shape[:2] != ids.shape and self.reading.resize_masks:
             size = image.shape[1::-1]
             ids = np.array(Image.fromarray(ids).resize(size, Image.Resampling.NEAREST))
         if image.shape[:2] != ids.shape:
             raise ValueError(self.size_mismatch(index, image, ids.shape))
         return SemanticSample(image, ids)
+
+    def _in_order(self, ids: np.ndarray) -> np.ndarray:
+        """The ids of ``labels`` for class ids of the files, ``(H, W)`` uint8."""
+        if self.new_ids is None:
+            return ids
+        table = np.arange(IGNORE + 1, dtype=np.uint8)
+        table[: len(self.new_ids)] = self.new_ids
+        return table[ids]
 
     def identity(self) -> dict[str, object]:
         """That of `ImageData`, and the id map."""
@@ -309,6 +328,10 @@ class _Categorized(ImageData):
     category_ids: tuple[int, ...]
     image_ids: list
 
+    def renumbered(self, order: Sequence[int]) -> Self:
+        """That of `ImageData`, with the dataset's own ids in the same order."""
+        return replace(super().renumbered(order), category_ids=tuple(self.category_ids[i] for i in order))
+
     def identity(self) -> dict[str, object]:
         """That of `ImageData`, and the categories' ids."""
         return {**super().identity(), "category_ids": list(self.category_ids)}
@@ -337,6 +360,8 @@ class InstanceData(_Categorized):
         image, objects = self.image(index), self.objects(index)
         if image.shape[:2] != objects.size:
             raise ValueError(self.size_mismatch(index, image, objects.size, "annotation"))
+        if self.new_ids is not None:
+            objects = replace(objects, classes=np.array(self.new_ids)[objects.classes])
         return InstanceSample(image, objects)
 
 
@@ -363,4 +388,6 @@ class PanopticData(_Categorized):
         image, (ids, segments) = self.image(index), self.segments(index)
         if image.shape[:2] != ids.shape:
             raise ValueError(self.size_mismatch(index, image, ids.shape, "annotation"))
+        if self.new_ids is not None:
+            segments = [each._replace(class_id=self.new_ids[each.class_id]) for each in segments]
         return PanopticSample(image, ids, segments)

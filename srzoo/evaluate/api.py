@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..labels import IGNORE
-from ..labels.own import numbered_labels
-from ..messages import and_more
+from .classes import in_order_of_model
 
 if TYPE_CHECKING:
     from ..data.samples import ImageData
@@ -64,7 +62,8 @@ def evaluate(
         given = {**(reading or {}), **({} if data is None else {"root": str(data)})}
         opened = _of_folder(model, net.config, split, given)
     else:
-        opened = own_data(data, split, net.task, net.config.labels, void, net.config.transform.channels)
+        labels = net.config.labels
+        opened = in_order_of_model(own_data(data, split, net.task, labels, void, net.config.transform.channels), labels)
     return measured(net, opened, chosen, progress)
 
 
@@ -95,22 +94,4 @@ def _of_folder(model: Any, config: ModelConfig, split: str, given: Mapping[str, 
     data = open_dataset(root, split, num_classes=count, task=config.task, **reading)
     data.channels = config.transform.channels
     get_task(config.task).check({split: data}, count, root, training=False)
-    warn_of_other_classes(data, config.classes)
-    return data
-
-
-def warn_of_other_classes(data: ImageData, classes: tuple[str, ...]) -> None:
-    """Warn if the classes of a dataset have other names than those of the model it is compared with, or none."""
-    if data.labels is None and classes != numbered_labels(len(classes)).classes:
-        shown = and_more([f"{i} is {name!r}" for i, name in enumerate(classes)], 2)
-        warnings.warn(
-            f"the data names no classes, so its ids are taken for the model's: {shown}; classes.txt in its folder "
-            "names them, one per line",
-            stacklevel=3,
-        )
-    if data.labels and data.labels.classes != classes:
-        theirs, ours = next((a, b) for a, b in zip(data.labels.classes, classes) if a != b)
-        warnings.warn(
-            f"the classes of data and model differ: {theirs!r} in the data is compared with {ours!r} in the model",
-            stacklevel=3,
-        )
+    return in_order_of_model(data, config.labels)

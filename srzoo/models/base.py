@@ -113,6 +113,34 @@ class ZooModel(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} has no classifiers to replace")
 
+    def reorder_classes(self, labels: LabelSet) -> None:
+        """Give the classes another order, in place: the outputs for each name stay as they are.
+
+        Args:
+            labels: the names of the model's classes in their new order; of a panoptic model, with the same things.
+
+        Raises:
+            ValueError: a name or, of a panoptic model, a thing is another.
+        """
+        check_zoo_model(self, "reorder_classes")
+        own = self.config.labels
+        order = labels.order_in(own)
+        if order is None:
+            raise ValueError(
+                f"the labels have the classes {shortened(labels.classes)}, expected those of the model in some order, "
+                f"{shortened(own.classes)}; reset_classifier is for other classes"
+            )
+        self._reorder_classifiers(order, labels)
+        self.configure(dataclasses.replace(self.config, labels=labels))
+
+    def _reorder_classifiers(self, order: Sequence[int], labels: LabelSet) -> None:
+        """`reorder_classes` of the network alone; ``order`` has the present id of each class of ``labels``.
+
+        Raises:
+            ValueError: it cannot have these labels. Nothing is changed then.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no classifiers to reorder")
+
     def pretrained_parameters(self) -> list[nn.Parameter]:
         """The parameters that a pretrained backbone brings, which are trained at a lower rate."""
         return list(self.backbone.parameters())
@@ -130,6 +158,13 @@ class ZooModel(nn.Module):
         with torch.device("meta"):
             image = torch.empty(1, self.in_channels, *input_size, dtype=next(twin.parameters()).dtype)
             return multiply_adds(lambda: twin(image))
+
+
+@torch.no_grad()
+def take_rows(layer: nn.Linear | nn.Conv2d, rows: Sequence[int]) -> None:
+    """Give a layer the outputs ``rows`` of its own, in this order, in place."""
+    for value in layer.parameters(recurse=False):
+        value.copy_(value[list(rows)])
 
 
 def check_zoo_model(model: object, caller: str, configured: bool = True) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -130,6 +131,9 @@ class MaskRCNN(ZooModel):
     def _replace_classifiers(self, labels: LabelSet) -> None:
         self.num_classes = len(labels.classes)
         self.roi_heads.replace_classifiers(self.num_classes)
+
+    def _reorder_classifiers(self, order: Sequence[int], labels: LabelSet) -> None:
+        self.roi_heads.reorder_classifiers(order)
 
     @property
     def input_multiple(self) -> int:

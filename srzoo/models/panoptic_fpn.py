@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from srzoo_kernels import upsample_cross_entropy
 
 from ..labels import IGNORE, LabelSet
 from ..layers.checks import check_whole
+from .base import take_rows
 from .mask_rcnn import MaskRCNN
 from .region_heads import Detections, Sizes
 
@@ -168,6 +170,15 @@ class PanopticFPN(MaskRCNN):
         self._set_things(labels.things)
         self.roi_heads.replace_classifiers(len(self.thing_ids))
         self.semantic_head.replace_classifier(1 + len(self.stuff_ids))
+
+    def _reorder_classifiers(self, order: Sequence[int], labels: LabelSet) -> None:
+        own = self.config.labels.reordered(order).things
+        if labels.things != own:
+            raise ValueError(f"the labels have things={labels.things}, but in this model the same classes have {own}")
+        self.roi_heads.reorder_classifiers([self.thing_ids.index(i) for i in order if i in self.thing_ids])
+        stuff = [self.stuff_ids.index(i) for i in order if i in self.stuff_ids]
+        take_rows(self.semantic_head.classifier, [0, *(1 + i for i in stuff)])
+        self._set_things(labels.things)
 
     def _instance_targets(self, targets: list[dict] | None) -> list[dict] | None:
         """Targets with labels of the instance head, which are 1 and more for things."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -12,7 +14,7 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import batched_nms, clip_boxes_to_image, remove_small_boxes
 
 from ..layers.roi_align import PyramidRoIAlign
-from .base import check_results
+from .base import check_results, take_rows
 from .crowds import without_crowds
 from .mask_predictor import MaskPredictor
 from .mask_targets import mask_targets
@@ -103,6 +105,17 @@ class RegionHeads(RoIHeads):
             elif isinstance(part, MaskPredictor):
                 layer = nn.Conv2d(part.mask_fcn_logits.in_channels, outputs, 1)
                 part.mask_fcn_logits = _start_small(layer, 0.001).to(like)
+
+    def reorder_classifiers(self, order: Sequence[int]) -> None:
+        """Reorder the outputs per class; ``order`` has the present class of each, from 0 without the background."""
+        rows = [0, *(1 + i for i in order)]
+        for part in self.modules():
+            if isinstance(part, FastRCNNPredictor):
+                take_rows(part.cls_score, rows)
+                if part.bbox_pred.out_features != 4:
+                    take_rows(part.bbox_pred, [4 * row + side for row in rows for side in range(4)])
+            elif isinstance(part, MaskPredictor):
+                take_rows(part.mask_fcn_logits, rows)
 
     def _box_head(self, channels: int, layers: tuple[int, ...], width: int, norm: bool) -> nn.Module:
         if not layers:

@@ -15,7 +15,7 @@ from ..labels import LabelSet
 from ..layers.checks import check_flag, check_whole
 from ..layers.context_head import ContextHead
 from ..layers.conv import conv_bn_relu
-from .base import ZooModel, check_image_batch
+from .base import ZooModel, check_image_batch, take_rows
 
 
 class SegmentationNet(ZooModel):
@@ -132,6 +132,10 @@ class SegmentationNet(ZooModel):
             parent.classifier = build_classifier(old.in_channels, count, isinstance(old, OneOutput)).to(like)
         self.num_classes = count
 
+    def _reorder_classifiers(self, order: Sequence[int], labels: LabelSet) -> None:
+        for part in (self.classifier, self.aux_head.classifier):
+            part.reorder(order) if isinstance(part, OneOutput) else take_rows(part, order)
+
     def _fit(self, x: torch.Tensor) -> torch.Tensor:
         """Enlarge images ``(N, C, H, W)`` to multiples of `size_divisor`, and to a size that BatchNorm can train on.
 
@@ -166,6 +170,13 @@ class OneOutput(nn.Conv2d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         logit = super().forward(x)
         return torch.cat([torch.zeros_like(logit), logit], 1)
+
+    @torch.no_grad()
+    def reorder(self, order: Sequence[int]) -> None:
+        """Swap the two classes, in place, if ``order`` is 1, 0: the logit of one against the other changes its sign."""
+        if order[0]:
+            for value in self.parameters():
+                value.neg_()
 
 
 def build_classifier(channels: int, num_classes: int, one_output: bool = False) -> nn.Conv2d:

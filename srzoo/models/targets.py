@@ -16,7 +16,7 @@ def check_targets(targets: list[dict] | None, image_sizes: list[tuple[int, int]]
     Args:
         targets: of each image ``boxes`` ``(n, 4)`` float (x0, y0, x1, y1 in pixels of the input), ``labels`` ``(n,)``
             int64 from 0 on, and ``masks``, a `MaskWindows` of ``n`` masks. Without objects, ``n`` is 0, and ``boxes``
-            may be ``(0,)``. An entry ``crowds`` ``(c, 4)`` may hold boxes of crowds, see `srzoo.models.crowds`.
+            may be ``(0,)``. An entry ``crowds`` ``(c, 4)`` may hold finite boxes of crowds, see `srzoo.models.crowds`.
         image_sizes: ``(H, W)`` of each image without its padding, in pixels.
         num_classes: number of classes.
 
@@ -48,14 +48,25 @@ def check_targets(targets: list[dict] | None, image_sizes: list[tuple[int, int]]
         if crowds is not None and (crowds.dim() != 2 or crowds.shape[1] != 4):
             raise ValueError(f"{where} has crowds of {tuple(crowds.shape)}, expected boxes (c, 4)")
     counts = [len(target["labels"]) for target in targets]
-    if not any(counts):
+    crowds = [target.get("crowds") for target in targets]
+    crowds = [target["boxes"].new_zeros(0, 4) if own is None else own for target, own in zip(targets, crowds)]
+    if not any(map(len, crowds)) and not any(counts):
         return
     # On the CPU, since a GPU is waited for once for each tensor that is copied, not for each condition.
-    boxes = torch.cat([target["boxes"].detach().reshape(-1, 4) for target in targets]).cpu().split(counts)
+    parts = [each.detach().reshape(-1, 4) for each in (*(target["boxes"] for target in targets), *crowds)]
+    parts = torch.cat(parts).cpu().split([*counts, *map(len, crowds)])
     labels = torch.cat([target["labels"] for target in targets]).cpu().split(counts)
     for i, (target, size) in enumerate(zip(targets, image_sizes)):
+        _check_finite(f"targets[{i}]", "crowd", parts[len(targets) + i])
         if counts[i]:
-            _check_objects(f"targets[{i}]", boxes[i], labels[i], target["masks"], size, num_classes)
+            _check_objects(f"targets[{i}]", parts[i], labels[i], target["masks"], size, num_classes)
+
+
+def _check_finite(where: str, kind: str, boxes: torch.Tensor) -> None:
+    broken = ~boxes.isfinite().all(1)
+    if broken.any():
+        at = int(broken.nonzero()[0])
+        raise ValueError(f"{where}: the box of {kind} {at}, {_shown(boxes[at])}, is not finite; {_FIX}")
 
 
 def _check_objects(
@@ -72,12 +83,11 @@ def _check_objects(
     if tuple(masks.size) != (height, width):
         found = f"{masks.size[1]}x{masks.size[0]}"
         raise ValueError(f"{where}: its masks are {found}, the image {width}x{height}; {_FIX}")
-    broken = ~boxes.isfinite().all(1)
+    _check_finite(where, "object", boxes)
     sides = boxes[:, 2:] - boxes[:, :2]
     thin, tiny = (sides <= 0).any(1), (sides < _LEAST_SIDE).any(1)
     outside = (boxes < 0).any(1) | (boxes[:, 2] > width) | (boxes[:, 3] > height)
     for problem, said in (
-        (broken, "is not finite"),
         (thin, "has no width or height: expected x0 < x1 and y0 < y1"),
         (tiny, f"has a side below {_LEAST_SIDE} pixels; leave the object out"),
         (outside, f"reaches out of the image of {width}x{height}; clip it"),

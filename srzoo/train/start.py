@@ -10,7 +10,7 @@ from ..labels import LabelSet
 from ..messages import nearest
 from ..models.base import ZooModel
 from ..recipes.recipe import STARTS, Recipe
-from ..zoo.factory import build, create_model, trained_model
+from ..zoo.factory import build, class_tensors, create_model, trained_model
 from ..zoo.published import PUBLISHED, file_of
 from ..zoo.registry import ARCHITECTURES, split_name
 from ..zoo.weights import holds_model, read_config, read_model_file
@@ -92,15 +92,23 @@ def _take_shared(model: ZooModel, recipe: Recipe, file: str) -> None:
     """Load what another architecture over the same backbone shares with a model, beside the backbone.
 
     These are the tensors of equal names and shapes: from a Panoptic FPN to Mask R-CNN all of them, from one kind of
-    segmentation to another none.
+    segmentation to another none. Those of the classes are not among them if a class is another output there.
     """
     own, state = read_model_file(file)
     wanted = model.state_dict()
+    if _detected(model.config.labels).moved_from(_detected(own.labels)):
+        for name in class_tensors(model.config):
+            wanted.pop(name)
     shared = {name: value for name, value in state.items() if name in wanted and value.shape == wanted[name].shape}
     model.load_state_dict(shared, strict=False)
     heads = sum(not name.startswith("backbone.") for name in shared)
     what = f"its backbone and {heads} tensors of its heads are" if heads else "its backbone alone is"
     warnings.warn(f"{recipe.start} holds {own.name}: {what} the start of {recipe.model}", stacklevel=3)
+
+
+def _detected(labels: LabelSet) -> LabelSet:
+    """The classes that a detector with these labels finds objects of: the things, or all of them."""
+    return labels if labels.things is None else labels.reordered([i for i, thing in enumerate(labels.things) if thing])
 
 
 def _reset(model: ZooModel, recipe: Recipe) -> None:

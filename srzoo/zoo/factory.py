@@ -55,6 +55,7 @@ def create_model(
             ``backbone=``, the name of any timm backbone that supports ``features_only``. With ``pretrained`` also a
             model elsewhere, as for `load_model`.
         pretrained: load the published weights of this name. Some are other projects' files, which are downloaded once.
+            Where ``classes`` or ``labels`` have the names of their classes in another order, the outputs follow it.
         num_classes: number of classes; default that of the dataset. With ``pretrained`` and another number, the
             classifiers are initialized randomly.
         context: a key of `srzoo.layers.CONTEXT_MODULES`; "none" builds the model without a context module. Default that
@@ -336,8 +337,9 @@ def _with_weights(
     Args:
         config, state: the content of the file.
         origin: its name, for messages.
-        num_classes, labels: for other classes than the file's, tensors that depend on their number are initialized
-            randomly.
+        num_classes, labels: for another number of classes than the file's, tensors that depend on it are initialized
+            randomly; so are those of all classes if one has the name of another of the file's. The same names in
+            another order keep their tensors, and so do as many new names.
         options: replace those of the file. If they add a context module to a detector without one, the module is new.
     """
     own, own_context = len(config.classes), config.options.get("context")
@@ -346,14 +348,17 @@ def _with_weights(
         config = dataclasses.replace(config, transform=config.transform.with_channels(_channels(config.options)))
     if labels is None:
         labels = config.labels if num_classes in (None, own) else numbered_labels(num_classes)
-    wanted = dataclasses.replace(config, labels=labels)
+    order = _order(config, labels)
+    wanted = config if order else dataclasses.replace(config, labels=labels)
     new: set[str] = set()
     try:
         with torch.device("meta"):  # before any memory is allocated, since a file can ask for any amount
             twin = build(wanted)
             _check_buffers(twin)
-            if len(labels.classes) != own or labels.things != config.labels.things:
+            why = None if order else _other_classes(config, labels)
+            if why:
                 new = _of_another_shape(twin.state_dict(), build(config).state_dict())
+                new |= set() if _shares_a_head(config, labels) else class_tensors(wanted)
     except _BUILD_ERRORS as error:
         raise ValueError(f"{origin}: {one_line(error)}") from error
     if "in_channels" in (options or {}):
@@ -364,11 +369,57 @@ def _with_weights(
     _check_fit({**state, **shown}, twin.state_dict(), origin)
     model = build(wanted)
     if new:
-        said = f"{origin}: {len(labels.classes)} classes instead of {own}, so these start from random values: "
-        warnings.warn(said + ", ".join(sorted(new)), stacklevel=4)
+        said = f"{origin}: {why}, so these start from random values: {', '.join(sorted(new))}"
+        warnings.warn(said, stacklevel=4)
     built = model.state_dict()
     model.load_state_dict({**state, **{key: built[key] for key in shown}})
+    if order:
+        model.reorder_classes(labels)
     return model
+
+
+def _order(config: ModelConfig, labels: LabelSet) -> tuple[int, ...] | None:
+    """The id in a file of each class, if the file has the same classes in another order; else None."""
+    order = labels.order_in(config.labels)
+    if order is None or labels.classes == config.classes:
+        return None
+    is_alike = not _has_things(config) or labels.things == config.labels.reordered(order).things
+    return order if is_alike else None
+
+
+def _other_classes(config: ModelConfig, labels: LabelSet) -> str | None:
+    """Why the classifiers of a file are none for these classes, in words; None if they are."""
+    own = len(config.classes)
+    if len(labels.classes) != own:
+        return f"{len(labels.classes)} classes instead of {own}"
+    if _has_things(config) and labels.things != config.labels.things:
+        return "other classes are things"
+    moved = labels.moved_from(config.labels)
+    return moved and f"the class {moved!r} has another id and others have other names"
+
+
+def _shares_a_head(config: ModelConfig, labels: LabelSet) -> bool:
+    """Whether another number of classes leaves a panoptic file its head for things, or that for stuff."""
+    if len(labels.classes) == len(config.classes) or not _has_things(config) or labels.things is None:
+        return False
+    own, wanted = (
+        [[name for name, thing in zip(each.classes, each.things) if thing is kind] for kind in (True, False)]
+        for each in (config.labels, labels)
+    )
+    return any(a == b for a, b in zip(own, wanted))
+
+
+def _has_things(config: ModelConfig) -> bool:
+    return config.network in NETWORKS and "things" in _parameters(NETWORKS[config.network])
+
+
+def class_tensors(config: ModelConfig) -> set[str]:
+    """The names of the tensors that depend on which classes there are."""
+    with torch.device("meta"):
+        model = build(config)
+        before = dict(model.named_parameters())
+        model._replace_classifiers(config.labels)
+    return {name for name, value in model.named_parameters() if before.get(name) is not value}
 
 
 def _of_another_shape(state: dict, built: dict) -> set[str]:

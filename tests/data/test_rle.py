@@ -95,8 +95,8 @@ def test_a_mask_without_pixels_is_none(segmentation):
 @pytest.mark.parametrize(
     ("segmentation", "message"),
     [
-        (None, "no segmentation"),
-        ([], "no segmentation"),
+        (None, "no segmentation.*or a bbox .*above 0"),
+        ([], "no segmentation.*or a bbox .*above 0"),
         ("polygon", "str"),
         (3, "int"),
         (SQUARE, "list of numbers"),

@@ -1,5 +1,6 @@
 """Other classes, and images of other channels, for models that exist."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -12,6 +13,7 @@ from srzoo.backbones import FeatureBackbone
 from srzoo.backbones.imagenet import load_imagenet_weights
 from srzoo.backbones.stem import adapt_stem
 from srzoo.labels import LabelSet
+from srzoo.zoo.factory import trained_model
 
 TINY = {"backbone": "test_efficientnet", "channels": 32, "output_stride": 16}
 
@@ -188,6 +190,87 @@ def test_reset_classifier_of_a_detector(name, tmp_path):
     srzoo.save_model(model, tmp_path / "m.safetensors")
     assert srzoo.load_model(tmp_path / "m.safetensors").config.labels == after
     model.eval()(torch.rand(1, 3, 64, 64))
+
+
+LABELS = LabelSet(("a", "b", "c", "d"), ((0, 0, 0), (1, 1, 1), (2, 2, 2), (3, 3, 3)), things=(True, False, True, False))
+ORDER = (2, 3, 0, 1)
+
+
+def shaken(name, labels, **options):
+    """A model none of whose outputs are alike, in evaluation mode."""
+    torch.manual_seed(0)
+    model = srzoo.create_model(name, labels=labels, **options).eval()
+    for key, value in model.named_parameters():
+        if any(part in key for part in ("predictor", "classifier")):
+            torch.nn.init.normal_(value, std=1)
+    return model
+
+
+@pytest.mark.parametrize("name", ["mask_rcnn_lite0", "panoptic_fpn_lite0", "cascade_mask_rcnn"])
+def test_a_detector_s_classes_in_another_order(name, tmp_path):
+    options = {"backbone": "test_efficientnet", "channels": 16, "box_channels": 32, "mask_layers": (16,)}
+    model, image = shaken(name, LABELS, **options), torch.rand(1, 3, 64, 64)
+    srzoo.save_model(model, tmp_path / "m.safetensors")
+    other = trained_model(tmp_path / "m.safetensors", labels=LABELS.reordered(ORDER)).eval()
+    assert other.config.labels == LABELS.reordered(ORDER)
+    (found,), (reordered,) = model(image), other(image)
+    assert len({*found["labels"].tolist()}) > 1
+
+    def sorted_by_box(each, classes):
+        return sorted(
+            (*box.tolist(), score.item(), classes[label], mask.sum().item())
+            for box, score, label, mask in zip(each["boxes"], each["scores"], each["labels"], each["masks"])
+        )
+
+    own, theirs = sorted_by_box(found, LABELS.classes), sorted_by_box(reordered, other.config.classes)
+    assert len(own) == len(theirs)
+    for a, b in zip(own, theirs):
+        assert a[5] == b[5] and a[:5] + a[6:] == pytest.approx(b[:5] + b[6:], rel=1e-4, abs=1e-4)
+    if name.startswith("panoptic"):
+        assert torch.allclose(found["semantic"], reordered["semantic"][[0, 2, 1]], atol=1e-5)
+        assert other.thing_ids == (0, 2) and other.stuff_ids == (1, 3)
+
+
+@pytest.mark.parametrize("one_output", [False, True])
+def test_a_semantic_model_s_classes_in_another_order(one_output, tmp_path):
+    classes = ["a", "b"] if one_output else ["a", "b", "c"]
+    options = {"channels": 32, "output_stride": 16, "one_output": one_output}
+    model = srzoo.create_model("srnet", backbone="test_efficientnet", classes=classes, **options).eval()
+    srzoo.save_model(model, tmp_path / "m.safetensors")
+    other = srzoo.load_model(tmp_path / "m.safetensors").eval()
+    other.reorder_classes(other.config.labels.reordered(range(len(classes))[::-1]))
+    assert other.config.classes == tuple(classes[::-1])
+    image = torch.rand(1, 3, 64, 64)
+    for found, theirs in zip(model(image, return_aux=True), other(image, return_aux=True)):
+        assert torch.allclose(found.softmax(1), theirs.flip(1).softmax(1), atol=1e-6) and found.std() > 0
+
+
+def test_other_classes_are_no_order():
+    model = tiny()
+    with pytest.raises(ValueError, match=r"classes \('x', 'y', 'z'\).*'class 0'.*reset_classifier"):
+        model.reorder_classes(LabelSet(("x", "y", "z"), ((0, 0, 0),) * 3))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (dataclasses.replace(LABELS, classes=("b", "a", "c", "e")), "'b' has another id"),
+        (dataclasses.replace(LABELS, things=(False, True, True, False)), "other classes are things"),
+    ],
+)
+def test_heads_of_classes_that_moved_start_anew(labels, message, tmp_path):
+    options = {"backbone": "test_efficientnet", "channels": 16, "box_channels": 32, "mask_layers": (16,)}
+    model = shaken("panoptic_fpn_lite0", LABELS, **options)
+    srzoo.save_model(model, tmp_path / "m.safetensors")
+    with pytest.warns(
+        UserWarning, match=rf"{message}.*bbox_pred.*cls_score.*mask_fcn_logits.*semantic_head.classifier"
+    ):
+        other = trained_model(tmp_path / "m.safetensors", labels=labels)
+    predictors = [part.roi_heads.box_predictor.cls_score.weight for part in (model, other)]
+    assert not torch.equal(*predictors) and predictors[1].std() < 0.1
+    renamed = dataclasses.replace(LABELS, classes=("A", "B", "C", "D"))
+    kept = trained_model(tmp_path / "m.safetensors", labels=renamed)
+    assert torch.equal(kept.roi_heads.box_predictor.cls_score.weight, predictors[0])
 
 
 def test_reset_classifier_to_too_little():

@@ -48,6 +48,7 @@ def box(*numbers):
         ({"masks": MaskWindows.of(torch.ones(1, *SIZE, dtype=torch.uint8))}, r"\(2,\) and 1 masks"),
         ({"masks": MaskWindows.of(torch.ones(2, 80, 60, dtype=torch.uint8))}, r"masks are 60x80, the image 80x60"),
         ({"masks": torch.ones(2, *SIZE, dtype=torch.uint8)}, r"type Tensor.*MaskWindows\.of"),
+        ({"crowds": box(1, float("nan"), 9, 9)}, r"crowd 1, \[1, nan, 9, 9\], is not finite"),
     ],
 )
 def test_refused(changes, message, good):
@@ -55,6 +56,14 @@ def test_refused(changes, message, good):
         check({**good, **changes}, good)
     assert "targets[1]" in str(info.value)
     assert "\n" not in str(info.value)
+
+
+def test_crowds_of_an_image_without_objects_are_checked(good, make_target):
+    empty = make_target(SIZE, [])
+    check_targets([{**empty, "crowds": torch.tensor([[1, 2, 9, 9]])}, empty], [SIZE, SIZE], 3)
+    crowds = torch.tensor([[1.0, 2, 9, 9], [1, 2, float("inf"), 9]])
+    with pytest.raises(ValueError, match=r"targets\[1\].*crowd 1, \[1, 2, inf, 9\]"):
+        check_targets([empty, {**empty, "crowds": crowds}], [SIZE, SIZE], 3)
 
 
 @pytest.mark.parametrize("key", ["boxes", "labels", "masks"])

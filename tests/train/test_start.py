@@ -59,6 +59,22 @@ def test_from_panoptic_to_instances_the_heads_are_shared(tmp_path):
     assert differ and all("predictor" in name for name in differ)
 
 
+def test_heads_are_not_shared_by_classes_in_another_order(tmp_path):
+    """Their rows would be those of other classes."""
+    options, colours = {"backbone": "test_efficientnet"}, ((1, 2, 3), (4, 5, 6), (7, 8, 9))
+    labels = LabelSet(("car", "tree", "bus"), colours, things=(True, False, True))
+    panoptic = srzoo.create_model("panoptic_fpn", labels=labels, **options)
+    srzoo.save_model(panoptic, tmp_path / "panoptic.safetensors")
+    keys = {"batch_size": 2, "lr": 1e-3, "epochs": 1, "model": "mask_rcnn", "model_options": options}
+    recipe = Recipe.from_dict({**keys, "start": str(tmp_path / "panoptic.safetensors")})
+    given = panoptic.state_dict()
+    for names, parts in ((("car", "bus"), set()), (("bus", "car"), {"cls_score", "bbox_pred", "mask_fcn_logits"})):
+        with pytest.warns(UserWarning, match=r"tensors of its heads"):
+            model = starting_model(recipe, LabelSet(names, colours[:2]), True)
+        differ = {name for name, value in model.state_dict().items() if not torch.equal(value, given[name])}
+        assert {name.split(".")[-2] for name in differ} == parts
+
+
 def test_modules_that_are_reset(file):
     keys = {**KEYS, "model": file, "model_options": {"channels": 32, "output_stride": 16}}
     wanted = srzoo.load_model(file).state_dict()

@@ -17,7 +17,7 @@ from ...messages import and_more, shortened
 from ..objects import Examined, FoundObject, Objects
 from ..rle import Rle, coder, is_finite, read_segmentation
 from ..samples import ImageFiles, InstanceData
-from .coco_records import Annotation, Category, ImageRecord, Records
+from .coco_records import Annotation, Category, ImageRecord, Records, is_id
 
 _BACKGROUND = "background"  # also as __background__, or in capitals
 _NO_PARENT = ("none", "", None)  # of the root that Roboflow puts above all other categories
@@ -208,7 +208,7 @@ def read_drawn(
     An object of which the file has no polygon but a box gets the box as its mask: tools write rectangles so.
     """
     category = annotation.category
-    if not isinstance(category, Hashable) or category not in class_of:
+    if not is_id(category) or category not in class_of:
         known = and_more([shortened(id) for id in class_of], 12)
         raise ValueError(f"is of category {shortened(category)}, which the file does not list; known: {known}")
     if class_of[category] is None:

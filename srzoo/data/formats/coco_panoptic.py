@@ -24,7 +24,7 @@ from ..objects import Examined, Segment, areas_of
 from ..samples import ImageFiles, PanopticData, SemanticData
 from .coco_files import ImageFinder, find_annotations
 from .coco_objects import named_labels, refuse_repeated
-from .coco_records import Category, ImageRecord, flag_of, read_flag, read_records
+from .coco_records import Category, ImageRecord, flag_of, is_id, read_flag, read_records
 from .format import Format
 
 _FILES = ("annotations/panoptic_{}2017.json", "annotations/panoptic_{}.json")
@@ -96,13 +96,14 @@ class CocoSegments(ImageFiles, PanopticData):
         return list(segments.values()), errors
 
     def _segment(self, record: Any, where: str) -> Segment:
-        record = record if isinstance(record, dict) else {}
+        if not isinstance(record, dict):
+            raise ValueError(f"{where} is {shortened(record)}, expected a record with 'id' and 'category_id'")
         id, category = record.get("id"), record.get("category_id")
         if isinstance(id, float) and id.is_integer():  # as pandas writes a column with gaps
             id = int(id)
         if type(id) is not int or not 0 < id <= _MAX_ID:
             raise ValueError(f"{where} has the id {shortened(id)}, expected a whole number from 1 to {_MAX_ID}")
-        if not isinstance(category, Hashable) or category not in self.class_of:
+        if not is_id(category) or category not in self.class_of:
             found, known = shortened(category), and_more([shortened(each) for each in self.class_of], 12)
             raise ValueError(f"segment {id} is of category {found}, which the file does not list; known: {known}")
         return Segment(id, self.class_of[category], read_flag(record, "iscrowd", f"segment {id}"), 0)

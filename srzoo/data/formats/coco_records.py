@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -224,9 +225,17 @@ def _value(record, key: str, where: str):
 
 def _id(record, key: str, where: str) -> Hashable:
     value = _value(record, key, where)
-    if not isinstance(value, Hashable):
-        raise ValueError(f"{where} has {key} {shortened(value)}, expected a number")
+    if not is_id(value):
+        raise ValueError(f"{where} has {key} {shortened(value)}, expected a finite number or text")
     return value
+
+
+def is_id(value: Any) -> bool:
+    """Whether a value can be the id of a category or an image: a number that JSON can hold, or text.
+
+    True would be the same key as 1, and NaN is not even equal to itself.
+    """
+    return type(value) in (int, str) or (type(value) is float and math.isfinite(value))
 
 
 def _file_name(record, where: str) -> str:

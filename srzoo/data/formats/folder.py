@@ -45,12 +45,17 @@ _LISTS = (
 
 @dataclass
 class FolderObjects(PairedFiles, InstanceData):
-    """A split of images with masks of object ids, all of one class: 0 is the background, and 255 in 8 bits is void."""
+    """A split of images with masks of object ids, all of one class: 0 is the background.
+
+    In 8 bits 255 is void, unless the mask has every id from 1 to 254: then it is the last of 255 objects.
+    """
 
     def objects(self, index: int) -> Objects:
         path = self.pairs[index][1]
         ids = read_object_ids(path)
-        values = [value for value in areas_of(ids) if value and not (value == IGNORE and ids.itemsize == 1)]
+        values = [value for value in areas_of(ids) if value]
+        if ids.itemsize == 1 and len(values) < IGNORE:
+            values = [value for value in values if value != IGNORE]
         if not values and (ids == IGNORE).any() and (ids == 0).any():
             raise ValueError(
                 f"{path}: the mask holds 0 and 255 alone: drawn in black and white, it does not tell objects apart; "

@@ -203,6 +203,7 @@ def test_an_object_without_pixels_is_left_out_and_named(write_coco, segmentation
         ({"category_id": "7", "segmentation": [SQUARE]}, "category '7'.*known: 7, 90"),
         ({"category_id": [7], "segmentation": [SQUARE]}, r"category \[7\]"),
         ({"segmentation": [SQUARE]}, "category None"),
+        ({"category_id": float("nan"), "segmentation": [SQUARE]}, "category nan.*known: 7, 90"),
         ({"category_id": 7, "bbox": [2, 1, 0, 4]}, "no segmentation"),
         ({"category_id": 7, "bbox": [2, 1, 4]}, "no segmentation"),
         ({"category_id": 7, "segmentation": [[float("nan"), *SQUARE[1:]]]}, "nan"),
@@ -241,6 +242,19 @@ def test_every_bad_annotation_is_named_at_once(write_coco):
 def test_a_file_that_says_two_things_at_once(write_coco, content, said):
     with pytest.raises(ValueError, match=rf"instances_train2017.json: .*{said}"):
         opened(write_coco([], **content))
+
+
+@pytest.mark.parametrize("id", [float("nan"), float("inf"), None, True, [7]])
+def test_ids_are_finite_numbers_or_text(write_coco, id):
+    """NaN would be written to results, which then are no JSON; True would be the same category as 1."""
+    with pytest.raises(ValueError, match=rf"train2017.json .*categories\[0\] has id {re.escape(str(id))}, .*finite"):
+        opened(write_coco([], categories=[{"id": id, "name": "weed"}]))
+    image = {"id": id, "file_name": "a.jpg", "width": 11, "height": 7}
+    with pytest.raises(ValueError, match=rf"images\[0\] has id {re.escape(str(id))}, .*finite"):
+        opened(write_coco([], images=[image]))
+    root = write_coco([{"category_id": id, "segmentation": [SQUARE]}], categories=[{"id": 1, "name": "weed"}])
+    with pytest.raises(ValueError, match=rf"category {re.escape(str(id))}, .*known: 1"):
+        opened(root)[0]
 
 
 def test_ids_and_images_that_repeat_are_reported(write_coco):

@@ -210,6 +210,14 @@ def test_masks_that_are_not_of_object_ids(write_pairs, rows, dtype, said):
     assert re.search(said, check(root, task="instance").errors[0])
 
 
+@pytest.mark.parametrize(("lacking", "count"), [(None, 255), (100, 253)])
+def test_255_is_an_object_if_all_ids_before_it_are(write_pairs, lacking, count):
+    root = write_pairs([0 if i == lacking else i for i in range(256)], [0] * 6 + [3])
+    (root / "train.txt").write_text("f0\nf1\n")
+    found = objects(root)[0].objects
+    assert len(found) == count and (255 in found.ids) is (lacking is None)
+
+
 def test_masks_of_object_ids_as_jpeg(tmp_path, write_image, write_mask):
     write_image(tmp_path / "images" / "a.png")
     write_mask(tmp_path / "masks" / "a.jpg", ROWS)

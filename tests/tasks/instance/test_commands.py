@@ -11,6 +11,8 @@ from pycocotools.coco import COCO
 import srzoo
 from srzoo.cli import main
 from srzoo.data.formats.coco_panoptic import read_ids
+from srzoo.data.opening import open_dataset
+from srzoo.evaluate.classes import in_order_of_model
 
 NETWORKS = {"instance": "mask_rcnn", "panoptic": "panoptic_fpn"}
 
@@ -111,6 +113,84 @@ def test_train_from_a_file(scenes, saved, tmp_path, capsys, task):
     first, after = srzoo.load_model(saved(task)), srzoo.load_model(tmp_path / "run" / "last.safetensors")
     assert after.config.labels.classes == first.config.labels.classes
     assert all((after.get_parameter(name) == value).all() for name, value in first.named_parameters())
+
+
+def renumber(root, task, things=None):
+    """Reverse the ids of categories, in the categories and all annotations alike, and maybe set their ``isthing``."""
+    name = {"instance": "instances", "panoptic": "panoptic"}[task]
+    for path in (root / "annotations").glob(f"{name}_*.json"):
+        content = json.loads(path.read_text())
+        ids = sorted(each["id"] for each in content["categories"])
+        other = dict(zip(ids, ids[::-1]))
+        for each in content["categories"]:
+            each["id"] = other[each["id"]]
+            each["isthing"] = (things or {}).get(each["name"], each.get("isthing"))
+        for annotation in content["annotations"]:
+            for each in annotation.get("segments_info", [annotation]):
+                each["category_id"] = other[each["category_id"]]
+        path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("task", NETWORKS)
+def test_classes_are_found_by_their_names(scenes, saved, tmp_path, task):
+    """With other ids of the same categories the figures stay, and results have the dataset's own ids."""
+    figures, results = [], []
+    options = ["--stuff_area", "50", "--score", "0.2"] if task == "panoptic" else []
+    for turn in range(2):
+        receipt, export = tmp_path / f"{turn}.json", tmp_path / f"results{turn}.json"
+        command = ["eval", "--model", saved(task), "--data.root", str(scenes), "--receipt", str(receipt)]
+        assert main([*command, "--export", str(export), *options]) == 0
+        (entry,) = json.loads(receipt.read_text())
+        figures.append((entry["figures"], entry["by_class"]))
+        content = json.loads(export.read_text())
+        found = content if task == "instance" else [s for a in content["annotations"] for s in a["segments_info"]]
+        results.append([each["category_id"] for each in found])
+        if not turn:
+            renumber(scenes, task)
+    assert figures[0] == figures[1]
+    other = {0: 90, 7: 40, 40: 7, 90: 0}
+    assert results[1] == [other[id] for id in results[0]] and len({*results[0]}) > 1
+    if task == "panoptic":
+        found = {each["name"]: each["id"] for each in content["categories"]}
+        assert found == {"green": 90, "wall": 40, "floor": 7, "red": 0}
+
+
+@pytest.mark.parametrize("task", NETWORKS)
+def test_items_have_the_model_s_ids(scenes, detector, task):
+    labels = detector(NETWORKS[task]).config.labels
+
+    def classes():
+        data = in_order_of_model(open_dataset(scenes, "val", task=task), labels)
+        item = data[0]
+        return item.objects.classes.tolist() if task == "instance" else [each.class_id for each in item.segments]
+
+    before = classes()
+    renumber(scenes, task)
+    assert classes() == before and len({*before}) > 1
+    assert open_dataset(scenes, "val", task=task).labels.classes == labels.classes[::-1]
+
+
+@pytest.mark.filterwarnings("ignore:.*segments of 'red'")
+def test_things_that_contradict_the_model_are_refused(scenes, saved, capsys):
+    renumber(scenes, "panoptic", {"wall": 1, "red": 0})
+    assert main(["eval", "--model", saved("panoptic"), "--data.root", str(scenes)]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.search(r"'wall' is a thing in the data.* surface in the model.*'isthing': 0", error)
+
+
+@pytest.mark.parametrize("task", NETWORKS)
+def test_training_on_classes_in_another_order(scenes, saved, tmp_path, task):
+    """The heads are reordered, so the untrained model has the figures that it had."""
+    first = srzoo.load_model(saved(task))
+    before = srzoo.evaluate(first, scenes, progress=False)
+    renumber(scenes, task)
+    keys = {"steps": 1, "batch_size": 1, "lr": 0, "ema_decay": 0, task: {"crop": 64}, "workers": 0}
+    run = srzoo.train(saved(task), scenes, out=tmp_path / "run", **keys)
+    assert run.model.config.classes == first.config.classes[::-1]
+    assert run.value == pytest.approx(before.value, abs=1e-6)
+    after = srzoo.evaluate(run.model, scenes, progress=False)
+    for name, values in before.by_class.items():
+        assert after.by_class[name] == pytest.approx(values, abs=1e-6)
 
 
 def test_data_check(scenes, capsys):
