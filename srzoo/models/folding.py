@@ -34,11 +34,12 @@ def fuse(model: nn.Module, blocks: bool = True, dtype: torch.dtype | None = None
     """Return a copy of a model for inference, in evaluation mode, with the same output and fewer passes over memory.
 
     Every BatchNorm that directly follows a convolution, in an ``nn.Sequential`` or anywhere in a backbone, is folded
-    into the convolution. `SqueezeReasoning` before the convolution of a head, or behind the last stage of a detector,
-    is folded into the weights of the convolution after it, per image, at resolutions where this is cheaper; the logger
-    "srzoo" says at level INFO which are not, and why. A backbone that torch.fx cannot trace keeps its BatchNorms, and
-    the logger warns about it. On a GPU with Triton a convolution adds its bias, and the shortcut of a ResNet's block,
-    and applies ReLU or ReLU6 before it writes (`srzoo_kernels.conv2d_act`).
+    into the convolution, unless the network reads the parameters of either itself. `SqueezeReasoning` before the
+    convolution of a head, or behind the last stage of a detector, is folded into the weights of the convolution after
+    it, per image, at resolutions where this is cheaper; the logger "srzoo" says at level INFO which are not, and why. A
+    backbone that torch.fx cannot trace keeps its BatchNorms, and the logger warns about it. On a GPU with Triton a
+    convolution adds its bias, and the shortcut of a ResNet's block, and applies ReLU or ReLU6 before it writes
+    (`srzoo_kernels.conv2d_act`).
 
     Args:
         model: from `create_model` or `load_model`. It is not changed. Save this model, not the copy.
