@@ -93,7 +93,8 @@ def probe(name: str, output_stride: int | None) -> tuple[dict, int]:
         backbone that fails at other sizes.
 
     Raises:
-        ValueError: timm has no such backbone, or it has no features, or none at this stride.
+        ValueError: timm has no such backbone, or it has no features, or none at this stride; or it takes images of one
+            size, or of large ones alone.
     """
     if output_stride is not None:
         check_whole(output_stride=output_stride)
@@ -102,9 +103,7 @@ def probe(name: str, output_stride: int | None) -> tuple[dict, int]:
     for size_options in _SIZE_OPTIONS:
         for options in ({"output_stride": wanted, **size_options}, size_options):
             try:
-                with torch.device("meta"):
-                    backbone = FeatureBackbone(name, options).eval()
-                    backbone(torch.empty(1, 3, 2 * _DIVISOR, 3 * _DIVISOR))
+                backbone = _tried(name, options)
             except _BUILD_ERRORS as error:
                 if not isinstance(error.__cause__, TypeError):  # a TypeError is an option that this backbone lacks
                     reason = one_line(error)
@@ -114,10 +113,32 @@ def probe(name: str, output_stride: int | None) -> tuple[dict, int]:
                 return options, _divisor(backbone)
     if own is not None:
         raise ValueError(
-            f"{name!r} has output stride {own}, which timm cannot change to {output_stride}; "
-            f"pass {own}, or leave it out"
+            f"{name!r} has output stride {own}, which timm cannot change to {output_stride}; pass output_stride={own}"
         )
     raise ValueError(reason)
+
+
+def _tried(name: str, options: dict) -> FeatureBackbone:
+    """A backbone on the meta device, in evaluation mode, that has run on an image of an uncommon size.
+
+    Raises:
+        ValueError: as `FeatureBackbone`; or it does not run, or gives a map that does not depend on the image's size.
+    """
+    size = (2 * _DIVISOR, 3 * _DIVISOR)
+    with torch.device("meta"):
+        backbone = FeatureBackbone(name, options).eval()
+        try:
+            map_size = tuple(backbone(torch.empty(1, 3, *size))[-1].shape[-2:])
+            larger = any(got > side // backbone.strides[-1] + 1 for got, side in zip(map_size, size))
+            problem = f"its last feature is {map_size[0]}x{map_size[1]}" if larger else ""
+        except _BUILD_ERRORS as error:
+            problem = one_line(error)
+    if problem:
+        raise ValueError(
+            f"timm's {name!r} does not take an image of {size[0]}x{size[1]} ({problem}); models need a backbone for "
+            "images of any size, choose another"
+        )
+    return backbone
 
 
 def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

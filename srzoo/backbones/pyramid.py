@@ -78,8 +78,8 @@ class PyramidBackbone(FeatureBackbone):
         return [str(i) for i in range(len(self.levels))]
 
     @property
-    def last_module(self) -> str:
-        """Name of the module in ``body`` whose output only the last lateral of the pyramid reads."""
+    def last_module(self) -> str | None:
+        """Name of the module in ``body`` whose output only the last lateral of the pyramid reads, if timm says it."""
         return _module_name(self.body, self.levels[-1])
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -117,21 +117,33 @@ def default_places(backbone: FeatureBackbone, context: str) -> tuple[tuple[str, 
 
     Returns:
         The names of the modules of the backbone that it follows, and options of the context module.
+
+    Raises:
+        ValueError: timm does not say which module gives the last feature.
     """
     blocks = getattr(backbone.body, "layer4", None)
     if blocks is None:
-        return (_module_name(backbone.body, -1),), {}
-    if context == "sr" and all(hasattr(block, "act2") for block in blocks):
+        place = _module_name(backbone.body, -1)
+        if place is None:
+            raise ValueError(
+                f"timm does not say which module of {type(backbone.body).__name__} gives its last feature; pass its "
+                "name as context_places=(...,)"
+            )
+        return (place,), {}
+    if context == "sr" and all(hasattr(block, "act2") and isinstance(block.conv2, nn.Conv2d) for block in blocks):
         width = blocks[0].conv2.out_channels
         options = {"reduction": width // _REDUCED} if width % _REDUCED == 0 else {}
         return tuple(f"layer4.{i}.act2" for i in range(len(blocks))), options
     return tuple(f"layer4.{i}" for i in range(len(blocks))), {}
 
 
-def _module_name(body: nn.Module, index: int) -> str:
-    """Name of the module that a feature comes from; timm flattens some names, such as ``stages.0`` to ``stages_0``."""
-    name = body.feature_info.module_name(index)
-    return name if name in dict(body.named_modules()) else name.replace(".", "_")
+def _module_name(body: nn.Module, index: int) -> str | None:
+    """Name of the module that a feature comes from, or None if timm names none that there is.
+
+    timm flattens some names, such as ``stages.0`` to ``stages_0``, and puts the network of others into ``model``.
+    """
+    name, modules = body.feature_info.module_name(index), dict(body.named_modules())
+    return next((each for each in (name, name.replace(".", "_"), f"model.{name}") if each in modules), None)
 
 
 def stem_and_stages(backbone: PyramidBackbone, count: int) -> list[nn.Parameter]:

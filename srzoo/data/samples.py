@@ -360,9 +360,13 @@ class InstanceData(_Categorized):
         image, objects = self.image(index), self.objects(index)
         if image.shape[:2] != objects.size:
             raise ValueError(self.size_mismatch(index, image, objects.size, "annotation"))
-        if self.new_ids is not None:
-            objects = replace(objects, classes=np.array(self.new_ids)[objects.classes])
-        return InstanceSample(image, objects)
+        return InstanceSample(image, self._in_order(objects))
+
+    def _in_order(self, objects: Objects) -> Objects:
+        """The objects with the ids of ``labels``."""
+        if self.new_ids is None:
+            return objects
+        return replace(objects, classes=np.array(self.new_ids)[objects.classes])
 
 
 @dataclass

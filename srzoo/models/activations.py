@@ -30,20 +30,17 @@ def _is_watched(module: nn.Module) -> bool:
 def wrap_traced(body: nn.Module, tracer: fx.Tracer) -> None:
     """Give every convolution of a backbone the ReLU that alone reads it, in place; then the shortcuts of a ResNet.
 
-    What stood for the activation becomes an identity. A module that is called more than once is left alone, as its
-    other calls would change too.
+    What stood for the activation becomes an identity. All are left alone unless the trace has `sole_calls` of them.
     """
     try:
         graph = tracer.trace(body)
     except Exception:  # what `_fold_backbone` warns of; the results are the same without
         return
-    times = Counter(node.target for node in graph.nodes if node.op == "call_module")
-    names = Counter(id(module) for _, module in body.named_modules(remove_duplicate=False))
-    for node in graph.nodes:
-        if node.op == "call_module" and times[node.target] == 1:
-            conv = body.get_submodule(node.target)
-            if can_be_wrapped(conv) and names[id(conv)] == 1:
-                body.set_submodule(node.target, ConvAct(conv, _take_activation(body, node, times)))
+    called = sole_calls(body, graph)
+    for node in called:
+        conv = body.get_submodule(node.target)
+        if can_be_wrapped(conv):
+            body.set_submodule(node.target, ConvAct(conv, _take_activation(body, node, called)))
     for name, block in list(body.named_modules()):
         if type(block) in (BasicBlock, Bottleneck):
             residual = _residual_block(block)
@@ -51,11 +48,29 @@ def wrap_traced(body: nn.Module, tracer: fx.Tracer) -> None:
                 body.set_submodule(name, residual)
 
 
-def _take_activation(body: nn.Module, node: fx.Node, times: Counter) -> nn.Module | None:
+def sole_calls(body: nn.Module, graph: fx.Graph) -> dict[fx.Node, None]:
+    """The calls, in order, of modules that nothing but this call reads, so that others may take their place.
+
+    A module that is called twice would change in the other call too; one of two names would be replaced under one of
+    them; and where the network reads a parameter of a module itself, it expects that of the original.
+    """
+    times = Counter(node.target for node in graph.nodes if node.op == "call_module")
+    names = Counter(id(module) for _, module in body.named_modules(remove_duplicate=False))
+    read = {node.target.rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
+    return {
+        node: None
+        for node in graph.nodes
+        if node.op == "call_module"
+        and times[node.target] == names[id(body.get_submodule(node.target))] == 1
+        and node.target not in read
+    }
+
+
+def _take_activation(body: nn.Module, node: fx.Node, called: dict[fx.Node, None]) -> nn.Module | None:
     """The activation that alone reads a node, through identities; an identity takes its place."""
     while len(node.users) == 1:
         node = next(iter(node.users))
-        if node.op != "call_module" or times[node.target] != 1:
+        if node not in called:
             return None
         module = body.get_submodule(node.target)
         if _is_watched(module) or (type(module) not in ACTIVATIONS and not isinstance(module, _NOTHING)):

@@ -222,12 +222,16 @@ def check_image_batch(x: torch.Tensor, channels: int = 3) -> None:
     """Check the input of a network.
 
     Raises:
-        ValueError: ``x`` is not ``(N, channels, H, W)``, not floating, empty, or has a side below 32 pixels.
+        ValueError: ``x`` is not a tensor ``(N, channels, H, W)``, not floating, empty, or has a side below 32 pixels.
         TypeError: ``torch.fx`` is tracing.
     """
     refuse_tracing(x)
-    if x.dim() != 4 or x.shape[1] != channels:
-        raise ValueError(f"expected a batch of images of shape (N, {channels}, H, W), got {tuple(x.shape)}")
+    if not isinstance(x, torch.Tensor) or x.dim() != 4 or x.shape[1] != channels:
+        got = tuple(x.shape) if isinstance(x, torch.Tensor) else f"a {type(x).__name__}"
+        raise ValueError(
+            f"expected a batch of images, a tensor of shape (N, {channels}, H, W), got {got}; "
+            "srzoo.Segmenter(model) takes images, and lists of them"
+        )
     if not x.is_floating_point():
         raise ValueError(
             f"expected images in floating point, got {x.dtype}; convert them with model.config.transform.normalize(x)"

@@ -15,6 +15,8 @@ ACTIVATIONS = {nn.ReLU: "relu", nn.ReLU6: "relu6"}
 class ConvAct(nn.Module):
     """A convolution with its activation: one operator on a GPU, where no gradient is wanted.
 
+    It has the convolution's geometry as attributes, such as ``kernel_size``, which some networks read.
+
     Args:
         conv: with zero padding, as numbers.
         activation: of a kind of `ACTIVATIONS`, or None.
@@ -27,6 +29,8 @@ class ConvAct(nn.Module):
     def __init__(self, conv: nn.Conv2d, activation: nn.Module | None = None):
         super().__init__()
         self.conv, self.activation = conv, activation
+        for name in conv.__constants__:
+            setattr(self, name, getattr(conv, name))
         taps = None
         if conv.groups == conv.in_channels == conv.out_channels > 1:
             taps = conv.weight.detach()[:, 0].permute(1, 2, 0).contiguous()  # (kh, kw, C)

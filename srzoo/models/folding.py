@@ -4,37 +4,42 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
+from timm.layers import Conv2dSame
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..backbones import FeatureBackbone
 from ..backbones.pyramid import PyramidBackbone
+from ..backbones.same_padding import SamePaddedConv2d
 from ..layers import SqueezeReasoning
 from ..layers.context_head import ContextHead
 from ..layers.insertion import CHILD, block_names, has_block, last_of_sequential, remove
 from ..messages import one_line
-from .activations import wrap_sequences, wrap_traced
+from .activations import sole_calls, wrap_sequences, wrap_traced
 from .base import check_zoo_model
 from .conv_act import ConvAct
 from .folded_block import FoldedBlock
 
 _log = logging.getLogger("srzoo")
 
+# Other subclasses may compute more than a convolution, e.g. standardize their weights in every call.
+_CONVS = (nn.Conv2d, Conv2dSame, SamePaddedConv2d)
+
 
 def fuse(model: nn.Module, blocks: bool = True, dtype: torch.dtype | None = None) -> nn.Module:
     """Return a copy of a model for inference, in evaluation mode, with the same output and fewer passes over memory.
 
     Every BatchNorm that directly follows a convolution, in an ``nn.Sequential`` or anywhere in a backbone, is folded
-    into the convolution. `SqueezeReasoning` before the convolution of a head, or behind the last stage of a detector,
-    is folded into the weights of the convolution after it, per image, at resolutions where this is cheaper; the logger
-    "srzoo" says at level INFO which are not, and why. A backbone that torch.fx cannot trace keeps its BatchNorms, and
-    the logger warns about it. On a GPU with Triton a convolution adds its bias, and the shortcut of a ResNet's block,
-    and applies ReLU or ReLU6 before it writes (`srzoo_kernels.conv2d_act`).
+    into the convolution, unless the network reads the parameters of either itself. `SqueezeReasoning` before the
+    convolution of a head, or behind the last stage of a detector, is folded into the weights of the convolution after
+    it, per image, at resolutions where this is cheaper; the logger "srzoo" says at level INFO which are not, and why. A
+    backbone that torch.fx cannot trace keeps its BatchNorms, and the logger warns about it. On a GPU with Triton a
+    convolution adds its bias, and the shortcut of a ResNet's block, and applies ReLU or ReLU6 before it writes
+    (`srzoo_kernels.conv2d_act`).
 
     Args:
         model: from `create_model` or `load_model`. It is not changed. Save this model, not the copy.
@@ -102,7 +107,7 @@ class _LayerTracer(fx.Tracer):
 def _fold_backbone(body: nn.Module, name: str) -> None:
     """Fold every BatchNorm that is the only consumer of a convolution, in place; module names do not change.
 
-    A module that is called more than once is left alone, as its other calls would change too.
+    Both are left alone unless the trace has `sole_calls` of them.
     """
     if not any(isinstance(part, nn.BatchNorm2d) for part in body.modules()):
         return
@@ -115,24 +120,23 @@ def _fold_backbone(body: nn.Module, name: str) -> None:
             one_line(error),
         )
         return
-    called = [node for node in graph.nodes if node.op == "call_module"]
-    times = Counter(node.target for node in called)
+    called = sole_calls(body, graph)
     for node in called:
         sources = [each for each in node.all_input_nodes if each.op == "call_module" and len(each.users) == 1]
-        if len(sources) == 1 and times[sources[0].target] == times[node.target] == 1:
+        if len(sources) == 1 and sources[0] in called:
             _fold_norm(body, sources[0].target, node.target)
 
 
 def _fold_norm(model: nn.Module, conv_name: str, norm_name: str) -> None:
     """Fold a BatchNorm into the convolution before it, if the two modules are these.
 
-    Neither may have a block from `insert`. A block after the convolution separates it from the norm, and a block after
-    the norm would be removed with it.
+    Neither may have a block from `insert`, which also makes another type of the convolution. A block after the
+    convolution separates it from the norm, and a block after the norm would be removed with it.
     """
     conv, norm = model.get_submodule(conv_name), model.get_submodule(norm_name)
-    if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
+    if type(conv) not in _CONVS or not isinstance(norm, nn.BatchNorm2d) or norm.running_mean is None:
         return
-    if not (has_block(conv) or has_block(norm)):
+    if not has_block(norm):
         model.set_submodule(conv_name, fuse_conv_bn_eval(conv, norm))
         # timm's norms contain their activation.
         model.set_submodule(norm_name, norm.act if hasattr(norm, "act") else nn.Identity())
@@ -160,6 +164,8 @@ def _obstacle(head: ContextHead) -> str:
 
 def _fold_into_lateral(backbone: PyramidBackbone) -> None:
     """Fold Squeeze Reasoning behind the last stage into the pyramid's 1x1 lateral, which alone reads that stage."""
+    if backbone.last_module is None:
+        return
     last = backbone.body.get_submodule(last_of_sequential(backbone.body, backbone.last_module))
     block, lateral = getattr(last, CHILD) if has_block(last) else None, backbone.fpn.inner_blocks[-1]
     if isinstance(block, SqueezeReasoning) and not (has_block(block) or has_block(lateral[0])):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 
 from ..messages import one_line
 
+_recording = threading.Lock()  # what a capture sets is of the process
 _WARM_UP = 3  # calls before a capture, in which cuDNN chooses its algorithms and Triton compiles
 
 
@@ -102,22 +104,30 @@ class _Recorded(NamedTuple):
 def record(call: Callable[[], torch.Tensor], device: torch.device) -> tuple[Callable[[], None], torch.Tensor]:
     """Capture a call on a GPU, with cuDNN's fastest algorithms: what runs it again, and what it returns.
 
+    One thread captures at a time.
+
     Raises:
         RuntimeError: it waits for the device, or there is not enough memory.
     """
+    with _recording, _cudnn_benchmark(), torch.cuda.device(device):  # else a second GPU's launches are not captured
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(_WARM_UP):
+                call()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            result = call()
+    return graph.replay, result
+
+
+@contextmanager
+def _cudnn_benchmark() -> Iterator[None]:
+    """Let cuDNN try its algorithms; `cudnn.flags` would reset the other flags."""
     cudnn = torch.backends.cudnn
-    benchmark, cudnn.benchmark = cudnn.benchmark, True  # `cudnn.flags` would reset the other flags
+    benchmark, cudnn.benchmark = cudnn.benchmark, True
     try:
-        with torch.cuda.device(device):  # else launches on a second GPU would not be captured
-            stream = torch.cuda.Stream()
-            stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):
-                for _ in range(_WARM_UP):
-                    call()
-            torch.cuda.current_stream().wait_stream(stream)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-                result = call()
+        yield
     finally:
         cudnn.benchmark = benchmark
-    return graph.replay, result

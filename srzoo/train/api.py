@@ -87,8 +87,11 @@ def train(
         train_set: the folder of a dataset, as ``--data.root``; or a ``torch.utils.data.Dataset``, or anything else with
             ``len()`` and indices, whose item is ``(image, mask)`` or ``{"image": ..., "mask": ...}``. An image is an
             array ``(H, W, 3)``, a Pillow image, a path or a tensor ``(3, H, W)``, uint8 or floating in 0..1, before any
-            normalization. A mask has the class id of each pixel, ``(H, W)``. Sizes may differ between items. Scaling,
-            crops, flips and normalization follow from the recipe.
+            normalization. A mask has the class id of each pixel, ``(H, W)``. For a model of instances the item is
+            ``(image, target)``, as torchvision's detectors take it: ``target["masks"]`` ``(N, H, W)`` of 0 and 1,
+            ``target["labels"]`` ``(N,)`` from 1 for the first class on, and maybe ``target["iscrowd"]`` ``(N,)``; boxes
+            are those of the masks. Panoptic models take folders only. Sizes may differ between items. Scaling, crops,
+            flips and normalization follow from the recipe.
         val_set: the images to evaluate on, of the same kind. A folder has its own, or some images are held out.
         out: the folder of the run.
         recipe: name of a recipe or a YAML file; by default a recipe to fine-tune the model.
@@ -209,10 +212,12 @@ def _own(
     train_set: Any, val_set: Any, name: str, start: str, labels: LabelSet | None, void: int, channels: int
 ) -> dict[str, ImageData]:
     """The splits of your own dataset."""
-    from ..data.own import own_data
+    from ..data.own import check_own_task, own_data
     from ..zoo.info import task_of
     from .splits import labels_of as of_model
 
+    task = task_of(name)
+    check_own_task(task)
     if val_set is None:
         raise ValueError(
             "pass val_set, the images to evaluate on; torch.utils.data.random_split(dataset, [0.8, 0.2]) makes two"
@@ -221,4 +226,4 @@ def _own(
     if labels is None:
         raise ValueError(f"unknown number of classes of {name}; pass classes, their names, or num_classes")
     splits = {"train": train_set, "val": val_set}
-    return {split: own_data(data, split, task_of(name), labels, void, channels) for split, data in splits.items()}
+    return {split: own_data(data, split, task, labels, void, channels) for split, data in splits.items()}

@@ -36,8 +36,17 @@ def test_unknown_backbone_suggests_the_nearest():
 
 
 def test_a_stride_that_timm_does_not_support():
-    with pytest.raises(ValueError, match="'swin_tiny_patch4_window7_224' .*32.* 8; .*32"):
+    with pytest.raises(ValueError, match=r"'swin_tiny_patch4_window7_224' .*32.* 8; pass output_stride=32$"):
         probe("swin_tiny_patch4_window7_224", 8)
+
+
+@pytest.mark.parametrize(
+    "name", ["inception_v3", "levit_128s", "hiera_tiny_224", "maxvit_pico_rw_256", "crossvit_tiny_240"]
+)
+def test_a_backbone_for_other_images(name):
+    with pytest.raises(ValueError, match=f"'{name}' .*64x96 .*any size") as info:
+        probe(name, None)
+    assert "\n" not in str(info.value)
 
 
 def test_multi_grid_dilates_the_last_stage():

@@ -91,6 +91,15 @@ def test_invalid_arguments(arguments, message):
         PyramidBackbone(*arguments)
 
 
+def test_a_last_module_that_timm_does_not_name():
+    with torch.device("meta"):
+        assert PyramidBackbone("test_vit", {"dynamic_img_size": True}, 8).last_module == "model.blocks.2"
+        assert PyramidBackbone("mvitv2_tiny", {}, 8).last_module is None  # timm says "block.3", which there is not
+        with pytest.raises(ValueError, match="context_places"):
+            PyramidBackbone("mvitv2_tiny", {}, 8, "sr")
+        PyramidBackbone("resnest14d", {}, 8, "sr")  # whose conv2 is none
+
+
 def test_last_module_is_read_by_the_last_lateral_alone():
     torch.manual_seed(0)
     backbone = PyramidBackbone("test_resnet", {}, 8).eval()

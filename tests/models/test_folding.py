@@ -152,6 +152,67 @@ def test_a_convolution_with_two_norms_is_not_folded():
     torch.testing.assert_close(ours, expected)
 
 
+class Curious(nn.Module):
+    """A network that reads attributes of its convolutions and norms, as those of timm's EdgeNeXt and DaViT do."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.bn, self.last = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 2, bias=False)
+        self.second, self.norm, self.act = nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8), nn.ReLU()
+
+    def forward(self, x):
+        x = self.bn(self.first(nn.functional.pad(x, (self.first.kernel_size[0] // self.first.stride[0],) * 4)))
+        x = self.act(self.last(x.to(self.last.weight.dtype)))
+        return [self.norm(self.second(x)) * self.second.weight.sum() + self.norm.bias.sum()]
+
+
+class Standardized(nn.Conv2d):
+    """A convolution that standardizes its weights, as timm's ``StdConv2d`` does."""
+
+    def forward(self, x):
+        return self._conv_forward(x, self.weight / self.weight.std(), self.bias)
+
+
+class TwoNames(nn.Module):
+    """A convolution of two names, of which the second is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn = nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8)
+        self.same = nn.ModuleList([self.conv])
+
+    def forward(self, x):
+        return [self.bn(self.same[0](x))]
+
+
+class OfStandardized(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.bn = Standardized(3, 8, 1), nn.BatchNorm2d(8)
+
+    def forward(self, x):
+        return [self.bn(self.conv(x))]
+
+
+@pytest.mark.parametrize("network", [Curious, OfStandardized, TwoNames])
+def test_what_the_network_reads_or_computes_otherwise_is_left_alone(network):
+    model = randomised(TwoBackbones())
+    model.streams[0].body = randomised(network())
+    x = torch.randn(1, 3, 9, 9)
+    fused = fuse(fuse(model)).streams[0]
+    assert sum(isinstance(part, nn.BatchNorm2d) for part in fused.modules()) == 1
+    torch.testing.assert_close(logits_of(fused.body, x)[0], logits_of(model.streams[0].body, x)[0])
+
+
+def test_a_backbone_whose_feature_has_no_module(tiny):
+    """A feature that the network collects itself is none of a module that a block could follow."""
+    model = randomised(tiny(backbone="test_vit", backbone_options={"dynamic_img_size": True}))
+    x = torch.randn(1, 3, 96, 160)
+    with torch.inference_mode():
+        levels, expected = fuse(model).backbone(x), model.backbone(x)
+    torch.testing.assert_close(levels, dict(expected))
+
+
 @pytest.mark.parametrize("name", ["srnet_lite0_camvid", "srnet_r50_camvid", "dfseg_v1_camvid", "fcn_lite0_camvid"])
 def test_every_batch_norm_is_folded(name):
     folded = fuse(srzoo.create_model(name))

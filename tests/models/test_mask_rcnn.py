@@ -379,7 +379,8 @@ def test_cost_of_the_parts():
     [
         (torch.zeros(1, 1, 64, 64), r"\(N, 3, H, W\), got \(1, 1, 64, 64\)"),
         (torch.zeros(1, 4, 64, 64), r"got \(1, 4, 64, 64\)"),
-        (torch.zeros(3, 64, 64), r"got \(3, 64, 64\)"),
+        (torch.zeros(3, 64, 64), r"got \(3, 64, 64\); .*Segmenter"),
+        ([torch.zeros(3, 64, 64)], r"\(N, 3, H, W\), got a list; .*Segmenter"),
         (torch.zeros(1, 3, 64, 64, dtype=torch.uint8), r"torch\.uint8.*normalize"),
         (torch.zeros(1, 3, 1, 500), r"at least 32, got \(1, 500\)"),
         (torch.full((1, 3, 64, 64), float("nan")), r"finite: in image 0 "),

@@ -1,4 +1,5 @@
 import copy
+import threading
 
 import pytest
 import torch
@@ -112,3 +113,32 @@ def test_a_capture_needs_a_gpu():
     with pytest.raises(ValueError, match="cpu"):
         replay.record(lambda: torch.ones(1), torch.device("cpu"))
     assert not torch.backends.cudnn.benchmark
+
+
+def test_two_threads_capture_one_after_the_other(monkeypatch):
+    """Else the second would find cuDNN's flag as the first has set it, and leave it on."""
+    second_is_inside, flags = threading.Event(), []
+
+    def device(which):
+        flags.append(torch.backends.cudnn.benchmark)
+        if which == "first":
+            second_is_inside.wait(0.2)
+        else:
+            second_is_inside.set()
+            threads[0].join(5)
+        raise ValueError(which)
+
+    def capture(which):
+        with pytest.raises(ValueError, match=which):
+            replay.record(lambda: torch.ones(1), which)
+
+    monkeypatch.setattr(torch.cuda, "device", device)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    threads = [threading.Thread(target=capture, args=(which,)) for which in ("first", "second")]
+    threads[0].start()
+    while not flags:
+        pass
+    threads[1].start()
+    for thread in threads:
+        thread.join(5)
+    assert flags == [True, True] and not torch.backends.cudnn.benchmark

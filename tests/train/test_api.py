@@ -10,6 +10,8 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 import srzoo
+from srzoo.data.own import check_own, own_data
+from srzoo.labels.own import numbered_labels
 
 OPTIONS = {"backbone": "test_efficientnet", "channels": 32, "output_stride": 16}
 SHORT = {"start": "random", "steps": 2, "batch_size": 2, "semantic.crop": 64, "short_side": 64, "precision": "no"}
@@ -112,9 +114,69 @@ def test_invalid_arguments(tmp_path, splits, options, message):
     assert not (tmp_path / "run").exists()
 
 
-def test_detectors_take_folders_only(tmp_path):
-    with pytest.raises(ValueError, match="instance"):
-        srzoo.train("mask_rcnn_lite0", Shapes(), Shapes(2), out=tmp_path, num_classes=2)
+class Squares(Shapes):
+    """The same as objects, as torchvision's detectors take them; the second of each image is empty."""
+
+    def __init__(self, count=4, labels=(1, 2), **changes):
+        super().__init__(count)
+        self.labels, self.changes = labels, changes
+
+    def __getitem__(self, index):
+        image, mask = super().__getitem__(index)
+        masks = torch.from_numpy(np.stack([mask == 1, mask == 7]))
+        target = {"boxes": torch.zeros(2, 4), "masks": masks, "labels": torch.as_tensor(self.labels)}
+        return torch.from_numpy(image).permute(2, 0, 1) / 255, {**target, **self.changes}
+
+
+HEADS = {"channels": 16, "box_channels": 24, "mask_layers": (16,)}
+DETECTOR = {**TINY, "semantic.crop": 64, "model_options": {"backbone": "test_resnet", **HEADS}}
+DETECTOR["instance.crop"] = DETECTOR.pop("semantic.crop")
+
+
+def test_own_objects(tmp_path):
+    out = tmp_path / "run"
+    run = srzoo.train("mask_rcnn", Squares(), Squares(2), out=out, classes=["square", "other"], **DETECTOR)
+    assert run.headline == "mask AP" and run.history[-1]["step"] == 2
+    assert run.model.config.labels.classes == ("square", "other")
+    assert srzoo.evaluate(run.last, Squares(2), progress=False).value == pytest.approx(run.value)
+
+
+def test_an_object_is_the_pixels_of_its_mask():
+    data = own_data(Squares(iscrowd=torch.tensor([1, 0])), "train", "instance", numbered_labels(2))
+    image, objects = data[1]
+    assert image.shape == (64, 81, 3) and objects.size == (64, 81)
+    assert (objects.boxes.tolist(), objects.classes.tolist()) == ([[10, 10, 40, 30]], [0])
+    assert (objects.areas.tolist(), objects.crowd.tolist(), objects.ids) == ([600], [True], [0])
+    assert objects.decode([0]).sum() == 600
+    assert data.digest() == own_data(Squares(iscrowd=[1, 0]), "train", "instance", data.labels).digest()
+    assert data.digest() != own_data(Squares(), "train", "instance", data.labels).digest()
+    assert data.select([2, 1])[1].image.shape == image.shape
+    without = own_data(Squares(masks=torch.zeros(0, 64, 80), labels=torch.zeros(0)), "val", "instance", data.labels)
+    with pytest.raises(ValueError, match="no item of val has an object"):
+        check_own({"val": without.select([0])})
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        (Squares(labels=(0, 1)), "item 0 of train: target .*label 0; .*1 to 2"),
+        (Squares(labels=(1, 3)), "label 3; .*1 to 2"),
+        (Squares(labels=(1,)), r"masks of shape \(2, 64, 80\), labels of \(1,\)"),
+        (Squares(masks=torch.full((2, 64, 80), 255)), "masks with values from 255 to 255; .*0 and 1"),
+        (Squares(masks=torch.ones(2, 64, 64)), "80x64.*64x64"),
+        (Shapes(), "target is a ndarray; .*'masks' and 'labels'"),
+        ([(torch.zeros(3, 9, 9), {"boxes": []})], "target is boxes; .*'masks' and 'labels'"),
+    ],
+)
+def test_invalid_targets(dataset, message, tmp_path):
+    with pytest.raises(ValueError, match=message) as info:
+        srzoo.train("mask_rcnn", dataset, Squares(2), out=tmp_path / "run", num_classes=2, **DETECTOR)
+    assert "\n" not in str(info.value) and not (tmp_path / "run").exists()
+
+
+def test_panoptic_models_take_folders_only(tmp_path):
+    with pytest.raises(ValueError, match="'panoptic' .*folder"):
+        srzoo.train("panoptic_fpn_lite0", Shapes(), out=tmp_path, num_classes=2)
 
 
 def test_import_stays_light():
