@@ -8,7 +8,8 @@
 # packages of srzoo's extra "train" too, CamVid in $SRZOO_CAMVID, and a queue in $QUEUE (default: the ablation at
 # convergence). Give it the same $OUT again, and it resumes.
 # Correctness first: a part that measures kernels stops where their tests fail. CSVs go into $OUT (default: results of
-# this checkout). What did not end in time leaves what it had written; after any other failure the exit status is 1.
+# this checkout). What does not end in time, tests included, is stopped with a line, and leaves what it had written; after
+# any other failure of a measurement the others run, and the exit status is 1.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 OUT=${OUT:-bench/results}
@@ -29,16 +30,14 @@ if missing := [name for name in needed if importlib.util.find_spec(name) is None
 PYTHON
 
 measure() {  # seconds, command: one that is killed when its time is up has failed in nothing else
-    local status=0
+    local status=0 end=$((SECONDS + $1))
     timeout -s KILL "$@" || status=$?
-    case $status in
-    0) ;;
-    124 | 137) echo "on_gpu.sh: stopped after $1 s: ${*:2}" >&2 ;;
-    *)
+    if [ "$status" != 0 ] && [ "$SECONDS" -ge "$end" ]; then
+        echo "on_gpu.sh: stopped after $1 s: ${*:2}" >&2
+    elif [ "$status" != 0 ]; then # killed for memory, too
         echo "on_gpu.sh: failed: ${*:2}" >&2
         failed=1
-        ;;
-    esac
+    fi
 }
 
 tests() {  # compiling the kernels takes most of it, so they share the processors where pytest-xdist is
@@ -92,7 +91,7 @@ for part in "${@:-profile}"; do
         measure 500 python3 bench/gpu_profile.py training --device "$DEVICE" --out "$OUT/gpu_profile_training.csv"
         ;;
     queue)
-        timeout 560 python3 bench/train_many.py "${QUEUE:-bench/queues/camvid_ablation.yaml}" --table context \
+        measure 560 python3 bench/train_many.py "${QUEUE:-bench/queues/camvid_ablation.yaml}" --table context \
             --data.root "$SRZOO_CAMVID" --out "$OUT/queue" --jobs "${JOBS:-4}" --limit 450 --device "${DEVICE%%:*}"
         ;;
     *)

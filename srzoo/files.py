@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ except ImportError:  # Windows: files are not locked there
 
 _ENDING = ".partial"  # of the folder that a file is written in
 _LOCK = ".srzoo-lock"  # in such a folder; another process can tell by it whether the writer still lives
+_umask_lock = threading.Lock()
 _FORMER = re.compile(r"\..+\.\d+\.partial")  # a file that version 0.1 wrote in place of such a folder
 
 
@@ -44,9 +46,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
             folder = _locked_folder(path.parent, stack)
             temporary = Path(folder, path.name)
             yield temporary
-            umask = os.umask(0)
-            os.umask(umask)
-            temporary.chmod(0o666 & ~umask)  # some writers make files that only the owner can read
+            temporary.chmod(0o666 & ~_umask())  # some writers make files that only the owner can read
             _sync(temporary)
             os.replace(temporary, path)
             _sync(path.parent)
@@ -57,6 +57,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
     finally:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _umask() -> int:
+    """The permissions that new files do not get, which can be read only by setting them, for the whole process."""
+    with _umask_lock:
+        umask = os.umask(0)
+        os.umask(umask)
+    return umask
 
 
 def _locked_folder(parent: Path, stack: ExitStack) -> str:

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 from .data.bands import Bands, as_picture
-from .data.georeference import georeference_of
+from .data.georeference import Georeference, georeference_of
 from .export.onnx_model import OnnxModel
 from .images import BATCH_DIMENSIONS, ImageError, check_several, most_pixels, name_of
 from .layers.checks import check_choice, check_flag
@@ -40,10 +40,12 @@ class ReadImage:
     Attributes:
         source: what it was read from.
         picture: its pixels.
+        georeference: of a file that has one.
     """
 
     source: Any
     picture: Image.Image | Bands
+    georeference: Georeference | None
 
 
 class Segmenter:
@@ -181,13 +183,14 @@ class Segmenter:
         Raises:
             srzoo.images.ImageError: as for a call.
         """
-        return ReadImage(image, as_picture(image, self.config.transform.channels, self._max_pixels))
+        picture = as_picture(image, self.config.transform.channels, self._max_pixels)
+        return ReadImage(image, picture, georeference_of(image))
 
     def _placed(self, images: list[ReadImage], brief: bool) -> list[Result]:
         """The results, with the georeference of the files that have one."""
         results = self._predict([name_of(each.source) for each in images], [each.picture for each in images], brief)
         for each, result in zip(images, results):
-            result.georeference = georeference_of(each.source)
+            result.georeference = each.georeference
         return results
 
     def _predict(self, names: list[str], pictures: list[Image.Image], brief: bool) -> list[Result]:

@@ -100,7 +100,7 @@ class ImageData(ABC):
     def renumbered(self, order: Sequence[int]) -> Self:
         """The split with its classes in another order; ``order`` has the present id of each.
 
-        Items have the new ids. What checks and digests read, such as `target_bytes`, is of the files, and stays.
+        Items have the new ids. What checks and `digest` read, such as `target_bytes`, is of the files, and stays.
         """
         now = range(len(order)) if self.new_ids is None else self.new_ids
         return replace(self, labels=self.labels.reordered(order), new_ids=tuple(order.index(i) for i in now))

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 BENCH = Path(__file__).parents[2] / "bench"
-# Measures by writing a line, and fails or takes too long where the command names the file in $FAILS or $SLOW.
+# Measures by writing a line, and fails or is killed where the command names the file in $FAILS or $KILLED.
 PYTHON = """#!/usr/bin/env bash
 case "$*" in
 *xdist*) exit 1 ;;
 *"${FAILS:-none}"*) exit 1 ;;
-*"${SLOW:-none}"*) kill -KILL $$ ;;
+*"${KILLED:-none}"*) kill -KILL $$ ;;
 *convolutions.py*) echo new > bench/results/convolutions_gpu.csv ;;
 *head.py*) echo new > bench/results/head_gpu.csv ;;
 esac
@@ -48,12 +48,9 @@ def test_what_was_measured_is_kept_and_older_results_are_not(run):
     assert run("operators") == (0, {"convolutions_gpu.csv": "new\n", "head_gpu.csv": "new\n"})
 
 
-def test_a_benchmark_that_fails_is_told_and_the_others_run(run):
-    assert run("operators", FAILS="convolutions.py") == (1, {"head_gpu.csv": "new\n"})
-
-
-def test_what_takes_too_long_fails_nothing(run):
-    assert run("operators", SLOW="convolutions.py") == (0, {"head_gpu.csv": "new\n"})
+@pytest.mark.parametrize("how", ["FAILS", "KILLED"])  # for example for memory
+def test_a_benchmark_that_fails_is_told_and_the_others_run(run, how):
+    assert run("operators", **{how: "convolutions.py"}) == (1, {"head_gpu.csv": "new\n"})
 
 
 def test_nothing_is_measured_where_the_tests_fail(run):

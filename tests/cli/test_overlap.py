@@ -1,7 +1,9 @@
 """Reading, computing and writing of several images at a time."""
 
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -93,3 +95,29 @@ def test_nothing_is_begun_after_an_interrupt(device_type):
     with pytest.raises(KeyboardInterrupt):
         run(device_type, 9, read, lambda i: computed.append(i) or i, lambda i: i)
     assert max(computed) <= 3
+
+
+class Image:
+    """Large."""
+
+
+def test_one_image_is_in_memory_on_a_cpu():
+    """While it is written, only its result is; of one that failed nothing is left."""
+    images, alive = [], []
+
+    def read():
+        image = Image()
+        images.append(weakref.ref(image))
+        return image
+
+    def write(value):
+        alive.append([each() is not None for each in images])
+
+    gc.disable()
+    try:
+        with overlap("cpu", lambda key, done: None) as work:
+            for compute in (lambda image: 1, lambda image: 2, lambda image: 1 / 0, lambda image: 4):
+                work.add(0, work.start(read, compute, write))
+    finally:
+        gc.enable()
+    assert alive == [[False], [False, False], [False] * 4]

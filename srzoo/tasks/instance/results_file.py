@@ -12,9 +12,9 @@ from ...files import replacing
 from .result import Instances
 
 _HEAD = 1 << 14  # bytes
-_ID = rb'(?:-?\d+|"[^\n]*?")'
+_ID = rb'(?:-?[\d.eE+-]+|"[^\n]*?")'
 _DETECTIONS = re.compile(
-    rb'\[(?:\]$|\{"image_id": %b, "category_id": %b, "bbox": \[[^]]*\], "score": [\d.e-]+, )' % (_ID, _ID)
+    rb'\[\n(?:\]$|\{"image_id": %b, "category_id": %b, "bbox": \[[^]]*\], "score": [\d.e-]+, )' % (_ID, _ID)
 )
 
 
@@ -35,7 +35,10 @@ class ResultsFile:
         return [self.path]
 
     def is_own(self, path: Path) -> bool:
-        """Whether a file begins as this class writes it; the format has no place for a mark."""
+        """Whether a file begins as this class writes it; the format has no place for a mark.
+
+        Unlike other tools' results, it has a line for each detection.
+        """
         with path.open("rb") as file:
             return bool(_DETECTIONS.match(file.read(_HEAD)))
 
@@ -48,4 +51,5 @@ class ResultsFile:
     def finish(self) -> None:
         in_order = sorted(self.entries, key=lambda entry: entry[0])
         with replacing(self.path) as temporary:
-            temporary.write_text(json.dumps([each for _, found in in_order for each in found]))
+            lines = ",\n".join(json.dumps(each) for _, found in in_order for each in found)
+            temporary.write_text(f"[\n{lines}\n]" if lines else "[\n]")

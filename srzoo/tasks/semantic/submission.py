@@ -14,19 +14,23 @@ from ..saving import is_result, mark, save_png
 from .result import Segmentation
 
 
-def official_ids(classes: tuple[str, ...]) -> np.ndarray:
+def official_ids(classes: tuple[str, ...], new_ids: tuple[int, ...] | None = None) -> np.ndarray:
     """The ids that the files of a dataset use for the classes of a model.
 
+    Args:
+        classes: of the model.
+        new_ids: the model's id of each class of the dataset, if they differ.
+
     Returns:
-        ``(K,)`` uint8. For the 19 classes of Cityscapes these are the label ids that its server expects, such as 7 for
-        road; for any other classes they are ``0..K - 1``.
+        ``(K,)`` uint8. For the 19 classes of Cityscapes, in any order, these are the label ids that its server expects,
+        such as 7 for road; for any other classes they are those of the dataset.
     """
-    if classes != CITYSCAPES.classes:
-        return np.arange(len(classes), dtype=np.uint8)
+    if sorted(classes) != sorted(CITYSCAPES.classes):
+        return np.argsort(range(len(classes)) if new_ids is None else new_ids).astype(np.uint8)
     from torchvision.datasets import Cityscapes
 
-    ids = {entry.train_id: entry.id for entry in Cityscapes.classes}
-    return np.array([ids[i] for i in range(len(classes))], dtype=np.uint8)
+    ids = {CITYSCAPES.classes[entry.train_id]: entry.id for entry in Cityscapes.classes if entry.train_id in range(19)}
+    return np.array([ids[name] for name in classes], dtype=np.uint8)
 
 
 class LabelFiles:
@@ -35,18 +39,19 @@ class LabelFiles:
     Args:
         folder: the output folder, which exists when a result is added.
         classes: names of the classes of the model.
+        new_ids: as for `official_ids`.
 
     Raises:
         ValueError: ``folder`` has the name of a JSON file.
     """
 
-    def __init__(self, folder: Path, classes: tuple[str, ...]):
+    def __init__(self, folder: Path, classes: tuple[str, ...], new_ids: tuple[int, ...] | None = None):
         if folder.suffix.lower() == ".json":
             raise ValueError(
                 f"cannot export to {folder}: a semantic model's predictions are one PNG file per image, so choose a "
                 f"folder, such as {folder.with_suffix('')}"
             )
-        self.folder, self.ids = folder, official_ids(classes)
+        self.folder, self.ids = folder, official_ids(classes, new_ids)
 
     def paths(self, names: Sequence[str]) -> list[Path]:
         return [self.folder / f"{name}.png" for name in names]

@@ -124,4 +124,4 @@ class SemanticTask:
     def export(self, path: Path, config: ModelConfig, data: SemanticData) -> LabelFiles:
         from .submission import LabelFiles
 
-        return LabelFiles(path, config.classes)
+        return LabelFiles(path, config.classes, data.new_ids)

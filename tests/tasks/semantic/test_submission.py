@@ -18,3 +18,9 @@ def test_cityscapes_server_ids(tmp_path):
 
 def test_other_classes_keep_their_order():
     assert official_ids(CAMVID.classes).tolist() == list(range(11))
+
+
+def test_files_have_the_ids_of_the_data():
+    """Where its classes are in another order than the model's."""
+    assert official_ids(("sky", "tree", "car"), new_ids=(1, 2, 0)).tolist() == [2, 0, 1]
+    assert official_ids(CITYSCAPES.classes[::-1], tuple(range(18, -1, -1))).tolist()[:2] == [33, 32]
