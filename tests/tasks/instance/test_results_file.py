@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,8 +11,8 @@ def write(tmp_path):
     """Write entries as the class does; returns the file."""
 
     def run(entries):
-        export = ResultsFile.__new__(ResultsFile)
-        export.path, export.entries = tmp_path / "results.json", [(0, entries)]
+        export = ResultsFile(tmp_path / "results.json", SimpleNamespace(image_ids=(), category_ids=()))
+        export.entries.append((0, entries))
         export.finish()
         return export
 
