@@ -131,7 +131,7 @@ PUBLISHED: dict[str, Weights] = {
     ),
     "srnet_panoptic_fpn_lite0_facade": Weights(
         file="srnet_panoptic_fpn_lite0_facade.safetensors",
-        sha256="80f36c658950c92c9d89e7e1796de2b8ab42bbe17b089d077edc8125672bfebc",
+        sha256="6b84dfc94edf1c999ca68331c8b71015e9b7230615b98be56c7b1e7a7987dfda",
         parameters=6_163_293,
         licence=(
             "srzoo: Apache-2.0",
@@ -142,7 +142,7 @@ PUBLISHED: dict[str, Weights] = {
     ),
     "srnet_mask_rcnn_lite0_facade": Weights(
         file="srnet_mask_rcnn_lite0_facade.safetensors",
-        sha256="85c8be4732037ba6815869fd678f18cb775e31459097e4bd1d7e39da0fcfce33",
+        sha256="f423c5e7d09527d0ce83cb08dd6c353a2c5e8cdbb0bf6b5043d66d1e9740e095",
         parameters=5_830_231,
         licence=(
             "srzoo: Apache-2.0",
