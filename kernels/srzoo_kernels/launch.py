@@ -86,7 +86,7 @@ def triton_serves(x: torch.Tensor) -> bool:
 
 def triton_serves_batch(x: torch.Tensor) -> bool:
     """Whether `triton_serves` the images ``x`` ``(N, ...)``, each of them a program along one axis of a grid."""
-    return x.shape[0] <= MOST_PROGRAMS and triton_serves(x)
+    return triton_serves(x) and x.shape[0] <= MOST_PROGRAMS  # last, as an export for a CPU keeps every condition
 
 
 def triton_multiplies(x: torch.Tensor) -> bool:

@@ -1,13 +1,16 @@
-"""The classes of a dataset and of the model that is evaluated on it. Imports no torch."""
+"""The classes of a dataset and of the model that is evaluated on it. Imports neither torch nor numpy."""
 
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
-from ..data.samples import ImageData
 from ..labels import LabelSet
 from ..labels.own import numbered_labels
 from ..messages import and_more
+
+if TYPE_CHECKING:
+    from ..data.samples import ImageData
 
 
 def in_order_of_model(data: ImageData, labels: LabelSet) -> ImageData:

@@ -18,8 +18,10 @@ def tile_rows(height: int, source_height: int, most: int = 3) -> tuple[int, int]
 
 def triton_resizes(logits: torch.Tensor, height: int) -> bool:
     """Whether Triton serves ``logits`` ``(N, K, h, w)``, and a grid has room for tiles of ``height`` rows."""
+    if not triton_serves_batch(logits):
+        return False
     tiles = -(-height // tile_rows(height, logits.shape[2])[0])
-    return max(tiles, logits.shape[1]) <= MOST_PROGRAMS and triton_serves_batch(logits)
+    return max(tiles, logits.shape[1]) <= MOST_PROGRAMS
 
 
 def with_near_columns(logits: torch.Tensor, *others: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:

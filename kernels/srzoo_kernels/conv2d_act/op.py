@@ -34,10 +34,10 @@ def serves_conv2d_act(x: torch.Tensor, *weights: torch.Tensor | None) -> bool:
     """
     if (
         isinstance(x, fx.Proxy)
-        or not triton_serves_batch(x)
-        or x.dtype not in _DTYPES
         or torch.compiler.is_exporting()
         or torch.jit.is_tracing()
+        or not triton_serves_batch(x)
+        or x.dtype not in _DTYPES
     ):
         return False
     wanted = torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in (x, *weights))
