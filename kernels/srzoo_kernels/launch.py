@@ -16,7 +16,7 @@ from types import ModuleType
 import torch
 
 HAS_TRITON = importlib.util.find_spec("triton") is not None  # PyTorch brings it on Linux alone
-_SMALL_INTEGER = 2**31
+MOST_ELEMENTS = 2**31  # that the 32-bit offsets of a kernel reach
 MOST_PROGRAMS = 65535  # along the second and third axis of a grid
 # Since PyTorch 2.9 there are switches that make ``allow_tf32`` raise an error as soon as somebody has used them.
 _HAS_PRECISION = hasattr(torch.backends.cuda.matmul, "fp32_precision")
@@ -98,7 +98,7 @@ def triton_multiplies(x: torch.Tensor) -> bool:
     if not triton_serves_batch(x) or x.dtype is torch.float64:
         return False
     elements = x.numel()
-    if elements == 0 or (elements >= _SMALL_INTEGER and elements // x.shape[0] >= _SMALL_INTEGER):
+    if elements == 0 or (elements >= MOST_ELEMENTS and elements // x.shape[0] >= MOST_ELEMENTS):
         return False
     target = target_of(x)
     return target.backend != "cuda" or target.arch >= 80

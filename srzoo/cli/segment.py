@@ -24,7 +24,7 @@ from .coco_file import collect
 from .inputs import Inputs, find_images
 from .library_lines import library_lines
 from .outputs import name_in_result, prepare_folder, result_bases
-from .overlap import overlap
+from .overlap import Overlap, overlap
 from .startup import heavy_imports
 from .view_options import add_view_options, given_view
 
@@ -207,14 +207,13 @@ def _segment(
     own = list(inputs.images)[rank() :: world()]
     is_quiet = True if is_one or not is_main_process() else None
     # With miniters no thread of tqdm's draws the bar, which `library_lines` would take for a library's line.
-    is_in_turn = segmenter.device.type == "cpu"
     bar = tqdm(total=len(own), disable=is_quiet, miniters=1, unit="image")
     with bar, overlap(segmenter.device.type, tell) as work:
         for source in own:
             name = name_of(source)
             place = {"base": bases[source], "named": name_in_result(source, inputs.images[source])}
             # In a thread, the images before may be computed and written meanwhile.
-            with library_lines(name if is_in_turn else f"while {name} was read", tell_warning):
+            with library_lines(f"while {name} was read" if isinstance(work, Overlap) else name, tell_warning):
                 done = work.start(
                     partial(read, source, **place), partial(segmenter, brief=True), partial(save, **place)
                 )

@@ -80,7 +80,7 @@ class ReleasedSqueezeReasoning(MomentBlock):
         # With rows l of `left` and r of `right`: sum_p (l x_p)(r x_p) = HW (l Cov r^T + (l m)(r m)), m the mean.
         # Written with the covariance, because `affine` needs it too and autograd then keeps one C x C matrix for both.
         g = moments.pixels * (((left @ covariance) * right).sum(2) + (mean @ left.mT) * (mean @ right.mT))
-        return g.to(parameter_of(self.left).dtype)
+        return g.to(self.left.weight.dtype)
 
     def reason(self, g: torch.Tensor) -> torch.Tensor:
         """The reasoned vector ``(N, R)`` for the squeezed vector ``g`` ``(N, R)``."""

@@ -20,8 +20,8 @@ def write_names(
 ) -> None:
     """Write the name of each object where most of it lies on what is visible of the object, in place.
 
-    The first such place from the top is taken. An object has no name if it is smaller than it, or if names of others
-    are in all such places.
+    The place with the most of it is taken, of equals the first from the top. An object has no name if it is smaller
+    than it, or if names of others are in all such places.
 
     Args:
         picture: RGB.

@@ -182,7 +182,7 @@ def test_a_pixel_that_no_output_reads_gets_no_gradient(device):
 def test_columns_that_lie_far_apart(device, monkeypatch):
     logits = random_logits((1, 5, 7, 6), torch.float32, CHANNELS_LAST).to(device).mT
     target = torch.randint(5, (1, 12, 14), generator=torch.Generator().manual_seed(0)).to(device)
-    monkeypatch.setattr(tiles, "_SMALL_INTEGER", 8)
+    monkeypatch.setattr(tiles, "MOST_ELEMENTS", 8)
     assert torch.equal(upsample_argmax(logits, (12, 14)), argmax.upsample_argmax(logits, (12, 14)))
     torch.testing.assert_close(upsample_bilinear(logits, (12, 14)), F.interpolate(logits, (12, 14), mode="bilinear"))
     torch.testing.assert_close(upsample_cross_entropy(logits, target), loss.upsample_cross_entropy(logits, target))

@@ -2,10 +2,9 @@
 
 import torch
 
-from ..launch import MOST_PROGRAMS, triton_serves_batch
+from ..launch import MOST_ELEMENTS, MOST_PROGRAMS, triton_serves_batch
 
 _MOST_ROWS = 8
-_SMALL_INTEGER = 2**31
 
 
 def tile_rows(height: int, source_height: int, most: int = 3) -> tuple[int, int]:
@@ -29,6 +28,6 @@ def with_near_columns(logits: torch.Tensor, *others: torch.Tensor | None) -> tup
 
     Columns lie that far apart in a large channels_last map whose sides were exchanged.
     """
-    if (logits.shape[3] - 1) * logits.stride(3) >= _SMALL_INTEGER:
+    if (logits.shape[3] - 1) * logits.stride(3) >= MOST_ELEMENTS:
         logits = logits.contiguous()
     return logits, *others

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from ..autocast import autocast_operands
 from ..checks import check_feature_map, check_same_device, check_same_dtype
-from ..launch import convolves_in_tf32, kernels_of, multiplies_in_tf32, triton_serves_batch
+from ..launch import MOST_ELEMENTS, convolves_in_tf32, kernels_of, multiplies_in_tf32, triton_serves_batch
 from ..layout import is_channels_last
 from ..operators import is_transformed, register
 from .reference import ACTIVATIONS, filters, padded
@@ -22,7 +22,6 @@ from .shapes import output_shape
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 _MOST_TAPS = 7  # along one side of a depthwise filter, of which the kernel unrolls all
-_MOST_ELEMENTS = 2**31  # offsets of the kernels are 32-bit
 _MOST_REFUSED = 4096
 _refused: set[tuple] = set()  # convolutions that cuDNN does not take with a bias and an activation
 
@@ -120,7 +119,7 @@ def _convolve(
         return y
     if residual is not None and residual.stride() != y.stride():
         residual = torch.empty_like(y).copy_(residual)
-    if y.numel() >= _MOST_ELEMENTS:
+    if y.numel() >= MOST_ELEMENTS:
         y = y if bias is None else y.add_(bias[:, None, None])
         return ACTIVATIONS[activation](y if residual is None else y.add_(residual))
     return kernels_of(__package__).add_and_activate_(y, bias, residual, activation)
@@ -152,7 +151,7 @@ def _is_for_the_kernel(x, weight, residual, stride, padding, dilation) -> bool:
     if not (square and usual):
         return False
     y = output_shape(x.shape, weight.shape, tuple(stride), tuple(padding), tuple(dilation), channels)
-    return channels * max(x.shape[2] * x.shape[3], y[2] * y[3]) < _MOST_ELEMENTS
+    return channels * max(x.shape[2] * x.shape[3], y[2] * y[3]) < MOST_ELEMENTS
 
 
 def _is_product(x, weight, stride, padding) -> bool:
