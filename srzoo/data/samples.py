@@ -76,6 +76,14 @@ class ImageData(ABC):
             ImageError: the image cannot be read.
         """
 
+    def classes_in(self, index: int) -> set[int]:
+        """The classes that occur in an image, as their ids in ``labels``, of its annotation alone.
+
+        Raises:
+            ValueError: the annotation cannot be read, or is not of classes.
+        """
+        raise ValueError(f"the annotations of {self.format} data are not of classes; leave out repeat_threshold")
+
     @abstractmethod
     def image_name(self, index: int) -> str:
         """Name of an image, for messages: its path if it is a file."""
@@ -273,6 +281,9 @@ class SemanticData(ImageData):
         """
         return self.id_map(self.mask(index), self.target_name(index))
 
+    def classes_in(self, index: int) -> set[int]:
+        return set(np.unique(self._in_order(self.ids(index))).tolist()) - {IGNORE}
+
     def __getitem__(self, index: int) -> SemanticSample:
         image, ids = self.image(index), self._in_order(self.ids(index))
         if image.shape[:2] != ids.shape and self.reading.resize_masks:
@@ -356,6 +367,9 @@ class InstanceData(_Categorized):
         """What an annotation contains, and all that is wrong with it."""
         return examined(self.objects, index)
 
+    def classes_in(self, index: int) -> set[int]:
+        return set(self._in_order(self.objects(index)).classes.tolist())
+
     def __getitem__(self, index: int) -> InstanceSample:
         image, objects = self.image(index), self.objects(index)
         if image.shape[:2] != objects.size:
@@ -388,10 +402,17 @@ class PanopticData(_Categorized):
         """What an annotation contains, and all that is wrong with it."""
         return examined(self.segments, index)
 
+    def classes_in(self, index: int) -> set[int]:
+        return {each.class_id for each in self._in_order(self.segments(index)[1])}
+
     def __getitem__(self, index: int) -> PanopticSample:
         image, (ids, segments) = self.image(index), self.segments(index)
         if image.shape[:2] != ids.shape:
             raise ValueError(self.size_mismatch(index, image, ids.shape, "annotation"))
-        if self.new_ids is not None:
-            segments = [each._replace(class_id=self.new_ids[each.class_id]) for each in segments]
-        return PanopticSample(image, ids, segments)
+        return PanopticSample(image, ids, self._in_order(segments))
+
+    def _in_order(self, segments: list[Segment]) -> list[Segment]:
+        """The segments with the ids of ``labels``."""
+        if self.new_ids is None:
+            return segments
+        return [each._replace(class_id=self.new_ids[each.class_id]) for each in segments]

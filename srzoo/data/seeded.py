@@ -17,8 +17,8 @@ from .samples import ImageData
 class AugmentedDataset(Dataset):
     """A dataset under a random augmentation, each sample drawn from a seed of its own.
 
-    A sample depends on ``(seed, epoch, index)`` alone, so a resumed run sees the same images with any number of
-    workers. Index it with ``epoch * len(dataset) + index``.
+    A sample depends on ``seed`` and its position alone, so a resumed run sees the same images with any number of
+    workers. Position ``epoch * len(dataset) + index`` is made from image ``index``.
 
     Args:
         dataset: a split for any task.

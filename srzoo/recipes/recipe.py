@@ -99,6 +99,13 @@ class Recipe:
         None,
         low=1,
     )
+    repeat_threshold: float = option(
+        "classes that are in fewer than this share of the images are seen more often, by repeat-factor sampling "
+        "(Gupta et al., LVIS, 2019); an epoch has as many images as without; 0 for every image once an epoch",
+        0.0,
+        low=0,
+        high=1,
+    )
     precision: Literal["auto", "bf16", "fp16", "no"] = option(
         "mixed precision: bf16, fp16, no for float32, or auto for the fastest on this machine; a step takes about half "
         "the memory in bf16",

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from srzoo_kernels import NonFiniteError
 
+from ..data.repeats import repeat_factors
 from ..data.samples import ImageData
 from ..evaluate.distributed import is_main_process
 from ..evaluate.evaluation import evaluate
@@ -350,6 +351,7 @@ class _Trainer:
             recipe.seed,
             accelerator.process_index,
             accelerator.num_processes,
+            repeat_factors(self.train_set, recipe.repeat_threshold) if recipe.repeat_threshold else None,
         )
         return DataLoader(
             dataset,

@@ -1,13 +1,17 @@
 """The order of the samples of a run: one endless stream, cut into steps and shared between processes."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch.utils.data import Sampler
 
+_AGAIN = 1 << 32  # between two positions of an image in one epoch, in epochs: more than a run has
+
 
 class StepBatches(Sampler[list[int]]):
-    """Batches of positions ``epoch * length + index`` for `AugmentedDataset`, each epoch in another random order.
+    """Batches of positions for `AugmentedDataset`, ``epoch * length + index``, each epoch in another random order.
 
     The stream does not stop at the end of an epoch, so every batch is full even if there are few images. Which
     positions a step holds depends only on ``(length, batch_size, seed)``: a stopped run resumes in the middle of an
@@ -25,13 +29,24 @@ class StepBatches(Sampler[list[int]]):
         seed: seed of the order.
         rank: number of this process.
         world: number of processes.
+        factors: how often each image is seen in relation to the others; None for once an epoch. An epoch has ``length``
+            places as without them. An image that has two of them has another position at each, a multiple of
+            ``length`` apart, so that it is augmented anew.
 
     Raises:
         ValueError: ``batch_size`` is not divisible by ``parts * world``.
     """
 
     def __init__(
-        self, length: int, batch_size: int, parts: int, steps: range, seed: int, rank: int = 0, world: int = 1
+        self,
+        length: int,
+        batch_size: int,
+        parts: int,
+        steps: range,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        factors: Sequence[float] | None = None,
     ):
         if batch_size % (parts * world):
             raise ValueError(
@@ -40,6 +55,7 @@ class StepBatches(Sampler[list[int]]):
             )
         self.length, self.batch_size, self.parts, self.steps, self.seed = length, batch_size, parts, steps, seed
         self.rank, self.size = rank, batch_size // (parts * world)
+        self._ends = None if factors is None else length * np.cumsum(factors) / np.sum(factors)
         self._epoch, self._order = -1, []
 
     def __len__(self) -> int:
@@ -56,6 +72,19 @@ class StepBatches(Sampler[list[int]]):
         """What stands at a place of the stream: place 7 of 5 images is the third in the order of epoch 1."""
         epoch, index = divmod(place, self.length)
         if epoch != self._epoch:
-            generator = torch.Generator().manual_seed(self.seed + 1_000_003 * epoch)
-            self._epoch, self._order = epoch, torch.randperm(self.length, generator=generator).tolist()
-        return epoch * self.length + self._order[index]
+            self._epoch, self._order = epoch, self._positions(epoch)
+        return self._order[index]
+
+    def _positions(self, epoch: int) -> list[int]:
+        generator = torch.Generator().manual_seed(self.seed + 1_000_003 * epoch)
+        order = torch.randperm(self.length, generator=generator).tolist()
+        if self._ends is None:
+            return [epoch * self.length + index for index in order]
+        # Systematic sampling: the number of places of an image differs from its share of the epoch by less than 1.
+        offset = torch.rand((), generator=generator, dtype=torch.float64).item()
+        images = np.searchsorted(self._ends, np.arange(self.length) + offset, side="right").clip(max=self.length - 1)
+        seen, positions = Counter(), []
+        for index in images[order].tolist():
+            positions.append((epoch + _AGAIN * seen[index]) * self.length + index)
+            seen[index] += 1
+        return positions

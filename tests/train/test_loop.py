@@ -22,6 +22,7 @@ from srzoo.tasks.semantic.options import SemanticOptions
 from srzoo.tasks.task import Score, StepContext, get_task
 from srzoo.train import loop
 from srzoo.train.loop import train
+from srzoo.train.sampler import StepBatches
 from srzoo.train.start import starting_model
 from srzoo.zoo.published import PUBLISHED
 
@@ -99,6 +100,15 @@ def test_resumed_run_ends_with_the_same_bits(small_camvid, tmp_path, monkeypatch
     assert same_weights(tmp_path / "whole", tmp_path / "stopped")
     whole, stopped = (untimed_rows(tmp_path / name / "log.csv") for name in ("whole", "stopped"))
     assert whole == stopped
+
+
+def test_images_of_rare_classes_are_seen_more_often(small_camvid, tmp_path, monkeypatch):
+    """Of train's two frames, one has a single class, which the other has, too."""
+    Image.fromarray(np.ones((360, 480), np.uint8)).save(small_camvid / "trainannot" / "street.png")
+    given = []
+    monkeypatch.setattr(loop, "StepBatches", lambda *args: given.append(args[-1]) or StepBatches(*args))
+    run(small_camvid, tmp_path / "run", recipe_of(epochs=1, repeat_threshold=0.9))
+    assert given[0] == pytest.approx([(0.9 / 0.5) ** 0.5, 1])
 
 
 def untimed_rows(path: Path) -> list[dict]:

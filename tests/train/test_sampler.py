@@ -1,3 +1,5 @@
+from collections import Counter
+
 import pytest
 
 from srzoo.train.sampler import StepBatches
@@ -40,3 +42,29 @@ def test_fewer_images_than_the_batch():
 def test_batch_size_must_be_divisible_by_the_parts():
     with pytest.raises(ValueError, match=r"batch_size=6.* 4 processes.*accumulate=1.* multiple of 4"):
         StepBatches(10, 6, 1, range(1), 0, 0, 4)
+
+
+def test_images_are_seen_in_the_ratio_of_their_factors():
+    length, factors = 7, [1, 1, 2, 1, 3.5, 1, 1]
+    stream = positions(StepBatches(length, 7, 1, range(900), seed=0, factors=factors))
+    assert len(set(stream)) == len(stream) == 6300  # an image that comes twice in an epoch is augmented anew
+    counts = Counter(position % length for position in stream)
+    assert [counts[i] / 900 for i in range(length)] == pytest.approx([f * 7 / 10.5 for f in factors], abs=0.05)
+    for epoch in range(900):
+        counts = Counter(position % length for position in stream[7 * epoch : 7 * (epoch + 1)])
+        assert all(abs(counts[i] - factors[i] * 7 / 10.5) < 1 for i in range(length))
+
+
+def test_a_run_with_factors_resumes_and_shares_as_without():
+    def batches(steps, *args):
+        return list(StepBatches(7, 4, 1, steps, 3, *args, factors=[1, 1, 2, 1, 3.5, 1, 1]))
+
+    whole = batches(range(10))
+    assert batches(range(4, 10)) == whole[4:]
+    shares = [batches(range(10), rank, 2) for rank in range(2)]
+    assert [sorted([*a, *b]) for a, b in zip(*shares)] == [sorted(batch) for batch in whole]
+
+
+def test_equal_factors_show_every_image_once():
+    stream = positions(StepBatches(7, 7, 1, range(3), seed=0, factors=[0.1] * 7))
+    assert sorted(stream) == list(range(21))

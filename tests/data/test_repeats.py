@@ -1,0 +1,35 @@
+import math
+from dataclasses import replace
+
+import pytest
+
+from srzoo.data.opening import open_dataset
+from srzoo.data.repeats import factors_of, repeat_factors
+from srzoo.labels import LabelSet
+
+
+def test_the_factor_of_an_image_is_that_of_its_rarest_class():
+    classes = [{0}, {0, 1}, {0, 2}, {0, 1}, set()]
+    assert factors_of(classes, 0.5) == pytest.approx([1, math.sqrt(1.25), math.sqrt(2.5), math.sqrt(1.25), 1])
+    assert factors_of(classes, 0.1) == [1] * 5
+    assert factors_of([], 0.5) == []
+
+
+def test_classes_are_counted_in_images_without_void(write_pairs):
+    root = write_pairs([0, 0, 255, 1], [0, 2, 2, 1])
+    labels = LabelSet(("a", "b", "c"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
+    data = replace(open_dataset(root, "train", num_classes=3), labels=labels)
+    assert [data.classes_in(i) for i in range(len(data))] == [{0, 1}]
+    assert data.renumbered([2, 0, 1]).classes_in(0) == {1, 2}
+
+
+@pytest.mark.parametrize(("task", "format"), [("instance", "coco"), ("panoptic", "coco_panoptic")])
+def test_classes_are_those_of_items(task, format, facade):
+    data = open_dataset(facade, "val", task=task, format=format).select([3, 5])
+    names = [data.labels.classes[i] for i in data.classes_in(0)]
+    data = data.renumbered(list(range(len(data.labels.classes)))[::-1])
+    item = data[0]
+    seen = item.objects.classes.tolist() if task == "instance" else [each.class_id for each in item.segments]
+    assert data.classes_in(0) == set(seen)
+    assert {data.labels.classes[i] for i in seen} == set(names)
+    assert min(repeat_factors(data, 1.0)) >= 1
