@@ -59,6 +59,7 @@ class ShareView:
     """The half of an image that is passed to the model."""
 
     MEASURED: ClassVar = {}
+    FROM_RECIPE: ClassVar = ()
 
     half: str = option("left, right or both", "both")
 

@@ -104,9 +104,12 @@ class View(Protocol):
     Attributes:
         MEASURED: fields whose default is another one where figures are measured, such as the least score of a
             detection.
+        FROM_RECIPE: fields that `Task.Options` has, too, with the same meaning: what a recipe says holds for the
+            figures on val. Others of the same name are another thing, as ``flip`` of the augmentation.
     """
 
     MEASURED: ClassVar[Mapping[str, Any]]
+    FROM_RECIPE: ClassVar[tuple[str, ...]]
 
     def sentence(self, transform: Transform) -> str:
         """The view in words, for the protocol of a receipt; ``transform`` is the one of the model."""

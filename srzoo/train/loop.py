@@ -30,7 +30,6 @@ from ..evaluate.distributed import is_main_process
 from ..evaluate.evaluation import evaluate
 from ..messages import and_more
 from ..models.base import ZooModel
-from ..options import keys
 from ..recipes.recipe import Recipe
 from ..state_dicts import reason
 from ..tasks.task import StepContext, get_task, make_view
@@ -188,8 +187,7 @@ class _Trainer:
         self.steps = recipe.steps or recipe.epochs * self.steps_per_epoch
         context = StepContext(accelerator.device, accelerator.num_processes * recipe.accumulate, accelerator.autocast)
         self.size = model.config.transform if recipe.short_side else None  # of an image at scale 1
-        # A key of the task's block that its view has, too, holds for the figures on val.
-        given = {name: value for name, value in vars(recipe.options).items() if name in keys(self.task.View)}
+        given = {name: getattr(recipe.options, name) for name in self.task.View.FROM_RECIPE}
         self.view = make_view(self.task, given, measured=True)
         self.task.check_view(model, self.view)
         self.objective = self.task.objective(model, train_set, recipe.options, context)

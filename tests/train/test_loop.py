@@ -19,6 +19,7 @@ import srzoo
 from srzoo.data.opening import open_dataset
 from srzoo.recipes.recipe import Recipe, load_recipe
 from srzoo.tasks.semantic.options import SemanticOptions
+from srzoo.tasks.semantic.view import View
 from srzoo.tasks.task import Score, StepContext, get_task
 from srzoo.train import loop
 from srzoo.train.loop import train
@@ -283,6 +284,18 @@ def test_evaluation_is_in_float32_without_an_average_too(small_camvid, tmp_path,
     monkeypatch.setattr(loop, "evaluate", note)
     run(small_camvid, tmp_path / "run", recipe_of(epochs=1, ema_decay=0, precision="bf16"))
     assert dtypes == [torch.float32]
+
+
+def test_figures_on_val_are_seen_as_srzoo_eval_sees_them(small_camvid, tmp_path, monkeypatch):
+    views = []
+
+    def note(model, data, view, **_):
+        views.append(view)
+        return Score("mIoU", {"mIoU": 0.5})
+
+    monkeypatch.setattr(loop, "evaluate", note)
+    run(small_camvid, tmp_path / "run", recipe_of(steps=1, epochs=None, flip=True, leave_out=["sky"]))
+    assert views == [View(leave_out=("sky",))]  # flip is the augmentation's, not an average over mirrored images
 
 
 def test_id_outside_the_id_map_is_an_error(small_camvid, tmp_path):

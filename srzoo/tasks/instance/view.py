@@ -22,6 +22,7 @@ class View:
     """
 
     MEASURED: ClassVar[Mapping[str, Any]] = {"score": 0.05}
+    FROM_RECIPE: ClassVar[tuple[str, ...]] = ()
 
     score: float = option(
         "least score of a detection; masks are computed for these alone. Average precision is measured from 0.05",

@@ -23,6 +23,7 @@ class View:
     """
 
     MEASURED: ClassVar[Mapping[str, Any]] = {}
+    FROM_RECIPE: ClassVar[tuple[str, ...]] = ()
 
     score: float = option("least score of an object", 0.5, low=0, high=1)
     detections: int = option("number of objects in an image at most", 100, low=1)

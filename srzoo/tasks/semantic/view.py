@@ -25,6 +25,7 @@ class View:
     """
 
     MEASURED: ClassVar[Mapping[str, Any]] = {}
+    FROM_RECIPE: ClassVar[tuple[str, ...]] = ("leave_out",)
     MAX_SCALE: ClassVar[float] = 16  # 256 times the usual number of pixels
 
     scales: tuple[float, ...] = option("average over these scales, relative to the model's usual input size", (1.0,))
