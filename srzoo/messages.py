@@ -45,6 +45,8 @@ def shortened(value: object, length: int = 60) -> str:
         return f"a number of {value.bit_length():,} bits"
     else:
         text = repr(value) if _is_small(value) else _Brief().repr(value)
+        if "\n" in text:  # of a model or an array
+            text = " ".join(text.split())
     return text if len(text) <= length else f"{text[:length]}..."
 
 

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from srzoo.messages import and_more, nearest, one_line, shortened
@@ -29,3 +30,4 @@ def test_values_from_files_are_on_one_line_and_short():
     assert (shortened(7), shortened("7"), shortened("a\nb")) == ("7", "'7'", r"'a\nb'")
     assert len(shortened(10**400)) == 63
     assert shortened([1, 2, 3], 4) == "[1, ..."
+    assert shortened(np.eye(2)) == "array([[1., 0.], [0., 1.]])"

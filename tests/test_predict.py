@@ -225,6 +225,13 @@ def test_what_a_segmenter_says_of_itself(segmenter):
     assert len(repr(srzoo.model_info("srnet_lite0_camvid"))) < 150
 
 
+@pytest.mark.parametrize("device", [None, 1.5, "gpu", []])
+def test_what_is_no_device_is_told_in_one_line(device):
+    with pytest.raises(ValueError, match="device") as caught:
+        Segmenter(device=device)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_device_on_which_it_does_not_run_is_refused_at_once():
     with pytest.raises(ValueError, match="'meta'.*'cpu'"):
         Segmenter("srnet_lite0_camvid", "meta")

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from numbers import Integral, Real
 
+from ..messages import shortened
+
 
 def check_whole(**values: int) -> None:
     """Check that each value is a whole number of at least 1.
@@ -15,7 +17,7 @@ def check_whole(**values: int) -> None:
     """
     for name, value in values.items():
         if not _is_whole(value):
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+            raise ValueError(f"{name} must be a whole number of at least 1, got {shortened(value)}")
 
 
 def check_wholes(**values: Iterable[int]) -> None:
@@ -29,7 +31,7 @@ def check_wholes(**values: Iterable[int]) -> None:
     """
     for name, value in values.items():
         if not isinstance(value, (tuple, list)) or not all(map(_is_whole, value)):
-            raise ValueError(f"{name} must be a tuple of whole numbers of at least 1, got {value!r}")
+            raise ValueError(f"{name} must be a tuple of whole numbers of at least 1, got {shortened(value)}")
 
 
 def check_share(**values: float) -> None:
@@ -43,7 +45,7 @@ def check_share(**values: float) -> None:
     """
     for name, value in values.items():
         if not isinstance(value, Real) or not 0 <= value <= 1:
-            raise ValueError(f"{name} must be a number from 0 to 1, got {value!r}")
+            raise ValueError(f"{name} must be a number from 0 to 1, got {shortened(value)}")
 
 
 def check_flag(**values: bool) -> None:
@@ -57,7 +59,7 @@ def check_flag(**values: bool) -> None:
     """
     for name, value in values.items():
         if not isinstance(value, bool):
-            raise ValueError(f"{name} must be True or False, got {value!r}")
+            raise ValueError(f"{name} must be True or False, got {shortened(value)}")
 
 
 def check_options(**values: dict | None) -> None:
@@ -68,7 +70,7 @@ def check_options(**values: dict | None) -> None:
     """
     for name, value in values.items():
         if not isinstance(value, (dict, type(None))):
-            raise ValueError(f"{name} must be a dict of options, got {value!r}")
+            raise ValueError(f"{name} must be a dict of options, got {shortened(value)}")
 
 
 def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
@@ -84,7 +86,7 @@ def check_choice(what: str, value: str, choices: Iterable[str]) -> None:
     """
     choices = list(choices)  # in a list, ``in`` also works for values without a hash
     if value not in choices:
-        raise ValueError(f"unknown {what} {value!r}; choose one of {', '.join(choices)}")
+        raise ValueError(f"unknown {what} {shortened(value)}; choose one of {', '.join(choices)}")
 
 
 def divided(channels: int, parts: int, what: str = "reduction") -> int:

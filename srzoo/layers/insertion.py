@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import fx, nn
 
-from ..messages import nearest, one_line
+from ..messages import nearest, one_line, shortened
 from . import SqueezeReasoning, build_context
 from .leaf import as_leaf
 
@@ -79,12 +79,12 @@ def last_of_sequential(model: nn.Module, name: str) -> str:
             suggests the nearest name.
     """
     if not isinstance(model, nn.Module):
-        raise ValueError(f"expected a model, an nn.Module, got {model!r}")
+        raise ValueError(f"expected a model, an nn.Module, got {shortened(model)}")
     if isinstance(model, torch.jit.ScriptModule) or hasattr(model, "_orig_mod"):  # torch.compile's attribute
         raise ValueError("the model is scripted or compiled already; insert the block before that")
     names = dict(model.named_modules(remove_duplicate=False))  # a module may have two names
     if name not in names:
-        raise ValueError(f"{type(model).__name__} has no module {name!r}{nearest(name, names)}")
+        raise ValueError(f"{type(model).__name__} has no module {shortened(name)}{nearest(name, names)}")
     module = names[name]
     while type(module).forward is nn.Sequential.forward and len(module):
         # _modules, because named_children skips a module that it has listed before, such as a shared ReLU.

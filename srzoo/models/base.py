@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -181,9 +182,22 @@ def check_zoo_model(model: object, caller: str, configured: bool = True) -> None
     if isinstance(model, ZooModel) and (model.config is not None or not configured):
         return
     found = f"{type(model).__name__}{' without a config' if isinstance(model, ZooModel) else ''}"
-    raise ValueError(
-        f"{caller} takes a model from create_model or load_model, got {found}; pass such a model without a wrapper"
-    )
+    advice = "pass such a model without a wrapper"
+    if isinstance(model, (str, os.PathLike)):
+        found = f"the {type(model).__name__} {shortened(str(model))}"
+        advice = "create_model(NAME, pretrained=True) makes one, and load_model(FILE) reads one"
+    raise ValueError(f"{caller} takes a model from create_model or load_model, got {found}; {advice}")
+
+
+def check_dtype(dtype: object) -> None:
+    """Check that an argument ``dtype`` is one that weights can have, or None.
+
+    Raises:
+        ValueError: it is something else. Integers would round the weights away, and PyTorch has too few operators for 8
+            bits.
+    """
+    if dtype is not None and dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        raise ValueError(f"dtype={shortened(dtype)}: expected torch.float16, bfloat16, float32 or float64")
 
 
 def check_labels(labels: object) -> None:

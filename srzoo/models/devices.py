@@ -15,10 +15,12 @@ def resolve_device(device: str | torch.device) -> torch.device:
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device is None:
+        raise ValueError("device=None: expected 'auto', 'cpu', 'cuda', or what else torch.device takes")
     try:
         device = torch.device(device)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # "not compiled with CUDA" is an AssertionError
+    except (RuntimeError, AssertionError, TypeError) as error:  # "not compiled with CUDA" is an AssertionError
         reason = one_line(error).partition(". ")[0]  # after it PyTorch lists all of its backends
         raise ValueError(f"device {str(device)!r} is not available here ({reason}); try 'cpu'") from error
     return device

@@ -20,7 +20,7 @@ from ..layers.context_head import ContextHead
 from ..layers.insertion import CHILD, block_names, has_block, last_of_sequential, remove
 from ..messages import one_line
 from .activations import sole_calls, wrap_sequences, wrap_traced
-from .base import check_zoo_model
+from .base import check_dtype, check_zoo_model
 from .conv_act import ConvAct
 from .folded_block import FoldedBlock
 
@@ -52,10 +52,9 @@ def fuse(model: nn.Module, blocks: bool = True, dtype: torch.dtype | None = None
         change those of the model and fuse it again: the copy keeps some in a second layout.
 
     Raises:
-        ValueError: the model is not one of srzoo's, or ``dtype`` is not floating.
+        ValueError: the model is not one of srzoo's, or ``dtype`` is none for weights.
     """
-    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-        raise ValueError(f"dtype={dtype!r}: expected a floating dtype, such as torch.float16")
+    check_dtype(dtype)
     check_zoo_model(model, "fuse", configured=False)
     model = copy.deepcopy(model).eval()
     widened = dtype is not None and dtype.itemsize > min(each.dtype.itemsize for each in model.parameters())

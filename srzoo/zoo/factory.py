@@ -21,9 +21,9 @@ from ..labels.own import labels_of, numbered_labels
 from ..layers import CONTEXT_MODULES
 from ..layers.checks import check_choice, check_whole
 from ..layers.insertion import block_names
-from ..messages import nearest, one_line, shortened
+from ..messages import nearest, one_line, shortened, visible
 from ..models import NETWORKS, ZooModel
-from ..models.base import check_labels, check_zoo_model
+from ..models.base import check_dtype, check_labels, check_zoo_model
 from ..state_dicts import misfit
 from . import registry
 from .config import ModelConfig
@@ -239,16 +239,19 @@ def save_model(model: nn.Module, path: str | Path, dtype: torch.dtype | None = N
 
     Args:
         model: from `create_model` or `load_model`.
-        path: the ``.safetensors`` file.
+        path: the ``.safetensors`` file, which is told from a name by its ending.
         dtype: storage dtype of the floating tensors, e.g. ``torch.float16``. By default, and where ``dtype`` would
             overflow, a tensor keeps its own.
         recipe: the recipe that trained it, as YAML, to store in the file.
 
     Raises:
         ValueError: the model is not one of srzoo's, is inside a wrapper, or differs from what its configuration builds,
-            so that `load_model` could not read the file.
+            so that `load_model` could not read the file; the path has another ending; or ``dtype`` is none for weights.
         OSError: the file cannot be written.
     """
+    check_dtype(dtype)
+    if not is_model_file(str(path)):
+        raise ValueError(f"a model file ends in .safetensors, got {visible(str(path))}")
     model = getattr(model, "_orig_mod", model)  # of torch.compile, which prefixes the names of all tensors
     check_zoo_model(model, "save_model")
     state = model.state_dict()

@@ -109,6 +109,9 @@ def list_models(pattern: str = "*", pretrained: bool = False) -> list[str]:
     Args:
         pattern: shell pattern that the names must match, e.g. "srnet_*".
         pretrained: list only names with weights, published by srzoo or downloaded from another project.
+
+    Raises:
+        ValueError: the pattern is not a string.
     """
     weights = {*PUBLISHED, *DOWNLOADED}
     return [name for name in registry.match_names(pattern) if not pretrained or name in weights]

@@ -6,7 +6,7 @@ import fnmatch
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..messages import nearest
+from ..messages import nearest, shortened
 from .datasets import ANY_DATASET, DATASETS
 from .run_files import meant_by
 from .transform import Transform
@@ -102,7 +102,7 @@ def split_name(name: str) -> tuple[str, str | None]:
         if entry is not None and dataset in entry.datasets:
             return architecture, dataset
     meant = meant_by(name) or f"{nearest(name, names())}; `srzoo list` shows all names"
-    raise ValueError(f"unknown model {name!r}{meant}")
+    raise ValueError(f"unknown model {shortened(name)}{meant}")
 
 
 def names() -> list[str]:
@@ -112,7 +112,13 @@ def names() -> list[str]:
 
 
 def match_names(pattern: str) -> list[str]:
-    """The names that match a shell pattern."""
+    """The names that match a shell pattern.
+
+    Raises:
+        ValueError: the pattern is not a string.
+    """
+    if not isinstance(pattern, str):
+        raise ValueError(f"a pattern of names must be a string, such as 'srnet_*', got {shortened(pattern)}")
     return [name for name in names() if fnmatch.fnmatchcase(name, pattern)]
 
 

@@ -61,7 +61,7 @@ def test_cost_is_that_of_a_forward_pass_and_does_not_change_the_model():
 
 def test_objects_that_are_not_srzoo_s_models(model):
     check_zoo_model(model, "this")
-    with pytest.raises(ValueError, match="this .* got str"):
+    with pytest.raises(ValueError, match="this .* got the str 'srnet_r50'.*pretrained=True"):
         check_zoo_model("srnet_r50", "this")
     with pytest.raises(ValueError, match="this .* got DataParallel"):
         check_zoo_model(torch.nn.DataParallel(model), "this")

@@ -321,7 +321,7 @@ def test_the_copy_has_the_dtype():
     half = copy.deepcopy(model).half()
     expected = logits_of(copy.deepcopy(half).double(), x.double())
     torch.testing.assert_close(logits_of(fuse(half, dtype=torch.float64), x.double()), expected)  # widened, then folded
-    for dtype in (torch.int8, "float16"):
+    for dtype in (torch.int8, torch.float8_e4m3fn, "float16"):
         with pytest.raises(ValueError, match="dtype="):
             fuse(model, dtype=dtype)
 

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from srzoo import list_models, model_info
 from srzoo.labels import LabelSet
@@ -187,3 +188,13 @@ def test_info_counts_and_licence_chain():
     assert info.macs == pytest.approx(353.4e9 * 1024 * 2048 / 768**2, rel=0.01)  # 353.4 G at 768x768
     assert [line.split(":")[0].split(" ")[0] for line in info.licence] == ["srzoo", "ResNet", "Cityscapes"]
     assert info.metrics is None
+
+
+@pytest.mark.parametrize("given", [torch.nn.Linear(3, 4), torch.nn.Sequential(*[torch.nn.ReLU()] * 99), None, 3])
+def test_what_is_no_name_is_told_in_one_line(given):
+    """A model given for its name wrote out all of its layers."""
+    for call, message in ((model_info, "unknown model"), (list_models, "pattern.*string")):
+        with pytest.raises(ValueError, match=message) as caught:
+            call(given)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 200

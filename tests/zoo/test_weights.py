@@ -126,6 +126,22 @@ def test_a_model_that_load_model_could_not_load_is_not_written(tmp_path):
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.parametrize(
+    ("name", "dtype", "message"),
+    [
+        ("m.safetensors", torch.int8, "dtype=torch.int8.*float32"),  # would round the weights to integers
+        ("m.safetensors", torch.float8_e4m3fn, "dtype=torch.float8_e4m3fn"),
+        ("m.safetensors", "half", "dtype='half'"),
+        ("m.pt", None, r"\.safetensors, got .*m\.pt"),  # Segmenter would take the path for a name
+    ],
+)
+def test_files_that_could_not_be_used_are_not_written(tmp_path, name, dtype, message):
+    model = srzoo.create_model("srnet", backbone="test_efficientnet", num_classes=3, channels=32, nodes=4)
+    with pytest.raises(ValueError, match=message):
+        srzoo.save_model(model, tmp_path / name, dtype=dtype)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     model = srzoo.create_model("srnet", backbone="resnet18", num_classes=3, channels=32, nodes=4)
     path = tmp_path / "m.safetensors"
