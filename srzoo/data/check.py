@@ -101,7 +101,8 @@ def check_splits(
     if isinstance(first, PanopticData):
         judged = [*things_or_stuff_alone(report), *judged]
     report.errors += [
-        *(problem for facts in report.splits.values() for problem in facts.problems),
+        # Where the splits were made of one folder, each has what was wrong with it.
+        *dict.fromkeys(problem for facts in report.splits.values() for problem in facts.problems),
         *judged,
         *(f"the split {split!r} has no images" for split, facts in report.splits.items() if not facts.images),
         *(unlabelled_masks(report) if not judged else ()),

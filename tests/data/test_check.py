@@ -55,6 +55,16 @@ def test_every_bad_file_is_named(root, write_image, write_mask):
         assert sum(re.search(part, error) is not None for error in errors) == 1, part
 
 
+def test_what_is_wrong_with_a_folder_without_splits_is_told_once(write_pairs):
+    root = write_pairs(*[ROWS] * 6)
+    for name, target in (("loop.jpg", "loop.jpg"), ("gone.jpg", "nowhere.jpg")):  # links that lead to no file
+        (root / "images" / name).symlink_to(target)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is held out
+        errors = check(root).errors
+    assert sorted(errors) == [f"{root / 'images' / name} has no mask" for name in ("gone.jpg", "loop.jpg")]
+
+
 def test_masks_as_jpeg(root, write_mask):
     (root / "masks" / "f2.png").unlink()
     write_mask(root / "masks" / "f2.jpg", ROWS)

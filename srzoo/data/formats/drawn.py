@@ -63,7 +63,8 @@ def files_named(root: Path, suffix: str) -> Iterator[Path]:
             for entry in entries:
                 if entry.name.startswith((".", "__MACOSX")):
                     continue
-                if entry.is_dir():
+                # entry.is_dir() needs no look at the file, but raises an error for a link to itself.
+                if os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir():
                     below.append(Path(entry.path))
                 elif entry.name.lower().endswith(suffix):
                     yield Path(entry.path)
