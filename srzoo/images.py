@@ -324,9 +324,10 @@ def as_image(source: Any, max_pixels: int | None = None) -> Image.Image:
             return to_rgb(_from_array(_array_of(source)))
     if hasattr(source, "read"):
         return read_image(source, max_pixels)
-    raise ImageError(
-        f"expected a path, address, bytes, open file, Pillow image, array or tensor, got {type(source).__name__}"
-    )
+    got = type(source).__name__
+    if isinstance(source, Iterator):
+        got += "; Segmenter.stream takes what yields images"
+    raise ImageError(f"expected a path, address, bytes, open file, Pillow image, array or tensor, got {got}")
 
 
 def _array_of(tensor: Any) -> np.ndarray:

@@ -17,7 +17,7 @@ from .data.bands import Bands, as_picture
 from .data.georeference import Georeference, georeference_of
 from .export.onnx_model import OnnxModel
 from .images import BATCH_DIMENSIONS, ImageError, check_several, most_pixels, name_of
-from .layers.checks import check_choice, check_flag
+from .layers.checks import check_choice, check_flag, check_whole
 from .messages import one_line
 from .models.base import check_zoo_model
 from .models.devices import resolve_device
@@ -159,8 +159,7 @@ class Segmenter:
                 the images before it.
             ValueError: ``batch`` is not a whole number of at least 1, or ``images`` is a single image.
         """
-        if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
-            raise ValueError(f"batch must be a whole number of at least 1, got {batch!r}")
+        check_whole(batch=batch)
         check_several(images, "stream")
         return self._stream(images, batch, brief)
 

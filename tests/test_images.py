@@ -160,7 +160,8 @@ def test_arrays_and_tensors_agree():
         (b"", "0 bytes: the file is empty"),
         (b"not an image", "12 bytes: not an image file"),
         (io.StringIO("text"), "open file: .* str, expected bytes.*'rb'"),
-        (17, "got int"),
+        (17, "got int$"),
+        (iter([RGB]), "got list_iterator; .*stream"),
         (None, "got NoneType"),
     ],
 )

@@ -201,6 +201,7 @@ def test_batches_and_streams(examples):
     assert (next(stream).labels == single[0].labels).all()
     with pytest.raises(ImageError, match=r"gone\.png"):
         next(stream)
+    assert len(list(segmenter.stream(pictures, batch=np.int64(2)))) == len(pictures)
     for wrong in (0, True, 1.5):
         with pytest.raises(ValueError, match=f"batch .* 1, got {wrong}"):
             segmenter.stream([], batch=wrong)

@@ -7,6 +7,8 @@ import argparse
 from .arguments import path_argument
 from .startup import heavy_imports
 
+_LAST_PORT = 65535
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -31,6 +33,8 @@ def run(options: argparse.Namespace) -> int:
     from ..zoo.published import PUBLISHED
     from .inputs import find_images
 
+    if not 1 <= options.port <= _LAST_PORT:
+        raise ValueError(f"--port must be from 1 to {_LAST_PORT}, got {options.port}")
     found = find_images([str(options.examples or "examples")])
     if found.failures and options.examples:
         raise ValueError(found.failures[0])

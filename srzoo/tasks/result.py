@@ -205,11 +205,13 @@ class ImageResult(ComparedByValue, ABC):
             The paths of the files.
 
         Raises:
-            ValueError: there is no such option, or its value is out of range.
+            ValueError: there is no such option, its value is out of range, or ``base`` ends in no name.
             FileExistsError: a file of this name is no result of srzoo; nothing is written then.
             OSError: a file cannot be written.
         """
         base = Path(base)
+        if not base.name:
+            raise ValueError(f"save needs what the files' names start with, such as 'out/street', got {str(base)!r}")
         saving = build(Saving, read(Saving, options))
         own = self._contents(saving)
         contents = {**own, "_overlay.jpg": lambda: self.overlay(saving.alpha, saving.legend)}

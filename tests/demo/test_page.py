@@ -97,3 +97,12 @@ def test_a_port_in_use_is_one_line(capsys):
         assert main(["demo", "--port", str(port)]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert f"127.0.0.1:{port}" in line and "--port" in line
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536])
+def test_a_port_that_does_not_exist_is_one_line(port, capsys):
+    from srzoo.cli import main
+
+    assert main(["demo", f"--port={port}"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "65535" in line and f"got {port}" in line

@@ -30,6 +30,14 @@ def test_mask(result):
         result.mask("cra")
 
 
+@pytest.mark.parametrize("base", ["", ".", "/"])
+def test_files_need_a_name(result, base, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=f"'out/street', got '{base or '.'}'"):
+        result.save(base)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("which", [7, -1, 1.0, None, True])
 def test_a_number_without_a_class(result, which):
     with pytest.raises(ValueError, match=f"no class {which!r}; they are 0 to 2,"):

@@ -43,6 +43,8 @@ LITE0, DFV2 = ("srnet_lite0_camvid",), ("srnet_dfv2_camvid",)
         (("srnet",), {"num_classes": 3, "backbone": None}, "'srnet' .*backbone='"),
         (("srnet_r50_cityscapes", True), {}, "'srnet_r50_cityscapes'.* srnet_lite0_camvid.*srzoo train"),
         (("srnet_lite0_camvid", True), {"pretrained_backbone": True}, "pretrained_backbone out"),
+        (("srnet_lite0_camvid", True), {"context": "none"}, "head.context.*leave out context, .*imagenet"),
+        (("srnet_lite0_camvid", True), {"nodes": 8, "channels": 64}, "leave out nodes, channels"),
         (("srnet_lite0_camvid", "a.pth"), {}, "pretrained .*'a.pth'.*load_model"),
         (("srnet_lite9_camvid",), {}, "'srnet_lite9_camvid'.*'srnet_lite0_camvid'"),
         ((7,), {}, "model 7;.*srzoo list"),
