@@ -1,23 +1,40 @@
 """Checks of a module's arguments. Each error names the argument, its value and the limit."""
 
+import math
 from collections.abc import Iterable
 from numbers import Integral, Real
 
 from ..messages import shortened
 
 
-def check_whole(**values: int) -> None:
-    """Check that each value is a whole number of at least 1.
+def check_whole(least: int = 1, /, **values: int) -> None:
+    """Check that each value is a whole number of at least ``least``.
 
     Args:
+        least: the limit.
         **values: each under the name of its argument.
 
     Raises:
         ValueError: a value is another number, or not a number.
     """
     for name, value in values.items():
-        if not _is_whole(value):
-            raise ValueError(f"{name} must be a whole number of at least 1, got {shortened(value)}")
+        if not _is_whole(value, least):
+            raise ValueError(f"{name} must be a whole number of at least {least}, got {shortened(value)}")
+
+
+def check_number(least: float, /, **values: float) -> None:
+    """Check that each value is a finite number of at least ``least``.
+
+    Args:
+        least: the limit.
+        **values: each under the name of its argument.
+
+    Raises:
+        ValueError: a value is another number, or not a number.
+    """
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, Real) or not least <= value < math.inf:
+            raise ValueError(f"{name} must be a number of at least {least}, got {shortened(value)}")
 
 
 def check_wholes(**values: Iterable[int]) -> None:
@@ -106,5 +123,5 @@ def divided(channels: int, parts: int, what: str = "reduction") -> int:
     return channels // parts
 
 
-def _is_whole(value: object) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= 1
+def _is_whole(value: object, least: int = 1) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least

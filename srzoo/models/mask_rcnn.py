@@ -12,7 +12,7 @@ from torchvision.models.detection.image_list import ImageList
 
 from ..backbones.pyramid import PyramidBackbone, stem_and_stages
 from ..labels import LabelSet
-from ..layers.checks import check_flag, check_options, check_whole, check_wholes
+from ..layers.checks import check_flag, check_number, check_options, check_share, check_whole, check_wholes
 from ..layers.insertion import block_names, on_meta
 from .base import ZooModel, check_image_batch
 from .cost import multiply_adds
@@ -46,8 +46,8 @@ class MaskRCNN(ZooModel):
         sampling: samples per cell and axis of RoIAlign; 0 for as many as fit, as in detectron2 and mmdetection 2.
         aligned: half-pixel offset in RoIAlign and in the pasted masks, as in detectron2 and mmdetection 2.
         rounded_anchors: whole pixels for anchors and for the steps between them, as in torchvision.
-        anchor_offset: of the first anchor's centre, in strides of its level: 0.5 in mmdetection 1.
-        anchor_scale: side of an anchor in strides of its level.
+        anchor_offset: of the first anchor's centre, in strides of its level, 0 to 1: 0.5 in mmdetection 1.
+        anchor_scale: side of an anchor in strides of its level, 1 or more.
         box_beta: where the box loss turns from squared to linear: 1/9 in torchvision, 1 in mmdetection 1, 0 for a loss
             that is linear throughout.
         stride_in_1x1: a ResNet's blocks reduce in their first 1x1 convolution, as in detectron2's MSRA weights.
@@ -96,6 +96,10 @@ class MaskRCNN(ZooModel):
     ):
         check_whole(num_classes=num_classes, box_channels=box_channels, size_divisor=size_divisor, rpn_convs=rpn_convs)
         check_whole(in_channels=in_channels)
+        check_whole(0, sampling=sampling)
+        check_number(1, anchor_scale=anchor_scale)
+        check_number(0, box_beta=box_beta)
+        check_share(anchor_offset=anchor_offset)
         check_wholes(mask_layers=mask_layers, box_layers=box_layers)
         check_flag(norm=norm, aligned=aligned, rounded_anchors=rounded_anchors, stride_in_1x1=stride_in_1x1)
         check_options(backbone_options=backbone_options)
