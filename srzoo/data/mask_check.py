@@ -9,9 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from ..labels import IGNORE
+from ..messages import and_more
 from .diagnosis import MANY_VALUES, MAX_VALUES, Diagnosis, diagnose, diagnose_noise
 from .masks import LOSSY, IdMap, pack
-from .report import TRAINED_WITH, ImageFacts, Report, SplitFacts, class_name
+from .report import SHOWN_CLASSES, TRAINED_WITH, ImageFacts, Report, SplitFacts, class_name
 from .samples import SemanticData
 
 _COUNTS = 3  # different numbers of values in masks, above which they may be numbers of objects
@@ -128,4 +129,4 @@ def absent_in_masks(report: Report) -> Iterable[str]:
         counts = report.class_pixels(split)
         absent = [class_name(report.labels, i) for i in range(report.num_classes or 0) if not counts[i]]
         if absent and counts[:IGNORE].any():
-            yield f"{split} has no pixel of {', '.join(absent)}"
+            yield f"{split} has no pixel of {and_more(absent, SHOWN_CLASSES)}"

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from ..messages import and_more
 from .objects import Objects
-from .report import TRAINED_WITH, ImageFacts, Report, SplitFacts, aligned, class_name, share
+from .report import SHOWN_CLASSES, TRAINED_WITH, ImageFacts, Report, SplitFacts, aligned, class_name, share
 from .samples import InstanceData, PanopticData
 
 _ALL_THINGS = "things", "each kind of surface", 0, "instance"
@@ -48,6 +49,11 @@ def things_or_stuff_alone(report: Report) -> Iterable[str]:
         )
 
 
+def _one(report: Report) -> str:
+    """What the data consist of, with its article."""
+    return "a segment" if report.labels.things else "an object"
+
+
 def splits_without_objects(report: Report) -> Iterable[str]:
     """A line for each split to train with that has none.
 
@@ -60,7 +66,7 @@ def splits_without_objects(report: Report) -> Iterable[str]:
             continue
         if facts.inspected == facts.images or facts.doubts:
             advice = f"; the first that was left out: {facts.doubts[0]}" if facts.doubts else ""
-            yield f"no image of {split} has an object that can be learned{advice}"
+            yield f"no image of {split} has {_one(report)} that can be learned{advice}"
 
 
 def absent_objects(report: Report) -> Iterable[str]:
@@ -68,7 +74,7 @@ def absent_objects(report: Report) -> Iterable[str]:
     for split, facts in report.splits.items():
         absent = [class_name(report.labels, i) for i in range(report.num_classes or 0) if not facts.objects[i]]
         if absent and facts.objects:
-            yield f"{split} has no object of {', '.join(absent)}"
+            yield f"{split} has no {_one(report).split()[1]} of {and_more(absent, SHOWN_CLASSES)}"
 
 
 def object_table(report: Report) -> list[str]:
@@ -109,4 +115,4 @@ def _void(facts: SplitFacts) -> float:
 def _without_objects(report: Report) -> Iterable[str]:
     for split, facts in report.splits.items():
         if facts.without_objects:
-            yield f"{facts.without_objects} of {facts.inspected} images of {split} have no object"
+            yield f"{facts.without_objects} of {facts.inspected} images of {split} have no {_one(report).split()[1]}"

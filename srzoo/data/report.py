@@ -15,6 +15,7 @@ from .diagnosis import MAX_VALUES
 from .masks import IdMap
 
 TRAINED_WITH = ("train", "val")
+SHOWN_CLASSES = 20  # that a line lists
 _FEW = 64  # values of a mask; one with more holds no ids
 _ALIKE = 3  # lines that are listed one by one although they differ in numbers alone
 

@@ -108,6 +108,19 @@ def test_absent_classes(root):
     assert check(root, task="instance").warnings == ["val has no object of weed"]
 
 
+def test_many_absent_classes_are_counted(root):
+    """LVIS has 1203 classes."""
+    for split in ("train", "val"):
+        change(root, split, categories=[{"id": i, "name": f"class {i}"} for i in range(7, 300)])
+    (line, _) = check(root, task="instance").warnings
+    assert "class 9, class 10" in line and line.endswith("and 271 more") and len(line) < 300
+
+
+def test_absent_surfaces_are_no_objects(write_panoptic):
+    root = write_panoptic([{"id": 5, "category_id": 7}], np.full((7, 11, 3), (5, 0, 0), np.uint8))
+    assert check(root, task="panoptic").warnings == ["train has no segment of sky"]
+
+
 def test_a_split_without_objects(root):
     change(root, "train", annotations=[])
     assert check(root, task="instance").errors == ["no image of train has an object that can be learned"]
@@ -159,7 +172,7 @@ def test_segments(write_panoptic):
     write_panoptic([], np.zeros((7, 11, 3), np.uint8), "val")
     Image.fromarray(np.zeros((7, 11, 3), np.uint8)).save(root / "val" / "a.jpg")
     report = check(root, task="panoptic")
-    assert report.errors == ["no image of val has an object that can be learned"]
+    assert report.errors == ["no image of val has a segment that can be learned"]
     lines = object_table(report)
     assert [line.split() for line in lines[:-1]] == [
         ["id", "class", "kind", "train", "pixels", "val", "pixels"],
@@ -167,7 +180,7 @@ def test_segments(write_panoptic):
         ["1", "sky", "stuff", "1", "28.57%", "-", "-"],
         ["-", "void", "14.29%", "100.00%"],
     ]
-    assert lines[-1] == "1 of 1 images of val have no object"
+    assert lines[-1] == "1 of 1 images of val have no segment"
     assert report.warnings == []
 
 
