@@ -58,7 +58,8 @@ def read_state_dict(path: str | Path) -> dict[str, torch.Tensor]:
 
     The format is detected from the content, not from the name. In a PyTorch file the state dict may also be an entry
     "state_dict", "model", "model_state_dict" or "net" of a training checkpoint. The prefixes ``module.`` of
-    data-parallel wrappers and ``_orig_mod.`` of compiled models are removed from the keys.
+    data-parallel wrappers, ``_orig_mod.`` of compiled models and ``model.`` of PyTorch Lightning's modules are removed
+    from the keys.
 
     Returns:
         Tensors on the CPU by name.
@@ -103,7 +104,7 @@ _CLAIMED = 1 << 30  # bytes that expanded tensors may take beyond those in the f
 _ENTRIES = ("state_dict", "model", "model_state_dict", "net")
 
 
-_PREFIXES = ("module.", "_orig_mod.")
+_PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
 def _is_safetensors(path: Path) -> bool:

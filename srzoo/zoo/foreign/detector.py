@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from ...labels import LabelSet
-from ...labels.own import numbered_labels, spread_colour
+from ...labels.own import MAX_OUTPUTS, numbered_labels, own_labels
 from ..datasets import DATASETS
 from ..renaming import Rows, State, length, renamed
 
@@ -91,7 +91,7 @@ class ForeignDetector:
             dataset: name of the dataset; default the one with these names, else the classes are numbered.
 
         Raises:
-            ValueError: the dataset has other numbers of classes.
+            ValueError: the dataset has other numbers of classes, or a name in the file is none or there twice.
         """
         known = {name: data.labels[self.task] for name, data in DATASETS.items() if self.task in data.labels}
         if dataset is not None:
@@ -99,12 +99,13 @@ class ForeignDetector:
             return known[dataset], dataset
         if self.names is not None:
             same = next((name for name, labels in known.items() if labels.classes == self.names), None)
-            colours = tuple(map(spread_colour, range(len(self.names))))
-            return (known[same] if same else LabelSet(self.names, colours, self._things)), same
+            if same:
+                return known[same], same
+            labels = own_labels(self.names, "the names of classes in the file", 1, MAX_OUTPUTS)
+            return replace(labels, things=self._things), None
         if self.coco and _counts(known["coco"], self.task) == (self.things, self.stuff):
             return known["coco"], "coco"
-        labels = numbered_labels(self.things + self.stuff)
-        return LabelSet(labels.classes, labels.palette, self._things), None
+        return replace(numbered_labels(self.things + self.stuff), things=self._things), None
 
     @property
     def _things(self) -> tuple[bool, ...] | None:

@@ -33,6 +33,8 @@ def read(state: State, meta: dict) -> ForeignDetector:
     Raises:
         ValueError: an unknown backbone.
     """
+    # With averaged weights a file has both: these, such as "ema_backbone_conv1_weight", are the ones before averaging.
+    state = {key: value for key, value in state.items() if not key.startswith("ema_")}
     is_second = any(key.startswith("roi_head.") for key in state)
     head = "roi_head." if is_second else ""
     is_cascade = any(key.startswith(f"{head}bbox_head.0.") for key in state)

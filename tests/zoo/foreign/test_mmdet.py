@@ -115,6 +115,22 @@ def test_names_in_the_file_are_the_classes(tmp_path):
     assert title.endswith("8 classes of cityscapes") and model.config.name == "mask_rcnn_r50_cityscapes"
     _, model = converted(state, tmp_path, {"CLASSES": ("nut", "bolt")})  # not those of this model
     assert model.config.classes == ("class 0", "class 1", "class 2")
+    for names, message in ((("nut", "bolt", "nut"), "'nut' is named twice"), (("nut", "bolt", ""), "the name ''")):
+        with pytest.raises(ValueError, match=f"cannot convert .*names of classes in the file: .*{message}"):
+            converted(state, tmp_path, {"CLASSES": names})
+
+
+def test_weights_before_averaging_are_left_out(tmp_path):
+    state = random_state(Mmdet, 3, RESNET_18)
+    before = {f"ema_{key.replace('.', '_')}": torch.zeros_like(value) for key, value in state.items()}
+    _, model = converted({**state, **before}, tmp_path)
+    assert torch.equal(model.roi_heads.box_head.fc7.weight, state["roi_head.bbox_head.shared_fcs.1.weight"])
+
+
+def test_a_checkpoint_of_a_lightning_module(tmp_path):
+    state = random_state(Mmdet, 3, RESNET_18)
+    _, model = converted({f"model.{key}": value for key, value in state.items()}, tmp_path)
+    assert torch.equal(model.roi_heads.box_head.fc7.weight, state["roi_head.bbox_head.shared_fcs.1.weight"])
 
 
 def test_80_classes_are_coco_s_and_a_given_dataset_must_fit(tmp_path):
