@@ -169,8 +169,9 @@ class MaskRCNN(ZooModel):
             the labels; the highest score first.
 
         Raises:
-            ValueError: ``x`` is not ``(N, in_channels, H, W)``, not floating, or has a side below 32 pixels; or the
-                targets do not fit. On a CPU: the image or the weights are not finite.
+            ValueError: ``x`` is not ``(N, in_channels, H, W)``, not floating, or has a side below 32 pixels; the
+                targets do not fit; ``score`` is not in 0..1, or ``count`` no whole number of at least 1. On a CPU: the
+                image or the weights are not finite.
         """
         x, image_sizes, targets = self._checked(x, image_sizes, targets)
         levels = self.backbone(x)
@@ -205,6 +206,10 @@ class MaskRCNN(ZooModel):
         score: float | None,
         count: int | None,
     ) -> list[Detections] | dict[str, torch.Tensor]:
+        if score is not None:
+            check_share(score=score)
+        if count is not None:
+            check_whole(count=count)
         proposals, losses = self.rpn(ImageList(x, image_sizes), levels, targets)
         features = [levels[name] for name in self.backbone.level_names]
         found = self.roi_heads(features, proposals, image_sizes, targets, score, count)

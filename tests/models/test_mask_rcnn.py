@@ -408,6 +408,15 @@ def test_least_score_and_number_of_detections(tiny):
     assert len(above["scores"]) == 5 == len(above["masks"])
 
 
+@pytest.mark.parametrize(
+    ("least", "message"),
+    [({"score": float("nan")}, "score .*nan"), ({"score": "0.5"}, "score .*'0.5'"), ({"count": -1}, "count .*-1")],
+)
+def test_invalid_least_scores_and_numbers_of_detections(least, message, tiny):
+    with pytest.raises(ValueError, match=message):
+        tiny("mask_rcnn").eval()(torch.randn(1, 3, 32, 32), **least)
+
+
 @pytest.mark.parametrize("sizes", [[(96, 128)], [(96, 128), (97, 128)], [(96, 128), (0, 128)]])
 def test_sizes_of_images_that_do_not_fit(sizes, tiny):
     with pytest.raises(ValueError, match=r"2 sizes .*\(96, 128\)"):
