@@ -28,7 +28,7 @@ from ..state_dicts import misfit
 from . import registry
 from .config import ModelConfig
 from .datasets import DATASETS, labels_for
-from .foreign.detector import ForeignDetector
+from .foreign.detector import TITLES, ForeignDetector
 from .foreign.download import DOWNLOADED, read_downloaded
 from .published import PUBLISHED, read_published
 from .remote import is_remote, read_remote, shown
@@ -307,9 +307,12 @@ def _create_pretrained(name: str, num_classes: int | None, labels: LabelSet | No
         config, state = foreign_weights(read_downloaded(DOWNLOADED[name]), dataset)
         options = {"context": registry.ARCHITECTURES[architecture].options["context"], **options}
         return _with_weights(dataclasses.replace(config, name=name), state, name, num_classes, labels, options)
+    architecture = registry.ARCHITECTURES[registry.split_name(name)[0]]
+    is_elsewhere = architecture.network in TITLES and architecture.options.get("backbone", "").startswith("resne")
+    or_convert = ", or convert detectron2's or mmdetection's with srzoo convert" if is_elsewhere else ""
     raise ValueError(
         f"no published weights for {name!r}, only for {', '.join(sorted([*PUBLISHED, *DOWNLOADED]))}; "
-        f"train it with srzoo train --model {name} --data.root PATH"
+        f"train it with srzoo train --model {name} --data.root PATH{or_convert}"
     )
 
 
