@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,6 +48,11 @@ class PackedMasks(ComparedByValue):
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return (self[i] for i in range(len(self)))
+
+    def select(self, indices: Iterable[int]) -> PackedMasks:
+        """The masks with these indices, in this order."""
+        indices = list(indices)
+        return PackedMasks(self.size, [self.windows[i] for i in indices], [self._bits[i] for i in indices])
 
     def areas(self) -> np.ndarray:
         """``(N,)`` int64 pixels of each mask."""

@@ -44,6 +44,22 @@ class Instances(ImageResult):
     def __len__(self) -> int:
         return len(self.scores)
 
+    def __getitem__(self, which: Any) -> Instances:
+        """Some of the objects, by an index, a slice, a list of indices or a bool for each.
+
+        ``result[result.scores > 0.8]`` and ``result[result.labels == result.class_id("car")]`` are examples.
+
+        Raises:
+            IndexError: there is no such object, or ``which`` is another kind of value.
+        """
+        chosen = np.atleast_1d(np.arange(len(self))[which])
+        if chosen.ndim > 1:  # as of None
+            raise IndexError(f"expected an index, a slice, a list of indices or a bool for each object, got {which!r}")
+        parts = self.boxes[chosen], self.scores[chosen], self.labels[chosen], self.masks.select(chosen)
+        result = Instances(self.image, *parts, self.classes, self.palette)
+        result.georeference = self.georeference
+        return result
+
     @property
     def names(self) -> list[str]:
         """The class name of each object."""

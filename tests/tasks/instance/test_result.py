@@ -167,3 +167,35 @@ def test_strips_do_not_show(result, monkeypatch):
     monkeypatch.setattr(pictures, "_STRIP_PIXELS", 1 << 20)
     assert (np.asarray(result.overlay()) == strips).all()
     assert (whole != strips).any()  # the outlines are wider
+
+
+@pytest.mark.parametrize(
+    ("which", "kept"),
+    [
+        (1, [1]),
+        (-1, [2]),
+        (np.int64(0), [0]),
+        (slice(2), [0, 1]),
+        ([2, 0], [2, 0]),
+        ([], []),
+        (np.array([True, False, True]), [0, 2]),
+    ],
+)
+def test_some_of_the_objects(which, kept, result):
+    result.georeference = "of the file"
+    some = result[which]
+    assert some.scores.tolist() == result.scores[kept].tolist() and some.boxes.tolist() == result.boxes[kept].tolist()
+    assert some.labels.tolist() == result.labels[kept].tolist() and len(some) == len(some.masks) == len(kept)
+    assert all((some.masks[i] == result.masks[j]).all() for i, j in enumerate(kept))
+    assert (some.image, some.classes, some.georeference) == (result.image, result.classes, "of the file")
+    assert len(some.to_coco()) == len(kept) and some.overlay().size == (120, 80)
+
+
+def test_the_objects_one_by_one(result):
+    assert [each.names for each in result] == [["shop"], ["car"], ["shop"]]
+
+
+@pytest.mark.parametrize("which", [3, None, True, "car", [True], 0.5])
+def test_objects_that_are_not_there(which, result):
+    with pytest.raises(IndexError):
+        result[which]
