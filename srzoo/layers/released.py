@@ -13,7 +13,7 @@ from .checks import check_whole
 from .conv import LenientBatchNorm1d
 from .leaf import as_leaf
 from .moments import MomentBlock, Moments
-from .parameters import parameter_of
+from .parameters import in_dtype_of, parameter_of
 
 
 class ReleasedSqueezeReasoning(MomentBlock):
@@ -39,7 +39,8 @@ class ReleasedSqueezeReasoning(MomentBlock):
 
     Shape:
         ``(N, C, H, W)`` to ``(N, C, H, W)``, ``H, W >= 1``, any floating dtype. The statistics and the reasoning are
-        computed in float32 under autocast too, because the sum over the pixels overflows float16.
+        computed in float32 under autocast too, and in a block that was converted to half precision, because the sum
+        over the pixels overflows float16.
 
     Raises:
         ValueError: ``channels`` is odd, or ``channels / 2`` is not divisible by ``nodes``. In ``forward`` on a
@@ -73,20 +74,21 @@ class ReleasedSqueezeReasoning(MomentBlock):
         return Moments(*gram(x), x.shape[2] * x.shape[3])
 
     def squeeze_vector(self, x: torch.Tensor, moments: Moments | None = None) -> torch.Tensor:
-        """The squeezed vector ``(N, R)``, the sum over the pixels of ``B * G``; arguments as in ``forward``."""
+        """The squeezed vector ``(N, R)``, the sum over the pixels of ``B * G``, float32 or wider; as in ``forward``."""
         moments = self._moments_for(x, moments)
         mean, covariance = moments.mean, moments.covariance
         left, right = (parameter_of(layer).flatten(1).to(mean.dtype) for layer in (self.left, self.right))
         # With rows l of `left` and r of `right`: sum_p (l x_p)(r x_p) = HW (l Cov r^T + (l m)(r m)), m the mean.
         # Written with the covariance, because `affine` needs it too and autograd then keeps one C x C matrix for both.
         g = moments.pixels * (((left @ covariance) * right).sum(2) + (mean @ left.mT) * (mean @ right.mT))
-        return g.to(self.left.weight.dtype)
+        return g.to(torch.promote_types(g.dtype, self.left.weight.dtype))
 
     def reason(self, g: torch.Tensor) -> torch.Tensor:
-        """The reasoned vector ``(N, R)`` for the squeezed vector ``g`` ``(N, R)``."""
+        """The reasoned vector ``(N, R)`` for the squeezed vector ``g`` ``(N, R)``, in its dtype."""
         nodes = g.unflatten(1, (-1, self.nodes)).mT  # (N, k, d): the channels of one node are k apart in g
-        mixed = torch.relu(self.adjacency_norm(self.adjacency(nodes))) + nodes
-        return torch.relu(self.weight_norm(self.weight(mixed.mT))).mT.flatten(1)  # the channels of a node side by side
+        mixed = torch.relu(in_dtype_of(in_dtype_of(nodes, self.adjacency), self.adjacency_norm)) + nodes
+        out = torch.relu(in_dtype_of(in_dtype_of(mixed.mT, self.weight), self.weight_norm))
+        return out.mT.flatten(1)  # the channels of a node side by side
 
     def affine(self, z: torch.Tensor, moments: Moments) -> tuple[torch.Tensor, torch.Tensor]:
         """``M`` ``(N, C, C)`` and ``b`` ``(N, C)`` so that ``Y = X + M X + b``.

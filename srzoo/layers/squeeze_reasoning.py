@@ -14,7 +14,7 @@ from srzoo_kernels.operators import is_transformed
 from .checks import check_choice, check_whole
 from .leaf import as_leaf
 from .moments import MomentBlock, Moments
-from .parameters import parameter_of
+from .parameters import in_dtype_of, parameter_of
 from .reasoning import REASONING, GraphReasoning
 
 SQUEEZE = ("hadamard", "average")
@@ -101,20 +101,21 @@ class SqueezeReasoning(MomentBlock):
         return Moments(*gram(x), pixels)
 
     def squeeze_vector(self, x: torch.Tensor, moments: Moments | None = None) -> torch.Tensor:
-        """The squeezed vector ``g`` ``(N, R)`` of Eq. 4; arguments as in ``forward``."""
+        """The squeezed vector ``g`` ``(N, R)`` of Eq. 4, float32 or wider; arguments as in ``forward``."""
         moments = self._moments_for(x, moments)
         w_t = parameter_of(self.transform).flatten(1)
+        wide = torch.promote_types(moments.first.dtype, w_t.dtype)
         if self.pair is None:
-            mean = moments.mean
-            return (mean @ w_t.mT.to(mean.dtype)).to(w_t.dtype)
+            return moments.mean.to(wide) @ w_t.mT.to(wide)
         # g_r = 1/HW sum_p (t_r x_p)(b_r x_p) = t_r (X X^T / HW) b_r^T, with t_r and b_r the rows of W_t and W_p.
-        second = moments.second / moments.pixels
+        second = (moments.second / moments.pixels).to(wide)
         w_p = parameter_of(self.pair).flatten(1)
-        return ((w_t.to(second.dtype) @ second) * w_p.to(second.dtype)).sum(2).to(w_t.dtype)
+        return ((w_t.to(wide) @ second) * w_p.to(wide)).sum(2)
 
     def affine(self, z: torch.Tensor) -> torch.Tensor:
         """``M = W_R diag(z) W_t``, ``(N, C, C)``, for the reasoned vector ``z`` ``(N, R)``; Eq. 7 is ``X + M X``."""
-        return (parameter_of(self.project).flatten(1) * z[:, None, :]) @ parameter_of(self.transform).flatten(1)
+        project, transform = (parameter_of(layer).flatten(1).to(z.dtype) for layer in (self.project, self.transform))
+        return (project * z[:, None, :]) @ transform
 
     def forward(self, x: torch.Tensor, moments: Moments | None = None) -> torch.Tensor:
         """``Y`` for ``x``.
@@ -134,14 +135,14 @@ class SqueezeReasoning(MomentBlock):
             if moments is None and self.has_few_pixels(x):
                 t, z = self._reason_few(x)
                 return x + F.conv2d(t * z[:, :, None, None].to(x.dtype), parameter_of(self.project).to(x.dtype))
-            return channel_affine(x, self.affine(self.reasoning(self.squeeze_vector(x, moments))))
+            return channel_affine(x, self.affine(in_dtype_of(self.squeeze_vector(x, moments), self.reasoning)))
 
     def reason(self, x: torch.Tensor) -> torch.Tensor:
         """The reasoned vector ``z`` ``(N, R)`` for ``x`` ``(N, C, H, W)``, in the form that is cheaper at its size."""
         moments = self.given_or(None)
         if moments is None and self.pair is not None and self.has_few_pixels(x):
             return self._reason_few(x)[1]
-        return self.reasoning(self.squeeze_vector(x, moments))
+        return in_dtype_of(self.squeeze_vector(x, moments), self.reasoning)
 
     def weights(self, *layers: str) -> tuple[torch.Tensor, ...]:
         """The weights of these layers, and ``A_g`` and ``W_g`` of a graph reasoning."""
@@ -173,17 +174,17 @@ class SqueezeReasoning(MomentBlock):
 
         The maps have the dtype of ``x``; the squeeze is computed in float32.
         """
-        wide = torch.promote_types(x.dtype, torch.float32)
         w_t = parameter_of(self.transform)
+        wide = torch.promote_types(torch.promote_types(x.dtype, w_t.dtype), torch.float32)
         t = F.conv2d(x, w_t.to(x.dtype))
         product = t.to(wide)
         if self.pair is not None:
             product = product * F.conv2d(x, parameter_of(self.pair).to(x.dtype)).to(wide)
-        g = product.mean((2, 3)).to(w_t.dtype)
+        g = product.mean((2, 3))
         is_checked = not (torch.compiler.is_compiling() or is_transformed())
         if is_checked and g.device.type == "cpu" and not g.isfinite().all():
             check_finite(x=x, g=g)
-        z = self.reasoning(g)
+        z = in_dtype_of(g, self.reasoning)
         if is_checked:
             check_finite(z=z)
         return t, z

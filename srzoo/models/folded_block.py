@@ -59,7 +59,8 @@ class FoldedBlock(nn.Module):
             return squeeze_reasoning_weights(x, transform, pair, self.projected, *squares, weight)
         with no_autocast(x.device.type):
             z = self.block.reason(x)
-            change = (self.projected * z[:, None, :]) @ parameter_of(self.block.transform).flatten(1)  # (N, k^2 O, C)
+            projected, transform = self.projected.to(z.dtype), parameter_of(self.block.transform).flatten(1).to(z.dtype)
+            change = (projected * z[:, None, :]) @ transform  # (N, k^2 O, C)
             # Rows are ordered as (output channel, k, k), see `projected`; as weights they are (N, O, C, k, k).
             change = change.unflatten(1, (weight.shape[0], *weight.shape[2:])).permute(0, 1, 4, 2, 3)
             return (weight + change).to(x.dtype)

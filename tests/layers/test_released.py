@@ -1,3 +1,4 @@
+import copy
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,27 @@ def test_both_forms_agree_in_values_and_all_gradients(size, training, both_forms
     x = torch.randn(2, 24, *size, dtype=torch.float64, requires_grad=True)
     for value, expected in zip(*both_forms(module, x)):
         torch.testing.assert_close(value, expected, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_half_precision_with_values_whose_sum_would_overflow(dtype):
+    module = block(dtype=torch.float32).eval()
+    x = (torch.randn(1, 24, 64, 64) * 8 + 20).to(dtype)
+    half = copy.deepcopy(module).to(dtype)
+    wide = copy.deepcopy(half).float()  # with the same rounded weights
+    assert half.squeeze_vector(x).abs().max() > torch.finfo(torch.float16).max
+    y, expected = half(x), wide(x.float())
+    assert y.dtype == dtype and (y.float() - expected).norm() < 2 * torch.finfo(dtype).eps * expected.norm()
+
+
+def test_a_block_in_half_precision_keeps_running_statistics():
+    module, x = block(dtype=torch.bfloat16), torch.randn(2, 24, 7, 5, dtype=torch.bfloat16)
+    wide = block(dtype=torch.float32)
+    module(x).sum().backward()
+    wide(x.float())
+    for norm, expected in ((module.adjacency_norm, wide.adjacency_norm), (module.weight_norm, wide.weight_norm)):
+        torch.testing.assert_close(norm.running_mean.float(), expected.running_mean, rtol=2e-2, atol=2e-2)
+        assert norm.num_batches_tracked == 1 and norm.weight.grad.isfinite().all()
 
 
 def test_trains_where_the_released_code_fails():

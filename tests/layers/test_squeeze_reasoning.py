@@ -97,6 +97,19 @@ def test_half_precision_with_values_whose_sum_would_overflow(squeeze):
     assert (y.float() - expected).norm() / expected.norm() < 2**-6
 
 
+@pytest.mark.parametrize("reasoning", REASONING)
+def test_a_block_in_half_precision_reasons_in_float32(reasoning):
+    module = block(16, nodes=4, reasoning=reasoning, dtype=torch.float16)
+    with torch.no_grad():
+        module.transform.weight.mul_(10)
+        module.pair.weight.copy_(module.transform.weight)
+        wide = copy.deepcopy(module).float()  # with the same rounded weights
+        x = (torch.randn(1, 16, 6, 7) * 20 + 80).half()
+        z, expected = module.reason(x), wide.reason(x.float())
+    assert expected.abs().max() > torch.finfo(torch.float16).max
+    assert (z - expected).norm() < 1e-2 * expected.norm()
+
+
 def test_parameter_counts_of_table_3():
     counts = {
         squeeze: sum(p.numel() for p in SqueezeReasoning(512, squeeze=squeeze).parameters()) for squeeze in SQUEEZE
