@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from srzoo_kernels import upsample_cross_entropy
+from srzoo_kernels import check_labels, upsample_cross_entropy
 from srzoo_kernels.upsample_cross_entropy.library import upsample_cross_entropy_library
 from srzoo_kernels.upsample_cross_entropy.reference import upsample_cross_entropy as reference
 
@@ -140,6 +140,17 @@ def test_mining_keeps_equals():
     assert upsample_cross_entropy(logits, target, ohem=(0.2, 0)) == 0
 
 
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}])
+def test_negative_weights_are_the_library_s(options):
+    logits, target = sample(2, 3, (4, 4), (16, 16))
+    weight = torch.tensor([-1.0, 0.5, -2.0], dtype=torch.float64)
+    full = F.interpolate(logits, (16, 16), mode="bilinear")
+    expected = F.cross_entropy(full, target, weight, ignore_index=255, **options)
+    ours, plain = (both(each, logits, target, weight=weight, **options) for each in (upsample_cross_entropy, reference))
+    assert_equal(ours, plain, 1e-12)
+    torch.testing.assert_close(ours[0], expected)
+
+
 @pytest.mark.parametrize("options", [{}, {"ohem": (0.7, 10)}, {"label_smoothing": 0.1}])
 def test_no_labelled_pixel_is_a_loss_of_zero(options):
     logits, target = sample(2, 3, (4, 4), (16, 16), ignored=1.1)
@@ -182,10 +193,11 @@ def test_large_logits_do_not_overflow():
         assert_equal(ours, both(reference, logits, target), 1e-11 if dtype == torch.float64 else 1e-4)
 
 
-def test_a_second_derivative_is_refused():
+@pytest.mark.parametrize("of", [torch.exp, torch.clone], ids=["of the loss", "of the logits"])
+def test_a_second_derivative_is_refused(of):
     logits, target = sample(1, 3, (3, 3), (6, 6))
     logits.requires_grad_()
-    (gradient,) = torch.autograd.grad(upsample_cross_entropy(logits, target).exp(), logits, create_graph=True)
+    (gradient,) = torch.autograd.grad(of(upsample_cross_entropy(logits, target)), logits, create_graph=True)
     with pytest.raises(RuntimeError, match="no autograd formula"):
         gradient.sum().backward()
 
@@ -234,6 +246,10 @@ def test_wrong_labels_are_named():
         upsample_cross_entropy(logits, torch.full((1, 6, 6), 255, dtype=torch.uint8), ignore_index=-1)
     with pytest.raises(ValueError, match=r"0\.\.2\b.*-100\b.*\b36 .*\b3$"):
         upsample_cross_entropy(logits, torch.full((1, 6, 6), 3), ignore_index=-100)
+    with pytest.raises(ValueError, match=r"integer.*float32"):
+        check_labels(target.float(), 3)
+    with pytest.raises(ValueError, match=r"0\.\.2\b.*\b3 .*-2, 7"):
+        check_labels(target.int(), 3)
 
 
 @pytest.mark.parametrize(
@@ -253,6 +269,7 @@ def test_wrong_labels_are_named():
         ({"label_smoothing": 1.5}, r"label_smoothing.*0\.\.1.*1\.5"),
         ({"ohem": (2.0, 1)}, r"ohem.*0\.\.1.*\(2\.0, 1\)"),
         ({"ohem": (0.5, -1)}, r"ohem.*>= 0.*\(0\.5, -1\)"),
+        ({"ohem": (0.5, 2**63)}, r"ohem.*\(0\.5, 9223372036854775808\)"),
     ],
 )
 def test_bad_arguments_are_refused(change, message):

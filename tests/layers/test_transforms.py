@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.func import functional_call, grad, hessian, jacrev, jvp, vmap
+from torch.func import functional_call, grad, grad_and_value, hessian, jacrev, jvp, vmap
 from torchvision.models import resnet18
 from torchvision.models.feature_extraction import create_feature_extractor
 
@@ -125,6 +125,10 @@ def test_gradient_of_the_loss():
     options = {"weight": torch.rand(5), "label_smoothing": 0.1}
     expected = torch.autograd.grad(upsample_cross_entropy(leaf, target, **options), leaf)[0]
     torch.testing.assert_close(grad(lambda x: upsample_cross_entropy(x, target, **options))(logits), expected)
+    for dtype in (torch.float16, torch.float64):
+        value, gradient = grad_and_value(lambda x: upsample_cross_entropy(x, target, **options))(logits.to(dtype))[::-1]
+        torch.testing.assert_close(value, upsample_cross_entropy(logits.to(dtype), target, **options))
+        torch.testing.assert_close(gradient, expected.to(dtype), rtol=1e-2, atol=1e-5)
     unlabelled = torch.full_like(target, 255)
     assert not grad(lambda x: upsample_cross_entropy(x, unlabelled))(logits).any()
     assert vmap(lambda x, y: upsample_cross_entropy(x[None], y[None]))(logits, target).shape == (2,)

@@ -197,7 +197,7 @@ def _total_kernel(
             each += tl.load(weight + start + index, start + index < classes, 0.0).to(tl.float64)
         weights = tl.sum(each)
     total = tl.where(tl.sum(wrong) > 0, float("nan"), tl.sum(divisor))
-    tl.store(loss, tl.where(total <= 0, 0.0, tl.sum(numerator) / total).to(DTYPE))
+    tl.store(loss, tl.where(total == 0, 0.0, tl.sum(numerator) / total).to(DTYPE))
     tl.store(totals, weights.to(DTYPE))
     tl.store(totals + 1, total.to(DTYPE))
 
@@ -347,7 +347,7 @@ def _corner_sum_kernel(
     value += tl.load(here + 2 * size - w, inside & (i > 0), 0.0)
     value += tl.load(here + 3 * size - w - 1, inside & (i > 0) & (j > 0), 0.0)
     divisor = tl.load(totals + 1)
-    value = tl.where(divisor <= 0, 0.0, value / divisor)
+    value = tl.where(divisor == 0, 0.0, value / divisor)
     out = gradient + image * grad_stride_n + k.to(tl.int64) * grad_stride_k
     out += i.to(tl.int64) * grad_stride_h + j * grad_stride_w
     tl.store(out, value, inside)

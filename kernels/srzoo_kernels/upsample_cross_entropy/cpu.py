@@ -45,7 +45,7 @@ def upsample_cross_entropy_cpu(
         if with_gradient:
             gradient[image].copy_(sums.T.unflatten(1, cells.source))
     loss, divisor = totals.tolist()
-    if divisor <= 0:
+    if divisor == 0:
         return logits.new_zeros((), dtype=dtype), gradient.zero_()
     return logits.new_tensor(loss / divisor, dtype=dtype), gradient.div_(divisor)
 

@@ -12,13 +12,16 @@ def check_labels(target: torch.Tensor, classes: int, ignore_index: int = 255) ->
     On a GPU `upsample_cross_entropy` does not look, and gives NaN for such a label; this tells which it was.
 
     Args:
-        target: ``(N, H, W)``, int64 or uint8.
+        target: ``(N, H, W)``, of any integer dtype.
         classes: their number.
         ignore_index: the id of unlabelled pixels.
 
     Raises:
-        ValueError: some labels are not in ``0 .. classes - 1``; the message has their values and number.
+        ValueError: some labels are not in ``0 .. classes - 1``; the message has their values and number. Or they are
+            no integers.
     """
+    if target.is_floating_point() or target.is_complex() or target.dtype is torch.bool:
+        raise ValueError(f"expected target of an integer dtype, got {target.dtype}; convert it first with .long()")
     _, wrong = ids_and_wrong(target, classes, ignore_index)
     if wrong.any():
         found = target[wrong].unique()

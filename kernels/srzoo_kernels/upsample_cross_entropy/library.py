@@ -38,10 +38,10 @@ def upsample_cross_entropy_library(
     shares = label_smoothing / k * weight[:, None, None] * kept
     shares = shares.scatter_add(1, classes, (1 - label_smoothing) * true)
     divisor = true.sum().masked_fill(wrong.any(), float("nan"))
-    loss = torch.where(divisor <= 0, 0.0, -(shares * logarithms).sum() / divisor)
+    loss = torch.where(divisor == 0, 0.0, -(shares * logarithms).sum() / divisor)
     if not with_gradient:
         return loss, logits.new_empty(0, dtype=dtype)
     slope = logarithms.exp_() * shares.sum(1, keepdim=True) - shares
-    slope = torch.where(divisor <= 0, 0.0, slope / divisor)
+    slope = torch.where(divisor == 0, 0.0, slope / divisor)
     gradient = torch.ops.aten.upsample_bilinear2d_backward(slope, full.shape[2:], logits.shape, align_corners)
     return loss, torch.empty_like(logits, dtype=dtype).copy_(gradient)

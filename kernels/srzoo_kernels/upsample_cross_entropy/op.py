@@ -55,12 +55,14 @@ def upsample_cross_entropy(
     _check_options(logits, weight, label_smoothing, ohem)
     check_whole(ignore_index=ignore_index)
     check_same_device(logits, target=target, weight=weight)
+    weight = None if weight is None else weight.detach()
     if is_transformed():
+        dtype = accumulation_dtype(logits)
+        weight = None if weight is None else weight.to(dtype)
         return reference.upsample_cross_entropy(
-            logits, target, ignore_index, weight, label_smoothing, ohem, align_corners
+            logits.to(dtype), target, ignore_index, weight, label_smoothing, ohem, align_corners
         )
     threshold, min_kept = (None, 0) if ohem is None else ohem
-    weight = None if weight is None else weight.detach()
     with_gradient = torch.is_grad_enabled() and logits.requires_grad
     return _op(
         logits, target, weight, ignore_index, label_smoothing, threshold, min_kept, align_corners, with_gradient
@@ -84,7 +86,10 @@ def _check_options(logits, weight, label_smoothing, ohem) -> None:
         raise ValueError(f"label_smoothing must be in 0..1, got {label_smoothing!r}")
     threshold, min_kept = ohem if isinstance(ohem, (tuple, list)) and len(ohem) == 2 else (None, None)
     if ohem is not None and not (
-        isinstance(threshold, Real) and 0 <= threshold <= 1 and isinstance(min_kept, Integral) and min_kept >= 0
+        isinstance(threshold, Real)
+        and 0 <= threshold <= 1
+        and isinstance(min_kept, Integral)
+        and 0 <= min_kept < 1 << 63
     ):
         raise ValueError(f"ohem must be (threshold in 0..1, min_kept >= 0), got {ohem!r}")
 
@@ -129,8 +134,8 @@ def _scaled(grad_loss: torch.Tensor, gradient: torch.Tensor, dtype: torch.dtype)
 
 def _save(ctx, inputs, output):
     ctx.dtype = inputs[0].dtype
+    # Not marked as non-differentiable: a second derivative would get no gradient through it, and no error.
     ctx.save_for_backward(output[1])
-    ctx.mark_non_differentiable(output[1])
     ctx.set_materialize_grads(False)  # which would fill a map of zeros for that output
 
 

@@ -30,4 +30,4 @@ def upsample_cross_entropy(
     labelled = target != ignore_index
     share = labelled if weight is None else weight[target.where(labelled, 0)] * labelled
     divisor = share.sum()
-    return total / divisor.where(divisor > 0, 1)
+    return total / divisor.where(divisor != 0, 1)
