@@ -20,7 +20,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
     try:
         device = torch.device(device)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, TypeError) as error:  # "not compiled with CUDA" is an AssertionError
-        reason = one_line(error).partition(". ")[0]  # after it PyTorch lists all of its backends
+    except (RuntimeError, AssertionError, ImportError, TypeError) as error:  # of builds without it, and of no device
+        reason = one_line(error).partition(". ")[0].partition(", but expected")[0]  # PyTorch goes on with lists
         raise ValueError(f"device {str(device)!r} is not available here ({reason}); try 'cpu'") from error
     return device

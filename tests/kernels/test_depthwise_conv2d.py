@@ -109,6 +109,18 @@ def test_autocast_is_that_of_a_convolution(options):
     torch.testing.assert_close(*wide)
 
 
+@pytest.mark.parametrize("shape", [(4, 1, 3, 5), (4, 1, 1, 3), (8, 1, 3, 3), (4, 1, 5, 3)], ids=str)
+@pytest.mark.parametrize("options", [{}, {"padding": 1}, {"padding": 2, "dilation": 2}], ids=str)
+def test_other_filters_have_the_library_s_gradients(shape, options):
+    x = torch.randn(2, 4, 9, 11, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    ours, expected = (
+        torch.autograd.grad(function(x, weight, **options).square().sum(), (x, weight))
+        for function in (depthwise_conv2d, reference)
+    )
+    torch.testing.assert_close(ours, expected)
+
+
 def test_a_second_derivative_is_refused():
     x, weight = torch.randn(1, 4, 6, 6, requires_grad=True), torch.randn(4, 1, 3, 3)
     (grad,) = torch.autograd.grad(depthwise_conv2d(x, weight).square().sum(), x, create_graph=True)

@@ -33,8 +33,9 @@ def depthwise_conv2d(
 
     Returns:
         ``(N, C, H', W')`` of ``x``'s dtype, ``H' = (H + 2 * padding - dilation * (k - 1) - 1) // stride + 1``. Cases
-        outside the fast ones (another kernel size, dilation with a stride or a padding that it does not divide, a
-        padding above ``dilation * (k - 1)``, a GPU) run the library's code.
+        outside the fast ones (another kernel size or one that is not square, several filters per channel, dilation
+        with a stride or a padding that it does not divide, a padding above ``dilation * (k - 1)``, a GPU) run the
+        library's code.
 
     Raises:
         ValueError: ``stride``, ``padding`` or ``dilation`` is no integer.
@@ -43,7 +44,8 @@ def depthwise_conv2d(
     check_whole(stride=stride, padding=padding, dilation=dilation)
     x, weight = autocast_operands(x, weight)
     k = weight.shape[-1]
-    fast = k in (3, 5) and x.device.type == "cpu" and padding <= dilation * (k - 1) and not is_transformed()
+    fits = x.dim() == 4 and weight.shape == (x.shape[1], 1, k, k) and padding <= dilation * (k - 1)
+    fast = fits and k in (3, 5) and x.device.type == "cpu" and not is_transformed()
     if fast and dilation == 1:
         return _op(x, weight, stride, padding)
     if fast and dilation > 1 and stride == 1 and padding % dilation == 0:
