@@ -236,6 +236,10 @@ def test_what_is_no_device_is_told_in_one_line(device):
 def test_a_device_on_which_it_does_not_run_is_refused_at_once():
     with pytest.raises(ValueError, match="'meta'.*'cpu'"):
         Segmenter("srnet_lite0_camvid", "meta")
+    with pytest.raises(ValueError, match="'hpu'.*'cpu'"):
+        Segmenter("srnet_lite0_camvid", "hpu")  # PyTorch raises an ImportError for it
+    with pytest.raises(ValueError, match=r"device.*'auto'.*1\.5"):
+        Segmenter("srnet_lite0_camvid", 1.5)
 
 
 def test_calls_are_independent(segmenter, examples):

@@ -15,12 +15,12 @@ def resolve_device(device: str | torch.device) -> torch.device:
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device is None:
-        raise ValueError("device=None: expected 'auto', 'cpu', 'cuda', or what else torch.device takes")
+    if not isinstance(device, (str, int, torch.device)):
+        raise ValueError(f"device must be 'auto', a name such as 'cuda:1', or a torch.device, got {device!r}")
     try:
         device = torch.device(device)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, ImportError, TypeError) as error:  # of builds without it, and of no device
-        reason = one_line(error).partition(". ")[0].partition(", but expected")[0]  # PyTorch goes on with lists
+    except (RuntimeError, AssertionError, ImportError) as error:  # the last two of builds without it
+        reason = one_line(error).partition(". ")[0]  # after it PyTorch lists all of its backends
         raise ValueError(f"device {str(device)!r} is not available here ({reason}); try 'cpu'") from error
     return device

@@ -90,6 +90,17 @@ def test_float64_equals_the_reference(name, size):
 
 
 @both
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_gradients_of_several_vectors_at_once(name):
+    operands = operands_for(name, 2, 5, 7, torch.float32)
+    z, vectors = getattr(srzoo_kernels, name)(*operands), torch.randn(3, *operands[0].shape)
+    together = torch.autograd.grad(z, operands, vectors, is_grads_batched=True, retain_graph=True)
+    alone = [torch.autograd.grad(z, operands, each, retain_graph=True) for each in vectors]
+    for found, expected in zip(together, zip(*alone, strict=True), strict=True):
+        torch.testing.assert_close(found, torch.stack(expected), rtol=1e-4, atol=1e-5)
+
+
+@both
 def test_reference_is_the_equation_of_the_paper(name):
     operands = operands_for(name, 2, 5, 7, torch.float64)
     torch.testing.assert_close(getattr(reference, name)(*operands), unrectified(name, *operands).relu())

@@ -195,6 +195,7 @@ def arguments(**changes):
         ({"overlap": -0.1}, r"overlap.*0\.\.1.*-0\.1"),
         ({"overlap": float("nan")}, r"overlap.*0\.\.1.*nan"),
         ({"min_stuff_area": -1}, r"min_stuff_area.*\b0\b.*-1"),
+        ({"min_stuff_area": 1.5}, r"min_stuff_area.*integer.*1\.5"),
     ],
 )
 def test_hostile_inputs_are_refused(changes, message):

@@ -138,6 +138,17 @@ def test_an_empty_batch(device):
     assert not any(each.any() for each in grads[1:])
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_gradients_of_several_vectors_at_once(feature_map, device):
+    x = feature_map((1, 24, 3, 4))
+    leaves = leaves_of(24, 3, 4, torch.float32, device)
+    y, vectors = squeeze_reasoning(x, *leaves), torch.randn(3, *x.shape, device=device)
+    together = torch.autograd.grad(y, (x, *leaves), vectors, is_grads_batched=True, retain_graph=True)
+    alone = [torch.autograd.grad(y, (x, *leaves), each, retain_graph=True) for each in vectors]
+    for found, expected in zip(together, zip(*alone, strict=True), strict=True):
+        torch.testing.assert_close(found, torch.stack(expected), rtol=1e-4, atol=1e-5)
+
+
 def test_a_second_derivative_is_refused(feature_map, device):
     x = feature_map((1, 24, 3, 4))
     y = squeeze_reasoning(x, *leaves_of(24, 3, 4, torch.float32, device))

@@ -172,9 +172,9 @@ def _run_forward(plan, operands: tuple[torch.Tensor, ...]) -> torch.Tensor:
     return launched(plan, operands, laid_out=_contiguous)[0]
 
 
-def _run_backward(plan, operands: tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
+def _run_backward(plan, operands: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
     grad_g, *shares = launched(plan, operands, laid_out=_contiguous)
-    return [grad_g, *(share.sum(0).to(grad_g.dtype) for share in shares)]
+    return grad_g, *(share.sum(0).to(grad_g.dtype) for share in shares)
 
 
 def graph_reason(*operands: torch.Tensor) -> torch.Tensor:
@@ -182,7 +182,7 @@ def graph_reason(*operands: torch.Tensor) -> torch.Tensor:
     return _run_forward(plan_graph_reason, operands)
 
 
-def graph_reason_backward(*operands: torch.Tensor) -> list[torch.Tensor]:
+def graph_reason_backward(*operands: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Gradients of ``g``, ``adjacency`` and ``weight``, from ``(grad, g, adjacency, weight, z)``."""
     return _run_backward(plan_graph_reason_backward, operands)
 
@@ -192,6 +192,6 @@ def attention_reason(*operands: torch.Tensor) -> torch.Tensor:
     return _run_forward(plan_attention_reason, operands)
 
 
-def attention_reason_backward(*operands: torch.Tensor) -> list[torch.Tensor]:
+def attention_reason_backward(*operands: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Gradients of ``g``, ``query``, ``key`` and ``value``, from ``(grad, g, query, key, value, z)``."""
     return _run_backward(plan_attention_reason_backward, operands)

@@ -86,7 +86,7 @@ def _graph(g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor) -> to
 
 def graph_backward(
     grad: torch.Tensor, g: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor, z: torch.Tensor
-) -> list[torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Gradients of ``g``, ``adjacency`` and ``weight`` of `graph_reason`, given ``z`` and its gradient."""
     if _fits(g, len(weight)):
         return kernels_of(__package__).graph_reason_backward(grad, g, adjacency, weight, z)
@@ -99,7 +99,7 @@ def graph_backward(
     grad_mixed = passed @ weight
     grad_adjacency = -torch.einsum("nid,njd->ij", nodes, grad_mixed)
     grad_g = (grad_mixed - adjacency @ grad_mixed).flatten(1)
-    return [each.to(dtype) for each in (grad_g, grad_adjacency, grad_weight)]
+    return grad_g.to(dtype), grad_adjacency.to(dtype), grad_weight.to(dtype)
 
 
 def _attention(g: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
@@ -112,7 +112,7 @@ def _attention(g: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: t
 
 def _attention_backward(
     grad: torch.Tensor, g: torch.Tensor, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, z: torch.Tensor
-) -> list[torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     if _fits(g, len(value)):
         return kernels_of(__package__).attention_reason_backward(grad, g, query, key, value, z)
     dtype, shape = g.dtype, (-1, len(value))
@@ -124,7 +124,7 @@ def _attention_backward(
     grads = (grad_affinity @ keys, grad_affinity.mT @ queries, (queries @ keys.mT) @ passed)
     grad_g = sum(each @ matrix for each, matrix in zip(grads, (query, key, value), strict=True)).flatten(1)
     grad_matrices = (torch.einsum("nki,nkj->ij", each, nodes) for each in grads)
-    return [each.to(dtype) for each in (grad_g, *grad_matrices)]
+    return tuple(each.to(dtype) for each in (grad_g, *grad_matrices))
 
 
 def _graph_flops(g_shape, adjacency_shape, weight_shape, *args, out_shape=None, **kwargs) -> int:
@@ -160,7 +160,7 @@ def _fake(g, *matrices):
 
 def _gradient_fake(grad, *operands):
     *operands, _ = operands
-    return [each.new_empty(each.shape) for each in operands]
+    return tuple(each.new_empty(each.shape) for each in operands)
 
 
 def _save(ctx, inputs, output):
@@ -176,7 +176,7 @@ def _register(name: str, kernel, kernel_flops, gradient, gradient_flops):
         fake=_fake,
         flops=kernel_flops,
         save=_save,
-        backward=lambda ctx, grad: tuple(gradient_op(grad, *ctx.saved_tensors)),
+        backward=lambda ctx, grad: gradient_op(grad, *ctx.saved_tensors),
         # The reasoning's output multiplies every pixel, and is the cheapest step to keep exact.
         autocast=torch.float32,
     )

@@ -2,7 +2,7 @@
 
 import torch
 
-from ..checks import check_same_device, check_windows
+from ..checks import check_same_device, check_whole, check_windows
 from ..launch import triton_serves
 from ..operators import register
 from ..windows.flat import Window, read_windows, total_pixels
@@ -58,6 +58,7 @@ def panoptic_merge(
     check_same_device(labels, pixels=pixels, is_stuff=is_stuff)
     if not 0 <= overlap <= 1:
         raise ValueError(f"overlap must be in 0..1, got {overlap}")
+    check_whole(min_stuff_area=min_stuff_area)
     if min_stuff_area < 0:
         raise ValueError(f"min_stuff_area must be 0 or more, got {min_stuff_area}")
     return _op(labels, is_stuff, pixels, windows, float(overlap), min_stuff_area)

@@ -52,7 +52,7 @@ def _backward(
     z: torch.Tensor,
     matrix: torch.Tensor,
     with_map: bool,
-) -> list[torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Gradients of ``x``, which is empty unless it is wanted ``with_map``, and of the five weights."""
     (n, reduced), c, wide = g.shape, x.shape[1], second.dtype
     t, b, p = (each.flatten(1).to(wide) for each in (transform, pair, project))
@@ -76,7 +76,7 @@ def _backward(
         grad_x = _map_gradient(grad, x, matrix, symmetric)
     grads = (grad_t, grad_b, grad_p, grad_adjacency, grad_weight)
     weights = (transform, pair, project, adjacency, weight)
-    return [grad_x, *(found.view(each.shape).to(each.dtype) for found, each in zip(grads, weights, strict=True))]
+    return grad_x, *(found.view(each.shape).to(each.dtype) for found, each in zip(grads, weights, strict=True))
 
 
 def _map_gradient(grad: torch.Tensor, x: torch.Tensor, matrix: torch.Tensor, symmetric: torch.Tensor) -> torch.Tensor:
@@ -94,9 +94,9 @@ def _fake(*operands: torch.Tensor) -> tuple[torch.Tensor, ...]:
     return empty_map(x), *numbers, x.new_empty(n, c, c)
 
 
-def _gradient_fake(grad: torch.Tensor, x: torch.Tensor, *others) -> list[torch.Tensor]:
+def _gradient_fake(grad: torch.Tensor, x: torch.Tensor, *others) -> tuple[torch.Tensor, ...]:
     weights, with_map = others[:5], others[-1]
-    return [empty_map(x) if with_map else x.new_empty(0), *(each.new_empty(each.shape) for each in weights)]
+    return empty_map(x) if with_map else x.new_empty(0), *(each.new_empty(each.shape) for each in weights)
 
 
 def _save(ctx, inputs, output) -> None:
