@@ -8,6 +8,13 @@ from torch import fx
 from . import launch
 from .operators import is_transformed
 
+_FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def is_floating(x: torch.Tensor) -> bool:
+    """Whether ``x`` has a floating dtype that PyTorch computes in, as it does not in those of 8 bits."""
+    return x.dtype in _FLOATING
+
 
 def check_feature_map(x: torch.Tensor, name: str = "x", channels: int | None = None) -> None:
     """Refuse anything but a floating ``(N, C, H, W)`` tensor with at least one channel and one pixel.
@@ -30,7 +37,7 @@ def check_feature_map(x: torch.Tensor, name: str = "x", channels: int | None = N
     if x.dim() != 4:
         side = "C" if channels is None else channels
         raise ValueError(f"expected {name} of shape (N, {side}, H, W), got {x.dim()} dimensions {tuple(x.shape)}")
-    if not x.is_floating_point():
+    if not is_floating(x):
         raise ValueError(f"expected a floating {name}, got {x.dtype}; convert it first, e.g. {name}.float()")
     if x.layout is not torch.strided:
         raise ValueError(f"expected a dense {name}, got one of layout {x.layout}; convert it first with .to_dense()")
@@ -55,7 +62,7 @@ def check_affine(x: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | Non
     if bias is not None and bias.shape != (n, c):
         raise ValueError(f"expected bias of shape {(n, c)} for x {tuple(x.shape)}, got {tuple(bias.shape)}")
     for name, operand in (("matrix", matrix), ("bias", bias)):
-        if operand is not None and not operand.is_floating_point():
+        if operand is not None and not is_floating(operand):
             raise ValueError(f"expected a floating {name}, got {operand.dtype}")
     check_same_device(x, matrix=matrix, bias=bias)
 
@@ -74,7 +81,7 @@ def check_nodes(g: torch.Tensor, dim: int, nodes: int | None = None) -> None:
         raise ValueError(f"expected g of shape (N, nodes * {dim}), got {tuple(g.shape)}")
     if nodes is not None and g.shape[1] != nodes * dim:
         raise ValueError(f"g has {g.shape[1]} channels, but {nodes} nodes of {dim} channels need {nodes * dim}")
-    if not g.is_floating_point():
+    if not is_floating(g):
         raise ValueError(f"expected a floating g, got {g.dtype}")
 
 
@@ -106,7 +113,7 @@ def check_boxes(boxes: torch.Tensor, count: int | None = None) -> None:
     """Refuse anything but a floating ``(N, 4)``, with ``count`` boxes, or any number with None."""
     if boxes.dim() != 2 or boxes.shape[1] != 4 or (count is not None and boxes.shape[0] != count):
         raise ValueError(f"expected boxes of shape ({'N' if count is None else count}, 4), got {tuple(boxes.shape)}")
-    if not boxes.is_floating_point():
+    if not is_floating(boxes):
         raise ValueError(f"expected floating boxes, got {boxes.dtype}; convert them first, e.g. boxes.float()")
 
 

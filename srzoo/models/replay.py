@@ -78,7 +78,8 @@ class Replay:
         return self.network(x, **options)
 
     def _record(self, x: torch.Tensor, options: dict[str, Any]) -> _Recorded | None:
-        held = x.clone()
+        with torch.inference_mode(False):  # else no call outside of it could write to the clone
+            held = x.clone()
         try:
             replay, result = record(lambda: self.network(held, **options), x.device)
         except RuntimeError as error:  # torch.OutOfMemoryError is one

@@ -15,6 +15,7 @@ from srzoo_kernels.checks import check_feature_map
         (torch.zeros(2, 4, 5, 6), r"features.*\(N, 3, H, W\).*\(2, 4, 5, 6\)"),
         (torch.zeros(2, 3, 5, 0), "features.*height 5, width 0"),
         (torch.zeros(2, 3, 5, 6, dtype=torch.uint8), r"uint8.*features\.float\(\)"),
+        (torch.zeros(2, 3, 5, 6, dtype=torch.float8_e5m2), r"float8_e5m2.*features\.float\(\)"),
         (torch.zeros(2, 3, 5, 6).to_sparse(), "features.*sparse_coo"),
     ],
 )

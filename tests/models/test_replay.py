@@ -16,7 +16,7 @@ def recorded(monkeypatch):
     def record(call, device):
         result = call()
         shapes.append(tuple(result.shape))
-        return lambda: result.copy_(call()), result
+        return torch.inference_mode()(lambda: result.copy_(call())), result
 
     monkeypatch.setattr(replay, "record", record)
     return shapes
@@ -45,6 +45,15 @@ def test_the_least_recently_used_goes_first(recorded):
     function(middle)
     function(middle)
     assert [shape[3] for shape in recorded] == [4, 5, 6, 5]
+
+
+def test_a_graph_of_inference_mode_serves_no_grad(recorded):
+    function, x = Replay(torch.relu), torch.randn(1, 1, 4, 4)
+    with torch.inference_mode():
+        function(x)
+        function(x)
+    with torch.no_grad():
+        assert torch.equal(function(-x), (-x).relu()) and len(recorded) == 1
 
 
 def test_gradients_are_never_replayed(recorded):

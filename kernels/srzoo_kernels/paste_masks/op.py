@@ -2,7 +2,7 @@
 
 import torch
 
-from ..checks import check_boxes, check_finite, check_same_device, check_whole, check_windows
+from ..checks import check_boxes, check_finite, check_same_device, check_whole, check_windows, is_floating
 from ..launch import triton_serves
 from ..operators import register
 from ..windows.flat import read_windows
@@ -43,7 +43,7 @@ def paste_masks(
     """
     if masks.dim() != 3 or masks.shape[1] != masks.shape[2] or masks.shape[1] == 0:
         raise ValueError(f"expected masks of shape (N, M, M), got {tuple(masks.shape)}")
-    if not masks.is_floating_point():
+    if not is_floating(masks):
         raise ValueError(f"expected floating masks, got {masks.dtype}; convert them first, e.g. masks.float()")
     check_boxes(boxes, len(masks))
     check_windows(windows, len(masks))

@@ -6,7 +6,7 @@ without a plan.
 
 import torch
 
-from ..checks import check_feature_map, check_same_device, check_same_dtype, check_square
+from ..checks import check_feature_map, check_same_device, check_same_dtype, check_square, is_floating
 
 
 def check_block(x, transform, pair, project, adjacency, weight) -> None:
@@ -39,6 +39,6 @@ def _check_weights(x, transform, pair, adjacency, weight, **last: torch.Tensor) 
                 f"{len(adjacency)} nodes of {len(weight)}, got {tuple(each.shape)}"
             )
     check_same_device(x, transform=transform, pair=pair, adjacency=adjacency, weight=weight, **last)
-    if not transform.is_floating_point():
+    if not is_floating(transform):
         raise ValueError(f"expected floating weights, got {transform.dtype}")
     check_same_dtype(transform, pair, adjacency, weight, *last.values())

@@ -6,7 +6,7 @@ from numbers import Integral, Real
 import torch
 
 from ..bilinear.tiles import triton_resizes
-from ..checks import can_be_looked_at, check_logits, check_same_device, check_whole
+from ..checks import can_be_looked_at, check_logits, check_same_device, check_whole, is_floating
 from ..launch import kernels_of
 from ..layout import accumulation_dtype
 from ..operators import is_transformed, register
@@ -80,7 +80,7 @@ def _check_target(logits: torch.Tensor, target: torch.Tensor) -> None:
 
 def _check_options(logits, weight, label_smoothing, ohem) -> None:
     k = logits.shape[1]
-    if weight is not None and (weight.shape != (k,) or not weight.is_floating_point()):
+    if weight is not None and (weight.shape != (k,) or not is_floating(weight)):
         raise ValueError(f"expected floating weight of shape ({k},), got {weight.dtype} of {tuple(weight.shape)}")
     if not isinstance(label_smoothing, Real) or not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must be in 0..1, got {label_smoothing!r}")
