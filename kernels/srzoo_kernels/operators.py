@@ -75,9 +75,10 @@ def register(
 
 
 def is_transformed() -> bool:
-    """Whether a transform of ``torch.func`` or forward-mode AD is active, which take plain PyTorch code only."""
-    if torch.compiler.is_compiling():
-        return False
+    """Whether a transform of ``torch.func`` or forward-mode AD is active, which take plain PyTorch code only.
+
+    In what is compiled, too: Dynamo knows both, and guards on them.
+    """
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 

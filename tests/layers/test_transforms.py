@@ -132,3 +132,11 @@ def test_gradient_of_the_loss():
     unlabelled = torch.full_like(target, 255)
     assert not grad(lambda x: upsample_cross_entropy(x, unlabelled))(logits).any()
     assert vmap(lambda x, y: upsample_cross_entropy(x[None], y[None]))(logits, target).shape == (2,)
+
+
+def test_transforms_inside_of_what_is_compiled():
+    block, x = context("sr"), torch.randn(1, 64, 17, 17)
+    target = torch.randint(64, (1, 20, 20))
+    for function in (lambda x: block(x).square().sum(), lambda x: upsample_cross_entropy(x, target)):
+        compiled = torch.compile(grad(function), backend="eager", fullgraph=True)
+        torch.testing.assert_close(compiled(x), grad(function)(x))
