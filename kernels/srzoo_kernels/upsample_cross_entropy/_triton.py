@@ -53,6 +53,15 @@ def classes_per_block(classes: int) -> int:
 
 
 @triton.jit
+def _read_labels(target, mask, ignore_index, classes):
+    """The labels of pixels, which of them are classes, and which are neither that nor ``ignore_index``."""
+    labels = tl.load(target, mask, 0).to(tl.int64)
+    labelled = mask & (labels != ignore_index)
+    wrong = labelled & ((labels < 0) | (labels >= classes))
+    return labels, labelled & (labels >= 0) & (labels < classes), wrong
+
+
+@triton.jit
 def _is_mined(probability, mask, cutoff, threshold, LEAST: tl.constexpr, DTYPE: tl.constexpr):
     """Whether pixels are hard enough to learn from, given their true classes' probabilities."""
     truth = tl.load(probability, mask, 2.0)
@@ -118,10 +127,7 @@ def _loss_kernel(
     out = tl.arange(0, ROWS)[:, None] * width + tl.minimum(x, width - 1)[None, :]
     first_out = (image * height + tl.program_id(1) * ROWS) * width
     mask = (y < height)[:, None] & (x < width)[None, :]
-    labels = tl.load(target + first_out + out, mask, 0).to(tl.int64)
-    labelled = mask & (labels != ignore_index)
-    wrong = labelled & ((labels < 0) | (labels >= classes))
-    labelled = labelled & (labels >= 0) & (labels < classes)
+    labels, labelled, wrong = _read_labels(target + first_out + out, mask, ignore_index, classes)
     if MINED:
         labelled = labelled & _is_mined(mined + first_out + out, mask, cutoff, threshold, LEAST, DTYPE)
     classes_of = tl.where(labelled, labels, -1).to(tl.int32)
@@ -203,6 +209,46 @@ def _total_kernel(
 
 
 @triton.jit
+def _load_corners(plane, i, j, h, w, stride_h, stride_w, DTYPE: tl.constexpr):
+    """The logits at the four corners of cells, ``(CLASSES, COLUMNS)`` each; ``plane`` is ``(CLASSES, 1)``.
+
+    As exponents of 2, which the exponential would make of every output's value else.
+    """
+    upper = plane + i.to(tl.int64) * stride_h
+    lower = plane + tl.minimum(i + 1, h - 1).to(tl.int64) * stride_h
+    left, right = tl.minimum(j, w - 1) * stride_w, tl.minimum(j + 1, w - 1) * stride_w
+    upper_left = tl.load(upper + left[None, :]).to(DTYPE) * LOG2_E
+    upper_right = tl.load(upper + right[None, :]).to(DTYPE) * LOG2_E
+    lower_left = tl.load(lower + left[None, :]).to(DTYPE) * LOG2_E
+    lower_right = tl.load(lower + right[None, :]).to(DTYPE) * LOG2_E
+    return upper_left, upper_right, lower_left, lower_right
+
+
+@triton.jit
+def _slope(
+    value, log_total, label, k, weight, class_weight, weights, smooth, classes,
+    WEIGHTED: tl.constexpr, SMOOTHED: tl.constexpr,
+):  # fmt: skip
+    """``slope_pk`` ``(CLASSES, COLUMNS)`` of one output in each column of cells: zero where there is no label.
+
+    ``value`` has that shape and is, as ``log_total`` ``(COLUMNS,)``, to the base 2; ``label`` is ``(COLUMNS,)``, ``k``
+    and ``class_weight`` are ``(CLASSES,)``.
+    """
+    # Outside the cell ``value`` may be of a pixel that no output reads, and infinite.
+    slope = tl.where(label[None, :] >= 0, tl.exp2(value - log_total[None, :]), 0.0)
+    true = tl.full(label.shape, 1.0, value.dtype)
+    if WEIGHTED:
+        true = tl.load(weight + label, label >= 0, 0.0)
+    if SMOOTHED:
+        every = tl.where(label >= 0, smooth / classes, 0.0)
+        true = tl.where(label >= 0, (1.0 - smooth) * true, 0.0)
+        slope = slope * (true + every * weights)[None, :] - every[None, :] * class_weight[:, None]
+    elif WEIGHTED:
+        slope *= true[None, :]
+    return slope - tl.where(label[None, :] == k[:, None], true[None, :], 0.0)
+
+
+@triton.jit
 def _cell_gradient_kernel(
     logits,  # (N, K, h, w)
     ids,  # (N, H, W) int32, -1 where there is nothing to learn from
@@ -246,15 +292,7 @@ def _cell_gradient_kernel(
     k = tl.program_id(1) * CLASSES + tl.arange(0, CLASSES)
     image = tl.program_id(2).to(tl.int64)
     plane = logits + image * stride_n + tl.minimum(k, classes - 1).to(tl.int64)[:, None] * stride_k
-    # The cells' corners, (CLASSES, COLUMNS) each.
-    upper = plane + i.to(tl.int64) * stride_h
-    lower = plane + tl.minimum(i + 1, h - 1).to(tl.int64) * stride_h
-    left, right = tl.minimum(j, w - 1) * stride_w, tl.minimum(j + 1, w - 1) * stride_w
-    # As exponents of 2, which the exponential would make of every output's value else.
-    upper_left = tl.load(upper + left[None, :]).to(DTYPE) * LOG2_E
-    upper_right = tl.load(upper + right[None, :]).to(DTYPE) * LOG2_E
-    lower_left = tl.load(lower + left[None, :]).to(DTYPE) * LOG2_E
-    lower_right = tl.load(lower + right[None, :]).to(DTYPE) * LOG2_E
+    upper_left, upper_right, lower_left, lower_right = _load_corners(plane, i, j, h, w, stride_h, stride_w, DTYPE)
     class_weight = tl.full((CLASSES,), 1.0, DTYPE)
     if WEIGHTED:
         class_weight = tl.load(weight + k, k < classes, 0.0).to(DTYPE)
@@ -286,20 +324,10 @@ def _cell_gradient_kernel(
             inside = (x < end_x) & (low_x == j) & (low_y == i)
             label = tl.load(ids + line + x, inside, -1)
             log_total = tl.load(log_totals + line + x, inside, float("inf"))
-            # The slope of these outputs, (CLASSES, COLUMNS): zero where there is no label.
             value = start + across[None, :] * (stop - start)
-            # Outside the cell ``value`` may be of a pixel that no output reads, and infinite.
-            slope = tl.where(label[None, :] >= 0, tl.exp2(value - log_total[None, :]), 0.0)
-            true = tl.full((COLUMNS,), 1.0, DTYPE)
-            if WEIGHTED:
-                true = tl.load(weight + label, label >= 0, 0.0)
-            if SMOOTHED:
-                every = tl.where(label >= 0, smooth / classes, 0.0)
-                true = tl.where(label >= 0, (1.0 - smooth) * true, 0.0)
-                slope = slope * (true + every * weights)[None, :] - every[None, :] * class_weight[:, None]
-            elif WEIGHTED:
-                slope *= true[None, :]
-            slope -= tl.where(label[None, :] == k[:, None], true[None, :], 0.0)
+            slope = _slope(
+                value, log_total, label, k, weight, class_weight, weights, smooth, classes, WEIGHTED, SMOOTHED
+            )
             to_right += across[None, :] * slope
             to_left += (1.0 - across)[None, :] * slope
         to_upper_left += (1.0 - down) * to_left
