@@ -186,7 +186,7 @@ class SqueezeReasoning(MomentBlock):
             check_finite(x=x, g=g)
         z = in_dtype_of(g, self.reasoning)
         if is_checked:
-            check_finite(z=z)
+            check_finite(z=z.to(x.dtype))  # in which it multiplies the map
         return t, z
 
     def forward_direct(self, x: torch.Tensor) -> torch.Tensor:

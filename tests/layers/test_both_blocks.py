@@ -93,12 +93,11 @@ def test_nan_in_the_input_is_an_error(kind):
         module(x)
 
 
-@blocks
-def test_overflow_in_half_precision_is_an_error(kind):
-    """In a block converted to float16, products of numbers above 256 overflow; under autocast they would not."""
-    module = block(kind).eval().half()
+def test_overflow_in_half_precision_is_an_error():
+    """The squeezed vector, of numbers above 256, passes what float16 holds, and so does what multiplies the map."""
+    module = block(SqueezeReasoning).eval().half()
     x = torch.full((1, 64, 9, 8), 1e4, dtype=torch.float16)
-    with pytest.raises(ValueError, match=r"^(g|matrix) .*image 0 .*torch.float16 .*6\.6e\+04"):
+    with pytest.raises(ValueError, match=r"^(z|matrix) .*image 0 .*torch.float16 .*6\.6e\+04"):
         module(x)
 
 
