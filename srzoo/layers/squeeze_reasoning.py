@@ -134,7 +134,10 @@ class SqueezeReasoning(MomentBlock):
         with no_autocast(x.device.type):
             if moments is None and self.has_few_pixels(x):
                 t, z = self._reason_few(x)
-                return x + F.conv2d(t * z[:, :, None, None].to(x.dtype), parameter_of(self.project).to(x.dtype))
+                z = z.to(x.dtype)
+                if not torch.compiler.is_compiling():
+                    check_finite(z=z)  # again, as float16 holds less
+                return x + F.conv2d(t * z[:, :, None, None], parameter_of(self.project).to(x.dtype))
             return channel_affine(x, self.affine(in_dtype_of(self.squeeze_vector(x, moments), self.reasoning)))
 
     def reason(self, x: torch.Tensor) -> torch.Tensor:
@@ -186,7 +189,7 @@ class SqueezeReasoning(MomentBlock):
             check_finite(x=x, g=g)
         z = in_dtype_of(g, self.reasoning)
         if is_checked:
-            check_finite(z=z.to(x.dtype))  # in which it multiplies the map
+            check_finite(z=z)
         return t, z
 
     def forward_direct(self, x: torch.Tensor) -> torch.Tensor:
