@@ -4,6 +4,13 @@ import pytest
 import torch
 
 
+@pytest.fixture(autouse=True)
+def fresh_compiler():
+    """Tests of one process share the limit of recompilations, which all of this folder's together pass."""
+    yield
+    torch.compiler.reset()
+
+
 @pytest.fixture
 def both_forms():
     """Return the results and all gradients of a module's ``forward`` and ``forward_direct``."""
