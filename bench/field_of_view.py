@@ -24,7 +24,7 @@ import torch
 import yaml
 from paired import RESULTS, ROOT, machine, read_csv, write_csv
 from scipy.stats import ttest_1samp
-from train_many import welch
+from seeds import welch
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 

@@ -20,6 +20,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 
+from srzoo.files import replacing
 from srzoo.messages import one_line
 from srzoo.zoo.checkout import commit
 
@@ -174,9 +175,9 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def write_csv(rows: list[dict[str, object]], path: Path) -> None:
-    """Write rows, which must all have the same keys."""
+    """Write rows, which must all have the same keys, completely or not at all: the rows that a file had took hours."""
     path.parent.mkdir(exist_ok=True)
-    with path.open("w", newline="") as file:
+    with replacing(path) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

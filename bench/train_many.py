@@ -1,38 +1,52 @@
 """A queue of trainings that fills one device, resumes, and stops cleanly at a time limit.
 
     python bench/train_many.py QUEUE.yaml --data.root PATH --out FOLDER [--jobs 2] [--limit 540] [--device cuda]
+    python bench/train_many.py QUEUE.yaml --out FOLDER --table AXIS [--plot FILE.png]
 
 A queue has ``base``, the keys of a recipe; ``axes``, for each axis the values by name, each some more keys; and
-``seeds``, a number, or numbers by the value of one axis. Every combination with every seed is a run (see
-``bench/queues/``). ``--jobs`` run at the same time, each in its own process: one for each core of a CPU, several on one
-GPU. A finished run adds a row to ``FOLDER/runs.csv``: its axes, seed, the figure after its last step, the best figure
-of its evaluations, seconds, and the machine. Runs with a row are skipped, and others resume from their checkpoints, so
-that the same command goes on after a stop. ``--limit`` seconds after the start, no run is started and those that run
-write a checkpoint and end. ``--table`` prints mean and standard deviation over the seeds, and the 95 % interval of
-the difference to the first value of an axis (Welch's).
+``seeds``, a number, or numbers by the value of an axis, with "other" for the rest. Every combination with every seed is
+a run (see ``bench/queues/``).
+
+``--jobs`` run at the same time, each in its own process: one for each core of a CPU, several on one GPU. A finished run
+adds a row to ``FOLDER/runs.csv``: its axes, seed, the figure after its last step, the best figure of its evaluations,
+seconds, and the machine. Runs with a row are skipped, and others resume from their checkpoints, so that the same
+command goes on after a stop, a kill or a failure. ``--limit`` seconds after the start, or at Ctrl-C or SIGTERM, no run
+is started and those that run write a checkpoint and end.
+
+``--table`` prints mean and standard deviation over the seeds, and the difference to the first value of an axis with its
+95 % interval (Welch's); ``--plot`` draws it. Runs on a CPU and on a GPU are not averaged with each other.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import ctypes
 import itertools
 import math
 import os
+import re
 import signal
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 import yaml
-from paired import ROOT, machine, read_csv, write_csv
+from paired import ROOT, machine, read_csv, told, write_csv
+from seeds import draw, lines
+
+from srzoo.files import LockedError, locked
+from srzoo.messages import one_line, shortened, visible
+from srzoo.train.failures import CHECKPOINT
 
 _POLL = 0.5  # seconds
 _GRACE = 60  # seconds for a checkpoint after the limit
+_JOBS_ON_A_GPU = 4
+_TRAIN = [sys.executable, "-m", "srzoo", "train"]
 
 
 class Run(NamedTuple):
@@ -47,29 +61,85 @@ class Run(NamedTuple):
         return "-".join([*(value.replace(" ", "_") for value in self.axes.values()), str(self.seed)])
 
 
-def runs_of(queue: dict[str, Any]) -> list[Run]:
+class Plan(NamedTuple):
+    """A queue: the values of each axis, and its runs in order."""
+
+    axes: dict[str, list[str]]
+    runs: list[Run]
+
+
+def read_queue(path: Path) -> Plan:
+    """Read a queue's file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no queue.
+    """
+    try:
+        queue = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not YAML ({one_line(error)})") from error
+    try:
+        return plan(queue)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def plan(queue: Any) -> Plan:
     """The runs of a queue, all values with the first seed before any with the second.
 
     Raises:
-        ValueError: a key is missing or unknown.
+        ValueError: a key is missing or unknown, or a value is of another type.
     """
-    unknown = set(queue) - {"base", "axes", "seeds"}
-    if unknown or "base" not in queue or "axes" not in queue:
-        raise ValueError(f"a queue has base, axes and seeds, got {', '.join(map(str, queue))}")
+    if not isinstance(queue, dict) or not {"base", "axes"} <= set(queue) <= {"base", "axes", "seeds"}:
+        found = ", ".join(map(str, queue)) if isinstance(queue, dict) else shortened(queue)
+        raise ValueError(f"a queue has base, axes and maybe seeds, got {found}")
     axes, seeds = queue["axes"], queue.get("seeds", 1)
-    found = []
+    if not isinstance(axes, dict) or not axes or not all(isinstance(each, dict) and each for each in axes.values()):
+        raise ValueError(f"axes must have for each axis the keys of a recipe by name, got {shortened(axes)}")
+    axes = {str(axis): {str(name): keys or {} for name, keys in values.items()} for axis, values in axes.items()}
+    if taken := set(axes) & {"run", "seed", "headline"}:
+        raise ValueError(f"an axis cannot be called {min(taken)!r}, which is a column of the results")
+    for keys in (queue["base"], *(keys for values in axes.values() for keys in values.values())):
+        if not isinstance(keys, dict):
+            raise ValueError(f"base and each value of an axis must be keys of a recipe, got {shortened(keys)}")
+    runs = []
     for names in itertools.product(*axes.values()):
         chosen = dict(zip(axes, names, strict=True))
         recipe = queue["base"]
         for axis, name in chosen.items():
-            recipe = _merged(recipe, axes[axis][name] or {})
-        count = seeds if isinstance(seeds, int) else next(seeds[name] for name in [*names, "other"] if name in seeds)
-        found += [Run(chosen, seed, {**recipe, "seed": seed}) for seed in range(count)]
-    return sorted(found, key=lambda run: run.seed)
+            recipe = _merged(recipe, axes[axis][name])
+        runs += [Run(chosen, seed, {**recipe, "seed": seed}) for seed in range(_count(seeds, names))]
+    _check_names([run.name for run in runs])
+    return Plan({axis: list(values) for axis, values in axes.items()}, sorted(runs, key=lambda run: run.seed))
+
+
+def _count(seeds: Any, names: Sequence[str]) -> int:
+    """How many seeds a combination has."""
+    if isinstance(seeds, dict):
+        seeds = {str(name): count for name, count in seeds.items()}
+        found = next((seeds[name] for name in (*names, "other") if name in seeds), None)
+        if found is None:
+            raise ValueError(f"seeds has no number for {' '.join(names)}; add one of these names, or other")
+        seeds = found
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+        raise ValueError(f"seeds must be 1 or more, or such numbers by name, got {shortened(seeds)}")
+    return seeds
+
+
+def _check_names(names: list[str]) -> None:
+    """Each run has a folder of its own name."""
+    for name in names:
+        if not re.fullmatch(r"\w[\w.+-]*", name):
+            raise ValueError(f"names of values must be letters, digits and .+-_ for the runs' folders, got {name!r}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"two runs are called {next(name for name in names if names.count(name) > 1)!r}")
 
 
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    both = {key: _merged(old[key], new[key]) for key in old if isinstance(old[key], dict) and key in new}
+    both = {
+        key: _merged(old[key], new[key]) for key in old if isinstance(old[key], dict) and isinstance(new.get(key), dict)
+    }
     return {**old, **new, **both}
 
 
@@ -78,143 +148,229 @@ class Queue:
 
     Args:
         runs: in order.
-        root: folder of the dataset.
         out: folder of the runs.
-        device: recorded in the rows, "cpu" or "cuda".
-        options: more arguments of `srzoo train`.
+
+    Attributes:
+        csv: the rows of the finished runs.
+        stopped: number of the signal that ended `work`; None without one.
     """
 
-    def __init__(self, runs: list[Run], root: str, out: Path, device: str, options: list[str]):
-        self.runs, self.root, self.out, self.device, self.options = runs, root, out, device, options
-        self.csv = out / "runs.csv"
+    def __init__(self, runs: list[Run], out: Path):
+        self.runs, self.out, self.csv = runs, out, out / "runs.csv"
+        self.stopped: int | None = None
 
-    def missing(self) -> Iterator[Run]:
+    def missing(self) -> list[Run]:
         done = {row["run"] for row in read_csv(self.csv)}
-        return (run for run in self.runs if run.name not in done)
+        return [run for run in self.runs if run.name not in done]
 
     def rows(self) -> list[dict[str, str]]:
         """The rows of the finished runs, in the order of the queue: they are written as the runs end."""
         rows = {row["run"]: row for row in read_csv(self.csv)}
         return [rows[run.name] for run in self.runs if run.name in rows]
 
-    def work(self, jobs: int, limit: float) -> int:
-        """Run them, ``jobs`` at a time, for at most ``limit`` seconds. Returns how many failed."""
-        end, waiting, running, failed = time.monotonic() + limit, list(self.missing()), {}, 0
+    def work(self, root: str, jobs: int, limit: float, device: str, options: Sequence[str] = ()) -> int:
+        """Run them.
+
+        Args:
+            root: folder of the dataset.
+            jobs: how many at a time.
+            limit: seconds after which those that run are stopped.
+            device: "cpu" or "cuda".
+            options: more arguments of `srzoo train`.
+
+        Returns:
+            How many failed.
+
+        Raises:
+            ValueError: the folder has results of another queue, or another process works in it.
+            OSError: a file cannot be written.
+        """
+        self.out.mkdir(parents=True, exist_ok=True)
+        try:
+            with locked(self.out / ".queue-lock", wait=False):
+                return self._work(root, jobs, limit, device, options)
+        except LockedError as error:
+            raise ValueError(f"another queue runs in {self.out}; wait for it, or choose another --out") from error
+
+    def _work(self, root: str, jobs: int, limit: float, device: str, options: Sequence[str]) -> int:
+        end, waiting, running, failed = time.monotonic() + limit, self.missing(), {}, 0
+        threads = max(1, len(os.sched_getaffinity(0)) // jobs)
+        facts = {"jobs": jobs, **machine(device, threads, 1)}
+        self._check_results(facts)
         print(f"{len(self.runs)} runs, {len(self.runs) - len(waiting)} finished before", flush=True)
-        while (waiting or running) and time.monotonic() < end:
-            while waiting and len(running) < jobs:
-                run = waiting.pop(0)
-                running[run.name] = run, self._start(run, jobs), time.monotonic()
-            time.sleep(_POLL)
-            for name, (run, process, began) in list(running.items()):
-                if process.poll() is not None:
-                    del running[name]
-                    failed += not self._finish(run, process.returncode, time.monotonic() - began, jobs)
-        for _, process, _ in running.values():
-            process.send_signal(signal.SIGTERM)  # they write a checkpoint
-        for name, (_, process, _) in running.items():
-            try:
-                process.wait(_GRACE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-            print(f"{name}: stopped at the limit; the same command resumes it", flush=True)
+        before = {
+            number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        }
+        try:
+            while (waiting or running) and time.monotonic() < end and self.stopped is None:
+                while waiting and len(running) < jobs:
+                    run = waiting.pop(0)
+                    running[run.name] = run, self._start(run, root, device, threads, options)
+                time.sleep(_POLL)
+                for name, (run, process) in list(running.items()):
+                    if process.poll() is not None:
+                        del running[name]
+                        failed += not self._finish(run, process.returncode, facts)
+        finally:
+            self._stop(running, facts)
+            for number, handler in before.items():
+                signal.signal(number, handler)
         return failed
 
-    def _start(self, run: Run, jobs: int) -> subprocess.Popen:
-        folder = self.out / run.name
-        folder.mkdir(parents=True, exist_ok=True)
-        recipe = self.out / f"{run.name}.yaml"
-        recipe.write_text(yaml.safe_dump(run.recipe))
-        command = [sys.executable, "-m", "srzoo", "train", "--recipe", str(recipe), "--data.root", self.root]
-        command += ["--out", str(folder), *self.options]
-        threads = str(max(1, len(os.sched_getaffinity(0)) // jobs))
-        paths = os.pathsep.join([str(ROOT), str(ROOT / "kernels"), os.environ.get("PYTHONPATH", "")])
-        environment = {**os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": paths}
-        with (self.out / f"{run.name}.txt").open("a") as log:
-            return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+    def _note(self, number: int, _: object) -> None:
+        self.stopped = number
 
-    def _finish(self, run: Run, code: int, elapsed: float, jobs: int) -> bool:
-        if code:
-            print(f"{run.name}: failed ({code}), see {self.out / run.name}.txt", flush=True)
+    def _check_results(self, facts: dict[str, object]) -> None:
+        """Raises ValueError if the folder has rows of other columns, or runs of these names by other recipes."""
+        rows, columns = read_csv(self.csv), list(self._row(self.runs[0], ("", 0.0, 0.0, 0.0), facts))
+        if rows and list(rows[0]) != columns:
+            other = sorted(set(rows[0]) ^ set(columns)) or ["their order"]
+            raise ValueError(f"{self.csv} has rows of another queue (it differs in {other[0]}); choose another --out")
+        done = {row["run"] for row in rows}
+        for run in self.runs:
+            file = self.out / f"{run.name}.yaml"
+            if file.exists() and (run.name in done or (self.out / run.name / CHECKPOINT).exists()):
+                former = yaml.safe_load(file.read_text(encoding="utf-8"))
+                if former != run.recipe:
+                    key = next(key for key in {**former, **run.recipe} if former.get(key) != run.recipe.get(key))
+                    raise ValueError(
+                        f"{self.out / run.name} was trained with {key}={shortened(former.get(key))}, and the queue has "
+                        f"{shortened(run.recipe.get(key))}; choose another --out, or remove that folder and its row"
+                    )
+
+    def _start(self, run: Run, root: str, device: str, threads: int, options: Sequence[str]) -> subprocess.Popen:
+        folder, recipe = self.out / run.name, self.out / f"{run.name}.yaml"
+        folder.mkdir(parents=True, exist_ok=True)
+        recipe.write_text(yaml.safe_dump(run.recipe, sort_keys=False), encoding="utf-8")
+        command = [*_TRAIN, "--recipe", str(recipe), "--data.root", root, "--out", str(folder), *options]
+        paths = os.pathsep.join([str(ROOT), str(ROOT / "kernels"), os.environ.get("PYTHONPATH", "")])
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": paths}
+        if device == "cpu":  # training takes a GPU that it sees
+            environment["CUDA_VISIBLE_DEVICES"] = ""
+        with self._log(run).open("a") as log:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,  # Ctrl-C reaches this process alone, which asks them to end once
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+            )
+
+    def _log(self, run: Run) -> Path:
+        return self.out / f"{run.name}.txt"
+
+    def _finish(self, run: Run, code: int, facts: dict[str, object]) -> bool:
+        """Add the row of a run that has ended. Returns False if it failed."""
+        try:
+            if code:
+                raise ValueError(_ended(code, self._log(run)))
+            found = figures(self.out / run.name / "log.csv")
+        except (ValueError, OSError) as error:
+            print(f"{run.name}: failed: {one_line(error)} (see {self._log(run)})", flush=True)
             return False
-        headline, last, best, seconds = figures(self.out / run.name / "log.csv")
-        row = {
-            "run": run.name,
-            **run.axes,
-            "seed": run.seed,
-            "headline": headline,
-            "last": last,
-            "best": best,
-            "training_seconds": round(seconds or elapsed),
-            "jobs": jobs,
-            **machine(self.device, max(1, len(os.sched_getaffinity(0)) // jobs), 1),
-        }
-        write_csv([*read_csv(self.csv), row], self.csv)
+        write_csv([*read_csv(self.csv), self._row(run, found, facts)], self.csv)
+        headline, last, best, _ = found
         print(f"{run.name}: {headline} {last:.4f} (best {best:.4f})", flush=True)
         return True
 
+    @staticmethod
+    def _row(run: Run, found: tuple[str, float, float, float], facts: dict[str, object]) -> dict[str, object]:
+        headline, last, best, seconds = found
+        own = {"headline": headline, "last": last, "best": best, "training_seconds": round(seconds)}
+        return {"run": run.name, **run.axes, "seed": run.seed, **own, **facts}
+
+    def _stop(self, running: dict[str, tuple[Run, subprocess.Popen]], facts: dict[str, object]) -> None:
+        """Ask those that still run to write a checkpoint and end."""
+        for _, process in running.values():
+            process.send_signal(signal.SIGTERM)
+        end = time.monotonic() + _GRACE
+        for name, (run, process) in running.items():
+            try:
+                process.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            if process.returncode or not self._finish(run, 0, facts):  # it may have ended by itself meanwhile
+                print(f"{name}: stopped; the same command resumes it", flush=True)
+
+
+def _end_with_parent() -> None:
+    """Linux sends SIGTERM when the process of the queue ends, however it ends; the next start could not resume else."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def _ended(code: int, log: Path) -> str:
+    """Why a run failed: the signal that killed it, or what it said last."""
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+        found = [line.strip() for line in file.read().decode(errors="replace").replace("\r", "\n").splitlines()]
+    return visible(next((line for line in reversed(found) if line), f"exit status {code}"))
+
 
 def figures(log: Path) -> tuple[str, float, float, float]:
-    """The headline figure's name, its value after the last step and the best one, and the seconds of a run's log."""
-    with log.open(newline="") as file:
+    """The headline figure's name, its value after the last step and the best one, and the seconds of a run's log.
+
+    Raises:
+        ValueError: the log has no figure.
+    """
+    with log.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    headline = list(rows[0])[3]  # after step, epoch and loss
+    headline = list(rows[0])[3] if rows else ""  # after step, epoch and loss
     values = [float(row[headline]) for row in rows if row[headline]]
+    if not values or math.isnan(values[-1]):
+        raise ValueError(f"{log} has no figure of the last step")
     return headline, values[-1], max(values), sum(float(row["seconds"]) for row in rows)
 
 
-def table(rows: list[dict[str, str]], axis: str) -> list[str]:
-    """A line for each value of an axis, within each combination of the others."""
-    others = [name for name in rows[0] if name not in (axis, "run", "seed")]
-    others = others[: others.index("headline")]
-    groups: dict[tuple, dict[str, list[float]]] = {}
-    for row in rows:
-        group = groups.setdefault(tuple(row[name] for name in others), {})
-        group.setdefault(row[axis], []).append(100 * float(row["last"]))
-    lines = []
-    for key, values in groups.items():
-        baseline = next(iter(values))
-        for name, found in values.items():
-            text = f"{' '.join([*key, name])}: {statistics.mean(found):.2f} over {len(found)} seeds"
-            if len(found) > 1:
-                text += f", standard deviation {statistics.stdev(found):.2f}"
-            if name != baseline and min(len(found), len(values[baseline])) > 1:
-                low, high = welch(found, values[baseline])
-                text += f"; {baseline} {low:+.2f} to {high:+.2f} (95 %)"
-            lines.append(text)
-    return lines
-
-
-def welch(a: list[float], b: list[float]) -> tuple[float, float]:
-    """The 95 % interval of the difference of the means of two samples of unequal variance."""
-    from scipy.stats import t
-
-    parts = [statistics.variance(each) / len(each) for each in (a, b)]
-    total, difference = sum(parts), statistics.mean(a) - statistics.mean(b)
-    if not total:
-        return difference, difference
-    degrees = total**2 / sum(part**2 / (len(each) - 1) for part, each in zip(parts, (a, b), strict=True))
-    half = t.ppf(0.975, degrees) * math.sqrt(total)
-    return difference - half, difference + half
+def _device(given: str | None) -> str:
+    """The device that the trainings run on, by default a GPU where there is one."""
+    if given == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda, but PyTorch finds no GPU here; leave it out to train on the CPU")
+    return given or ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("queue", type=Path, help="a YAML file")
     parser.add_argument("--data.root", dest="root", help="folder of the dataset")
-    parser.add_argument("--out", type=Path, default=Path("runs/many"))
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--out", type=Path, default=Path("runs/many"), help="folder of the runs (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, help="runs at the same time (default: one for each core, 4 on a GPU)")
     parser.add_argument("--limit", type=float, default=math.inf, help="seconds (default: none)")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="default: a GPU where there is one")
+    parser.add_argument("--workers", type=int, help="processes of each run that load images, as for srzoo train")
     parser.add_argument("--table", metavar="AXIS", help="print the finished runs by the values of an axis")
-    options, rest = parser.parse_known_args()
-    runs = runs_of(yaml.safe_load(options.queue.read_text()))
-    queue = Queue(runs, options.root, options.out, options.device, rest)
-    failed = queue.work(options.jobs, options.limit) if options.root else 0
-    if options.table and (rows := queue.rows()):
-        print(*table(rows, options.table), sep="\n")
-    raise SystemExit(1 if failed else 0)
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw what --table prints")
+    options = parser.parse_args()
+    if not options.root and not options.table:
+        parser.error("give --data.root PATH to train, or --table AXIS to read what has been trained")
+    axes, runs = read_queue(options.queue)
+    if options.table and options.table not in axes:
+        parser.error(f"--table {options.table}: the axes of {options.queue} are {', '.join(axes)}")
+    if options.plot and not options.table:
+        parser.error("--plot needs --table AXIS")
+    if options.jobs is not None and options.jobs < 1:
+        parser.error(f"--jobs must be 1 or more, got {options.jobs}")
+    if not options.limit > 0:
+        parser.error(f"--limit must be above 0 seconds, got {options.limit:g}")
+    queue, failed = Queue(runs, options.out), 0
+    if options.root:
+        device, cores = _device(options.device), len(os.sched_getaffinity(0))
+        jobs = options.jobs or (cores if device == "cpu" else _JOBS_ON_A_GPU)
+        more = [] if options.workers is None else ["--workers", str(options.workers)]
+        failed = queue.work(options.root, jobs, options.limit, device, more)
+    if options.table:
+        rows = queue.rows()
+        print(
+            *(lines(rows, axes, options.table) or [f"no run of {options.queue} is finished in {options.out}"]), sep="\n"
+        )
+        if options.plot and rows:
+            draw(rows, axes, options.table, options.plot)
+    raise SystemExit(128 + queue.stopped if queue.stopped else min(failed, 1))
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

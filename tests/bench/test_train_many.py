@@ -1,10 +1,15 @@
 import csv
-import subprocess
+import errno
+import functools
+import json
+import os
+import signal
 import sys
+import threading
+from pathlib import Path
 
 import pytest
 import yaml
-from scipy import stats
 
 QUEUE = {
     "base": {"model": "srnet_lite0", "epochs": 2, "semantic": {"crop": 64, "aux": 0.4}, "model_options": {"nodes": 4}},
@@ -22,7 +27,8 @@ def many(load_bench):
 
 
 def test_runs_of_a_queue(many):
-    runs = many.runs_of(QUEUE)
+    axes, runs = many.plan(QUEUE)
+    assert axes == {"crop": ["small", "large crop"], "context": ["none", "sr"]}
     assert [run.name for run in runs] == [
         "small-none-0",
         "small-sr-0",
@@ -39,63 +45,101 @@ def test_runs_of_a_queue(many):
         "seed": 0,
     }
     assert QUEUE["base"]["model_options"] == {"nodes": 4}
-    with pytest.raises(ValueError, match="axis"):
-        many.runs_of({"base": {}, "axis": {}})
 
 
-@pytest.mark.parametrize("name", ["camvid_ablation", "camvid_rate"])
-def test_recipes_of_the_queues(many, name):
+def test_values_may_be_numbers(many):
+    axes, runs = many.plan({"base": {}, "axes": {"rate": {0.001: {"lr": 0.001}, 1: None}}, "seeds": {1: 2, "other": 1}})
+    assert axes == {"rate": ["0.001", "1"]} and [run.name for run in runs] == ["0.001-0", "1-0", "1-1"]
+
+
+@pytest.mark.parametrize(
+    ("queue", "said"),
+    [
+        ("base", "'base'"),
+        ({"base": {}, "axis": {}}, "axis"),
+        ({"base": {}, "axes": {}}, "{}"),
+        ({"base": {}, "axes": {"context": ["none", "sr"]}}, "'sr'"),
+        ({"base": {}, "axes": {"context": {"none": "sr"}}}, "'sr'"),
+        ({"base": 3, "axes": {"context": {"none": {}}}}, "3"),
+        ({"base": {}, "axes": {"seed": {"none": {}}}}, "'seed'"),
+        ({"base": {}, "axes": {"context": {"a/b": {}}}}, "'a/b-0'"),
+        ({"base": {}, "axes": {"context": {"../a": {}}}}, "'../a-0'"),
+        ({"base": {}, "axes": {"context": {"a b": {}, "a_b": {}}}}, "'a_b-0'"),
+        ({"base": {}, "axes": {"context": {"none": {}}}, "seeds": 0}, "0"),
+        ({"base": {}, "axes": {"context": {"none": {}}}, "seeds": True}, "True"),
+        ({"base": {}, "axes": {"context": {"none": {}}}, "seeds": {"sr": 3}}, "other"),
+    ],
+)
+def test_what_is_no_queue(many, queue, said):
+    with pytest.raises(ValueError) as error:
+        many.plan(queue)
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+QUEUES = sorted((Path(__file__).parents[2] / "bench" / "queues").glob("*.yaml"))
+
+
+@functools.cache
+def built(model, options):
     import torch
 
     from srzoo import create_model
-    from srzoo.recipes.recipe import Recipe
 
-    path = many.ROOT / "bench" / "queues" / f"{name}.yaml"
-    runs = many.runs_of(yaml.safe_load(path.read_text()))
-    assert len({run.name for run in runs}) == len(runs)
-    for run in runs:
+    with torch.device("meta"):
+        create_model(model, **json.loads(options))
+
+
+@pytest.mark.parametrize("path", QUEUES, ids=lambda path: path.stem)
+def test_recipes_of_the_queues(many, path, tmp_path):
+    from srzoo.recipes.recipe import load_recipe
+
+    file = tmp_path / "recipe.yaml"
+    for run in many.read_queue(path).runs:
         if run.seed == 0:
-            recipe = Recipe.from_dict(run.recipe)
-            with torch.device("meta"):
-                create_model(recipe.model, **recipe.model_options)
+            file.write_text(yaml.safe_dump(run.recipe))
+            recipe = load_recipe(file)
+            built(recipe.model, json.dumps(recipe.model_options, sort_keys=True))
 
 
 SCRIPT = """
 import signal, sys, time
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
-folder, kind = sys.argv[1:]
+def stop(*_):
+    print("stopped", flush=True)
+    sys.exit(3)
+signal.signal(signal.SIGTERM, stop)
+folder = sys.argv[sys.argv.index("--out") + 1]
+kind = folder.rpartition("/")[2].partition("-")[0]
 if kind == "slow":
+    print("started", flush=True)
     time.sleep(60)
+if kind == "late":
+    time.sleep(1)
 if kind == "bad":
-    sys.exit(1)
-open(folder + "/log.csv", "w").write("step,epoch,loss,mIoU,lr,seconds\\n1,1,2,0.5,0,3\\n2,2,1,,0,3\\n3,3,1,0.4,0,3\\n")
+    sys.exit("srzoo: no folder /nowhere")
+rows = "1,1,2,0.5,0,3\\n2,2,1,,0,3\\n3,3,1,0.4,0,3\\n" if kind != "unmeasured" else "1,1,2,,0,3\\n"
+open(folder + "/log.csv", "w").write("step,epoch,loss,mIoU,lr,seconds\\n" + rows)
 """
 
 
 @pytest.fixture
 def queue(many, tmp_path, monkeypatch):
-    """Makes queues whose trainings are a small script: "good", "bad" or "slow", by the value of their axis."""
+    """Makes queues whose trainings are a small script: "good", "late", "bad" or "slow", by the value of their axis."""
 
-    def start(self, run, jobs):
-        folder = self.out / run.name
-        folder.mkdir(parents=True, exist_ok=True)
-        return subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder), run.axes["kind"]])
+    monkeypatch.setattr(many, "_TRAIN", [sys.executable, "-c", SCRIPT])
+    monkeypatch.setattr(many, "_POLL", 0.05)
 
-    monkeypatch.setattr(many.Queue, "_start", start)
-
-    def make(*kinds):
-        runs = many.runs_of({"base": {}, "axes": {"kind": dict.fromkeys(kinds)}})
-        return many.Queue(runs, "root", tmp_path / "out", "cpu", [])
+    def make(*kinds, **base):
+        return many.Queue(many.plan({"base": base, "axes": {"kind": dict.fromkeys(kinds)}}).runs, tmp_path / "out")
 
     return make
 
 
-def test_finished_runs_have_rows_and_failed_ones_none(queue):
-    first = queue("good", "bad")
-    assert first.work(2, 60) == 1
+def test_finished_runs_have_rows_and_failed_ones_none(queue, capsys):
+    first = queue("good", "bad", "unmeasured")
+    assert first.work("root", 3, 60, "cpu") == 2
     with first.csv.open() as file:
         (row,) = csv.DictReader(file)
-    assert [row[key] for key in ("run", "kind", "seed", "headline", "last", "best", "training_seconds")] == [
+    assert [row[key] for key in ("run", "kind", "seed", "headline", "last", "best", "training_seconds", "jobs")] == [
         "good-0",
         "good",
         "0",
@@ -103,27 +147,90 @@ def test_finished_runs_have_rows_and_failed_ones_none(queue):
         "0.4",
         "0.5",
         "9",
+        "3",
     ]
+    said = capsys.readouterr().out
+    assert "bad-0: failed: srzoo: no folder /nowhere" in said and "unmeasured-0: failed" in said
     assert [run.name for run in queue("good", "bad").missing()] == ["bad-0"]
 
 
 def test_the_limit_ends_what_runs(queue, capsys):
-    assert queue("slow", "good").work(1, 1.5) == 0
+    assert queue("slow", "good").work("root", 1, 1.5, "cpu") == 0
     assert "slow-0: stopped" in capsys.readouterr().out
     assert [run.name for run in queue("slow", "good").missing()] == ["slow-0", "good-0"]
 
 
-def test_the_table(many):
-    rows = [
-        {"run": "", "head": "paper", "context": name, "seed": str(i), "headline": "mIoU", "last": str(value)}
-        for name, values in {"none": (0.5, 0.52, 0.54), "sr": (0.53, 0.56), "se": (0.5,)}.items()
-        for i, value in enumerate(values)
-    ]
-    none, sr, se = many.table(rows, "context")
-    assert none == "paper none: 52.00 over 3 seeds, standard deviation 2.00"
-    assert se == "paper se: 50.00 over 1 seeds"
-    interval = stats.ttest_ind([53, 56], [50, 52, 54], equal_var=False).confidence_interval(0.95)
-    assert f"{interval.low:+.2f} to {interval.high:+.2f}" in sr
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_what_runs_as_the_limit_does(queue, number, capsys):
+    slow = queue("slow")
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), number))
+    timer.start()
+    assert slow.work("root", 1, 30, "cpu") == 0 and slow.stopped == number
+    timer.join()
+    assert "slow-0: stopped" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_row_that_cannot_be_written_ends_what_runs(queue, many, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(many, "write_csv", full)
+    slow = queue("late", "slow")
+    with pytest.raises(OSError, match="No space"):
+        slow.work("root", 2, 30, "cpu")
+    assert (slow.out / "slow-0.txt").read_text() == "started\nstopped\n"
+
+
+def test_one_queue_at_a_time_works_in_a_folder(queue, many, monkeypatch):
+    def taken(path, wait):
+        raise many.LockedError(f"{path} {wait}")
+
+    monkeypatch.setattr(many, "locked", taken)
+    with pytest.raises(ValueError, match="another queue .*out"):
+        queue("good").work("root", 1, 60, "cpu")
+
+
+def test_results_of_another_queue_are_refused(queue, many):
+    assert queue("good", lr=0.1).work("root", 1, 60, "cpu") == 0
+    with pytest.raises(ValueError, match=r"good-0.*lr=0\.1.*0\.2"):
+        queue("good", lr=0.2).work("root", 1, 60, "cpu")
+    other = many.plan({"base": {}, "axes": {"kind": {"good": None}, "head": {"paper": None}}}).runs
+    with pytest.raises(ValueError, match="head"):
+        many.Queue(other, queue("good").out).work("root", 1, 60, "cpu")
+
+
+def test_the_trainings_of_a_queue_for_a_cpu_see_no_gpu(many, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(many.subprocess, "Popen", lambda _, **options: seen.append(options["env"]))
+    queue = many.Queue(many.plan({"base": {}, "axes": {"kind": {"good": None}}}).runs, tmp_path)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    for device in ("cpu", "cuda"):
+        queue._start(queue.runs[0], "root", device, 2, [])
+    assert [each["CUDA_VISIBLE_DEVICES"] for each in seen] == ["", "0"]
+    assert {each["OMP_NUM_THREADS"] for each in seen} == {"2"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nosuch.yaml", "--table", "context"], "nosuch.yaml"),
+        (["camvid_rate"], "--data.root"),
+        (["camvid_rate", "--table", "head"], "rate, context"),
+        (["camvid_rate", "--data.root", ".", "--jobs", "0"], "--jobs"),
+        (["camvid_rate", "--data.root", ".", "--limit", "nan"], "--limit"),
+        (["camvid_rate", "--data.root", ".", "--limt", "5"], "--limt"),
+        (["camvid_rate", "--data.root", ".", "--plot", "x.png"], "--table"),
+    ],
+)
+def test_invalid_arguments_are_one_line(many, monkeypatch, capsys, arguments, said):
+    name, *rest = arguments
+    path = name if name.endswith(".yaml") else str(many.ROOT / "bench" / "queues" / f"{name}.yaml")
+    monkeypatch.setattr(sys, "argv", ["train_many.py", path, *rest])
+    with pytest.raises(SystemExit) as error:
+        many.told(many.main)
+    line = (capsys.readouterr().err.strip().splitlines() or [error.value.code])[-1]
+    assert error.value.code and said in line
 
 
 @pytest.mark.slow
@@ -139,7 +246,6 @@ def test_a_queue_of_trainings(many, tmp_path, camvid):
         "semantic": {"crop": 64, "scale": [0.75, 1.5]},
     }
     axes = {"context": {name: {"model_options": {"context": name}} for name in ("none", "sr")}}
-    runs = many.runs_of({"base": base, "axes": axes})
-    queue = many.Queue(runs, str(camvid), tmp_path, "cpu", ["--workers", "0"])
-    assert queue.work(2, 500) == 0
+    queue = many.Queue(many.plan({"base": base, "axes": axes}).runs, tmp_path)
+    assert queue.work(str(camvid), 2, 500, "cpu", ["--workers", "0"]) == 0
     assert [row["run"] for row in queue.rows()] == ["none-0", "sr-0"]
