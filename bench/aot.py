@@ -1,11 +1,12 @@
-"""Write ``results/aot.csv``: what the compiler makes of every Triton kernel, with no GPU present.
+"""What the compiler makes of every Triton kernel, with no GPU present: registers, spills, predicted times.
 
     python bench/aot.py
 
-One row per kernel, architecture, dtype, memory format and shape. The times are predicted from bytes, operations
+Writes ``bench/results/aot.csv``, a row per kernel, architecture, dtype, memory format and shape. The times are predicted from bytes, operations
 and the vendors' rates (``kernels/srzoo_kernels/ahead_of_time/roofline.py``); nothing here was measured on a GPU.
 """
 
+import argparse
 import sys
 
 import torch
@@ -77,6 +78,7 @@ def rows():
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()  # it has no options
     write_csv(list(rows()), RESULTS / "aot.csv")
 
 

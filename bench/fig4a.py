@@ -5,6 +5,7 @@ pip install '.[plot]' && python bench/fig4a.py
 
 from __future__ import annotations
 
+import argparse
 import math
 
 import matplotlib.pyplot as plt
@@ -66,6 +67,7 @@ def draw(axis: Axes, rows: list[dict[str, str]], quantity: str) -> None:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()  # it has no options
     rows = read_csv(RESULTS / "resolution.csv")
     sizes = sorted({(pixels(row), f"{row['height']}x{row['width']}") for row in rows})
     names = ["" if name == "192x192" else name for _, name in sizes]  # its label would overlap that of 128x256

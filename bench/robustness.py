@@ -1,6 +1,10 @@
-"""mIoU on CamVid's val under blur, noise, JPEG, brightness and fog, at other resolutions, and in tiles.
+"""mIoU on val under blur, noise, JPEG, brightness and fog, at other resolutions, and in tiles.
 
-    python bench/robustness.py --data.root PATH [--models srnet_lite0_camvid srnet_dfv2_camvid] [--each 1] [--threads 2]
+    python bench/robustness.py --data.root CAMVID --each 5
+    python bench/robustness.py --data.root FACADE --each 5 --models srnet_lite0_facade
+
+The shipped models for semantic segmentation, each on the dataset that it was trained on; ``--each 5`` takes every fifth
+image. A model's rows replace its former ones when all of them are measured.
 
 The corruptions are torchvision's, in five strengths; strength 0 is the plain image. *Fog* mixes the image with light
 gray, which takes contrast away. A *resolution* resizes the image before the model's transform. *Tiles* of 512 pixels
@@ -15,10 +19,9 @@ import argparse
 import sys
 from collections.abc import Callable
 
-import matplotlib
 import numpy as np
 import torch
-from paired import RESULTS, ROOT, machine, read_csv, write_csv
+from paired import RESULTS, ROOT, machine, read_csv, told, write_csv
 from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
@@ -28,6 +31,7 @@ import srzoo
 from srzoo.data.opening import open_dataset
 from srzoo.tasks.semantic.metrics import ConfusionMatrix
 
+CSV = RESULTS / "robustness.csv"
 STRENGTHS = (1, 2, 3, 4, 5)
 TILE = 512
 _TILED_EACH = 4
@@ -75,9 +79,21 @@ def resized(image: Image.Image, factor: float) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
+def segmenter_of(model: str) -> srzoo.Segmenter:
+    """The model as it is used without options.
+
+    Raises:
+        ValueError: there are no such weights, or they are of another task.
+    """
+    segmenter = srzoo.Segmenter(model, "cpu")
+    if segmenter.task.name != "semantic":
+        raise ValueError(f"--models {model} is for {segmenter.task.name} segmentation; give semantic models")
+    return segmenter
+
+
 def rows_of(model: str, data: list[tuple[Image.Image, np.ndarray]], threads: int):
     """Yield a row for each condition."""
-    plain = srzoo.Segmenter(model, "cpu")
+    plain = segmenter_of(model)
     tiled = {scale: srzoo.Segmenter(model, "cpu", tile=TILE, tile_scale=scale) for scale in ("image", "model")}
     expected = [plain(image, brief=True).labels for image, _ in data]
 
@@ -113,6 +129,8 @@ def rows_of(model: str, data: list[tuple[Image.Image, np.ndarray]], threads: int
 
 
 def draw(rows: list[dict]) -> None:
+    import matplotlib
+
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
@@ -126,7 +144,7 @@ def draw(rows: list[dict]) -> None:
             )
         axis.set(title=model, xlabel="strength")
         axis.grid(alpha=0.3)
-    axes[0][0].set_ylabel("mIoU on CamVid's val, %")
+    axes[0][0].set_ylabel("mIoU on val, %")
     axes[0][0].legend()
     figure.tight_layout()
     figure.savefig(RESULTS / "robustness.png", dpi=100)
@@ -140,18 +158,23 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    file = RESULTS / "robustness.csv"
+    if options.each < 1:
+        parser.error(f"--each must be 1 or more, got {options.each}")
     if options.root:
         data = open_dataset(options.root, "val")
-        samples = [(Image.fromarray(data[i][0]), data[i][1]) for i in range(0, len(data), options.each)]
-        rows = [row for row in read_csv(file) if row["model"] not in options.models]
         for model in options.models:
+            own = segmenter_of(model).classes
+            if data.labels is None or own != data.labels.classes:
+                raise ValueError(f"{model} is for other classes than {options.root}, {own[0]}, ...; give its dataset")
+        samples = [(Image.fromarray(data[i][0]), data[i][1]) for i in range(0, len(data), options.each)]
+        for model in options.models:
+            rows = []
             for row in rows_of(model, samples, options.threads):
                 print(*list(row.values())[:6], sep=", ", flush=True)
                 rows.append(row)
-                write_csv(rows, file)
-    draw(read_csv(file))
+            write_csv([*(row for row in read_csv(CSV) if row["model"] != model), *rows], CSV)
+    draw(read_csv(CSV))
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

@@ -10,6 +10,8 @@ name does not.
 
 from __future__ import annotations
 
+import argparse
+
 import numpy as np
 from paired import RESULTS, read_csv, write_csv
 
@@ -63,6 +65,7 @@ def line(method: str, rows: list[dict[str, str]]) -> dict[str, object]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()  # it has no options
     rows = read_csv(RESULTS / "resolution.csv")
     lines = [line(method, rows) for method in ORDERS]
     for entry in lines:

@@ -13,6 +13,7 @@ which may multiply less than the equations. A figure agrees if it rounds to the 
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -146,6 +147,7 @@ def counts() -> Iterator[dict[str, object]]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()  # it has no options
     kept = {key: value for key, value in machine("cpu", 1, 1).items() if key in ("python", "torch", "timm", "commit")}
     lines = list(counts())
     print(LINE.format("", "M, paper", "M", "ratio", "G, paper", "G", "ratio", "executed", ""))

@@ -11,6 +11,7 @@ row of NL and SR has a hypothesis about what the paper counted, as the paper doe
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 
 import torch
@@ -128,6 +129,7 @@ def caption() -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()  # it has no options
     kept = {key: value for key, value in machine("cpu", 1, 1).items() if key in ("python", "torch", "timm", "commit")}
     lines = list(counts())
     print(LINE.format("", "", "M", "G, paper", "rule", "ratio", "executed", "+ paper", "+", ""))

@@ -17,3 +17,12 @@ def test_imports_from_the_package_exist(path):
             for each in node.names:
                 if not hasattr(module, each.name):
                     importlib.import_module(f"{node.module}.{each.name}")
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in SCRIPTS if "def main" in path.read_text()], ids=lambda path: path.stem
+)
+def test_help_is_asked_for_before_anything_is_measured(path):
+    """A script without options overwrote its committed results when it was called with --help."""
+    main = next(node for node in ast.parse(path.read_text()).body if getattr(node, "name", "") == "main")
+    assert any(name in ast.unparse(main) for name in ("parse_args()", "parser(")), ast.unparse(main)
