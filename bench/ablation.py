@@ -20,7 +20,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from paired import RESULTS, ROOT, machine, read_csv, write_csv
+import torch
+from paired import RESULTS, ROOT, machine, read_csv, told, write_csv
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 from torch.nn import functional as F
@@ -93,7 +94,9 @@ def run(setting: str, variant: str, seed: int, root: str, out: Path, workers: in
     splits = (open_dataset(root, split, "camvid") for split in ("train", "val"))
     miou = train(protocol, *splits, out / f"{setting}-{variant.replace(' ', '-')}-{seed}", workers)
     facts = {"epochs": protocol.epochs, "batch_size": protocol.batch_size, "crop": protocol.options.crop}
-    row = {"setting": setting, "variant": variant, "seed": seed, "miou": miou, **facts, **machine("cpu", 1, 1)}
+    device = "cuda" if torch.cuda.is_available() else "cpu"  # the one that training takes
+    facts |= machine(device, torch.get_num_threads(), 1)
+    row = {"setting": setting, "variant": variant, "seed": seed, "miou": miou, **facts}
     write_csv([*read_csv(CSV), row], CSV)
 
 
@@ -140,9 +143,15 @@ def main() -> None:
     parser.add_argument("--plot", action="store_true")
     options = parser.parse_args()
     variants = options.variants.split(",") if options.variants else list(PROBES if options.probes else VARIANTS)
+    settings = options.settings.split(",")
+    for option, given, known in (("settings", settings, SETTINGS), ("variants", variants, VARIANTS | PROBES)):
+        if unknown := [name for name in given if name not in known]:
+            parser.error(f"--{option} {unknown[0]}: choose from {', '.join(known)}")
+    if not options.root and not options.plot:
+        parser.error("give --data.root PATH to train, or --plot to draw what has been trained")
     if options.root:
         for seed in options.seeds:
-            for setting in options.settings.split(","):
+            for setting in settings:
                 for variant in variants:
                     done = {(row["setting"], row["variant"], int(row["seed"])) for row in read_csv(CSV)}
                     if (setting, variant, seed) not in done:
@@ -152,4 +161,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

@@ -2,8 +2,9 @@
 
     python bench/aot.py
 
-Writes ``bench/results/aot.csv``, a row per kernel, architecture, dtype, memory format and shape. The times are predicted from bytes, operations
-and the vendors' rates (``kernels/srzoo_kernels/ahead_of_time/roofline.py``); nothing here was measured on a GPU.
+Writes ``bench/results/aot.csv``, a row per kernel, architecture, dtype, memory format and shape. The times are
+predicted from bytes, operations and the vendors' rates (``kernels/srzoo_kernels/ahead_of_time/roofline.py``); nothing
+here was measured on a GPU.
 """
 
 import argparse

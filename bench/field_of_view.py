@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
-from paired import RESULTS, ROOT, machine, read_csv, write_csv
+from paired import RESULTS, ROOT, machine, told, write_csv
 from scipy.stats import ttest_1samp
 from seeds import welch
+from train_many import Queue, Run, read_queue
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 
@@ -83,6 +83,11 @@ def lines(rows: list[dict], axis: str) -> list[str]:
     return texts
 
 
+def _crop(run: Run) -> int | None:
+    """The side of the crops that a run of panoptic models was trained on; None for other runs."""
+    return run.recipe.get("panoptic", {}).get("crop")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("queue", type=Path, help="a YAML file")
@@ -91,15 +96,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    queue = yaml.safe_load(options.queue.read_text())
-    axis, side = next(iter(queue["axes"])), queue["base"]["panoptic"]["crop"]
-    runs = read_csv(options.out / "runs.csv")
-    if not runs:
-        raise SystemExit(f"no finished run in {options.out}")
+    axes, runs = read_queue(options.queue)
+    rows_of_queue, crops = Queue(runs, options.out).rows(), {_crop(run) for run in runs}
+    if crops == {None} or len(crops) > 1:
+        raise ValueError(f"{options.queue} has to be of panoptic models trained on crops of one size (panoptic.crop)")
+    if not rows_of_queue:
+        raise ValueError(f"no run of {options.queue} is finished in {options.out}")
+    axis, (side,) = next(iter(axes)), crops
     whole = open_dataset(options.root, "val", task="panoptic", format="coco_panoptic")
     data = {"whole": whole, "crops": crops_of(whole, side)}
     rows = []
-    for run in sorted(runs, key=lambda run: list(queue["axes"][axis]).index(run[axis])):
+    for run in sorted(rows_of_queue, key=lambda run: axes[axis].index(run[axis])):
         row = measure(run, options.out, axis, side, data)
         rows.append(row | {"side": side} | machine("cpu", options.threads, 1))
         print(f"{run['run']}: whole {row['whole']:.4f}, crops {row['crops']:.4f}", flush=True)
@@ -108,4 +115,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

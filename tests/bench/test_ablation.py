@@ -59,3 +59,26 @@ def test_a_finished_run_is_not_run_again(ablation, tmp_path, monkeypatch):
     assert [recipe.model_options["context"] for recipe in started] == ["none", "se"]
     assert all(isinstance(recipe, Recipe) for recipe in started)
     assert [row["miou"] for row in ablation.read_csv(ablation.CSV)] == ["0.5", "0.5"]
+
+
+def test_a_gpus_run_is_not_told_as_a_cpus(ablation, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(ablation, "CSV", tmp_path / "ablation.csv")
+    monkeypatch.setattr(ablation, "open_dataset", lambda root, split, kind: split)
+    monkeypatch.setattr(ablation, "train", lambda *_: 0.5)
+    monkeypatch.setattr(ablation, "machine", lambda device, *_: seen.append(device) or {})
+    for has_gpu in (True, False):
+        monkeypatch.setattr(ablation.torch.cuda, "is_available", lambda has_gpu=has_gpu: has_gpu)
+        ablation.run("paper", "none", 0, "somewhere", tmp_path, 0)
+    assert seen == ["cuda", "cpu"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [([], "--data.root"), (["--plot", "--variants", "none,sx"], "sx"), (["--plot", "--settings", "ours"], "ours")],
+)
+def test_invalid_arguments_are_one_line(ablation, monkeypatch, capsys, arguments, said):
+    monkeypatch.setattr("sys.argv", ["ablation.py", *arguments])
+    with pytest.raises(SystemExit):
+        ablation.main()
+    assert said in capsys.readouterr().err.strip().splitlines()[-1]

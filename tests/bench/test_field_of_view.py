@@ -35,3 +35,13 @@ def test_what_the_rows_say(view):
     assert sr.startswith("sr: whole 29.50, crops 22.50; whole against none -1.50 (")
     assert "crops against none +1.00 (" in sr and "gap smaller on crops by +2.50 (" in sr
     assert view.lines([row for row in rows if row["seed"] == "0"], "context")[1] == "sr: whole 29.00, crops 21.00"
+
+
+@pytest.mark.parametrize(("name", "said"), [("camvid_rate", "panoptic.crop"), ("facade_panoptic", "is finished")])
+def test_a_queue_that_cannot_be_measured_is_one_line(view, request, tmp_path, monkeypatch, name, said):
+    queue = request.config.rootpath / "bench" / "queues" / f"{name}.yaml"
+    command = ["field_of_view.py", str(queue), "--data.root", "nowhere", "--out", str(tmp_path), "--threads", "1"]
+    monkeypatch.setattr("sys.argv", command)
+    monkeypatch.setattr(view.torch, "set_num_threads", lambda _: None)
+    with pytest.raises(SystemExit, match=said):
+        view.told(view.main)
