@@ -1,6 +1,7 @@
 """Pages of the documentation that are made from the package: the models, the commands, the figures.
 
-A hook of mkdocs. A line ``<!-- name -->`` of a page is replaced by what the function of that name returns.
+A hook of mkdocs. A line ``<!-- name -->`` of a page is replaced by what the function of that name returns, which
+``python docs/pages.py name`` prints.
 """
 
 import ast
@@ -70,15 +71,35 @@ def _help(command: list[str]) -> str:
 
 
 def figures() -> str:
-    """Every benchmark with its command, and what it wrote."""
+    """Every benchmark and every queue of trainings with its commands, and what it wrote."""
+    scripts = sorted((ROOT / "bench").glob("*.py"))
+    queues = sorted((ROOT / "bench" / "queues").glob("*.yaml"))
+    written: dict[str, list[Path]] = {}
+    for path in sorted((ROOT / "bench" / "results").iterdir()):
+        stems = [each.stem for each in (*scripts, *queues) if f"{path.stem}_".startswith(f"{each.stem}_")]
+        written.setdefault(max(stems, key=len, default=""), []).append(path)
     rows = []
-    for path in sorted((ROOT / "bench").glob("*.py")):
+    for path in scripts:
         source = path.read_text(encoding="utf-8")
         if '__name__ == "__main__"' in source:
-            what = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0].replace("[", "\\[")
-            written = sorted((ROOT / "bench" / "results").glob(f"{path.stem}*"))
-            rows.append(_row((f"`python bench/{path.name}`", what, ", ".join(map(_result, written)) or "-")))
-    return _row(("command", "measures", "results")) + "\n|---|---|---|\n" + "\n".join(rows)
+            what, _, more = (ast.get_docstring(ast.parse(source)) or "").partition("\n")
+            commands = re.findall(r"^ {4}((?:pip .* && )?python bench/.*)$", more, re.MULTILINE)
+            rows.append((commands or [f"python bench/{path.name}"], what, path.stem))
+    for path in queues:
+        text = re.match("(?:#.*\n)*", path.read_text(encoding="utf-8"))[0].replace("# ", "").replace("\n", " ")
+        command = f"python bench/train_many.py bench/queues/{path.name} --data.root PATH --out runs/{path.stem}"
+        rows.append(([command], f"{text.partition('. ')[0].strip().rstrip('.')}.", path.stem))
+    head = _row(("command", "measures", "results")) + "\n|---|---|---|\n"
+    return head + "\n".join(
+        _row(
+            (
+                "<br>".join(f"`{command}`".replace("|", "\\|") for command in commands),
+                what.replace("[", "\\[").replace("|", "\\|"),
+                ", ".join(map(_result, written.get(stem, []))) or "-",
+            )
+        )
+        for commands, what, stem in rows
+    )
 
 
 def _result(path: Path) -> str:
@@ -94,3 +115,6 @@ def _row(cells) -> str:
 
 
 GENERATED = {"models": models, "commands": commands, "figures": figures}
+
+if __name__ == "__main__":
+    print(GENERATED[sys.argv[1]]())

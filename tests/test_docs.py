@@ -59,6 +59,21 @@ def test_every_command_and_public_name_has_its_place(request):
     assert all(f"{page}\n" in (request.config.rootpath / "mkdocs.yml").read_text() for page in PAGES)
 
 
+def test_every_result_has_its_command(request, run_python):
+    result = run_python(str(DOCS / "pages.py"), "figures")
+    assert result.returncode == 0, result.stderr
+    rows = [re.split(r"(?<!\\) \| ", line) for line in result.stdout.splitlines()[2:]]
+    assert {len(row) for row in rows} == {3}
+    claimed = [name for row in rows for name in re.findall(r"`([\w.]+\.(?:csv|png))`", row[2])]
+    files = {path.name for path in (request.config.rootpath / "bench" / "results").glob("*.[cp][sn][vg]")}
+    assert sorted(claimed) == sorted(files)
+    of = {row[2]: row[0] for row in rows}
+    assert next(command for found, command in of.items() if "`detection_ops.csv`" in found).startswith(
+        "| `python bench/detection_ops.py"
+    )
+    assert "--data.root" in next(command for found, command in of.items() if "`robustness.csv`" in found)
+
+
 @pytest.mark.slow
 def test_the_site_is_built_without_a_warning(request, tmp_path):
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")]
