@@ -1,4 +1,4 @@
-"""Colour jitter."""
+"""Colour jitter, and noise."""
 
 from __future__ import annotations
 
@@ -45,6 +45,29 @@ class RandomColour(v2.Transform):
         gray = _LUMA @ matrix @ pixels.mean(1)
         pixels = torch.addmm(((1 - contrast) * gray).expand(3, 1), contrast * matrix, pixels)
         return tv_tensors.wrap(pixels.clamp_(0, 255).to(torch.uint8).view(inpt.shape), like=inpt)
+
+
+class RandomNoise(v2.Transform):
+    """Gaussian noise, independent in each pixel and channel; images as of `RandomColour`, and masks unchanged.
+
+    Args:
+        strength: its standard deviation is drawn from 0 to this share of the range 0..255.
+    """
+
+    def __init__(self, strength: float):
+        super().__init__()
+        self.strength = strength
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        return {"deviation": 255 * self.strength * torch.rand(()).item()}
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        if isinstance(inpt, tv_tensors.Mask):
+            return inpt
+        noisy = torch.normal(inpt.as_subclass(torch.Tensor).float(), params["deviation"]).clamp_(0, 255)
+        if not inpt.is_floating_point():
+            noisy.round_()
+        return tv_tensors.wrap(noisy.to(inpt.dtype), like=inpt)
 
 
 def _hue_rotation(angle: torch.Tensor) -> torch.Tensor:

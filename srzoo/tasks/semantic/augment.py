@@ -10,7 +10,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from ...data.colour import RandomColour
+from ...data.colour import RandomColour, RandomNoise
 from ...data.scaled_crop import ScaledCrop, randint
 from ...labels import IGNORE
 from ...zoo.transform import Transform
@@ -20,7 +20,7 @@ _CROP_TRIES = 10
 
 @dataclass(frozen=True)
 class Augment:
-    """Random scale, crop, flips, turns, colour jitter and blur.
+    """Random scale, crop, flips, turns, colour jitter, blur and noise.
 
     Attributes:
         crop: side of the square crop in pixels; a smaller image is padded, with black, and 255 in the mask.
@@ -30,6 +30,7 @@ class Augment:
             up to ten times.
         jitter: strength of the changes of brightness, contrast and saturation; the hue changes by a sixth of it.
         blur: probability of a Gaussian blur.
+        noise: greatest standard deviation of Gaussian noise, as a share of the range of the values.
         max_pixels: limit of the image's area at factor 1, if there is a ``short_side``, as of the model's transform.
         flip: mirror the image left to right, with probability one half.
         vertical_flip: mirror it top to bottom, too, with probability one half.
@@ -42,6 +43,7 @@ class Augment:
     max_class_share: float = 0.75
     jitter: float = 0.3
     blur: float = 0.0
+    noise: float = 0.0
     max_pixels: int = Transform.max_pixels
     flip: bool = True
     vertical_flip: bool = False
@@ -57,6 +59,7 @@ class Augment:
                 *([RandomTurn()] if self.turns else []),
                 RandomColour(self.jitter, self.jitter / 6),
                 v2.RandomApply([v2.GaussianBlur(5, (0.1, 2.0))], self.blur),
+                *([RandomNoise(self.noise)] if self.noise else []),
             ]
         )
 

@@ -28,6 +28,12 @@ class SemanticOptions:
     )
     jitter: float = option("strength of the colour jitter", 0.3, low=0, high=1)
     blur: float = option("probability of a Gaussian blur", 0.0, low=0, high=1)
+    noise: float = option(
+        "greatest standard deviation of Gaussian noise, which is drawn from 0 on, as a share of the range of values",
+        0.0,
+        low=0,
+        high=1,
+    )
     flip: bool = option("mirror images left to right at random; false where left and right differ, as in text", True)
     vertical_flip: bool = option("also mirror images top to bottom at random, for views from above", False)
     turns: bool = option("also turn crops by 0, 90, 180 or 270 degrees at random, for views from above", False)

@@ -69,6 +69,7 @@ class SemanticTask:
             max_class_share=options.max_class_share,
             jitter=options.jitter,
             blur=options.blur,
+            noise=options.noise,
             flip=options.flip,
             vertical_flip=options.vertical_flip,
             turns=options.turns,

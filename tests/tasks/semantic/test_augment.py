@@ -83,6 +83,20 @@ def test_blur_changes_the_image_only():
     assert set(blurred[1].unique().tolist()) == {0, 1, 2}
 
 
+@pytest.mark.parametrize(("channels", "dtype"), [(3, np.uint8), (4, np.float32)])
+def test_noise_of_any_strength_up_to_the_given_one_changes_the_image_only(channels, dtype):
+    image, ids = np.full((50, 60, channels), 128, dtype), np.random.default_rng(0).integers(0, 3, (50, 60), np.uint8)
+    deviations = []
+    for seed in range(40):
+        torch.manual_seed(seed)
+        x, y = Augment(40, (1, 1), jitter=0, noise=0.1)(image, ids)
+        assert x.dtype == torch.from_numpy(image).dtype and 0 <= x.min() <= x.max() <= 255
+        assert set(y.unique().tolist()) == {0, 1, 2}
+        deviations.append(x.float().std().item())
+        assert abs(x.float().mean().item() - 128) < 2  # no shift: it is rounded, not cut off
+    assert 20 < max(deviations) < 27 and min(deviations) < 5
+
+
 def test_crops_of_one_class_are_drawn_again():
     torch.manual_seed(0)
     ids = np.zeros((64, 256), np.uint8)
