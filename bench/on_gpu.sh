@@ -91,8 +91,9 @@ for part in "${@:-profile}"; do
         measure 500 python3 bench/gpu_profile.py training --device "$DEVICE" --out "$OUT/gpu_profile_training.csv"
         ;;
     queue)
-        measure 560 python3 bench/train_many.py "${QUEUE:-bench/queues/camvid_ablation.yaml}" --table context \
-            --data.root "$SRZOO_CAMVID" --out "$OUT/queue" --jobs "${JOBS:-4}" --limit 450 --device "${DEVICE%%:*}"
+        QUEUE=${QUEUE:-bench/queues/camvid_ablation.yaml}
+        measure 560 python3 bench/train_many.py "$QUEUE" --data.root "$SRZOO_CAMVID" --table --jobs "${JOBS:-4}" \
+            --out "$OUT/$(basename "$QUEUE" .yaml)" --limit 450 --device "${DEVICE%%:*}"
         ;;
     *)
         echo "unknown part '$part'; choose profile, operators, models, training or queue" >&2

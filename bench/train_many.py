@@ -1,7 +1,7 @@
 """A queue of trainings that fills one device, resumes, and stops cleanly at a time limit.
 
     python bench/train_many.py QUEUE.yaml --data.root PATH --out FOLDER [--jobs 2] [--limit 540] [--device cuda]
-    python bench/train_many.py QUEUE.yaml --out FOLDER --table AXIS [--plot FILE.png]
+    python bench/train_many.py QUEUE.yaml --out FOLDER --table [AXIS] [--plot FILE.png]
 
 A queue has ``base``, the keys of a recipe; ``axes``, for each axis the values by name, each some more keys; and
 ``seeds``, a number, or numbers by the value of an axis, with "other" for the rest. Every combination with every seed is
@@ -342,16 +342,19 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=math.inf, help="seconds (default: none)")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: a GPU where there is one")
     parser.add_argument("--workers", type=int, help="processes of each run that load images, as for srzoo train")
-    parser.add_argument("--table", metavar="AXIS", help="print the finished runs by the values of an axis")
+    parser.add_argument(
+        "--table", nargs="?", const="", metavar="AXIS", help="print the finished runs by an axis (default: the last)"
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw what --table prints")
     options = parser.parse_args()
-    if not options.root and not options.table:
-        parser.error("give --data.root PATH to train, or --table AXIS to read what has been trained")
+    if not options.root and options.table is None:
+        parser.error("give --data.root PATH to train, or --table to read what has been trained")
     axes, runs = read_queue(options.queue)
-    if options.table and options.table not in axes:
-        parser.error(f"--table {options.table}: the axes of {options.queue} are {', '.join(axes)}")
-    if options.plot and not options.table:
-        parser.error("--plot needs --table AXIS")
+    axis = options.table or list(axes)[-1]
+    if axis not in axes:
+        parser.error(f"--table {axis}: the axes of {options.queue} are {', '.join(axes)}")
+    if options.plot and options.table is None:
+        parser.error("--plot needs --table")
     if options.jobs is not None and options.jobs < 1:
         parser.error(f"--jobs must be 1 or more, got {options.jobs}")
     if not options.limit > 0:
@@ -362,13 +365,12 @@ def main() -> None:
         jobs = options.jobs or (cores if device == "cpu" else _JOBS_ON_A_GPU)
         more = [] if options.workers is None else ["--workers", str(options.workers)]
         failed = queue.work(options.root, jobs, options.limit, device, more)
-    if options.table:
+    if options.table is not None:
         rows = queue.rows()
-        print(
-            *(lines(rows, axes, options.table) or [f"no run of {options.queue} is finished in {options.out}"]), sep="\n"
-        )
+        found = lines(rows, axes, axis) or [f"no run of {options.queue} is finished in {options.out}"]
+        print(*found, sep="\n")
         if options.plot and rows:
-            draw(rows, axes, options.table, options.plot)
+            draw(rows, axes, axis, options.plot)
     raise SystemExit(128 + queue.stopped if queue.stopped else min(failed, 1))
 
 

@@ -20,10 +20,12 @@ _NONE = types.MappingProxyType({})
 def path_argument(text: str) -> Path:
     """The type of arguments that name a file or folder.
 
-    An empty one, as an unset variable of the shell gives, would be the current folder.
+    An empty one, as an unset variable of the shell gives, would be the current folder, and an address a relative path.
     """
     if not text:
         raise argparse.ArgumentTypeError("the path is empty; name a file or folder")
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"{text} is an address; download the file, and give its path")
     return Path(text)
 
 

@@ -249,3 +249,24 @@ def test_a_queue_of_trainings(many, tmp_path, camvid):
     queue = many.Queue(many.plan({"base": base, "axes": axes}).runs, tmp_path)
     assert queue.work(str(camvid), 2, 500, "cpu", ["--workers", "0"]) == 0
     assert [row["run"] for row in queue.rows()] == ["none-0", "sr-0"]
+
+
+def test_the_table_and_its_picture_by_the_last_axis(many, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib")
+    rows = [
+        {"run": f"{rate}-{context}-0", "rate": rate, "context": context, "seed": 0, "headline": "mIoU", "last": value}
+        | {"device": "AMD EPYC, 2 cores"}
+        for rate, context, value in (("5e-4", "sr", 0.5), ("5e-4", "none", 0.25), ("1e-3", "none", 0.75))
+    ]
+    many.write_csv(rows, tmp_path / "runs.csv")
+    queue = many.ROOT / "bench" / "queues" / "camvid_rate.yaml"
+    command = ["train_many.py", str(queue), "--out", str(tmp_path), "--plot", str(tmp_path / "rate.png"), "--table"]
+    for more, said in (
+        ([], ["5e-4 none: 25.00 over 1 seed", "5e-4 sr: 50.00 over 1 seed", "1e-3 none: 75.00 over 1 seed"]),
+        (["rate"], ["none 5e-4: 25.00 over 1 seed", "none 1e-3: 75.00 over 1 seed", "sr 5e-4: 50.00 over 1 seed"]),
+    ):
+        monkeypatch.setattr(sys, "argv", [*command, *more])
+        with pytest.raises(SystemExit, match="0"):
+            many.main()
+        assert capsys.readouterr().out.splitlines() == said
+    assert (tmp_path / "rate.png").stat().st_size

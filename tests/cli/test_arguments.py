@@ -115,3 +115,11 @@ def test_an_empty_path_is_not_the_current_folder(capsys):
     with pytest.raises(SystemExit):
         parser.parse_args(["--out", ""])
     assert "--out: the path is empty" in capsys.readouterr().err
+
+
+def test_an_address_is_no_path(capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("source", type=path_argument)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["https://example.org/model_final.pkl"])
+    assert "https://example.org/model_final.pkl is an address; download" in capsys.readouterr().err
