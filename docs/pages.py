@@ -46,10 +46,11 @@ def models() -> str:
 
 def _measured(info) -> str:
     if info.weights:
-        return "; ".join(
-            f"{receipt['headline']} {receipt['figures'][receipt['headline']]:.1%} on {split}"
-            for split, receipt in info.weights.by_split().items()
-        )
+        splits = info.weights.by_split()
+        figures = [
+            f"{each['headline']} {each['figures'][each['headline']]:.1%} on {split}" for split, each in splits.items()
+        ]
+        return "; ".join(figures if "test" in splits else [*figures, "not yet measured on test"])
     return f"of {info.download.project}, downloaded" if info.download else "not trained yet"
 
 

@@ -124,6 +124,8 @@ def _name_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     elif "receipts" in weights:
         for receipt in weights["receipts"]:
             yield from metric_rows(receipt, receipt["repeats"])
+        if all(receipt["split"] != "test" for receipt in weights["receipts"]):
+            yield "on test", "not yet measured"
     else:
         yield "weights", f"of {weights['project']}, not measured here: {weights['address']}"
         yield "", f"downloaded once to {weights['path']}"

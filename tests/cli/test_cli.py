@@ -53,6 +53,12 @@ def test_info_of_a_published_model(capsys):
         "srzoo eval --model",
     ):
         assert part in printed
+    assert "not yet measured" not in printed  # on test, as it is
+
+
+def test_info_says_that_test_is_not_measured(capsys):
+    assert main(["info", "srnet_lite0_facade"]) == 0
+    assert re.search(r"^on test +not yet measured$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_info_without_weights(capsys):
