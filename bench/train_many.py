@@ -41,6 +41,7 @@ from seeds import draw, lines
 
 from srzoo.files import LockedError, locked
 from srzoo.messages import one_line, shortened, visible
+from srzoo.recipes.recipe import load_recipe
 from srzoo.train.failures import CHECKPOINT
 
 _POLL = 0.5  # seconds
@@ -182,7 +183,7 @@ class Queue:
             How many failed.
 
         Raises:
-            ValueError: the folder has results of another queue, or another process works in it.
+            ValueError: a recipe is invalid, the folder has results of another queue, or another process works in it.
             OSError: a file cannot be written.
         """
         self.out.mkdir(parents=True, exist_ok=True)
@@ -196,7 +197,10 @@ class Queue:
         end, waiting, running, failed = time.monotonic() + limit, self.missing(), {}, 0
         threads = max(1, len(os.sched_getaffinity(0)) // jobs)
         facts = {"jobs": jobs, **machine(device, threads, 1)}
+        if not Path(root).is_dir():
+            raise ValueError(f"no folder {root}")
         self._check_results(facts)
+        self._write_recipes(waiting)
         print(f"{len(self.runs)} runs, {len(self.runs) - len(waiting)} finished before", flush=True)
         before = {
             number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -228,7 +232,7 @@ class Queue:
             raise ValueError(f"{self.csv} has rows of another queue (it differs in {other[0]}); choose another --out")
         done = {row["run"] for row in rows}
         for run in self.runs:
-            file = self.out / f"{run.name}.yaml"
+            file = self._recipe(run)
             if file.exists() and (run.name in done or (self.out / run.name / CHECKPOINT).exists()):
                 former = yaml.safe_load(file.read_text(encoding="utf-8"))
                 if former != run.recipe:
@@ -238,11 +242,19 @@ class Queue:
                         f"{shortened(run.recipe.get(key))}; choose another --out, or remove that folder and its row"
                     )
 
+    def _recipe(self, run: Run) -> Path:
+        return self.out / f"{run.name}.yaml"
+
+    def _write_recipes(self, runs: Sequence[Run]) -> None:
+        """Write the recipes of the runs, and check all of them before the first one trains for an hour."""
+        for run in runs:
+            self._recipe(run).write_text(yaml.safe_dump(run.recipe, sort_keys=False), encoding="utf-8")
+            load_recipe(self._recipe(run))
+
     def _start(self, run: Run, root: str, device: str, threads: int, options: Sequence[str]) -> subprocess.Popen:
-        folder, recipe = self.out / run.name, self.out / f"{run.name}.yaml"
+        folder = self.out / run.name
         folder.mkdir(parents=True, exist_ok=True)
-        recipe.write_text(yaml.safe_dump(run.recipe, sort_keys=False), encoding="utf-8")
-        command = [*_TRAIN, "--recipe", str(recipe), "--data.root", root, "--out", str(folder), *options]
+        command = [*_TRAIN, "--recipe", str(self._recipe(run)), "--data.root", root, "--out", str(folder), *options]
         paths = os.pathsep.join([str(ROOT), str(ROOT / "kernels"), os.environ.get("PYTHONPATH", "")])
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "PYTHONPATH": paths}
         if device == "cpu":  # training takes a GPU that it sees

@@ -121,6 +121,10 @@ open(folder + "/log.csv", "w").write("step,epoch,loss,mIoU,lr,seconds\\n" + rows
 """
 
 
+BASE = {"model": "srnet_lite0_camvid", "epochs": 1, "batch_size": 2, "lr": 1e-3}
+BASE |= {"semantic": {"crop": 64, "scale": [1, 1]}}
+
+
 @pytest.fixture
 def queue(many, tmp_path, monkeypatch):
     """Makes queues whose trainings are a small script: "good", "late", "bad" or "slow", by the value of their axis."""
@@ -129,14 +133,16 @@ def queue(many, tmp_path, monkeypatch):
     monkeypatch.setattr(many, "_POLL", 0.05)
 
     def make(*kinds, **base):
-        return many.Queue(many.plan({"base": base, "axes": {"kind": dict.fromkeys(kinds)}}).runs, tmp_path / "out")
+        return many.Queue(
+            many.plan({"base": BASE | base, "axes": {"kind": dict.fromkeys(kinds)}}).runs, tmp_path / "out"
+        )
 
     return make
 
 
 def test_finished_runs_have_rows_and_failed_ones_none(queue, capsys):
     first = queue("good", "bad", "unmeasured")
-    assert first.work("root", 3, 60, "cpu") == 2
+    assert first.work(".", 3, 60, "cpu") == 2
     with first.csv.open() as file:
         (row,) = csv.DictReader(file)
     assert [row[key] for key in ("run", "kind", "seed", "headline", "last", "best", "training_seconds", "jobs")] == [
@@ -155,7 +161,7 @@ def test_finished_runs_have_rows_and_failed_ones_none(queue, capsys):
 
 
 def test_the_limit_ends_what_runs(queue, capsys):
-    assert queue("slow", "good").work("root", 1, 1.5, "cpu") == 0
+    assert queue("slow", "good").work(".", 1, 1.5, "cpu") == 0
     assert "slow-0: stopped" in capsys.readouterr().out
     assert [run.name for run in queue("slow", "good").missing()] == ["slow-0", "good-0"]
 
@@ -165,7 +171,7 @@ def test_a_signal_ends_what_runs_as_the_limit_does(queue, number, capsys):
     slow = queue("slow")
     timer = threading.Timer(1.0, os.kill, (os.getpid(), number))
     timer.start()
-    assert slow.work("root", 1, 30, "cpu") == 0 and slow.stopped == number
+    assert slow.work(".", 1, 30, "cpu") == 0 and slow.stopped == number
     timer.join()
     assert "slow-0: stopped" in capsys.readouterr().out
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -178,7 +184,7 @@ def test_a_row_that_cannot_be_written_ends_what_runs(queue, many, monkeypatch):
     monkeypatch.setattr(many, "write_csv", full)
     slow = queue("late", "slow")
     with pytest.raises(OSError, match="No space"):
-        slow.work("root", 2, 30, "cpu")
+        slow.work(".", 2, 30, "cpu")
     assert (slow.out / "slow-0.txt").read_text() == "started\nstopped\n"
 
 
@@ -188,16 +194,24 @@ def test_one_queue_at_a_time_works_in_a_folder(queue, many, monkeypatch):
 
     monkeypatch.setattr(many, "locked", taken)
     with pytest.raises(ValueError, match="another queue .*out"):
-        queue("good").work("root", 1, 60, "cpu")
+        queue("good").work(".", 1, 60, "cpu")
 
 
 def test_results_of_another_queue_are_refused(queue, many):
-    assert queue("good", lr=0.1).work("root", 1, 60, "cpu") == 0
+    assert queue("good", lr=0.1).work(".", 1, 60, "cpu") == 0
     with pytest.raises(ValueError, match=r"good-0.*lr=0\.1.*0\.2"):
-        queue("good", lr=0.2).work("root", 1, 60, "cpu")
-    other = many.plan({"base": {}, "axes": {"kind": {"good": None}, "head": {"paper": None}}}).runs
+        queue("good", lr=0.2).work(".", 1, 60, "cpu")
+    other = many.plan({"base": BASE, "axes": {"kind": {"good": None}, "head": {"paper": None}}}).runs
     with pytest.raises(ValueError, match="head"):
-        many.Queue(other, queue("good").out).work("root", 1, 60, "cpu")
+        many.Queue(other, queue("good").out).work(".", 1, 60, "cpu")
+
+
+def test_a_wrong_recipe_or_folder_is_told_before_anything_runs(queue):
+    with pytest.raises(ValueError, match=r"good-0\.yaml.*epochz"):
+        queue("good", "slow", epochz=3).work(".", 2, 60, "cpu")
+    with pytest.raises(ValueError, match="nowhere"):
+        queue("good").work("nowhere", 2, 60, "cpu")
+    assert not (queue("good").out / "runs.csv").exists() and not (queue("good").out / "slow-0").exists()
 
 
 def test_the_trainings_of_a_queue_for_a_cpu_see_no_gpu(many, tmp_path, monkeypatch):
