@@ -24,7 +24,7 @@ from pathlib import Path
 
 import torch
 from counting import count
-from paired import RESULTS, ROOT, machine, read_csv, write_csv
+from paired import RESULTS, ROOT, machine, read_csv, told, write_csv
 from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
 
@@ -262,4 +262,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

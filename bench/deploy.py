@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from paired import extra_memory, machine, median_ratio, paired_times, results_file, write_csv
+from paired import extra_memory, machine, median_ratio, paired_times, results_file, told, write_csv
 from PIL import Image
 
 import srzoo
@@ -107,4 +107,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)
