@@ -19,7 +19,7 @@ from ..labels import IGNORE
 from ..messages import and_more, one_line
 from .bands import RGB, check_channels
 from .files import SPLIT_NAMES, NoSplit
-from .mask_check import absent_in_masks, inspect_mask, judge_masks, numbered_objects, unlabelled_masks
+from .mask_check import absent_in_masks, inspect_mask, judge_masks, numbered_objects, unlabelled_masks, unused_ids
 from .object_check import absent_objects, inspect_objects, splits_without_objects, things_or_stuff_alone
 from .opening import detect_format, layouts_beside, read_split
 from .report import TRAINED_WITH, ImageFacts, Report, SplitFacts, passed_over
@@ -140,7 +140,10 @@ def check_quickly(splits: dict[str, ImageData], num_classes: int | None, root: s
         return
     if report.errors:
         raise ValueError(f"{and_more(report.errors)}; `srzoo data check {root}` lists all, and what to do")
-    if doubts := passed_over(report.splits):
+    doubts = passed_over(report.splits)
+    if not may_be_void:  # before training
+        doubts += unused_ids(report)
+    if doubts:
         warnings.warn(f"{and_more(doubts)}; `srzoo data check {root}` lists all", stacklevel=2)
 
 

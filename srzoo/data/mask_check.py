@@ -130,3 +130,19 @@ def absent_in_masks(report: Report) -> Iterable[str]:
         absent = [class_name(report.labels, i) for i in range(report.num_classes or 0) if not counts[i]]
         if absent and counts[:IGNORE].any():
             yield f"{split} has no pixel of {and_more(absent, SHOWN_CLASSES)}"
+
+
+def unused_ids(report: Report) -> Iterable[str]:
+    """A line if the masks have less than half of the ids that numbered classes have, as those made for other classes.
+
+    Only for masks whose classes nobody has named or mapped.
+    """
+    if report.labels or not report.id_map or not report.id_map.is_assumed:
+        return
+    ids = {value for facts in report.splits.values() for value in facts.pixels} - {IGNORE}
+    count = max(ids, default=report.num_classes or 0) + 1
+    if 2 * count <= (report.num_classes or 0):
+        yield (
+            f"the masks that were read have no id above {count - 1}, and the model has {report.num_classes} classes; "
+            f"for {count} classes of your own pass --num_classes {count}, or name them in classes.txt"
+        )

@@ -265,6 +265,18 @@ def test_images_that_are_not_what_they_seem_are_said(write_pairs, tmp_path):
         assert dataset[0][0].shape == (4, 11, 3)
 
 
+@pytest.mark.parametrize(("classes", "told"), [(11, True), (4, True), (3, False)])
+def test_masks_for_fewer_classes_than_the_model_has(write_pairs, classes, told):
+    splits = {"train": open_dataset(write_pairs([0, 1, 255], [0, 1, 1]), "train", num_classes=classes)}
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        check_quickly(splits, classes, "here")
+    assert [str(each.message).count("--num_classes 2") for each in said] == [1] * told
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_quickly(splits, classes, "here", may_be_void=True)  # as before an evaluation
+
+
 def test_masks_of_two_encodings_in_one_folder(write_pairs):
     root = write_pairs([0, 1], [0, 1], [0, 255], [0, 255], [0, 1], [0, 0])
     with pytest.warns(UserWarning, match="held out"):
