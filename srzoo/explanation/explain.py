@@ -13,7 +13,6 @@ from torch import nn
 
 from ..data.bands import as_picture, shown
 from ..layers import SqueezeReasoning
-from ..layers.parameters import in_dtype_of
 from ..models.base import ZooModel, check_zoo_model
 from ..models.folding import FoldedBlock
 from ..tasks.task import get_task, make_view
@@ -163,7 +162,7 @@ def _picture_of(image: Any) -> Image.Image:
 
 def _explained(name: str, block: SqueezeReasoning, image: Image.Image, x: torch.Tensor) -> Explanation:
     reduced, g = block.transform(x), block.squeeze_vector(x)
-    z = in_dtype_of(g, block.reasoning)
+    z = block.reasoned(g)
     y = x + block.project(reduced * z[:, :, None, None].to(x.dtype))  # Eq. 7
     x, y, reduced = (each[0].float().cpu() for each in (x, y, reduced))
     g, z = (each[0].float().cpu().unflatten(0, (block.nodes, -1)) for each in (g, z))

@@ -1,13 +1,16 @@
 """The reasoning step of Squeeze Reasoning, in the four variants of the paper's Table 2.
 
 Each is built as ``Reasoning(nodes, dim)`` for ``R = nodes * dim`` and maps the squeezed vector ``(N, R)``, node after
-node, to the reasoned vector ``(N, R)``. They work on ``R`` numbers per image, so their cost is negligible.
+node, to the reasoned vector ``(N, R)``. They work on ``R`` numbers per image, so their cost is negligible. They compute
+in the dtype of the vector, which is float32 or wider also in a block that was converted to half precision.
 """
 
 import torch
 from torch import nn
 
 from srzoo_kernels import attention_reason, graph_reason
+
+from .parameters import in_dtype_of, widened
 
 
 def _linear_weight(out_features: int, in_features: int) -> nn.Parameter:
@@ -29,7 +32,7 @@ class GraphReasoning(nn.Module):
         self.weight = nn.Parameter(torch.eye(dim))
 
     def forward(self, g: torch.Tensor) -> torch.Tensor:
-        return graph_reason(g, self.adjacency, self.weight)
+        return graph_reason(*widened(g, self.adjacency, self.weight))
 
 
 class AttentionReasoning(nn.Module):
@@ -42,7 +45,7 @@ class AttentionReasoning(nn.Module):
         self.value = _linear_weight(dim, dim)
 
     def forward(self, g: torch.Tensor) -> torch.Tensor:
-        return attention_reason(g, self.query, self.key, self.value)
+        return attention_reason(*widened(g, self.query, self.key, self.value))
 
 
 class FullyConnectedReasoning(nn.Module):
@@ -59,7 +62,7 @@ class FullyConnectedReasoning(nn.Module):
         self.expand = nn.Linear(max(1, width // 4), width)
 
     def forward(self, g: torch.Tensor) -> torch.Tensor:
-        return torch.relu(self.expand(torch.relu(self.reduce(g))))
+        return torch.relu(in_dtype_of(torch.relu(in_dtype_of(g, self.reduce)), self.expand))
 
 
 class NoReasoning(nn.Identity):

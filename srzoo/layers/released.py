@@ -74,7 +74,10 @@ class ReleasedSqueezeReasoning(MomentBlock):
         return Moments(*gram(x), x.shape[2] * x.shape[3])
 
     def squeeze_vector(self, x: torch.Tensor, moments: Moments | None = None) -> torch.Tensor:
-        """The squeezed vector ``(N, R)``, the sum over the pixels of ``B * G``, float32 or wider; as in ``forward``."""
+        """The squeezed vector ``(N, R)``, the sum over the pixels of ``B * G``, float32 or wider.
+
+        Arguments as in ``forward``.
+        """
         moments = self._moments_for(x, moments)
         mean, covariance = moments.mean, moments.covariance
         left, right = (parameter_of(layer).flatten(1).to(mean.dtype) for layer in (self.left, self.right))

@@ -14,12 +14,13 @@ from srzoo_kernels.operators import is_transformed
 from .checks import check_choice, check_whole
 from .leaf import as_leaf
 from .moments import MomentBlock, Moments
-from .parameters import in_dtype_of, parameter_of
+from .parameters import parameter_of
 from .reasoning import REASONING, GraphReasoning
 
 SQUEEZE = ("hadamard", "average")
 # Pixels per channel below which the reduced maps are cheaper than the C x C matrices; see bench/dispatch.py.
 _FEW = 4
+_REASONING = tuple(REASONING.values())
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")  # of a module
 
 
@@ -134,18 +135,25 @@ class SqueezeReasoning(MomentBlock):
         with no_autocast(x.device.type):
             if moments is None and self.has_few_pixels(x):
                 t, z = self._reason_few(x)
-                z = z.to(x.dtype)
-                if not torch.compiler.is_compiling():
-                    check_finite(z=z)  # again, as float16 holds less
+                if z.dtype != x.dtype:
+                    z = z.to(x.dtype)
+                    if not torch.compiler.is_compiling():
+                        check_finite(z=z)  # again, as float16 holds less
                 return x + F.conv2d(t * z[:, :, None, None], parameter_of(self.project).to(x.dtype))
-            return channel_affine(x, self.affine(in_dtype_of(self.squeeze_vector(x, moments), self.reasoning)))
+            return channel_affine(x, self.affine(self.reasoned(self.squeeze_vector(x, moments))))
 
     def reason(self, x: torch.Tensor) -> torch.Tensor:
         """The reasoned vector ``z`` ``(N, R)`` for ``x`` ``(N, C, H, W)``, in the form that is cheaper at its size."""
         moments = self.given_or(None)
         if moments is None and self.pair is not None and self.has_few_pixels(x):
             return self._reason_few(x)[1]
-        return in_dtype_of(self.squeeze_vector(x, moments), self.reasoning)
+        return self.reasoned(self.squeeze_vector(x, moments))
+
+    def reasoned(self, g: torch.Tensor) -> torch.Tensor:
+        """``z`` ``(N, R)`` for the squeezed vector ``g`` ``(N, R)``, in its dtype."""
+        if isinstance(self.reasoning, _REASONING):
+            return self.reasoning(g)
+        return self.reasoning(g.to(parameter_of(self.transform).dtype)).to(g.dtype)  # a module of a user's own
 
     def weights(self, *layers: str) -> tuple[torch.Tensor, ...]:
         """The weights of these layers, and ``A_g`` and ``W_g`` of a graph reasoning."""
@@ -187,7 +195,7 @@ class SqueezeReasoning(MomentBlock):
         is_checked = not (torch.compiler.is_compiling() or is_transformed())
         if is_checked and g.device.type == "cpu" and not g.isfinite().all():
             check_finite(x=x, g=g)
-        z = in_dtype_of(g, self.reasoning)
+        z = self.reasoned(g)
         if is_checked:
             check_finite(z=z)
         return t, z

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.utils import prune, spectral_norm, weight_norm
 
 from srzoo.layers import ReleasedSqueezeReasoning, SqueezeReasoning
+from srzoo.layers.reasoning import REASONING
 
 pytestmark = pytest.mark.usefixtures("form")
 blocks = pytest.mark.parametrize("kind", [SqueezeReasoning, ReleasedSqueezeReasoning])
@@ -39,6 +40,31 @@ def test_a_block_in_half_precision_is_as_accurate_as_its_direct_form(kind, dtype
     assert error <= 1.5 * direct
     y.float().square().mean().backward()
     assert all(each.grad.dtype == dtype and each.grad.isfinite().all() for each in (x, *module.parameters()))
+
+
+def replica(module):
+    """A copy as `nn.DataParallel` makes, whose weights are attributes instead of parameters."""
+    copied = module._replicate_for_data_parallel()
+    copied._parameters = {name: None for name, each in module._parameters.items() if each is None}
+    for name, each in module._parameters.items():
+        if each is not None:
+            setattr(copied, name, each.detach())
+    copied._modules = {name: each and replica(each) for name, each in module._modules.items()}
+    return copied
+
+
+@pytest.mark.parametrize("reasoning", ["graph", "attention", "fc", "none", "own", "released"])
+@torch.no_grad()
+def test_a_block_in_half_precision_is_traced_and_replicated(reasoning):
+    module = block(ReleasedSqueezeReasoning if reasoning == "released" else SqueezeReasoning).eval()
+    if reasoning == "own":
+        module.reasoning = nn.Sequential(nn.Linear(32, 32), nn.Sigmoid())
+    elif reasoning != "released":
+        module.reasoning = REASONING[reasoning](4, 8)
+    module, x = module.half(), torch.randn(2, 64, 33, 17).half()
+    expected = module(x)
+    torch.testing.assert_close(torch.jit.trace(module, x, check_trace=False)(x), expected)
+    torch.testing.assert_close(replica(module)(x), expected)
 
 
 @blocks
