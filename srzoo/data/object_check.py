@@ -11,6 +11,7 @@ from .objects import Objects
 from .report import SHOWN_CLASSES, TRAINED_WITH, ImageFacts, Report, SplitFacts, aligned, class_name, share
 from .samples import InstanceData, PanopticData
 
+_ARTICLES = {"segment": "a segment", "object": "an object"}
 _ALL_THINGS = "things", "each kind of surface", 0, "instance"
 _ALL_STUFF = "surfaces", "each class of countable objects", 1, "semantic"
 
@@ -50,8 +51,8 @@ def things_or_stuff_alone(report: Report) -> Iterable[str]:
 
 
 def _one(report: Report) -> str:
-    """What the data consist of, with its article."""
-    return "a segment" if report.labels.things else "an object"
+    """What the data consist of, a key of `_ARTICLES`."""
+    return "segment" if report.labels.things else "object"
 
 
 def splits_without_objects(report: Report) -> Iterable[str]:
@@ -66,7 +67,7 @@ def splits_without_objects(report: Report) -> Iterable[str]:
             continue
         if facts.inspected == facts.images or facts.doubts:
             advice = f"; the first that was left out: {facts.doubts[0]}" if facts.doubts else ""
-            yield f"no image of {split} has {_one(report)} that can be learned{advice}"
+            yield f"no image of {split} has {_ARTICLES[_one(report)]} that can be learned{advice}"
 
 
 def absent_objects(report: Report) -> Iterable[str]:
@@ -74,7 +75,7 @@ def absent_objects(report: Report) -> Iterable[str]:
     for split, facts in report.splits.items():
         absent = [class_name(report.labels, i) for i in range(report.num_classes or 0) if not facts.objects[i]]
         if absent and facts.objects:
-            yield f"{split} has no {_one(report).split()[1]} of {and_more(absent, SHOWN_CLASSES)}"
+            yield f"{split} has no {_one(report)} of {and_more(absent, SHOWN_CLASSES)}"
 
 
 def object_table(report: Report) -> list[str]:
@@ -115,4 +116,4 @@ def _void(facts: SplitFacts) -> float:
 def _without_objects(report: Report) -> Iterable[str]:
     for split, facts in report.splits.items():
         if facts.without_objects:
-            yield f"{facts.without_objects} of {facts.inspected} images of {split} have no {_one(report).split()[1]}"
+            yield f"{facts.without_objects} of {facts.inspected} images of {split} have no {_one(report)}"

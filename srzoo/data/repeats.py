@@ -6,6 +6,8 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from tqdm import tqdm
+
 from .samples import ImageData
 
 
@@ -21,7 +23,8 @@ def repeat_factors(data: ImageData, threshold: float) -> list[float]:
     Raises:
         ValueError: an annotation cannot be read.
     """
-    return factors_of([data.classes_in(index) for index in range(len(data))], threshold)
+    indices = tqdm(range(len(data)), desc="classes", unit="image", leave=False, delay=1, disable=None)
+    return factors_of([data.classes_in(index) for index in indices], threshold)
 
 
 def factors_of(classes: Sequence[set[int]], threshold: float) -> list[float]:
