@@ -25,7 +25,7 @@ def path_argument(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("the path is empty; name a file or folder")
     if "://" in text:
-        raise argparse.ArgumentTypeError(f"{text} is an address; download the file, and give its path")
+        raise argparse.ArgumentTypeError(f"{text} is an address; give a path on this machine")
     return Path(text)
 
 

@@ -105,7 +105,7 @@ class View(Protocol):
         MEASURED: fields whose default is another one where figures are measured, such as the least score of a
             detection.
         FROM_RECIPE: fields that `Task.Options` has, too, with the same meaning: what a recipe says holds for the
-            figures on val. Others of the same name are another thing, as ``flip`` of the augmentation.
+            figures on val. Others of the same name are another thing, as ``flip`` of the augmentation. Default none.
     """
 
     MEASURED: ClassVar[Mapping[str, Any]]

@@ -187,7 +187,7 @@ class _Trainer:
         self.steps = recipe.steps or recipe.epochs * self.steps_per_epoch
         context = StepContext(accelerator.device, accelerator.num_processes * recipe.accumulate, accelerator.autocast)
         self.size = model.config.transform if recipe.short_side else None  # of an image at scale 1
-        given = {name: getattr(recipe.options, name) for name in self.task.View.FROM_RECIPE}
+        given = {name: getattr(recipe.options, name) for name in getattr(self.task.View, "FROM_RECIPE", ())}
         self.view = make_view(self.task, given, measured=True)
         self.task.check_view(model, self.view)
         self.objective = self.task.objective(model, train_set, recipe.options, context)

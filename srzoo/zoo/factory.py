@@ -372,7 +372,8 @@ def _with_weights(
     shown = {key: value for key, value in twin.state_dict().items() if key in new and key in state}
     if own_context == "none":  # "sr" starts as the identity, so the model computes the same
         shown = {**_of_blocks(twin), **shown}
-    _check_fit({**state, **shown}, twin.state_dict(), origin, options or {})
+    given = [key for key in options or {} if key != "context" or own_context != "none"]
+    _check_fit({**state, **shown}, twin.state_dict(), origin, given)
     model = build(wanted)
     if new:
         said = f"{origin}: {why}, so these start from random values: {', '.join(sorted(new))}"
@@ -591,21 +592,18 @@ def _parameters(network: type[ZooModel]) -> dict[str, inspect.Parameter]:
 _GIVEN_ELSEWHERE = {"num_classes", "things", "out_channels"}
 
 
-def _check_fit(state: dict, wanted: dict, origin: str, options: dict) -> None:
+def _check_fit(state: dict, wanted: dict, origin: str, options: list[str]) -> None:
     """Check that a state dict fits exactly; unlike PyTorch's, the message is one line.
 
     Args:
         state, wanted: that of the file, and that of the model.
         origin: the file's name.
-        options: those by which the model may differ from the file's.
+        options: names of those by which the model may differ from the file's.
 
     Raises:
         ValueError: a missing or unexpected tensor, or another shape.
     """
     if problem := misfit(state, wanted):
-        advice = (
-            f"; leave out {', '.join(options)}, or start from other weights (pretrained=False, --start imagenet)"
-            if options
-            else ""
-        )
+        other = "start from other weights (pretrained=False, or --start imagenet of srzoo train)"
+        advice = f"; leave out {', '.join(options)}, or {other}" if options else ""
         raise ValueError(f"the weights of {origin} do not fit this model: the file {problem}{advice}")

@@ -102,7 +102,8 @@ def split_name(name: str) -> tuple[str, str | None]:
         if entry is not None and dataset in entry.datasets:
             return architecture, dataset
     meant = meant_by(name) or f"{nearest(name, names())}; `srzoo list` shows all names"
-    raise ValueError(f"unknown model {shortened(name)}{meant}")
+    shown = repr(name) if isinstance(name, str) else shortened(name)
+    raise ValueError(f"unknown model {shown}{meant}")
 
 
 def names() -> list[str]:

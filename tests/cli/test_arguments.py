@@ -122,4 +122,4 @@ def test_an_address_is_no_path(capsys):
     parser.add_argument("source", type=path_argument)
     with pytest.raises(SystemExit):
         parser.parse_args(["https://example.org/model_final.pkl"])
-    assert "https://example.org/model_final.pkl is an address; download" in capsys.readouterr().err
+    assert "https://example.org/model_final.pkl is an address; give a path" in capsys.readouterr().err

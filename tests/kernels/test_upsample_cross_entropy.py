@@ -151,6 +151,14 @@ def test_negative_weights_are_the_library_s(options):
     torch.testing.assert_close(ours[0], expected)
 
 
+def test_weights_that_sum_to_zero_are_a_loss_of_zero():
+    logits, weight = sample(1, 2, (2, 2), (2, 2))[0], torch.tensor([1.0, -1.0], dtype=torch.float64)
+    target = torch.tensor([[[0, 1], [1, 0]]], dtype=torch.uint8)
+    for each in (upsample_cross_entropy, reference):
+        loss, gradient = both(each, logits, target, weight=weight)
+        assert loss == 0 and not gradient.any()
+
+
 @pytest.mark.parametrize("options", [{}, {"ohem": (0.7, 10)}, {"label_smoothing": 0.1}])
 def test_no_labelled_pixel_is_a_loss_of_zero(options):
     logits, target = sample(2, 3, (4, 4), (16, 16), ignored=1.1)

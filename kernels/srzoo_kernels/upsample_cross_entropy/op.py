@@ -91,7 +91,7 @@ def _check_options(logits, weight, label_smoothing, ohem) -> None:
         and isinstance(min_kept, Integral)
         and 0 <= min_kept < 1 << 63
     ):
-        raise ValueError(f"ohem must be (threshold in 0..1, min_kept >= 0), got {ohem!r}")
+        raise ValueError(f"ohem must be (threshold in 0..1, min_kept in 0..2^63 - 1), got {ohem!r}")
 
 
 def _loss(

@@ -17,7 +17,8 @@ def upsample_cross_entropy(
 ) -> torch.Tensor:
     """``cross_entropy(interpolate(logits, target's size), target)`` over the pixels that ``ohem`` keeps.
 
-    ``ohem`` is ``(threshold, min_kept)`` of `hard_pixels`. Without a labelled pixel: zero, and a gradient of zero.
+    ``ohem`` is ``(threshold, min_kept)`` of `hard_pixels`. Without a labelled pixel, or if the weights of
+    all sum to zero: zero, and a gradient of zero.
     """
     full = F.interpolate(logits, size=target.shape[-2:], mode="bilinear", align_corners=align_corners)
     target = target.long()
@@ -30,4 +31,5 @@ def upsample_cross_entropy(
     labelled = target != ignore_index
     share = labelled if weight is None else weight[target.where(labelled, 0)] * labelled
     divisor = share.sum()
-    return total / divisor.where(divisor != 0, 1)
+    has_share = divisor != 0
+    return total.where(has_share, 0) / divisor.where(has_share, 1)

@@ -29,7 +29,7 @@ class SemanticOptions:
     jitter: float = option("strength of the colour jitter", 0.3, low=0, high=1)
     blur: float = option("probability of a Gaussian blur", 0.0, low=0, high=1)
     noise: float = option(
-        "greatest standard deviation of Gaussian noise, which is drawn from 0 on, as a share of the range of values",
+        "Gaussian noise, whose standard deviation is drawn from 0 to this share of the range of the values",
         0.0,
         low=0,
         high=1,

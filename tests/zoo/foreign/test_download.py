@@ -65,6 +65,8 @@ def test_pretrained_is_torchvision_s_file(cache, monkeypatch):
     wanted, found = plain.eval()(x)[0], block.eval()(x)[0]
     assert all(torch.equal(found[key], value) for key, value in wanted.items())
     assert_same(wanted, detections(theirs, x), coco_labels(), atol=1e-2, rtol=1e-3)
+    with pytest.raises(ValueError, match=r"box_head\..*; leave out box_channels, or start from other weights"):
+        srzoo.create_model(NAMES[0], pretrained=True, box_channels=512)
 
 
 def test_what_to_do_without_a_network(cache):
