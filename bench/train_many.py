@@ -30,7 +30,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,14 +40,17 @@ import yaml
 from paired import ROOT, machine, read_csv, told, write_csv
 from seeds import draw, lines
 
-from srzoo.files import LockedError, locked
+from srzoo.files import LockedError, locked, replacing
 from srzoo.messages import one_line, shortened, visible
 from srzoo.recipes.recipe import load_recipe
 from srzoo.train.failures import CHECKPOINT
+from srzoo.zoo.remote import is_remote
+from srzoo.zoo.weights import is_model_file
 
 _POLL = 0.5  # seconds
 _GRACE = 60  # seconds for a checkpoint after the limit
 _JOBS_ON_A_GPU = 4
+_STOPPED = (-signal.SIGTERM, 128 + signal.SIGTERM)  # before `srzoo train` notes the signal, and after
 _TRAIN = [sys.executable, "-m", "srzoo", "train"]
 
 
@@ -99,7 +103,7 @@ def plan(queue: Any) -> Plan:
     if not isinstance(axes, dict) or not axes or not all(isinstance(each, dict) and each for each in axes.values()):
         raise ValueError(f"axes must have for each axis the keys of a recipe by name, got {shortened(axes)}")
     axes = {str(axis): {str(name): keys or {} for name, keys in values.items()} for axis, values in axes.items()}
-    if taken := set(axes) & {"run", "seed", "headline"}:
+    if taken := set(axes).intersection(_columns(Run({}, 0, {}), _facts("cpu", 1, 1))):
         raise ValueError(f"an axis cannot be called {min(taken)!r}, which is a column of the results")
     for keys in (queue["base"], *(keys for values in axes.values() for keys in values.values())):
         if not isinstance(keys, dict):
@@ -196,51 +200,60 @@ class Queue:
     def _work(self, root: str, jobs: int, limit: float, device: str, options: Sequence[str]) -> int:
         end, waiting, running, failed = time.monotonic() + limit, self.missing(), {}, 0
         threads = max(1, len(os.sched_getaffinity(0)) // jobs)
-        facts = {"jobs": jobs, **machine(device, threads, 1)}
+        facts = _facts(device, threads, jobs)
         if not Path(root).is_dir():
             raise ValueError(f"no folder {root}")
         self._check_results(facts)
         self._write_recipes(waiting)
         print(f"{len(self.runs)} runs, {len(self.runs) - len(waiting)} finished before", flush=True)
-        before = {
-            number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        }
+        with self._signals():
+            try:
+                while (waiting or running) and time.monotonic() < end and self.stopped is None:
+                    while waiting and len(running) < jobs:
+                        run = waiting.pop(0)
+                        running[run.name] = run, self._start(run, root, device, threads, options)
+                    time.sleep(_POLL)
+                    for name, (run, process) in list(running.items()):
+                        if process.poll() is not None:
+                            del running[name]
+                            failed += not self._finish(run, process.returncode, facts)
+            finally:
+                failed += self._stop(running, facts)
+        return failed
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Context manager that notes the signals that end the queue. Those that are ignored, as by ``nohup``, stay so.
+
+        The trainings inherit what is ignored, and so go on as well.
+        """
+        before = {}
         try:
-            while (waiting or running) and time.monotonic() < end and self.stopped is None:
-                while waiting and len(running) < jobs:
-                    run = waiting.pop(0)
-                    running[run.name] = run, self._start(run, root, device, threads, options)
-                time.sleep(_POLL)
-                for name, (run, process) in list(running.items()):
-                    if process.poll() is not None:
-                        del running[name]
-                        failed += not self._finish(run, process.returncode, facts)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    before[number] = signal.signal(number, self._note)
+            yield
         finally:
-            self._stop(running, facts)
             for number, handler in before.items():
                 signal.signal(number, handler)
-        return failed
 
     def _note(self, number: int, _: object) -> None:
         self.stopped = number
 
     def _check_results(self, facts: dict[str, object]) -> None:
         """Raises ValueError if the folder has rows of other columns, or runs of these names by other recipes."""
-        rows, columns = read_csv(self.csv), list(self._row(self.runs[0], ("", 0.0, 0.0, 0.0), facts))
+        rows, columns = read_csv(self.csv), _columns(self.runs[0], facts)
         if rows and list(rows[0]) != columns:
             other = sorted(set(rows[0]) ^ set(columns)) or ["their order"]
             raise ValueError(f"{self.csv} has rows of another queue (it differs in {other[0]}); choose another --out")
         done = {row["run"] for row in rows}
         for run in self.runs:
-            file = self._recipe(run)
-            if file.exists() and (run.name in done or (self.out / run.name / CHECKPOINT).exists()):
-                former = yaml.safe_load(file.read_text(encoding="utf-8"))
-                if former != run.recipe:
-                    key = next(key for key in {**former, **run.recipe} if former.get(key) != run.recipe.get(key))
-                    raise ValueError(
-                        f"{self.out / run.name} was trained with {key}={shortened(former.get(key))}, and the queue has "
-                        f"{shortened(run.recipe.get(key))}; choose another --out, or remove that folder and its row"
-                    )
+            file, began = self._recipe(run), run.name in done or (self.out / run.name / CHECKPOINT).exists()
+            if began and file.exists() and (difference := _difference(_former(file), run.recipe)):
+                raise ValueError(
+                    f"{self.out / run.name} was trained with {difference}; choose another --out, or remove that "
+                    "folder and its row"
+                )
 
     def _recipe(self, run: Run) -> Path:
         return self.out / f"{run.name}.yaml"
@@ -248,8 +261,13 @@ class Queue:
     def _write_recipes(self, runs: Sequence[Run]) -> None:
         """Write the recipes of the runs, and check all of them before the first one trains for an hour."""
         for run in runs:
-            self._recipe(run).write_text(yaml.safe_dump(run.recipe, sort_keys=False), encoding="utf-8")
-            load_recipe(self._recipe(run))
+            file = self._recipe(run)
+            with replacing(file) as partial:
+                partial.write_text(yaml.safe_dump(run.recipe, sort_keys=False), encoding="utf-8")
+            recipe = load_recipe(file)
+            for key, source in (("start", recipe.start), ("teacher", getattr(recipe.options, "teacher", None))):
+                if is_model_file(source) and not is_remote(source) and not Path(source).is_file():
+                    raise ValueError(f"{file}: there is no file {source}, its {key}; train that one first")
 
     def _start(self, run: Run, root: str, device: str, threads: int, options: Sequence[str]) -> subprocess.Popen:
         folder = self.out / run.name
@@ -282,30 +300,65 @@ class Queue:
         except (ValueError, OSError) as error:
             print(f"{run.name}: failed: {one_line(error)} (see {self._log(run)})", flush=True)
             return False
-        write_csv([*read_csv(self.csv), self._row(run, found, facts)], self.csv)
+        write_csv([*read_csv(self.csv), _row(run, found, facts)], self.csv)
         headline, last, best, _ = found
         print(f"{run.name}: {headline} {last:.4f} (best {best:.4f})", flush=True)
         return True
 
-    @staticmethod
-    def _row(run: Run, found: tuple[str, float, float, float], facts: dict[str, object]) -> dict[str, object]:
-        headline, last, best, seconds = found
-        own = {"headline": headline, "last": last, "best": best, "training_seconds": round(seconds)}
-        return {"run": run.name, **run.axes, "seed": run.seed, **own, **facts}
-
-    def _stop(self, running: dict[str, tuple[Run, subprocess.Popen]], facts: dict[str, object]) -> None:
-        """Ask those that still run to write a checkpoint and end."""
+    def _stop(self, running: dict[str, tuple[Run, subprocess.Popen]], facts: dict[str, object]) -> int:
+        """Ask those that still run to write a checkpoint and end. Returns how many failed at it."""
         for _, process in running.values():
             process.send_signal(signal.SIGTERM)
-        end = time.monotonic() + _GRACE
-        for name, (run, process) in running.items():
+        end, killed, failed = time.monotonic() + _GRACE, set(), 0
+        for name, (_, process) in running.items():
             try:
                 process.wait(max(0.0, end - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            if process.returncode or not self._finish(run, 0, facts):  # it may have ended by itself meanwhile
+                killed.add(name)
+        for name, (run, process) in running.items():  # only now, as a full disk raises an error here
+            if name in killed:
+                print(f"{name}: killed, as it did not stop in {_GRACE:g} s; the same command resumes it", flush=True)
+            elif process.returncode in _STOPPED:
                 print(f"{name}: stopped; the same command resumes it", flush=True)
+            else:  # it has ended by itself meanwhile
+                failed += not self._finish(run, process.returncode, facts)
+        return failed
+
+
+def _facts(device: str, threads: int, jobs: int) -> dict[str, object]:
+    """The columns of a row that are not of the run itself."""
+    return {"jobs": jobs, **machine(device, threads, 1)}
+
+
+def _row(run: Run, found: tuple[str, float, float, float], facts: dict[str, object]) -> dict[str, object]:
+    headline, last, best, seconds = found
+    own = {"headline": headline, "last": last, "best": best, "training_seconds": round(seconds)}
+    return {"run": run.name, **run.axes, "seed": run.seed, **own, **facts}
+
+
+def _columns(run: Run, facts: dict[str, object]) -> list[str]:
+    return list(_row(run, ("", 0.0, 0.0, 0.0), facts))
+
+
+def _former(file: Path) -> object:
+    """The recipe that a run had; None if its file holds no YAML."""
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return None
+
+
+def _difference(former: object, recipe: dict[str, Any]) -> str:
+    """How a former recipe differs from one; empty if it does not."""
+    if not isinstance(former, dict):
+        return "a recipe that its file no longer holds"
+    for key in [*former, *recipe]:
+        if (key in former) != (key in recipe) or former.get(key) != recipe.get(key):
+            old, new = (f"{key}={shortened(each[key])}" if key in each else f"no {key}" for each in (former, recipe))
+            return f"{old}, and the queue has {new}"
+    return ""
 
 
 def _end_with_parent() -> None:
@@ -335,7 +388,8 @@ def figures(log: Path) -> tuple[str, float, float, float]:
     values = [float(row[headline]) for row in rows if row[headline]]
     if not values or math.isnan(values[-1]):
         raise ValueError(f"{log} has no figure of the last step")
-    return headline, values[-1], max(values), sum(float(row["seconds"]) for row in rows)
+    best = max(value for value in values if not math.isnan(value))
+    return headline, values[-1], best, sum(float(row["seconds"]) for row in rows)
 
 
 def _device(given: str | None) -> str:

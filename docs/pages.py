@@ -4,6 +4,7 @@ A hook of mkdocs. A line ``<!-- name -->`` of a page is replaced by what the fun
 ``python docs/pages.py name`` prints.
 """
 
+import argparse
 import ast
 import contextlib
 import csv
@@ -118,4 +119,6 @@ def _row(cells) -> str:
 GENERATED = {"models": models, "commands": commands, "figures": figures}
 
 if __name__ == "__main__":
-    print(GENERATED[sys.argv[1]]())
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("name", choices=GENERATED)
+    print(GENERATED[parser.parse_args().name]())

@@ -59,6 +59,12 @@ def test_every_command_and_public_name_has_its_place(request):
     assert all(f"{page}\n" in (request.config.rootpath / "mkdocs.yml").read_text() for page in PAGES)
 
 
+@pytest.mark.parametrize("arguments", [[], ["figure"]])
+def test_a_wrong_name_of_a_made_page_is_told(run_python, arguments):
+    result = run_python(str(DOCS / "pages.py"), *arguments)
+    assert result.returncode == 2 and "figures" in result.stderr and "Traceback" not in result.stderr
+
+
 def test_every_result_has_its_command(request, run_python):
     result = run_python(str(DOCS / "pages.py"), "figures")
     assert result.returncode == 0, result.stderr

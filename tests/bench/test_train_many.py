@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,9 @@ def test_values_may_be_numbers(many):
         ({"base": {}, "axes": {"context": {"none": "sr"}}}, "'sr'"),
         ({"base": 3, "axes": {"context": {"none": {}}}}, "3"),
         ({"base": {}, "axes": {"seed": {"none": {}}}}, "'seed'"),
+        ({"base": {}, "axes": {"best": {"none": {}}}}, "'best'"),
+        ({"base": {}, "axes": {"device": {"none": {}}}}, "'device'"),
+        ({"base": {}, "axes": {"jobs": {"none": {}}}}, "'jobs'"),
         ({"base": {}, "axes": {"context": {"a/b": {}}}}, "'a/b-0'"),
         ({"base": {}, "axes": {"context": {"../a": {}}}}, "'../a-0'"),
         ({"base": {}, "axes": {"context": {"a b": {}, "a_b": {}}}}, "'a_b-0'"),
@@ -102,22 +106,29 @@ def test_recipes_of_the_queues(many, path, tmp_path):
 
 
 SCRIPT = """
-import signal, sys, time
-def stop(*_):
-    print("stopped", flush=True)
-    sys.exit(3)
-signal.signal(signal.SIGTERM, stop)
+import os, signal, sys, time
 folder = sys.argv[sys.argv.index("--out") + 1]
 kind = folder.rpartition("/")[2].partition("-")[0]
-if kind == "slow":
+def end():
+    rows = "1,1,2,0.5,0,3\\n2,2,1,,0,3\\n3,3,1,0.4,0,3\\n" if kind != "unmeasured" else "1,1,2,,0,3\\n"
+    open(folder + "/log.csv", "w").write("step,epoch,loss,mIoU,lr,seconds\\n" + rows)
+    sys.exit()
+def stop(*_):
+    print("stopped", flush=True)
+    if kind == "done":
+        end()
+    sys.exit(143 if kind == "slow" else 2)
+signal.signal(signal.SIGTERM, signal.SIG_IGN if kind == "deaf" else stop)
+if kind in ("slow", "done", "full", "deaf"):
     print("started", flush=True)
     time.sleep(60)
 if kind == "late":
-    time.sleep(1)
+    slow = folder.rpartition("/")[0] + "/slow-0.txt"
+    while not (os.path.exists(slow) and "started" in open(slow).read()):
+        time.sleep(0.02)
 if kind == "bad":
     sys.exit("srzoo: no folder /nowhere")
-rows = "1,1,2,0.5,0,3\\n2,2,1,,0,3\\n3,3,1,0.4,0,3\\n" if kind != "unmeasured" else "1,1,2,,0,3\\n"
-open(folder + "/log.csv", "w").write("step,epoch,loss,mIoU,lr,seconds\\n" + rows)
+end()
 """
 
 
@@ -127,7 +138,11 @@ BASE |= {"semantic": {"crop": 64, "scale": [1, 1]}}
 
 @pytest.fixture
 def queue(many, tmp_path, monkeypatch):
-    """Makes queues whose trainings are a small script: "good", "late", "bad" or "slow", by the value of their axis."""
+    """Makes queues whose trainings are a small script, by the value of their axis.
+
+    "good" and "unmeasured" end at once, "late" once "slow" has started, and "bad" fails. When they are told to stop,
+    "slow" ends as `srzoo train` does, "done" has just finished, "full" fails, and "deaf" goes on.
+    """
 
     monkeypatch.setattr(many, "_TRAIN", [sys.executable, "-c", SCRIPT])
     monkeypatch.setattr(many, "_POLL", 0.05)
@@ -160,32 +175,105 @@ def test_finished_runs_have_rows_and_failed_ones_none(queue, capsys):
     assert [run.name for run in queue("good", "bad").missing()] == ["bad-0"]
 
 
+def test_the_best_figure_is_of_those_that_are_numbers(many, tmp_path):
+    log = tmp_path / "log.csv"
+    log.write_text("step,epoch,loss,mIoU,lr,seconds\n1,1,2,nan,0,3\n2,2,1,0.5,0,3\n3,3,1,0.4,0,3\n")
+    assert many.figures(log) == ("mIoU", 0.4, 0.5, 9.0)
+
+
 def test_the_limit_ends_what_runs(queue, capsys):
     assert queue("slow", "good").work(".", 1, 1.5, "cpu") == 0
     assert "slow-0: stopped" in capsys.readouterr().out
     assert [run.name for run in queue("slow", "good").missing()] == ["slow-0", "good-0"]
 
 
+@pytest.fixture
+def signals():
+    """Handlers of the tests' own: pytest may have been started with signals ignored, as in the background."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def interrupted(queue, number=signal.SIGTERM):
+    """Run a queue, and send this process a signal once all of its runs have started. Returns how many failed."""
+    logs = [queue.out / f"{run.name}.txt" for run in queue.runs]
+
+    def send():
+        while not is_over.is_set() and not all(log.exists() and "started" in log.read_text() for log in logs):
+            time.sleep(0.02)
+        if not is_over.is_set():
+            os.kill(os.getpid(), number)
+
+    is_over = threading.Event()
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        return queue.work(".", len(logs), 30, "cpu")
+    finally:
+        is_over.set()
+        sender.join()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_what_runs_as_the_limit_does(queue, number, capsys):
+def test_a_signal_ends_what_runs_as_the_limit_does(queue, signals, number, capsys):
     slow = queue("slow")
-    timer = threading.Timer(1.0, os.kill, (os.getpid(), number))
-    timer.start()
-    assert slow.work(".", 1, 30, "cpu") == 0 and slow.stopped == number
-    timer.join()
+    assert interrupted(slow, number) == 0 and slow.stopped == number
     assert "slow-0: stopped" in capsys.readouterr().out
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(number) is signal.default_int_handler
+
+
+def test_a_signal_that_is_ignored_stays_so(queue, signals, many, monkeypatch):
+    """As SIGHUP is by nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    good, start = queue("good"), many.Queue._start
+
+    def hung_up(*arguments):
+        os.kill(os.getpid(), signal.SIGHUP)
+        return start(*arguments)
+
+    monkeypatch.setattr(many.Queue, "_start", hung_up)
+    assert good.work(".", 1, 30, "cpu") == 0 and good.stopped is None and not good.missing()
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def test_runs_that_end_otherwise_when_they_are_told_to_stop(queue, signals, capsys):
+    every = queue("slow", "done", "full")
+    assert interrupted(every) == 1
+    said = capsys.readouterr().out
+    assert all(text in said for text in ("slow-0: stopped", "done-0: mIoU", "full-0: failed"))
+    assert [run.name for run in every.missing()] == ["slow-0", "full-0"]
+
+
+def test_a_run_that_does_not_stop_is_killed(queue, signals, many, monkeypatch, capsys):
+    monkeypatch.setattr(many, "_GRACE", 0.1)
+    assert interrupted(queue("deaf")) == 0
+    assert "deaf-0: killed" in capsys.readouterr().out
+
+
+def full_disk(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_a_row_that_cannot_be_written_ends_what_runs(queue, many, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(many, "write_csv", full)
+    monkeypatch.setattr(many, "write_csv", full_disk)
     slow = queue("late", "slow")
     with pytest.raises(OSError, match="No space"):
         slow.work(".", 2, 30, "cpu")
     assert (slow.out / "slow-0.txt").read_text() == "started\nstopped\n"
+
+
+def test_all_have_ended_when_a_row_of_one_that_stops_cannot_be_written(queue, signals, many, monkeypatch):
+    monkeypatch.setattr(many, "write_csv", full_disk)
+    both, started = queue("done", "slow"), []
+    popen = many.subprocess.Popen
+    monkeypatch.setattr(many.subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
+    with pytest.raises(OSError, match="No space"):
+        interrupted(both)
+    assert [process.returncode for process in started] == [0, 143]
+    assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
 
 
 def test_one_queue_at_a_time_works_in_a_folder(queue, many, monkeypatch):
@@ -204,6 +292,45 @@ def test_results_of_another_queue_are_refused(queue, many):
     other = many.plan({"base": BASE, "axes": {"kind": {"good": None}, "head": {"paper": None}}}).runs
     with pytest.raises(ValueError, match="head"):
         many.Queue(other, queue("good").out).work(".", 1, 60, "cpu")
+
+
+@pytest.mark.parametrize("text", ["", "lr: [", "- 1"])
+def test_a_recipe_that_was_lost_is_told(queue, text):
+    good = queue("good")
+    assert good.work(".", 1, 60, "cpu") == 0
+    (good.out / "good-0.yaml").write_text(text)
+    with pytest.raises(ValueError, match="good-0 was trained with a recipe that"):
+        good.work(".", 1, 60, "cpu")
+
+
+def test_a_key_without_a_value_is_not_one_that_is_absent(queue):
+    assert queue("good", steps=None).work(".", 1, 60, "cpu") == 0
+    with pytest.raises(ValueError, match="steps=None, and the queue has no steps"):
+        queue("good").work(".", 1, 60, "cpu")
+
+
+def test_a_recipe_is_written_completely_or_not_at_all(queue, monkeypatch):
+    good = queue("good")
+    assert good.work(".", 1, 60, "cpu") == 0
+    before, write = (good.out / "good-0.yaml").read_text(), Path.write_text
+
+    def cut(path, text, **options):
+        write(path, text[:10], **options)
+        full_disk()
+
+    monkeypatch.setattr(Path, "write_text", cut)
+    with pytest.raises(OSError, match="No space"):
+        good._write_recipes(good.runs)
+    assert (good.out / "good-0.yaml").read_text() == before
+
+
+@pytest.mark.parametrize(
+    "base", [{"semantic": BASE["semantic"] | {"teacher": "no.safetensors"}}, {"start": "no.safetensors"}]
+)
+def test_weights_that_are_not_there_are_told_before_anything_runs(queue, base):
+    with pytest.raises(ValueError, match=r"good-0\.yaml.*no\.safetensors"):
+        queue("good", **base).work(".", 1, 60, "cpu")
+    assert not (queue("good").out / "good-0").exists()
 
 
 def test_a_wrong_recipe_or_folder_is_told_before_anything_runs(queue):
