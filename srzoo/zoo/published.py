@@ -142,14 +142,14 @@ PUBLISHED: dict[str, Weights] = {
     ),
     "srnet_mask_rcnn_lite0_facade": Weights(
         file="srnet_mask_rcnn_lite0_facade.safetensors",
-        sha256="f423c5e7d09527d0ce83cb08dd6c353a2c5e8cdbb0bf6b5043d66d1e9740e095",
+        sha256="3d3046980cec6879fa64bc993253b612e9eb3b7da4e3bdc72fc192dd053ff85a",
         parameters=5_830_231,
         licence=(
             "srzoo: Apache-2.0",
             "EfficientNet-Lite0 by Google, packaged by ML Illustrated: Apache-2.0; trained on ImageNet (research use)",
             "Building facades (a-hwang/building-facade-segmentation): CC BY 4.0",
         ),
-        recipe="srnet_mask_rcnn_lite0_facade",
+        recipe="srnet_mask_rcnn_lite0_facade_final",
     ),
 }
 
