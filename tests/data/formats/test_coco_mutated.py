@@ -21,4 +21,4 @@ def test_mutated_files(run_python):
 
 @pytest.mark.slow
 def test_many_mutated_files_of_a_new_seed(run_python):
-    run(run_python, seed=random.SystemRandom().randrange(1 << 32), count=3000, timeout=1800)
+    run(run_python, seed=random.SystemRandom().randrange(1 << 32), count=1500, timeout=1800)
