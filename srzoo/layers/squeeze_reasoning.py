@@ -153,7 +153,7 @@ class SqueezeReasoning(MomentBlock):
         """``z`` ``(N, R)`` for the squeezed vector ``g`` ``(N, R)``, in its dtype."""
         if isinstance(self.reasoning, _REASONING):
             return self.reasoning(g)
-        return self.reasoning(g.to(parameter_of(self.transform).dtype)).to(g.dtype)  # a module of a user's own
+        return self.reasoning(g.to(self.transform.weight.dtype)).to(g.dtype)  # a module of a user's own
 
     def weights(self, *layers: str) -> tuple[torch.Tensor, ...]:
         """The weights of these layers, and ``A_g`` and ``W_g`` of a graph reasoning."""
