@@ -103,7 +103,10 @@ class ImageData(ABC):
     def select(self, indices: Sequence[int]) -> Self:
         """A split of some of the images, in this order."""
         names = {name for cls in type(self).__mro__ for name in vars(cls).get("PER_IMAGE", ())}
-        return replace(self, **{name: [getattr(self, name)[i] for i in indices] for name in names})
+        selected = replace(self, **{name: [getattr(self, name)[i] for i in indices] for name in names})
+        if len(selected) != len(indices):
+            raise TypeError(f"{type(self).__name__}.PER_IMAGE must name the fields that have an element for each image")
+        return selected
 
     def renumbered(self, order: Sequence[int]) -> Self:
         """The split with its classes in another order; ``order`` has the present id of each.

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -49,6 +49,8 @@ class CocoSegments(ImageFiles, PanopticData):
         file: the JSON file.
         folder: that of the PNG files.
     """
+
+    PER_IMAGE: ClassVar = ("images",)
 
     images: list[ImageRecord]
     class_of: dict[Hashable, int]

@@ -37,6 +37,17 @@ def test_ids_and_segments(write_panoptic):
     assert messages(data.file.parents[1]) == ([], [])
 
 
+@pytest.mark.parametrize("task", ["panoptic", "instance", "semantic"])
+def test_a_part_of_the_images_keeps_their_annotations(task, facade):
+    data = open_dataset(facade, "val", task=task)
+    part = data.select([4, 2])
+    assert len(part) == 2
+    assert part.image_names() == [data.image_name(4), data.image_name(2)]
+    assert [part.target_bytes(i) for i in range(2)] == [data.target_bytes(i) for i in (4, 2)]
+    if task != "semantic":
+        assert part.image_ids == [data.image_ids[4], data.image_ids[2]]
+
+
 def test_an_image_that_is_void_throughout(write_panoptic):
     _, ids, segments = opened(write_panoptic([], np.zeros((7, 11, 3), np.uint8)))[0]
     assert not ids.any() and segments == []
