@@ -47,9 +47,13 @@ class AugmentedDataset(Dataset):
             ValueError: the image or its annotation cannot be read.
         """
         index = position % len(self.dataset)
+        return (*self.sample(index, position), index)
+
+    def sample(self, index: int, *key: int) -> tuple:
+        """What ``augment`` returns for an image, drawn from the seed and a key. Raises as indexing."""
         with warnings.catch_warnings():  # said before the run, and here of each image in each epoch
             warnings.simplefilter("ignore", ImageWarning)
             sample = self.dataset[index]
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(np.random.SeedSequence([self.seed, position]).generate_state(1)[0]))
-            return (*self.augment(*sample), index)
+            torch.manual_seed(int(np.random.SeedSequence([self.seed, *key]).generate_state(1)[0]))
+            return self.augment(*sample)

@@ -25,6 +25,13 @@ class InstanceOptions:
     flip: bool = option("mirror images left to right at random; false where left and right differ, as in text", True)
     vertical_flip: bool = option("also mirror images top to bottom at random, for views from above", False)
     turns: bool = option("also turn images by 0, 90, 180 or 270 degrees at random, for views from above", False)
+    copy_paste: float = option(
+        "probability that the objects of a class, any alike, are copied from another image into an image; helps where "
+        "images of a class are few",
+        0.0,
+        low=0,
+        high=1,
+    )
     frozen_statistics: Literal["auto", "yes", "no"] = option(
         "whether BatchNorms keep their running statistics: yes, no, or auto for yes with fewer than 8 images at a time",
         "auto",

@@ -56,15 +56,15 @@ class InstanceTask:
         self, data: InstanceData, options: InstanceOptions, transform: Transform | None, seed: int
     ) -> AugmentedDataset:
         from ...data.samples import InstanceData
-        from ...data.seeded import AugmentedDataset
-        from .augment import Augment, collate
+        from .augment import Augment
+        from .copy_paste import augmented
 
         if not isinstance(data, InstanceData):
             raise ValueError(
                 f"a model of the task 'instance' needs data with objects, got {type(data).__name__}; open it with "
                 "open_dataset(root, split, task='instance')"
             )
-        return AugmentedDataset(data, Augment.of(options, transform), seed, collate)
+        return augmented(data, Augment.of(options, transform), seed, options.copy_paste)
 
     def objective(
         self, model: MaskRCNN, data: InstanceData, options: InstanceOptions, context: StepContext

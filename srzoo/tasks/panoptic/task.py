@@ -40,8 +40,7 @@ class PanopticTask(InstanceTask):
         self, data: PanopticData, options: PanopticOptions, transform: Transform | None, seed: int
     ) -> AugmentedDataset:
         from ...data.samples import PanopticData
-        from ...data.seeded import AugmentedDataset
-        from ..instance.augment import collate
+        from ..instance.copy_paste import augmented
         from .augment import PanopticAugment
 
         if not isinstance(data, PanopticData):
@@ -50,7 +49,7 @@ class PanopticTask(InstanceTask):
                 "open_dataset(root, split, task='panoptic')"
             )
         augment = PanopticAugment.of(options, transform, things=data.labels.things)
-        return AugmentedDataset(data, augment, seed, collate)
+        return augmented(data, augment, seed, options.copy_paste)
 
     def predict(self, model: PanopticFPN, image: Image.Image, view: View, brief: bool = False) -> Panoptic:
         from .inference import segments

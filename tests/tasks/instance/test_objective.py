@@ -128,7 +128,7 @@ def test_padding_is_the_mean_colour(detector, scenes):
 
 @pytest.mark.parametrize("task", NETWORKS)
 def test_run_on_photographs_resumes_with_the_same_bits(small_facade, tmp_path, monkeypatch, task):
-    recipe = recipe_of(task)
+    recipe = recipe_of(task, **{f"{task}.copy_paste": 0.5})
     run(small_facade, tmp_path / "whole", recipe)
     save = torch.save
 
