@@ -1,8 +1,10 @@
 """The script for a machine with a GPU, on one whose ``python3`` does as it is told."""
 
+import ast
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +61,22 @@ def test_nothing_is_measured_where_the_tests_fail(run):
 
 def test_a_part_that_there_is_not(run):
     assert run("everything") == (2, {})
+
+
+def test_the_tests_of_the_script_need_no_more_than_it_says():
+    """A module-level import of hypothesis ended the part "operators" on a bare machine before anything was measured."""
+    script = (BENCH / "on_gpu.sh").read_text()
+    needed = set(ast.literal_eval(script.partition("needed = ")[2].partition("\n")[0]))
+    places = [BENCH.parent / word for word in script.split() if word.startswith("tests/")]
+    files = [file for place in places for file in (place.glob("*.py") if place.is_dir() else [place])]
+    files += [place / "conftest.py" for place in {file.parent for file in files} | {BENCH.parent / "tests"}]
+    lacking = {}
+    for file in filter(Path.exists, files):
+        for node in ast.parse(file.read_text()).body:
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            roots = {name.partition(".")[0] for name in names}
+            unknown = roots - needed - sys.stdlib_module_names - {"srzoo", "srzoo_kernels", "tests"}
+            if unknown:
+                lacking[file.name] = unknown
+    assert len(files) > 20 and not lacking

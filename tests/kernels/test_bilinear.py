@@ -2,8 +2,6 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
@@ -11,6 +9,7 @@ from srzoo_kernels import upsample_argmax
 from srzoo_kernels.bilinear.cells import source_positions
 from srzoo_kernels.bilinear.rows import interpolate_rows
 from srzoo_kernels.bilinear.tiles import with_near_columns
+from tests.kernels.properties import given, settings, st
 
 corners = pytest.mark.parametrize("align_corners", [False, True])
 SIZES = [((1, 1), (7, 5)), ((7, 5), (33, 47)), ((33, 47), (129, 257)), ((9, 9), (72, 72)), ((16, 12), (5, 7)),

@@ -2,13 +2,12 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils.flop_counter import FlopCounterMode
 
 from srzoo_kernels.depthwise_conv2d.op import depthwise_conv2d
 from srzoo_kernels.depthwise_conv2d.reference import depthwise_conv2d as reference
+from tests.kernels.properties import given, settings, st
 
 
 def both(shape, kernel, dtype, **options):

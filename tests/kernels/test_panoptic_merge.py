@@ -1,11 +1,10 @@
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from srzoo_kernels import panoptic_merge
 from srzoo_kernels.panoptic_merge.reference import panoptic_merge as reference
+from tests.kernels.properties import given, settings, st
 
 
 def flat(masks, windows):

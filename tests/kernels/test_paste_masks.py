@@ -1,7 +1,5 @@
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.detection.roi_heads import paste_masks_in_image
@@ -9,6 +7,7 @@ from torchvision.models.detection.roi_heads import paste_masks_in_image
 from srzoo_kernels import NonFiniteError, aligned_frames, paste_masks, torchvision_frames
 from srzoo_kernels.paste_masks.reference import mask_values
 from srzoo_kernels.paste_masks.reference import paste_masks as reference
+from tests.kernels.properties import given, settings, st
 
 MARGIN = 1e-5  # of a value to the threshold, in which a pixel may go either way
 

@@ -1,12 +1,11 @@
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from srzoo_kernels import upsample_argmax
 from srzoo_kernels.upsample_argmax.reference import upsample_argmax as reference
+from tests.kernels.properties import given, settings, st
 
 
 def smooth(*shape, dtype=torch.float32, seed=0):

@@ -1,13 +1,12 @@
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from srzoo_kernels import check_labels, upsample_cross_entropy
 from srzoo_kernels.upsample_cross_entropy.library import upsample_cross_entropy_library
 from srzoo_kernels.upsample_cross_entropy.reference import upsample_cross_entropy as reference
+from tests.kernels.properties import given, settings, st
 
 
 def sample(n, k, source, size, ignored=0.2, seed=0, dtype=torch.float64):

@@ -3,7 +3,6 @@ import io
 import pickle
 
 import pytest
-import segmentation_models_pytorch as smp
 import timm
 import torch
 import torchvision
@@ -26,6 +25,7 @@ def deeplab() -> nn.Module:
 
 
 def unet() -> nn.Module:
+    smp = pytest.importorskip("segmentation_models_pytorch")
     return smp.Unet("resnet18", encoder_weights=None, decoder_channels=(128, 64, 32, 32, 16)).eval()
 
 
