@@ -18,7 +18,18 @@ import sys
 
 import numpy as np
 import torch
-from paired import ROOT, extra_memory, machine, median_ratio, paired_times, results_file, write_csv
+from paired import (
+    ROOT,
+    count_argument,
+    device_argument,
+    extra_memory,
+    machine,
+    median_ratio,
+    paired_times,
+    results_file,
+    told,
+    write_csv,
+)
 from PIL import Image
 from torch import nn
 from torchvision.models.detection import maskrcnn_resnet50_fpn
@@ -168,9 +179,9 @@ def measure(name: str, sides: dict, options: argparse.Namespace):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--repeats", type=count_argument, default=7)
+    parser.add_argument("--threads", type=count_argument, default=2)
+    parser.add_argument("--device", type=device_argument, default="cpu")
     parser.add_argument("--size", type=int, nargs=2, default=(800, 1216))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -183,4 +194,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

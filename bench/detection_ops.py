@@ -19,7 +19,18 @@ import sys
 from functools import partial
 
 import torch
-from paired import ROOT, extra_memory, machine, median_ratio, paired_times, results_file, write_csv
+from paired import (
+    ROOT,
+    count_argument,
+    device_argument,
+    extra_memory,
+    machine,
+    median_ratio,
+    paired_times,
+    results_file,
+    told,
+    write_csv,
+)
 from torch.nn import functional as F
 from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import paste_masks_in_image
@@ -192,9 +203,9 @@ def measure(name, runs, options):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--repeats", type=count_argument, default=15)
+    parser.add_argument("--threads", type=count_argument, default=2)
+    parser.add_argument("--device", type=device_argument, default="cpu")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = []
@@ -206,4 +217,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

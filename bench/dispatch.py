@@ -14,7 +14,17 @@ import statistics
 import sys
 
 import torch
-from paired import ROOT, machine, median_ratio, paired_times, results_file, write_csv
+from paired import (
+    ROOT,
+    count_argument,
+    device_argument,
+    machine,
+    median_ratio,
+    paired_times,
+    results_file,
+    told,
+    write_csv,
+)
 from torch import nn
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
@@ -42,9 +52,9 @@ def forms(module: SqueezeReasoning, x: torch.Tensor) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--repeats", type=count_argument, default=15)
+    parser.add_argument("--threads", type=count_argument, default=2)
+    parser.add_argument("--device", type=device_argument, default="cpu")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = []
@@ -78,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

@@ -2,10 +2,11 @@
 
     python bench/gpu_profile.py [host] [operators] [training] [models] [--small] [--device cuda] [--out FILE]
 
-Writes a CSV, by default ``bench/results/gpu_profile.csv``. *enqueue* is the host's time of a call that nothing waits
-for, *called* and *replayed* the GPU's for a call and for a CUDA graph of it, *kernels* their sum by ``torch.profiler``
-and *launches* their number. Maps are taken in turn, since the cache would hold a single one. A part that fails is told
-of, and the others run. ``--small --device cpu`` shows only that the script runs.
+Writes a CSV, by default ``bench/results/gpu_profile.csv``, whose rows of other parts stay. *enqueue* is the host's time
+of a call that nothing waits for, *called* and *replayed* the GPU's for a call and for a CUDA graph of it, *kernels*
+their sum by ``torch.profiler`` and *launches* their number. Maps are taken in turn, since the cache would hold a single
+one. A part that fails is told of, and the others run. ``--small`` and ``--device cpu`` show only that the script runs,
+and write nothing without ``--out``.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from paired import RESULTS, ROOT, machine, replayed, write_csv
+from paired import RESULTS, ROOT, device_argument, machine, replayed, told, update_csv
 from torch import nn
 from torch.nn import functional as F
 
@@ -250,13 +251,21 @@ def _with_backward(leaf: torch.Tensor, target: torch.Tensor, options: dict[str, 
 PARTS = ("host", "operators", "training", "models")
 
 
+def _part(text: str) -> str:
+    if text not in PARTS:
+        raise argparse.ArgumentTypeError(f"expected {', '.join(PARTS)}, got {text!r}")
+    return text
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("parts", nargs="*", default=[], help=", ".join(PARTS))
+    parser.add_argument("parts", nargs="*", type=_part, default=[], help=", ".join(PARTS))
     parser.add_argument("--small", action="store_true")
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--out", type=Path, default=RESULTS / "gpu_profile.csv")
+    parser.add_argument("--device", type=device_argument, default="cuda")
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    is_measured = options.device != "cpu" and not options.small
+    out = options.out or (RESULTS / "gpu_profile.csv" if is_measured else None)
     profile, rows, failed = Profile(options), [], 0
     for part in options.parts or PARTS:
         began = time.perf_counter()
@@ -269,10 +278,10 @@ def main() -> None:
             traceback.print_exc()
             failed = 1
         print(f"{part} took {time.perf_counter() - began:.0f} s", flush=True)
-        if rows:
-            write_csv(rows, options.out)
+        if rows and out is not None:
+            update_csv(rows, out, ("part",))
     sys.exit(failed)
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

@@ -2,10 +2,11 @@
 
     python bench/head.py [--repeats 15] [--threads 2] [--device cpu] [--dtypes float32 bfloat16]
 
-Writes ``bench/results/head.csv``, or ``head_gpu.csv`` for a GPU. The sides are PyTorch's operators, eager and compiled,
-and srzoo's. They run in turn in one process, so a drift of the machine affects all alike. Times are medians, and ratios
-are medians of the ratios in each round. Results are checked before anything is timed. Extra memory is the peak above
-the inputs. On a GPU a side is timed as called, with launches, and as the replay of a CUDA graph, the kernels alone.
+Writes ``bench/results/head.csv``, or ``head_gpu.csv`` for a GPU; rows replace those of the same case. The sides are
+PyTorch's operators, eager and compiled, and srzoo's. They run in turn in one process, so a drift of the machine affects
+all alike. Times are medians, and ratios are medians of the ratios in each round. Results are checked before anything is
+timed. Extra memory is the peak above the inputs. On a GPU a side is timed as called, with launches, and as the replay
+of a CUDA graph, the kernels alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,18 @@ import sys
 from collections.abc import Callable
 
 import torch
-from paired import ROOT, extra_memory, machine, median_ratio, results_file, timed, write_csv
+from paired import (
+    ROOT,
+    count_argument,
+    device_argument,
+    extra_memory,
+    machine,
+    median_ratio,
+    results_file,
+    timed,
+    told,
+    update_csv,
+)
 from torch.nn import functional as F
 
 sys.path.insert(0, str(ROOT / "kernels"))
@@ -24,6 +36,8 @@ sys.path.insert(0, str(ROOT / "kernels"))
 from srzoo_kernels import upsample_argmax, upsample_cross_entropy
 from srzoo_kernels.upsample_argmax.reference import upsample_argmax as eager_argmax
 from srzoo_kernels.upsample_cross_entropy.reference import upsample_cross_entropy as eager_mined_loss
+
+DTYPES = ("float32", "float16", "bfloat16")
 
 
 def eager_loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -131,10 +145,10 @@ def measure(name, inputs, sides, check, options, dtype):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--repeats", type=count_argument, default=15)
+    parser.add_argument("--threads", type=count_argument, default=2)
+    parser.add_argument("--device", type=device_argument, default="cpu")
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=["float32", "bfloat16"])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = []
@@ -143,8 +157,8 @@ def main() -> None:
             for row in measure(*case, options, dtype):
                 rows.append(row | machine(options.device, options.threads, options.repeats))
                 print(" ".join(f"{value!s:>9}" for value in list(row.values())[1:]), row["what"], flush=True)
-            write_csv(rows, results_file("head", options.device))
+            update_csv(rows, results_file("head", options.device), ("what", "dtype", "side", "way"))
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

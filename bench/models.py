@@ -36,6 +36,8 @@ from counting import multiply_adds
 from paired import (
     RESULTS,
     ROOT,
+    count_argument,
+    device_argument,
     extra_memory,
     machine,
     median_ratio,
@@ -43,7 +45,8 @@ from paired import (
     read_csv,
     replayed,
     results_file,
-    write_csv,
+    told,
+    update_csv,
 )
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -54,6 +57,7 @@ from srzoo.messages import one_line
 CSV, PLOT = RESULTS / "models.csv", RESULTS / "models.png"
 CLASSES = 19
 WAYS = {"eager", "half", "fused", "compiled", "reduced", "replayed"}
+PRECISIONS = ("float32", "float16", "bfloat16")
 SIZES = {"512": (512, 512), "2048": (1024, 2048)}
 # By tier: models with a ResNet-50, and models for real time or for phones.
 TIERS = {
@@ -84,6 +88,19 @@ CASES = [
 ]
 GPU_WAYS = ("eager", "half+fused+replayed", "half+fused+reduced")
 GPU_CASES = [f"{place}-float16-{way}" for place in ("2048x1", "512x1") for way in GPU_WAYS]
+
+
+def case_argument(text: str) -> str:
+    """A command's case, for argparse."""
+    place, precision, way = [*text.split("-"), "", ""][:3]
+    size, _, batch = place.partition("x")
+    known = size in SIZES and batch.isdecimal() and int(batch) and precision in PRECISIONS
+    if text.count("-") != 2 or not known or not set(way.split("+")) <= WAYS:
+        raise argparse.ArgumentTypeError(
+            f"expected SIZExBATCH-PRECISION-WAY of the sizes {', '.join(SIZES)}, the precisions "
+            f"{', '.join(PRECISIONS)}, and the ways {', '.join(sorted(WAYS))}, several joined by +; got {text!r}"
+        )
+    return text
 
 
 def build(name: str) -> torch.nn.Module:
@@ -150,8 +167,6 @@ def runner(name: str, case: str, device: str):
     place, precision, way = case.split("-")
     size, _, batch = place.partition("x")
     ways = set(way.split("+"))
-    if not ways <= WAYS:
-        raise ValueError(f"unknown way {way!r}; choose from {', '.join(sorted(WAYS))}, several joined by +")
     model = build(name)
     if "fused" in ways:
         model = srzoo.fuse(model) if name.startswith("srnet") else fold_norms(model)
@@ -282,15 +297,17 @@ def _bars(axis, rows: list[dict[str, str]], column: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--cases", nargs="+", help="(default: all for the device)")
+    parser.add_argument("--device", type=device_argument, default="cpu")
+    parser.add_argument("--cases", nargs="+", type=case_argument, help="(default: all for the device)")
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS, metavar="NAME")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=count_argument, default=5)
+    parser.add_argument("--threads", type=count_argument, default=2)
     parser.add_argument("--out", type=Path, help="the CSV (default: of the device, in bench/results)")
     parser.add_argument("--peak", metavar="NAME", help=argparse.SUPPRESS)
     parser.add_argument("--plot", action="store_true")
     options = parser.parse_args()
+    if options.device == "cpu" and any("replayed" in case for case in options.cases or ()):
+        parser.error("argument --cases: replayed is a CUDA graph's; give --device cuda")
     torch.set_num_threads(options.threads)
     csv = options.out or results_file("models", options.device)
     if options.peak:
@@ -300,11 +317,9 @@ def main() -> None:
     else:
         for case in options.cases or (CASES if options.device == "cpu" else GPU_CASES):
             rows = measure(case, options.models, options.repeats, options.threads, options.device)
-            kept = [
-                r for r in read_csv(csv) if (r["case"], r["model"]) not in {(row["case"], row["model"]) for row in rows}
-            ]
-            write_csv([*kept, *rows], csv)
+            if rows:  # of the peers asked for a library may be missing
+                update_csv(rows, csv, ("case", "model"))
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

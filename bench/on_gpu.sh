@@ -92,8 +92,12 @@ for part in "${@:-profile}"; do
         ;;
     queue)
         QUEUE=${QUEUE:-bench/queues/camvid_ablation.yaml}
+        if [ -z "${SRZOO_CAMVID:-}" ]; then
+            echo "on_gpu.sh: the part queue needs CamVid's folder in SRZOO_CAMVID" >&2
+            exit 2
+        fi
         measure 560 python3 bench/train_many.py "$QUEUE" --data.root "$SRZOO_CAMVID" --table --jobs "${JOBS:-4}" \
-            --out "$OUT/$(basename "$QUEUE" .yaml)" --limit 450 --device "${DEVICE%%:*}"
+            --out "$OUT/$(basename "$QUEUE" .yaml)" --limit 450 --device "$DEVICE"
         ;;
     *)
         echo "unknown part '$part'; choose profile, operators, models, training or queue" >&2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import ctypes
 import itertools
@@ -35,6 +36,32 @@ def told(main: Callable[[], object]) -> None:
         if os.environ.get("SRZOO_TRACEBACK") == "1":
             raise
         sys.exit(f"{Path(sys.argv[0]).name}: {one_line(error)}")
+
+
+def count_argument(text: str) -> int:
+    """A command's whole number from 1 on, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
+    return int(text)
+
+
+def device_argument(text: str) -> str:
+    """A command's "cpu", or "cuda" where there is a GPU, for argparse. Times are of PyTorch's current GPU alone."""
+    if text not in ("cpu", "cuda"):
+        raise argparse.ArgumentTypeError(
+            f"expected cpu or cuda, got {text!r}; choose one of several GPUs with CUDA_VISIBLE_DEVICES"
+        )
+    if text == "cuda" and not torch.cuda.is_available():
+        raise argparse.ArgumentTypeError("PyTorch finds no GPU here; take --device cpu")
+    return text
+
+
+def shape_argument(text: str) -> tuple[int, ...]:
+    """A command's ``NxCxHxW``, for argparse."""
+    sides = text.split("x")
+    if len(sides) != 4 or not all(side.isdecimal() and int(side) for side in sides):
+        raise argparse.ArgumentTypeError(f"expected NxCxHxW such as 1x512x128x256, got {text!r}")
+    return tuple(map(int, sides))
 
 
 def machine(device: str, threads: int, repeats: int) -> dict[str, object]:
@@ -181,3 +208,17 @@ def write_csv(rows: list[dict[str, object]], path: Path) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
+
+
+def update_csv(rows: list[dict[str, object]], path: Path, case: Sequence[str]) -> None:
+    """Write rows in the place of a file's rows of the same case, and keep the others.
+
+    Args:
+        case: the columns that say what a row is of.
+    """
+
+    def case_of(row: dict[str, object]) -> tuple[str, ...]:
+        return tuple(str(row[column]) for column in case)
+
+    new = {case_of(row) for row in rows}
+    write_csv([*(row for row in read_csv(path) if case_of(row) not in new), *rows], path)

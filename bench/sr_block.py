@@ -20,7 +20,19 @@ import statistics
 import sys
 
 import torch
-from paired import ROOT, machine, median_ratio, paired_times, read_csv, results_file, timed, write_csv
+from paired import (
+    ROOT,
+    count_argument,
+    device_argument,
+    machine,
+    median_ratio,
+    paired_times,
+    results_file,
+    shape_argument,
+    timed,
+    told,
+    update_csv,
+)
 from torch import nn
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
@@ -30,9 +42,18 @@ from srzoo.models.conv_act import ConvAct
 from srzoo.models.folded_block import FoldedBlock
 from srzoo_kernels import channel_affine, gram
 
-SHAPES = ["1x512x128x256"]
+CASE = ("what", "dtype", "memory_format", "side", "way")  # the columns that say what a row is of
+DTYPES = ("float32", "tf32", "float16", "bfloat16")
+SHAPES = [(1, 512, 128, 256)]
 # What the networks have: the paper's head at two resolutions and a training batch, narrower heads, and DFNet's stride.
-SHAPES_OF_A_GPU = [*SHAPES, "1x256x128x256", "1x128x128x256", "1x512x96x96", "8x512x96x96", "1x512x32x64"]
+SHAPES_OF_A_GPU = [
+    *SHAPES,
+    (1, 256, 128, 256),
+    (1, 128, 128, 256),
+    (1, 512, 96, 96),
+    (8, 512, 96, 96),
+    (1, 512, 32, 64),
+]
 MAPS_OF_A_GPU = 3
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
@@ -176,18 +197,13 @@ def rows_of(what: str, way: str, times: dict[str, list[float]], x: torch.Tensor)
         }
 
 
-def case_of(row: dict[str, object]) -> tuple:
-    """What a row is of."""
-    return tuple(str(row[key]) for key in ("what", "dtype", "memory_format", "side", "way"))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--shapes", nargs="+", help="NxCxHxW (default: all for the device)")
+    parser.add_argument("--repeats", type=count_argument, default=15)
+    parser.add_argument("--threads", type=count_argument, default=2)
+    parser.add_argument("--device", type=device_argument, default="cpu")
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=["float32", "bfloat16"])
+    parser.add_argument("--shapes", nargs="+", type=shape_argument, help="NxCxHxW (default: all for the device)")
     parser.add_argument("--formats", nargs="+", default=["contiguous"], choices=FORMATS)
     parser.add_argument("--kinds", nargs="+", default=["paper", "released"], choices=["paper", "released"])
     options = parser.parse_args()
@@ -201,8 +217,7 @@ def main() -> None:
                 rows.append(row | machine(options.device, options.threads, options.repeats))
                 facts = f"{row['ms']:>9} {row['ratio']:>7} {row['dtype']:>9} {row['way']:8} {row['side']:26}"
                 print(facts, row["what"], flush=True)
-            path, new = results_file("sr_block", options.device), {case_of(row) for row in rows}
-            write_csv([*(row for row in read_csv(path) if case_of(row) not in new), *rows], path)
+            update_csv(rows, results_file("sr_block", options.device), CASE)
 
 
 def inputs(options):
@@ -214,9 +229,9 @@ def inputs(options):
         for shape in options.shapes or (SHAPES_OF_A_GPU if on_gpu else SHAPES):
             for form in options.formats:
                 torch.manual_seed(0)
-                drawn = [torch.randn(*map(int, shape.split("x"))).relu() for _ in range(MAPS_OF_A_GPU if on_gpu else 1)]
+                drawn = [torch.randn(shape).relu() for _ in range(MAPS_OF_A_GPU if on_gpu else 1)]
                 yield [x.to(options.device, dtype).contiguous(memory_format=FORMATS[form]) for x in drawn]
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

@@ -63,6 +63,11 @@ def test_a_part_that_there_is_not(run):
     assert run("everything") == (2, {})
 
 
+def test_a_queue_without_its_data(run, monkeypatch):
+    monkeypatch.delenv("SRZOO_CAMVID", raising=False)
+    assert run("queue") == (2, {})
+
+
 def test_the_tests_of_the_script_need_no_more_than_it_says():
     """A module-level import of hypothesis ended the part "operators" on a bare machine before anything was measured."""
     script = (BENCH / "on_gpu.sh").read_text()
