@@ -213,12 +213,16 @@ def write_csv(rows: list[dict[str, object]], path: Path) -> None:
 def update_csv(rows: list[dict[str, object]], path: Path, case: Sequence[str]) -> None:
     """Write rows in the place of a file's rows of the same case, and keep the others.
 
+    A column that older rows lack is empty in those that stay, and does not tell them from new ones.
+
     Args:
         case: the columns that say what a row is of.
     """
+    new = [{column: str(row[column]) for column in case} for row in rows]
 
-    def case_of(row: dict[str, object]) -> tuple[str, ...]:
-        return tuple(str(row[column]) for column in case)
+    def is_of(old: dict[str, str], found: dict[str, str]) -> bool:
+        return all(old.get(column, value) == value for column, value in found.items())
 
-    new = {case_of(row) for row in rows}
-    write_csv([*(row for row in read_csv(path) if case_of(row) not in new), *rows], path)
+    kept = [old for old in read_csv(path) if not any(is_of(old, found) for found in new)]
+    columns = dict.fromkeys(column for row in (*rows, *kept) for column in row)
+    write_csv([{column: row.get(column, "") for column in columns} for row in (*kept, *rows)], path)

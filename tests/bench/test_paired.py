@@ -62,6 +62,17 @@ def test_rows_of_other_cases_stay(load_bench, tmp_path):
     assert [tuple(row.values()) for row in paired.read_csv(path)] == [("a", "1", "1"), ("b", "1", "3"), ("b", "2", "4")]
 
 
+def test_rows_without_a_column_stay_until_their_case_is_measured(load_bench, tmp_path):
+    """`sr_block.py` ended in a KeyError after minutes: its committed rows are older than a column."""
+    paired, path = load_bench("paired"), tmp_path / "rows.csv"
+    paired.write_csv([{"what": "a", "ms": 1}, {"what": "b", "ms": 2}], path)
+    paired.update_csv([{"what": "b", "way": "called", "ms": 3}], path, ("what", "way"))
+    assert paired.read_csv(path) == [
+        {"what": "a", "way": "", "ms": "1"},
+        {"what": "b", "way": "called", "ms": "3"},
+    ]
+
+
 def test_a_profile_that_shows_only_that_it_runs_leaves_a_gpus(load_bench, tmp_path, monkeypatch):
     profile = load_bench("gpu_profile")
     monkeypatch.setattr(profile, "RESULTS", tmp_path)
