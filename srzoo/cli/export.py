@@ -98,7 +98,9 @@ def run(options: argparse.Namespace) -> int:
     if multiple:
         print(f"height and width of its images must be multiples of {multiple}")
     if options.format == "aoti":  # it would read others wrongly, without an error
-        print("give it contiguous images; with AOTI_RUNTIME_CHECK_INPUTS=1 in the environment it checks that")
+        print(
+            "give it contiguous images of this dtype and size; AOTI_RUNTIME_CHECK_INPUTS=1 in the environment checks it"
+        )
     return 0
 
 

@@ -17,8 +17,9 @@ from .program import program_of
 def export_package(model: nn.Module, path: str | Path, device: str = "cpu", **form: Any) -> ExportedNetwork:
     """Compile a model ahead of time; ``torch._inductor.aoti_load_package`` or C++ run the file.
 
-    The compiled code takes contiguous images. It reads other strides wrongly, without an error, unless
-    ``AOTI_RUNTIME_CHECK_INPUTS=1`` is in the environment: call ``.contiguous()`` on a permuted image first.
+    The compiled code takes contiguous images of the form's dtype, size and batch. It reads others wrongly, or beyond
+    their end, without an error, unless ``AOTI_RUNTIME_CHECK_INPUTS=1`` is in the environment: call ``.contiguous()`` on
+    a permuted image first.
 
     Args:
         model: as for `srzoo.export.program.export_program`.
@@ -34,13 +35,21 @@ def export_package(model: nn.Module, path: str | Path, device: str = "cpu", **fo
         RuntimeError: there is no C++ compiler.
         OSError: the file cannot be written.
     """
+    from torch._inductor.exc import InvalidCxxCompiler  # here, as it imports all of Inductor
+
     place = resolve_device(device)
     network = ExportedNetwork(model, Form(**form)).to(place)
     with replacing(path) as temporary, torch.no_grad():  # at first, since the export takes a while
         program = program_of(network)
-        torch._inductor.aoti_compile_and_package(
-            program,
-            package_path=str(temporary),
-            inductor_configs={"aot_inductor.metadata": network.metadata},
-        )
+        try:
+            torch._inductor.aoti_compile_and_package(
+                program,
+                package_path=str(temporary),
+                inductor_configs={"aot_inductor.metadata": network.metadata},
+            )
+        except InvalidCxxCompiler as error:
+            raise RuntimeError(
+                "an AOTInductor package needs a C++ compiler, and PyTorch finds none that works: install g++, or name "
+                "one in the environment variable CXX"
+            ) from error
     return network

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+from torch._inductor.exc import InvalidCxxCompiler
 
 import srzoo
 
@@ -46,8 +47,21 @@ def test_a_package_runs_without_srzoo(tmp_path):
     srzoo.export_package(model, tmp_path / "m.pt2")
     found, expected = elsewhere(RUN, tmp_path, model, tmp_path / "m.pt2", (97, 140))
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-4)
-    torch.save(torch.rand(1, 97, 140, 3).permute(0, 3, 1, 2), tmp_path / "x.pt")
     command = [sys.executable, "-I", "-c", RUN, *(str(tmp_path / name) for name in ("m.pt2", "x.pt", "y.pt"))]
     checked = {**os.environ, "AOTI_RUNTIME_CHECK_INPUTS": "1"}
-    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=checked)
-    assert refused.returncode and "stride" in refused.stderr
+    permuted = torch.rand(1, 97, 140, 3).permute(0, 3, 1, 2)
+    for images, said in ((permuted, "stride"), (torch.rand(1, 3, 97, 140).byte(), "dtype"), (permuted[:0], "dim")):
+        torch.save(images, tmp_path / "x.pt")
+        refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=checked)
+        assert refused.returncode and said in refused.stderr
+
+
+def test_a_package_without_a_compiler(tmp_path, monkeypatch):
+    def compile_nothing(*arguments, **options):
+        raise InvalidCxxCompiler
+
+    monkeypatch.setattr("srzoo.export.package.program_of", lambda network: None)
+    monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", compile_nothing)
+    with pytest.raises(RuntimeError, match="CXX"):
+        srzoo.export_package(srzoo.create_model("srnet_lite0", num_classes=2), tmp_path / "m.pt2")
+    assert not list(tmp_path.iterdir())
