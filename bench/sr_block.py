@@ -6,9 +6,10 @@
 Writes ``bench/results/sr_block.csv``, or ``sr_block_gpu.csv`` for a GPU; rows replace those of the same case. *direct*
 follows the paper's equations (or the authors' code). *compiled* is the direct form under ``torch.compile``. *srzoo* is
 gram -> reason -> affine. *folded* is the block folded into the 3x3 convolution that follows; the time of that
-convolution is subtracted. Results are compared before anything is timed. On a GPU inference is timed twice: as called,
-with launches, and as the replay of a CUDA graph, which is the time of the kernels alone; and three maps are taken in
-turn, as the cache would hold a single one.
+convolution is subtracted. Results of inference are compared before anything is timed; gradients are compared by
+``tests/kernels/test_squeeze_reasoning_training.py``. On a GPU inference is timed twice: as called, with launches, and
+as the replay of a CUDA graph, which is the time of the kernels alone; and three maps are taken in turn, as the cache
+would hold a single one.
 The dtype "tf32" is float32 with ``allow_tf32``.
 """
 
