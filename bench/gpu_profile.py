@@ -189,6 +189,7 @@ class Profile:
 
     def training(self) -> Iterator[tuple]:
         """The block's forward and backward."""
+        torch.backends.cudnn.allow_tf32 = False  # as in products by default; else it is the direct form's alone
         for dtype in (torch.float16, torch.bfloat16, torch.float32) if self.on_gpu else (torch.float32,):
             block, (x,) = self.block(dtype).train(), self.maps((1, 512, *self.side), dtype, 1)
             x.requires_grad_()

@@ -1,8 +1,10 @@
 """What the benchmarks that measure share: arguments in one line before anything is measured, and rows of a file."""
 
+import argparse
 import sys
 
 import pytest
+import torch
 
 
 @pytest.fixture
@@ -47,6 +49,19 @@ def test_a_device_that_cannot_be_measured(refused, name, device, said):
 )
 def test_invalid_arguments(refused, name, arguments, said):
     assert said in refused(name, *arguments)
+
+
+def test_every_form_of_the_block_computes_in_tf32_or_none(load_bench):
+    """PyTorch's convolutions do by default, and its products do not."""
+    bench, backends = load_bench("sr_block"), (torch.backends.cuda.matmul, torch.backends.cudnn)
+    before = [each.allow_tf32 for each in backends]
+    options = {"device": "cpu", "dtypes": ["float32", "tf32"], "shapes": [(1, 2, 2, 2)], "formats": ["contiguous"]}
+    try:
+        found = [[each.allow_tf32 for each in backends] for maps in bench.inputs(argparse.Namespace(**options))]
+    finally:
+        for each, value in zip(backends, before, strict=True):
+            each.allow_tf32 = value
+    assert found == [[False, False], [True, True]]
 
 
 def test_the_cases_of_models_are_valid(load_bench):
