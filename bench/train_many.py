@@ -4,8 +4,8 @@
     python bench/train_many.py QUEUE.yaml --out FOLDER --table [AXIS] [--plot FILE.png]
 
 A queue has ``base``, the keys of a recipe; ``axes``, for each axis the values by name, each some more keys; and
-``seeds``, a number, or numbers by the value of an axis, with "other" for the rest. Every combination with every seed is
-a run (see ``bench/queues/``).
+``seeds``, how many, as a number, or numbers by the value of an axis, with "other" for the rest. Every combination with
+every seed is a run (see ``bench/queues/``).
 
 ``--jobs`` run at the same time, each in its own process: one for each core of a CPU, several on one GPU. A finished run
 adds a row to ``FOLDER/runs.csv``: its axes, seed, the figure after its last step, the best figure of its evaluations,
@@ -41,7 +41,7 @@ from paired import ROOT, machine, read_csv, told, write_csv
 from seeds import draw, lines
 
 from srzoo.files import LockedError, locked, replacing
-from srzoo.messages import one_line, shortened, visible
+from srzoo.messages import nearest, one_line, shortened, visible
 from srzoo.recipes.recipe import load_recipe
 from srzoo.train.failures import CHECKPOINT
 from srzoo.zoo.remote import is_remote
@@ -108,15 +108,28 @@ def plan(queue: Any) -> Plan:
     for keys in (queue["base"], *(keys for values in axes.values() for keys in values.values())):
         if not isinstance(keys, dict):
             raise ValueError(f"base and each value of an axis must be keys of a recipe, got {shortened(keys)}")
-    runs = []
+        if "seed" in keys:
+            raise ValueError(
+                f"seed={shortened(keys['seed'])} is set by the queue's seeds, which count from 0; leave it out"
+            )
+    _check_seeds(seeds, {"other", *(name for values in axes.values() for name in values)})
+    base, runs = _nested(queue["base"]), []
     for names in itertools.product(*axes.values()):
         chosen = dict(zip(axes, names, strict=True))
-        recipe = queue["base"]
+        recipe = base
         for axis, name in chosen.items():
-            recipe = _merged(recipe, axes[axis][name])
+            recipe = _merged(recipe, _nested(axes[axis][name]))
         runs += [Run(chosen, seed, {**recipe, "seed": seed}) for seed in range(_count(seeds, names))]
     _check_names([run.name for run in runs])
     return Plan({axis: list(values) for axis, values in axes.items()}, sorted(runs, key=lambda run: run.seed))
+
+
+def _check_seeds(seeds: Any, names: set[str]) -> None:
+    """A name that no value has would leave its runs to "other", with another number of seeds."""
+    unknown = [name for name in seeds if str(name) not in names] if isinstance(seeds, dict) else []
+    if unknown:
+        meant = nearest(str(unknown[0]), names) or "; a name for the rest is other"
+        raise ValueError(f"seeds has {shortened(unknown[0])}, which is no value of an axis{meant}")
 
 
 def _count(seeds: Any, names: Sequence[str]) -> int:
@@ -139,6 +152,15 @@ def _check_names(names: list[str]) -> None:
             raise ValueError(f"names of values must be letters, digits and .+-_ for the runs' folders, got {name!r}")
     if len(set(names)) < len(names):
         raise ValueError(f"two runs are called {next(name for name in names if names.count(name) > 1)!r}")
+
+
+def _nested(keys: dict[str, Any]) -> dict[str, Any]:
+    """``{"semantic.crop": 96}`` as ``{"semantic": {"crop": 96}}``, so that either replaces the other."""
+    found: dict[str, Any] = {}
+    for name, value in keys.items():
+        block, dot, rest = str(name).partition(".")
+        found = _merged(found, {block: _nested({rest: value})} if dot else {name: value})
+    return found
 
 
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -345,9 +367,10 @@ def _columns(run: Run, facts: dict[str, object]) -> list[str]:
 def _former(file: Path) -> object:
     """The recipe that a run had; None if its file holds no YAML."""
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
+        recipe = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         return None
+    return _nested(recipe) if isinstance(recipe, dict) else recipe
 
 
 def _difference(former: object, recipe: dict[str, Any]) -> str:

@@ -53,6 +53,13 @@ def test_values_may_be_numbers(many):
     assert axes == {"rate": ["0.001", "1"]} and [run.name for run in runs] == ["0.001-0", "1-0", "1-1"]
 
 
+@pytest.mark.parametrize("base", [{"semantic.crop": 64, "semantic.aux": 0.4}, {"semantic": {"crop": 64, "aux": 0.4}}])
+@pytest.mark.parametrize("value", [{"semantic.crop": 96}, {"semantic": {"crop": 96}}])
+def test_a_value_replaces_a_key_of_a_block_in_either_way_to_write_it(many, base, value):
+    _, (run,) = many.plan({"base": base, "axes": {"crop": {"large": value}}})
+    assert run.recipe == {"semantic": {"crop": 96, "aux": 0.4}, "seed": 0}
+
+
 @pytest.mark.parametrize(
     ("queue", "said"),
     [
@@ -72,6 +79,10 @@ def test_values_may_be_numbers(many):
         ({"base": {}, "axes": {"context": {"none": {}}}, "seeds": 0}, "0"),
         ({"base": {}, "axes": {"context": {"none": {}}}, "seeds": True}, "True"),
         ({"base": {}, "axes": {"context": {"none": {}}}, "seeds": {"sr": 3}}, "other"),
+        ({"base": {}, "axes": {"context": {"none": {}, "sr": {}}}, "seeds": {"none": 3}}, "other"),
+        ({"base": {}, "axes": {"context": {"none": {}}}, "seeds": {"nonee": 5, "other": 3}}, "'nonee'"),
+        ({"base": {"seed": 5}, "axes": {"context": {"none": {}}}}, "seed=5"),
+        ({"base": {}, "axes": {"context": {"none": {"seed": 7}}}}, "seed=7"),
     ],
 )
 def test_what_is_no_queue(many, queue, said):
