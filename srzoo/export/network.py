@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -15,8 +16,9 @@ from torch.nn import functional as F
 from srzoo_kernels.layout import label_dtype
 
 from ..images import MAX_PIXELS
+from ..layers.checks import check_flag
 from ..layers.pyramids import PyramidPooling
-from ..messages import visible
+from ..messages import nearest, visible
 from ..models.base import ZooModel, check_zoo_model
 from ..models.conv_act import ConvAct
 from ..models.folding import fuse
@@ -43,7 +45,7 @@ class Form:
         half: float16 weights, images and logits.
 
     Raises:
-        ValueError: a value is out of range.
+        ValueError: a value is of another type, or out of range.
     """
 
     size: tuple[int, int] | None = None
@@ -56,6 +58,7 @@ class Form:
         for name, allowed in (("images", ("float", "uint8")), ("output", ("logits", "labels"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be {' or '.join(map(repr, allowed))}, got {getattr(self, name)!r}")
+        check_flag(half=self.half)
         if self.size is not None:
             if not _is_pair(self.size):
                 raise ValueError(f"size must be (H, W), two whole numbers, got {visible(repr(self.size), 100)}")
@@ -69,6 +72,26 @@ class Form:
                 f"images of {pixels:,} pixels together, at most {MAX_PIXELS:,} can be exported: a network of any size "
                 "or batch is exported with size=None or batch=None (--size dynamic, --batch dynamic)"
             )
+
+
+def form_of(options: Mapping[str, Any], export: str, *others: str) -> Form:
+    """The form of an export's keyword arguments.
+
+    Args:
+        options: fields of `Form` by name.
+        export: the function's name, for messages.
+        others: names of its arguments that are no fields of `Form`.
+
+    Raises:
+        ValueError: there is no such field, or a value is invalid.
+    """
+    known = [field.name for field in dataclasses.fields(Form)]
+    if unknown := [name for name in options if name not in known]:
+        takes = [*others, *known]
+        raise ValueError(
+            f"{export} has no option {unknown[0]!r}{nearest(unknown[0], takes)}; it takes {', '.join(takes)}"
+        )
+    return Form(**options)
 
 
 def _is_pair(size: object) -> bool:

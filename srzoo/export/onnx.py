@@ -15,7 +15,7 @@ from torch import nn
 from ..data.bands import as_picture
 from ..files import replacing
 from ..images import check_several
-from .network import ExportedNetwork, Form
+from .network import ExportedNetwork, form_of
 from .program import program_of
 
 _OPSET = 18
@@ -43,13 +43,13 @@ def export_onnx(
 
     Raises:
         ImportError: onnx, onnxscript or, for 8 bits, onnxruntime is not installed.
-        ValueError: the model is not one of srzoo's, an invalid form, or no image to calibrate with.
+        ValueError: the model is not one of srzoo's, an unknown or invalid option, or no image to calibrate with.
         srzoo.images.ImageError: an image cannot be read.
         OSError: the file cannot be written.
     """
     if calibrate is not None:
         check_several(calibrate, "calibrate")
-    network = ExportedNetwork(model, Form(**form))
+    network = ExportedNetwork(model, form_of(form, "export_onnx", "calibrate"))
     if calibrate is not None and network.form.half:
         raise ValueError("half=True and calibrate contradict each other: convolutions compute in 8 or in 16 bits")
     try:

@@ -10,7 +10,7 @@ from torch import nn
 
 from ..files import replacing
 from ..models.devices import resolve_device
-from .network import ExportedNetwork, Form
+from .network import ExportedNetwork, form_of
 from .program import program_of
 
 
@@ -31,14 +31,14 @@ def export_package(model: nn.Module, path: str | Path, device: str = "cpu", **fo
         What was exported, with its metadata.
 
     Raises:
-        ValueError: the model is not one of srzoo's, an invalid form, or a device that is not available.
+        ValueError: the model is not one of srzoo's, an unknown or invalid option, or a device that is not available.
         RuntimeError: there is no C++ compiler.
         OSError: the file cannot be written.
     """
     from torch._inductor.exc import InvalidCxxCompiler  # here, as it imports all of Inductor
 
     place = resolve_device(device)
-    network = ExportedNetwork(model, Form(**form)).to(place)
+    network = ExportedNetwork(model, form_of(form, "export_package", "device")).to(place)
     with replacing(path) as temporary, torch.no_grad():  # at first, since the export takes a while
         program = program_of(network)
         try:

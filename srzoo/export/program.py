@@ -12,7 +12,7 @@ from srzoo_kernels import decompositions
 
 from ..files import replacing
 from ..messages import one_line
-from .network import ExportedNetwork, Form
+from .network import ExportedNetwork, form_of
 
 
 def export_program(model: nn.Module, path: str | Path | None = None, **form: Any) -> ExportedNetwork:
@@ -28,10 +28,10 @@ def export_program(model: nn.Module, path: str | Path | None = None, **form: Any
         What was exported, with its metadata and its ``program``.
 
     Raises:
-        ValueError: the model is not one of srzoo's, or an invalid form.
+        ValueError: the model is not one of srzoo's, or an unknown or invalid option.
         OSError: the file cannot be written.
     """
-    network = ExportedNetwork(model, Form(**form))
+    network = ExportedNetwork(model, form_of(form, "export_program"))
     if path is None:
         network.program = program_of(network)
         return network

@@ -2,6 +2,7 @@
 
 import pytest
 
+import srzoo
 from srzoo.export.network import Form
 
 
@@ -18,11 +19,26 @@ from srzoo.export.network import Form
         ({"batch": 10**12}, r"1,024,000,000,000,000 pixels together.*--batch dynamic"),
         ({"batch": 0}, "batch must be a whole number from 1 on, got 0"),
         ({"batch": True}, "batch must be .* got True"),
+        ({"half": "no"}, "half must be True or False, got 'no'"),
     ],
 )
 def test_bad_forms_are_refused(form, message):
     with pytest.raises(ValueError, match=message):
         Form(**form)
+
+
+@pytest.mark.parametrize(
+    ("export", "options", "message"),
+    [
+        (srzoo.export_onnx, {"sizes": (64, 64)}, "export_onnx has no option 'sizes'; did you mean 'size'.*calibrate, "),
+        (srzoo.export_program, {"calibrate": []}, "export_program has no option 'calibrate'.*it takes size, batch, "),
+        (srzoo.export_package, {"input": "uint8"}, "export_package has no option 'input'.*it takes device, size, "),
+    ],
+)
+def test_unknown_options_are_told_with_those_of_the_format(tmp_path, export, options, message):
+    with pytest.raises(ValueError, match=message):
+        export(srzoo.create_model("srnet_lite0", num_classes=2), tmp_path / "model", **options)
+    assert not list(tmp_path.iterdir())
 
 
 def test_good_forms():
