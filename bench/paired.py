@@ -29,10 +29,10 @@ RESULTS = ROOT / "bench" / "results"
 
 
 def told(main: Callable[[], object]) -> None:
-    """Run a script, whose invalid input ends it with one line."""
+    """Run a script, which invalid input or a missing package ends with one line."""
     try:
         main()
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         if os.environ.get("SRZOO_TRACEBACK") == "1":
             raise
         sys.exit(f"{Path(sys.argv[0]).name}: {one_line(error)}")

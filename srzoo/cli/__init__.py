@@ -79,7 +79,7 @@ def _run(options: argparse.Namespace, is_program: bool) -> int:
     except BrokenPipeError:  # the reader of a pipe has closed it, e.g. `srzoo list | head`
         sys.stderr.close()
         return 0
-    except (ValueError, OSError, RuntimeError, FloatingPointError) as error:
+    except (ValueError, OSError, RuntimeError, FloatingPointError, ImportError) as error:
         print(f"srzoo: {one_line(error)}", file=sys.stderr)
         return 2
     except MemoryError:

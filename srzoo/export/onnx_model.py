@@ -51,7 +51,7 @@ class OnnxModel(ZooModel):
             raise ValueError(
                 f"{path} holds the network of a detector, without its choice of boxes; use the .safetensors file"
             )
-        self.path = path
+        self.path, self.providers = path, providers
         try:
             size = own["form"]["size"]
             self.form = Form(**{**own["form"], "size": tuple(size) if isinstance(size, list) else size})
@@ -62,6 +62,10 @@ class OnnxModel(ZooModel):
         self.num_classes = len(config.classes)
         self.configure(config)
         self.place = nn.Parameter(torch.empty(0), requires_grad=False)  # callers ask parameters for device and dtype
+
+    def __reduce__(self):
+        """A copy, also one in another process, opens the file anew: a session of onnxruntime cannot be copied."""
+        return OnnxModel, (self.path, self.providers), {"training": self.training}
 
     def forward(self, x: torch.Tensor, upsample: bool = True) -> torch.Tensor:
         """Logits at the size of ``x``, with ``upsample`` or without: the size of the image may be asked for later."""

@@ -1,5 +1,7 @@
 import copy
 import json
+import pickle
+import sys
 import warnings
 
 import numpy as np
@@ -80,6 +82,30 @@ def test_segmenter_runs_the_file(lite0, exported, examples, tmp_path, capsys):
         srzoo.Segmenter(exported, tile=256)
     assert main(["segment", str(image), "--model", str(exported), "--out", str(tmp_path)]) == 0
     assert (np.asarray(Image.open(tmp_path / "street_labels.png")) == found.labels).all()
+
+
+def test_a_file_s_segmenter_goes_to_another_process(exported, examples):
+    segmenter = srzoo.Segmenter(exported)
+    there = pickle.loads(pickle.dumps(segmenter))
+    assert np.array_equal(there(examples / "street.png").labels, segmenter(examples / "street.png").labels)
+    assert not there.model.training
+
+
+@pytest.mark.parametrize(
+    ("missing", "command"),
+    [
+        ("onnxruntime", ["segment", "{examples}/street.png", "--model", "{exported}"]),
+        ("onnxscript", ["export", "srnet_lite0_camvid", "--out", "street.onnx"]),
+    ],
+)
+def test_a_package_that_is_missing_is_told_in_one_line(
+    exported, examples, tmp_path, monkeypatch, capsys, missing, command
+):
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.chdir(tmp_path)
+    assert main([each.format(examples=examples, exported=exported) for each in command]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert missing in line and "pip install" in line
 
 
 def test_bytes_to_labels_of_one_size(lite0, examples, tmp_path):
