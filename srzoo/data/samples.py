@@ -130,7 +130,9 @@ class ImageData(ABC):
             )
         else:
             advice = "they must be of one size"
-        return f"{self.image_name(index)} is {sizes[0]}, its {what} {self.target_name(index)} {sizes[1]}; {advice}"
+        image, target = self.image_name(index), self.target_name(index)
+        annotation = f"its {what}" if target.startswith(f"{image}: ") else f"its {what} {target}"
+        return f"{image} is {sizes[0]}, {annotation} {sizes[1]}; {advice}"
 
     def image_names(self) -> list[str]:
         """`image_name` of every image, in order."""

@@ -82,6 +82,12 @@ def test_a_folder(small_camvid, tmp_path):
     assert srzoo.evaluate(run.last, small_camvid, "train", reading={"format": "camvid"}) is not None
 
 
+def test_a_mask_of_another_size_is_named_once():
+    items = [(np.zeros((64, 80, 3), np.uint8), np.zeros((64, 79), np.uint8))]
+    with pytest.raises(ValueError, match="item 0 of train is 80x64, its mask 79x64;"):
+        own_data(items, "train", "semantic", numbered_labels(2))[0]
+
+
 def test_void_of_an_own_dataset(tmp_path):
     run = srzoo.train("srnet", Shapes(void=-1 % 256), Shapes(2), out=tmp_path, num_classes=2, void=255, **TINY)
     assert run.model.config.classes == ("class 0", "class 1")
