@@ -85,7 +85,9 @@ def _draw(clip: Clip, target: Path, segmenter: Any, every: int, alpha: float) ->
         segmenter,
         every,
         lambda result: result.overlay(alpha),
-        progress=lambda frames: tqdm(frames, total=total, unit="frame", desc=Path(clip.name).name, smoothing=0.1),
+        progress=lambda frames: tqdm(
+            frames, total=total, unit="frame", desc=Path(clip.name).name, smoothing=0.1, disable=None
+        ),
     )
     frames = "1 frame" if drawn.frames == 1 else f"{drawn.frames} frames"
     sound = ", with sound" if drawn.has_sound else ""
