@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 import functools
+import inspect
 from collections.abc import Callable
 
 import torch
 from torch import fx, nn
 
 from ..messages import nearest, one_line, shortened
-from . import SqueezeReasoning, build_context
+from . import CONTEXT_MODULES, SqueezeReasoning, build_context
 from .leaf import as_leaf
 
 CHILD = "context"  # the name of the block as a child of the module that it follows
@@ -62,13 +63,31 @@ def insert(
         raise ValueError(f"block must be a name, a class or a function of the channels, got {type(block).__name__}")
     shape = _shape_behind(model, path, example)
     try:
+        _check_options(CONTEXT_MODULES.get(block) if isinstance(block, str) else block, options)
         new = build_context(block, shape[1], **options) if isinstance(block, str) else block(shape[1], **options)
         _check_shape_stays(new, shape)
-    except (TypeError, ValueError) as error:  # a TypeError names an option that the block lacks
+    except (TypeError, ValueError) as error:  # a TypeError of a block that does not take the number of channels
         raise ValueError(f"cannot insert the block after {path!r}, which gives {tuple(shape)}: {error}") from error
     like = _placed_like(module, model)
     _extend(module, new.to(like.device, like.dtype).train(module.training))
     return model
+
+
+def _check_options(block: Callable[..., nn.Module] | None, options: dict) -> None:
+    """Check that the block takes the options by name.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if not isinstance(block, type):  # a function may be of any kind, and None takes no options
+        return
+    parameters = list(inspect.signature(block).parameters.values())[1:]  # after the number of channels
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return
+    names = [each.name for each in parameters]
+    if unknown := [name for name in options if name not in names]:
+        takes = ", ".join(names) or "none"
+        raise ValueError(f"{block.__name__} has no option {unknown[0]!r}{nearest(unknown[0], names)}; it takes {takes}")
 
 
 def last_of_sequential(model: nn.Module, name: str) -> str:
