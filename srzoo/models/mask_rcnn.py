@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -14,11 +14,12 @@ from ..backbones.pyramid import PyramidBackbone, stem_and_stages
 from ..labels import LabelSet
 from ..layers.checks import check_flag, check_number, check_options, check_share, check_whole, check_wholes
 from ..layers.insertion import block_names, on_meta
+from ..messages import shortened
 from .base import ZooModel, check_image_batch
 from .cost import multiply_adds
 from .proposals import proposal_network
 from .region_heads import Detections, RegionHeads, Sizes
-from .targets import check_targets
+from .targets import check_targets, with_windows
 
 _COUNTED_REGIONS, _COUNTED_MASKS = 1000, 100  # as mmdetection counts a detector's cost
 
@@ -158,7 +159,10 @@ class MaskRCNN(ZooModel):
             x: ``(N, in_channels, H, W)`` normalized floats. Images of different size are padded at the right and at the
                 bottom.
             image_sizes: ``(H, W)`` of each image without its padding, in pixels; default that of ``x``.
-            targets: for training, see `srzoo.models.targets.check_targets`.
+            targets: for training, of each image a dict: ``boxes`` ``(n, 4)`` float, x0, y0, x1, y1 in pixels of ``x``;
+                ``labels`` ``(n,)`` int64 class ids from 0 on (torchvision's count from 1); and ``masks`` ``(n, H, W)``,
+                not 0 inside, or the same as `srzoo.data.mask_windows.MaskWindows`, which take less memory. See
+                `srzoo.models.targets.check_targets`. Pass them by name.
             score: least score of a detection, default 0.05. The mask head runs on these alone.
             count: number of detections in an image at most, default 100.
 
@@ -180,13 +184,9 @@ class MaskRCNN(ZooModel):
     def _checked(self, x: torch.Tensor, image_sizes: Sizes | None, targets: list[dict] | None):
         check_image_batch(x, self.in_channels)
         whole = tuple(x.shape[-2:])
-        image_sizes = [whole] * len(x) if image_sizes is None else image_sizes
-        inside = (0 < own <= side for size in image_sizes for own, side in zip(size, whole))
-        if len(image_sizes) != len(x) or not all(inside):
-            raise ValueError(
-                f"image_sizes must be {len(x)} sizes (H, W) from (1, 1) to {whole}, those of x, got {image_sizes}"
-            )
+        image_sizes = [whole] * len(x) if image_sizes is None else _checked_sizes(image_sizes, len(x), whole)
         if self.training:
+            targets = with_windows(targets)
             check_targets(targets, image_sizes, self.num_classes)
             # Inside the network, 0 is the background.
             targets = [
@@ -262,6 +262,23 @@ class MaskRCNN(ZooModel):
             [levels[name] for name in self.backbone.level_names], _COUNTED_REGIONS, _COUNTED_MASKS
         )
         return levels
+
+
+def _checked_sizes(sizes: Sizes, count: int, whole: tuple[int, int]) -> Sizes:
+    """``image_sizes`` of a batch of ``count`` images whose padded size is ``whole``.
+
+    Raises:
+        ValueError: they are no sizes, or do not fit.
+    """
+    is_several = isinstance(sizes, (list, tuple))
+    if is_several and any(isinstance(each, Mapping) for each in sizes):
+        raise ValueError("image_sizes are dicts, as targets are; pass those by name: model(x, targets=targets)")
+    fits = is_several and len(sizes) == count and all(isinstance(each, (list, tuple)) for each in sizes)
+    if not fits or not all(len(each) == 2 and all(0 < own <= side for own, side in zip(each, whole)) for each in sizes):
+        raise ValueError(
+            f"image_sizes must be {count} sizes (H, W) from (1, 1) to {whole}, those of x, got {shortened(sizes)}"
+        )
+    return sizes
 
 
 def _move_strides(body: nn.Module, name: str) -> None:

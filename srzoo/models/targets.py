@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import torch
 
 from ..data.mask_windows import MaskWindows
@@ -10,12 +13,24 @@ _FIX = "run `srzoo data check` on the dataset"
 _LEAST_SIDE = 0.1  # pixels of a box; the logarithm of a smaller one ruins the losses of a step
 
 
+def with_windows(targets: Sequence[Any] | None) -> list[Any] | None:
+    """The targets of a batch, with masks ``(n, H, W)`` that are tensors as `MaskWindows`; the rest as it is."""
+    if targets is None:
+        return None
+    return [{**each, "masks": MaskWindows.of(each["masks"])} if _has_dense_masks(each) else each for each in targets]
+
+
+def _has_dense_masks(target: Any) -> bool:
+    masks = target.get("masks") if isinstance(target, Mapping) else None
+    return isinstance(masks, torch.Tensor) and masks.dim() == 3
+
+
 def check_targets(targets: list[dict] | None, image_sizes: list[tuple[int, int]], num_classes: int) -> None:
     """Check the targets of a batch.
 
     Args:
         targets: of each image ``boxes`` ``(n, 4)`` float (x0, y0, x1, y1 in pixels of the input), ``labels`` ``(n,)``
-            int64 from 0 on, and ``masks``, a `MaskWindows` of ``n`` masks. Without objects, ``n`` is 0, and ``boxes``
+            int64 from 0 on, and ``masks``, a `MaskWindows` of ``n`` masks, see `with_windows`. Without objects, ``n`` is 0, and ``boxes``
             may be ``(0,)``. An entry ``crowds`` ``(c, 4)`` may hold finite boxes of crowds, see `srzoo.models.crowds`.
         image_sizes: ``(H, W)`` of each image without its padding, in pixels.
         num_classes: number of classes.
@@ -28,16 +43,22 @@ def check_targets(targets: list[dict] | None, image_sizes: list[tuple[int, int]]
         raise ValueError(f"training needs targets for each of the {len(image_sizes)} images, got {found}")
     for i, target in enumerate(targets):
         where = f"targets[{i}]"
+        if not isinstance(target, Mapping):
+            raise ValueError(f"{where} is of type {type(target).__name__}, expected a dict of boxes, labels and masks")
         missing = [key for key in ("boxes", "labels", "masks") if key not in target]
         if missing:
             raise ValueError(f"{where} has no {missing[0]!r}; it needs boxes, labels and masks")
         boxes, labels, masks = target["boxes"], target["labels"], target["masks"]
+        for key, value in (("boxes", boxes), ("labels", labels)):
+            if not isinstance(value, torch.Tensor):
+                raise ValueError(f"{where} has {key} of type {type(value).__name__}, expected a tensor")
         if labels.dtype != torch.int64 or not boxes.is_floating_point():
             raise ValueError(
                 f"{where} has boxes of {boxes.dtype} and labels of {labels.dtype}, expected floating point and int64"
             )
         if not isinstance(masks, MaskWindows):
-            raise ValueError(f"{where} has masks of type {type(masks).__name__}; make them with MaskWindows.of(masks)")
+            found = tuple(masks.shape) if isinstance(masks, torch.Tensor) else f"type {type(masks).__name__}"
+            raise ValueError(f"{where} has masks of {found}, expected a tensor (n, H, W), or MaskWindows.of(masks)")
         fits = boxes.shape == (len(labels), 4) or (not len(labels) and boxes.shape == (0,))
         if not fits or labels.dim() != 1 or len(masks) != len(labels):
             raise ValueError(

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
+from torchvision import tv_tensors
 from torchvision.models import resnet18
 from torchvision.models.detection import MaskRCNN as TorchvisionMaskRCNN
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
@@ -176,6 +177,18 @@ def test_trains_with_and_without_objects(network, context, tiny, make_target):
     assert all(loss.isfinite() and loss.dtype == torch.float32 and loss.dim() == 0 for loss in losses.values())
     sum(losses.values()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.bool, torch.float32])
+def test_masks_as_torchvision_takes_them(dtype, tiny, make_target):
+    model, x = tiny().train(), torch.randn(1, 3, 96, 128)
+    own = make_target((96, 128), [(5, 6, 60, 50), (30, 20, 90, 90)], [2, 0])
+    masks = torch.stack([own["masks"].full(i) for i in range(2)])
+    both = []
+    for each in (own, {**own, "masks": tv_tensors.Mask(masks.to(dtype)), "image_id": 3}):
+        torch.manual_seed(0)
+        both.append(model(x, targets=[each]))
+    assert both[0] == both[1] and both[0]["mask"] > 0
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -417,10 +430,18 @@ def test_invalid_least_scores_and_numbers_of_detections(least, message, tiny):
         tiny("mask_rcnn").eval()(torch.randn(1, 3, 32, 32), **least)
 
 
-@pytest.mark.parametrize("sizes", [[(96, 128)], [(96, 128), (97, 128)], [(96, 128), (0, 128)]])
+@pytest.mark.parametrize(
+    "sizes", [[(96, 128)], [(96, 128), (97, 128)], [(96, 128), (0, 128)], (96, 128), 96, [(96, 128, 3)] * 2]
+)
 def test_sizes_of_images_that_do_not_fit(sizes, tiny):
     with pytest.raises(ValueError, match=r"2 sizes .*\(96, 128\)"):
         tiny("mask_rcnn").eval()(torch.randn(2, 3, 96, 128), sizes)
+
+
+def test_targets_in_the_place_of_sizes(tiny, make_target):
+    """As for torchvision's detectors, whose second argument they are."""
+    with pytest.raises(ValueError, match="targets=targets"):
+        tiny("mask_rcnn").train()(torch.randn(1, 3, 96, 128), [make_target((96, 128), [])])
 
 
 @pytest.mark.parametrize("context", ["none", "sr"])

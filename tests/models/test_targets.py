@@ -47,7 +47,10 @@ def box(*numbers):
         ({"labels": torch.tensor([[0], [1]])}, r"labels of \(2, 1\)"),
         ({"masks": MaskWindows.of(torch.ones(1, *SIZE, dtype=torch.uint8))}, r"\(2,\) and 1 masks"),
         ({"masks": MaskWindows.of(torch.ones(2, 80, 60, dtype=torch.uint8))}, r"masks are 60x80, the image 80x60"),
-        ({"masks": torch.ones(2, *SIZE, dtype=torch.uint8)}, r"type Tensor.*MaskWindows\.of"),
+        ({"masks": torch.ones(2, 1, *SIZE, dtype=torch.uint8)}, r"masks of \(2, 1, 60, 80\), expected.*\(n, H, W\)"),
+        ({"masks": [[1]]}, r"masks of type list, expected a tensor \(n, H, W\)"),
+        ({"labels": [0, 1]}, r"labels of type list, expected a tensor"),
+        ({"boxes": BOXES}, r"boxes of type list, expected a tensor"),
         ({"crowds": box(1, float("nan"), 9, 9)}, r"crowd 1, \[1, nan, 9, 9\], is not finite"),
     ],
 )
@@ -64,6 +67,11 @@ def test_crowds_of_an_image_without_objects_are_checked(good, make_target):
     crowds = torch.tensor([[1.0, 2, 9, 9], [1, 2, float("inf"), 9]])
     with pytest.raises(ValueError, match=r"targets\[1\].*crowd 1, \[1, 2, inf, 9\]"):
         check_targets([empty, {**empty, "crowds": crowds}], [SIZE, SIZE], 3)
+
+
+def test_a_target_that_is_no_dict(good):
+    with pytest.raises(ValueError, match=r"targets\[1\] is of type list, expected a dict"):
+        check([good], good)
 
 
 @pytest.mark.parametrize("key", ["boxes", "labels", "masks"])
