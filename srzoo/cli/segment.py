@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..evaluate.distributed import gather, is_main_process, process_group, rank, world
 from ..messages import one_line, visible
-from ..tasks.saving import Saving, is_result_of, refuse_foreign
+from ..tasks.saving import Saving, check_gray, is_result_of, refuse_foreign
 from ..video.names import is_video
 from . import video
 from .allocator import keep_freed_memory
@@ -110,16 +110,16 @@ def run(options: argparse.Namespace) -> int:
     is_new = not os.path.lexists(options.out)
     prepare_folder(options.out)
     try:
-        return _segment_images(options, saving, build(Saving, saving).json)
+        return _segment_images(options, saving, build(Saving, saving))
     finally:
         if is_new:
             with suppress(OSError):  # unless it has results
                 options.out.rmdir()
 
 
-def _segment_images(options: argparse.Namespace, saving: dict[str, Any], with_json: bool) -> int:
+def _segment_images(options: argparse.Namespace, saving: dict[str, Any], built: Saving) -> int:
     collected = options.out / "coco.json"
-    if with_json:
+    if built.json:
         refuse_foreign(collected)
     with process_group(options.device):
         # Listed once, as results may appear in the folders from now on.
@@ -140,11 +140,12 @@ def _segment_images(options: argparse.Namespace, saving: dict[str, Any], with_js
                 options.graph,
                 **_without_tile(given_view(options)),
             )
+        check_gray(built, segmenter.task.endings)
         keep_freed_memory(segmenter.device.type)
         bases = {source: options.out / base for source, base in result_bases(inputs.images).items()}
         counts = gather(_segment(segmenter, inputs, bases, saving, options.skip_existing))
     total = _Counts(*(sum(getattr(each, name) for each in counts) for name in ("segmented", "skipped", "failed")))
-    if with_json and is_main_process():
+    if built.json and is_main_process():
         print(f"annotations of {collect(bases.values(), collected)} images in {collected}")
     for line in _summary(inputs, total):
         _tell(line)

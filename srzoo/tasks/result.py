@@ -19,7 +19,7 @@ from ..options import build, read
 from .drawing import Colour, check_alpha, drawn_colour, legend, text_size, with_legend
 from .equality import ComparedByValue
 from .outlines import polygons
-from .saving import Saving, write
+from .saving import Saving, check_gray, write
 from .task import Found
 
 _SHOWN = 3  # classes in the short form of a result
@@ -205,7 +205,8 @@ class ImageResult(ComparedByValue, ABC):
             The paths of the files.
 
         Raises:
-            ValueError: there is no such option, its value is out of range, or ``base`` ends in no name.
+            ValueError: there is no such option, its value is out of range, ``gray`` is given and the result is not a
+                semantic model's, or ``base`` ends in no name.
             FileExistsError: a file of this name is no result of srzoo; nothing is written then.
             OSError: a file cannot be written.
         """
@@ -214,6 +215,7 @@ class ImageResult(ComparedByValue, ABC):
             raise ValueError(f"save needs what the files' names start with, such as 'out/street', got {str(base)!r}")
         saving = build(Saving, read(Saving, options))
         own = self._contents(saving)
+        check_gray(saving, own)
         contents = {**own, "_overlay.jpg": lambda: self.overlay(saving.alpha, saving.legend)}
         if self.georeference:
             for ending in (ending for ending in own if ending.endswith(".png")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Content = Any  # a Pillow image, or a dict for JSON
+
+LABELS = "_labels.png"  # ending of a file of class ids
 
 _JPEG_MAX_SIDE = 65500  # pixels, the limit of libjpeg
 _HEAD = 1 << 14  # bytes of a file in which its mark is
@@ -39,7 +41,9 @@ class Saving:
     alpha: float = option("opacity of the colours in the overlay, from 0 to 1", 0.5, low=0, high=1)
     legend: bool = option("name the colours below the overlay", False)
     gray: bool = option(
-        "write label images as gray class ids without the classes' colours, for programs that read brightness", False
+        "write the label images of semantic models as gray class ids without the classes' colours, for programs that "
+        "read brightness",
+        False,
     )
     json: bool = option(
         "also write COCO's JSON: <name>_coco.json for each image, with polygons, area and class of each class or "
@@ -49,6 +53,12 @@ class Saving:
 
     def __post_init__(self):
         check(self)
+
+
+def check_gray(saving: Saving, endings: Iterable[str]) -> None:
+    """Raises ValueError if gray labels are asked for where the files, of these endings, are no labels."""
+    if saving.gray and LABELS not in endings:
+        raise ValueError("gray is for the label images of semantic models, and this is another model; leave it out")
 
 
 def write(base: Path, contents: Mapping[str, Callable[[], Content]], source: str = "") -> list[Path]:

@@ -12,7 +12,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from ..result import ImageResult, Region
-from ..saving import Saving
+from ..saving import LABELS, Saving
 from ..task import Found, percent_of
 from .pictures import label_image, overlay
 
@@ -97,4 +97,4 @@ class Segmentation(ImageResult):
             yield Region(class_id, self.labels == class_id, 0, 0)
 
     def _contents(self, saving: Saving) -> dict[str, Callable[[], Any]]:
-        return {"_labels.png": lambda: self.label_image(saving.gray)}
+        return {LABELS: lambda: self.label_image(saving.gray)}

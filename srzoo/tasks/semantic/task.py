@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..saving import LABELS
 from ..task import StepContext
 from .options import SemanticOptions
 from .view import View
@@ -33,7 +34,7 @@ class SemanticTask:
     headline: ClassVar[str] = "mIoU"
     Options: ClassVar[type] = SemanticOptions
     View: ClassVar[type] = View
-    endings: ClassVar[tuple[str, ...]] = ("_labels.png",)
+    endings: ClassVar[tuple[str, ...]] = (LABELS,)
 
     def fine_tuning(self) -> Mapping[str, Any]:
         return {"crop": 512, "scale": (0.5, 2.0), "blur": 0.1}

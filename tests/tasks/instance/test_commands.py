@@ -217,6 +217,14 @@ def test_errors_are_one_line(scenes, saved, task, options, message, capsys):
     assert len(error.splitlines()) == 1
 
 
+@pytest.mark.parametrize("task", NETWORKS)
+def test_gray_labels_of_objects_are_refused_before_any_image(scenes, saved, task, tmp_path, capsys):
+    command = ["segment", str(scenes / "val"), "--model", saved(task), "--out", str(tmp_path / "out"), "--gray"]
+    assert main(command) == 2
+    assert capsys.readouterr().err.count("gray is for") == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_model_of_one_task_and_data_of_another(small_camvid, saved, tmp_path, capsys):
     assert main(["eval", "--model", saved("instance"), "--data.root", str(small_camvid)]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1

@@ -144,6 +144,12 @@ def test_save(result, tmp_path):
     assert result._repr_png_().startswith(b"\x89PNG")
 
 
+def test_gray_is_for_labels(result, tmp_path):
+    with pytest.raises(ValueError, match="gray is for the label images of semantic models"):
+        result.save(tmp_path / "out" / "a", gray=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_no_objects(tmp_path):
     nothing = Instances(
         Image.new("RGB", (120, 80), (1, 2, 3)),
