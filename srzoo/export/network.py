@@ -134,6 +134,8 @@ class ExportedNetwork(nn.Module):
         # It may be on a GPU or in another precision; the form says what the file has.
         dtype = torch.float16 if form.half else torch.float32
         self.model = fuse(model, blocks=False).to("cpu", dtype)
+        if not isinstance(model, SegmentationNet):
+            del self.model.roi_heads  # which are not exported, but a program would carry their weights
         for part in self.model.modules():
             if isinstance(part, ConvAct):
                 part.taps = None  # a GPU's, which a program would carry unused

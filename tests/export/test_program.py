@@ -41,6 +41,13 @@ def test_a_program_runs_without_srzoo(tmp_path):
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-4)
 
 
+def test_a_detector_s_heads_on_regions_are_not_in_the_file():
+    model = srzoo.create_model("mask_rcnn_lite0_facade")
+    weights = srzoo.export_program(model, size=(64, 64)).program.state_dict
+    assert {name.split(".")[1] for name in weights} == {"backbone", "rpn"}
+    assert hasattr(model, "roi_heads")
+
+
 @pytest.mark.slow
 def test_a_package_runs_without_srzoo(tmp_path):
     model = srzoo.create_model("srnet_lite0_camvid", pretrained=True).eval()
