@@ -30,8 +30,9 @@ def check_targets(targets: list[dict] | None, image_sizes: list[tuple[int, int]]
 
     Args:
         targets: of each image ``boxes`` ``(n, 4)`` float (x0, y0, x1, y1 in pixels of the input), ``labels`` ``(n,)``
-            int64 from 0 on, and ``masks``, a `MaskWindows` of ``n`` masks, see `with_windows`. Without objects, ``n`` is 0, and ``boxes``
-            may be ``(0,)``. An entry ``crowds`` ``(c, 4)`` may hold finite boxes of crowds, see `srzoo.models.crowds`.
+            int64 from 0 on, and ``masks``, a `MaskWindows` of ``n`` masks, see `with_windows`. Without objects, ``n``
+            is 0, and ``boxes`` may be ``(0,)``. An entry ``crowds`` ``(c, 4)`` may hold finite boxes of crowds, see
+            `srzoo.models.crowds`.
         image_sizes: ``(H, W)`` of each image without its padding, in pixels.
         num_classes: number of classes.
 
