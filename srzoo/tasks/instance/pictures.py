@@ -72,6 +72,7 @@ def fill(pixels: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], alp
     rgb = np.array(colour, np.float32)
     bright = rgb @ (0.299, 0.587, 0.114) > 110
     outline = (rgb if bright else 0.4 * rgb + 0.6 * 255).astype(np.uint8)
+    blended = ((1 - alpha) * np.arange(256)[:, None] + alpha * rgb).astype(np.uint8)  # of each value of each channel
     step = max(1, _STRIP_PIXELS // max(1, mask.shape[1]))
     for top in range(0, len(mask), step):
         first = max(0, top - width)
@@ -81,7 +82,9 @@ def fill(pixels: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int], alp
             inner = _eroded(inner)
         part, rows = pixels[top : top + step], slice(top - first, top - first + step)
         inner, edge = inner[rows][: len(part)], (around & ~inner)[rows][: len(part)]
-        part[inner] = ((1 - alpha) * part[inner] + alpha * rgb).astype(np.uint8)
+        for channel, table in enumerate(blended.T):
+            values = part[..., channel]
+            values[inner] = table[values[inner]]
         part[edge] = outline
 
 
