@@ -193,6 +193,26 @@ def sizes(state: State, their_name: Callable[[str], str], network: str) -> dict:
     return {key: value for key, value in found.items() if value != _DEFAULTS[key]}
 
 
+def further_layers(state: State, their_name: Callable[[str], str]) -> dict:
+    """Options for norms in the pyramid and heads, and for further convolutions, as in torchvision's version 2."""
+    options: dict = {}
+    if their_name("backbone.fpn.inner_blocks.0.1.weight") in state:
+        options["norm"] = True
+    rpn_convs = sum(their_name(f"rpn.head.conv.{i}.0.weight") in state for i in range(10))
+    if rpn_convs > 1:
+        options["rpn_convs"] = rpn_convs
+    widths = []
+    while (key := their_name(f"roi_heads.box_head.{len(widths)}.0.weight")) in state:
+        widths.append(length(state, key, 0))
+    if widths:
+        options["box_layers"] = tuple(widths)
+        # Behind the convolutions, the flattening counts as a layer.
+        width = length(state, their_name(f"roi_heads.box_head.{len(widths) + 1}.weight"), _DEFAULTS["box_channels"])
+        if width != _DEFAULTS["box_channels"]:
+            options["box_channels"] = width
+    return options
+
+
 def class_rows(things: int, last: bool, stages: int = 1, masks: int = 1) -> dict[str, Rows]:
     """The rows of the predictors of the heads on regions.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...models.cascade import STAGES
 from ..renaming import State, length
-from .detector import ForeignDetector, backbone_name, class_rows, fold_stem, replaced, sizes
+from .detector import ForeignDetector, backbone_name, class_rows, fold_stem, further_layers, replaced, sizes
 
 _OPTIONS = {"aligned": True, "sampling": 0, "rounded_anchors": False, "box_beta": 0.0}
 _CASCADE = {"mask_stages": 1, "average": "probabilities", "scale_gradient": True}
@@ -34,6 +34,18 @@ _TABLE = (
 )
 
 
+# Of its files trained by large-scale jitter: norms in the pyramid and heads, and further convolutions.
+_FURTHER = (
+    (r"backbone\.fpn\.inner_blocks\.(\d+)\.1\.", lambda m: f"backbone.fpn_lateral{int(m[1]) + 2}.norm."),
+    (r"backbone\.fpn\.layer_blocks\.(\d+)\.1\.", lambda m: f"backbone.fpn_output{int(m[1]) + 2}.norm."),
+    (r"rpn\.head\.conv\.(\d+)\.0\.", r"proposal_generator.rpn_head.conv.conv\1."),
+    (r"roi_heads\.box_head\.(\d+)\.0\.", lambda m: f"roi_heads.box_head.conv{int(m[1]) + 1}."),
+    (r"roi_heads\.box_head\.(\d+)\.1\.", lambda m: f"roi_heads.box_head.conv{int(m[1]) + 1}.norm."),
+    (r"roi_heads\.box_head\.\d+\.(weight|bias)", r"roi_heads.box_head.fc1.\1"),
+    (r"roi_heads\.mask_head\.(\d+)\.1\.", lambda m: f"roi_heads.mask_head.mask_fcn{int(m[1]) + 1}.norm."),
+)
+
+
 def _block(m) -> str:
     return f"backbone.bottom_up.res{int(m[1]) + 1}.{m[2]}"
 
@@ -59,11 +71,13 @@ def read(state: State) -> ForeignDetector:
     is_cascade = any(key.startswith("roi_heads.box_head.0.") for key in state)
     is_panoptic = any(key.startswith("sem_seg_head.") for key in state) and not is_cascade
     network = "cascade_mask_rcnn" if is_cascade else "panoptic_fpn" if is_panoptic else "mask_rcnn"
-    their_name = replaced(_TABLE)
+    has_further = "proposal_generator.rpn_head.conv.conv0.weight" in state
+    their_name = replaced((*_FURTHER, *_TABLE) if has_further else _TABLE)
     backbone = backbone_name(state, their_name)
     mean = _statistics(state, "pixel_mean", _MEAN)
     std = _statistics(state, "pixel_std", (1.0,) * 3 if backbone.startswith("resnet") else (57.375, 57.12, 58.395))
-    options = {**sizes(state, their_name, network), **_OPTIONS, **(_CASCADE if is_cascade else {})}
+    further = further_layers(state, their_name) if has_further else {}
+    options = {**sizes(state, their_name, network), **further, **_OPTIONS, **(_CASCADE if is_cascade else {})}
     if max(std) == 1 and backbone in ("resnet50", "resnet101", "resnet152"):
         options["stride_in_1x1"] = True  # as in MSRA's ResNets, whose input is not divided
     things = max(1, length(state, f"roi_heads.box_predictor.{'0.' if is_cascade else ''}cls_score.bias", 81) - 1)

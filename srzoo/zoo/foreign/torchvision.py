@@ -6,7 +6,7 @@ import torch
 
 from ...labels.coco import COCO_CATEGORY_IDS, COCO_INSTANCE
 from ..renaming import Rows, State, length
-from .detector import ForeignDetector, backbone_name, replaced, sizes
+from .detector import ForeignDetector, backbone_name, further_layers, replaced, sizes
 
 # The names before torchvision 0.13, which the file of maskrcnn_resnet50_fpn has.
 _OLD = (
@@ -47,7 +47,7 @@ def read(state: State) -> ForeignDetector:
         project="torchvision",
         network="mask_rcnn",
         backbone=backbone_name(state, their_name),
-        options={**sizes(state, their_name, "mask_rcnn"), **_version_2(state)},
+        options={**sizes(state, their_name, "mask_rcnn"), **further_layers(state, their_name)},
         things=max(1, things),
         stuff=0,
         names=None,
@@ -57,26 +57,6 @@ def read(state: State) -> ForeignDetector:
         rows=rows,
         finish=_nothing if "backbone.body.bn1.num_batches_tracked" in state else _add_eps,
     )
-
-
-def _version_2(state: State) -> dict:
-    """Options for the pyramid and heads of version 2: norms in them, and other numbers of layers."""
-    options: dict = {}
-    if "backbone.fpn.inner_blocks.0.1.weight" in state:
-        options["norm"] = True
-    rpn_convs = sum(f"rpn.head.conv.{i}.0.weight" in state for i in range(10))
-    if rpn_convs > 1:
-        options["rpn_convs"] = rpn_convs
-    widths = []
-    while (key := f"roi_heads.box_head.{len(widths)}.0.weight") in state:
-        widths.append(length(state, key, 0))
-    if widths:
-        options["box_layers"] = tuple(widths)
-        # Behind the convolutions, the flattening counts as a layer.
-        width = length(state, f"roi_heads.box_head.{len(widths) + 1}.weight", 1024)
-        if width != 1024:
-            options["box_channels"] = width
-    return options
 
 
 def _nothing(state: State) -> None:

@@ -4,6 +4,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 import srzoo
 from srzoo.cli import main
@@ -52,6 +53,65 @@ def test_mask_rcnn_with_msra_s_resnet(tmp_path):
     theirs.stride_in_1x1 = True
     x = picture()
     assert_same_detections(model.double()(x)[0], theirs(bgr(x)))
+
+
+class LargeScaleJitter(Detectron2):
+    """Its networks with norms in the pyramid and heads, two convolutions before the proposals and four before boxes."""
+
+    def conv(self, name, x, **options):
+        if name == self.rpn[0]:
+            return super().conv(f"{name}.conv1", super().conv(f"{name}.conv0", x, **options).relu(), **options)
+        x, norm = super().conv(name, x, **options), f"{name}.norm"
+        if f"{norm}.weight" not in self.state:
+            return x
+        keys = ("running_mean", "running_var", "weight", "bias")
+        return functional.batch_norm(x, *(self.state[f"{norm}.{key}"] for key in keys), eps=1e-5)
+
+    def conv_norm(self, name, x, **options):
+        return self.conv(name, x, **options)
+
+    def box_stage(self, levels, boxes, stage):
+        x = self.pool(levels, boxes, 7)
+        for i in range(4):
+            x = self.conv(f"roi_heads.box_head.conv{i + 1}", x, padding=1).relu()
+        first, _, classes, deltas = self.box(stage)
+        x = self.linear(first, x.flatten(1)).relu()
+        return self.linear(classes, x).float(), self.linear(deltas, x).float()
+
+    def mask_convs(self, prefix):
+        return 4
+
+    @classmethod
+    def random_state(cls, classes):
+        state = random_state(Detectron2, classes, RESNET_18, counters=False)
+        heads = "roi_heads.box_head", "proposal_generator.rpn_head.conv"
+        del state[f"{heads[0]}.fc2.weight"], state[f"{heads[0]}.fc2.bias"]
+        layer = {key: state.pop(f"{heads[1]}.{key}") for key in ("weight", "bias")}
+        for i in (0, 1):
+            state |= {f"{heads[1]}.conv{i}.{key}": value.clone() for key, value in layer.items()}
+        for i in range(4):
+            state[f"{heads[0]}.conv{i + 1}.weight"] = layer["weight"].roll(i, 0)
+        normed = [f"backbone.fpn_{kind}{i}" for kind in ("lateral", "output") for i in range(2, 6)]
+        normed += [f"{heads[0]}.conv{i}" for i in range(1, 5)] + [
+            f"roi_heads.mask_head.mask_fcn{i}" for i in range(1, 5)
+        ]
+        for number, name in enumerate(normed):
+            state.pop(f"{name}.bias", None)
+            for key in ("weight", "bias", "running_mean", "running_var"):
+                value = state[f"backbone.bottom_up.stem.conv1.norm.{key}"]
+                state[f"{name}.norm.{key}"] = value.roll(number)[: len(state[f"{name}.weight"])].clone()
+        return state
+
+
+@torch.inference_mode()
+def test_mask_rcnn_trained_by_large_scale_jitter(tmp_path):
+    x = bgr(picture())
+    state = balanced(LargeScaleJitter(msra(LargeScaleJitter.random_state(5))), x)
+    title, model = converted(state, tmp_path)
+    assert title == "Mask R-CNN of detectron2, over resnet18, 5 classes"
+    found = {key: model.config.options[key] for key in ("norm", "rpn_convs", "box_layers")}
+    assert found == {"norm": True, "rpn_convs": 2, "box_layers": (32,) * 4}
+    assert_same_detections(model.double()(picture())[0], LargeScaleJitter(double(state))(x))
 
 
 @torch.inference_mode()
