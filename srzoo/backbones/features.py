@@ -6,12 +6,13 @@ import timm
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import Format
+from timm.models.mvitv2 import MultiScaleVit
 from torch import nn
 
 from ..layers.checks import check_whole, check_wholes
 from ..layers.insertion import insert
 from ..layers.leaf import refuse_tracing
-from ..messages import nearest, one_line, shortened
+from ..messages import nearest, one_line, shortened, visible
 from .same_padding import replace_same_padding
 
 # How timm's backbones are told that the input size varies: not at all, or by one of these options.
@@ -131,8 +132,11 @@ def _tried(name: str, options: dict) -> FeatureBackbone:
             map_size = tuple(backbone(torch.empty(1, 3, *size))[-1].shape[-2:])
             larger = any(got > side // backbone.strides[-1] + 1 for got, side in zip(map_size, size))
             problem = f"its last feature is {map_size[0]}x{map_size[1]}" if larger else ""
+            if any(isinstance(part, MultiScaleVit) for part in backbone.modules()):
+                # It indexes them by position, which a larger image exceeds; on the meta device nothing is indexed.
+                problem = "its tables of relative positions are for its own size"
         except _BUILD_ERRORS as error:
-            problem = one_line(error)
+            problem = visible(one_line(error), 100)
     if problem:
         raise ValueError(
             f"timm's {name!r} does not take an image of {size[0]}x{size[1]} ({problem}); models need a backbone for "

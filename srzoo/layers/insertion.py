@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import fx, nn
 
-from ..messages import nearest, one_line, shortened
+from ..messages import nearest, one_line, shortened, visible
 from . import CONTEXT_MODULES, SqueezeReasoning, build_context
 from .leaf import as_leaf
 
@@ -151,7 +151,7 @@ def _shape_behind(model: nn.Module, path: str, example: torch.Tensor | tuple[tor
         # After the module, the code may depend on values, which a meta tensor does not have, as in a detector. Then the
         # module's output has been recorded already.
         if not probe.seen:
-            reason = one_line(error)
+            reason = visible(one_line(error), 150)
             shapes = ", ".join(str(tuple(each.shape)) for each in inputs)
             raise ValueError(
                 f"{type(model).__name__} does not run on an input of {shapes} on the meta device ({reason}); "
