@@ -142,7 +142,7 @@ PUBLISHED: dict[str, Weights] = {
     ),
     "srnet_mask_rcnn_lite0_facade": Weights(
         file="srnet_mask_rcnn_lite0_facade.safetensors",
-        sha256="3d3046980cec6879fa64bc993253b612e9eb3b7da4e3bdc72fc192dd053ff85a",
+        sha256="62e442975e59eeda7ba22776170fb9290c3995bc53109bbd780c8886ac4c0da7",
         parameters=5_830_231,
         licence=(
             "srzoo: Apache-2.0",
