@@ -4,8 +4,8 @@
 
 Writes ``bench/results/detection.csv``, or ``detection_gpu.csv`` for a GPU. In *whole image*, both sides go from an
 8-bit image to boxes, classes and binary masks of the detections of score 0.5 or more; srzoo's is `Segmenter`. Weights
-are random, with a logit of the background at which 8 to 20 objects are found; when the committed results were measured
-the search ended at 20, where there are 100. Detections are compared before anything is timed. In *backbone and
+are random, with a logit of the background at which 8 to 20 objects are found (100 in the committed results, of an
+earlier version). Detections are compared before anything is timed. In *backbone and
 pyramid*, all sides are srzoo's ResNet-50 with a feature pyramid, fused: without a block, with non-local blocks or
 Squeeze Reasoning at their places in Table 5, and with one Squeeze Reasoning behind layer4, as it is and folded into the
 pyramid's lateral.
@@ -81,7 +81,7 @@ def torchvision_model(image: Image.Image) -> nn.Module:
         if 8 <= count <= 20:
             return model
         low, high = ((low + high) / 2, high) if count > 20 else (low, (low + high) / 2)
-    raise RuntimeError(f"no logit of the background gives 8 to 20 objects at {size[1]}x{size[0]}; choose another size")
+    raise ValueError(f"no logit of the background gives 8 to 20 objects at {size[1]}x{size[0]}; choose another size")
 
 
 @torch.inference_mode()
@@ -183,7 +183,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=count_argument, default=7)
     parser.add_argument("--threads", type=count_argument, default=2)
     parser.add_argument("--device", type=device_argument, default="cpu")
-    parser.add_argument("--size", type=int, nargs=2, default=(800, 1216))
+    parser.add_argument("--size", type=count_argument, nargs=2, default=(800, 1216))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = []

@@ -189,7 +189,6 @@ class Profile:
 
     def training(self) -> Iterator[tuple]:
         """The block's forward and backward."""
-        torch.backends.cudnn.allow_tf32 = False  # as in products by default; else it is the direct form's alone
         for dtype in (torch.float16, torch.bfloat16, torch.float32) if self.on_gpu else (torch.float32,):
             block, (x,) = self.block(dtype).train(), self.maps((1, 512, *self.side), dtype, 1)
             x.requires_grad_()
@@ -267,6 +266,7 @@ def main() -> None:
     options = parser.parse_args()
     is_measured = options.device != "cpu" and not options.small
     out = options.out or (RESULTS / "gpu_profile.csv" if is_measured else None)
+    torch.backends.cudnn.allow_tf32 = False  # as in products by default; else it is some forms' alone
     profile, rows, failed = Profile(options), [], 0
     for part in options.parts or PARTS:
         began = time.perf_counter()

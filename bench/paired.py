@@ -29,7 +29,7 @@ RESULTS = ROOT / "bench" / "results"
 
 
 def told(main: Callable[[], object]) -> None:
-    """Run a script, which invalid input or a missing package ends with one line."""
+    """Run a script; invalid input or a missing package ends it with one line."""
     try:
         main()
     except (ValueError, OSError, ImportError) as error:
@@ -221,7 +221,7 @@ def update_csv(rows: list[dict[str, object]], path: Path, case: Sequence[str]) -
     new = [{column: str(row[column]) for column in case} for row in rows]
 
     def is_of(old: dict[str, str], found: dict[str, str]) -> bool:
-        return all(old.get(column, value) == value for column, value in found.items())
+        return all((old.get(column) or value) == value for column, value in found.items())
 
     kept = [old for old in read_csv(path) if not any(is_of(old, found) for found in new)]
     columns = dict.fromkeys(column for row in (*rows, *kept) for column in row)

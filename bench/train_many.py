@@ -128,7 +128,7 @@ def _check_seeds(seeds: Any, names: set[str]) -> None:
     """A name that no value has would leave its runs to "other", with another number of seeds."""
     unknown = [name for name in seeds if str(name) not in names] if isinstance(seeds, dict) else []
     if unknown:
-        meant = nearest(str(unknown[0]), names) or "; a name for the rest is other"
+        meant = nearest(str(unknown[0]), names) or "; 'other' stands for all remaining values"
         raise ValueError(f"seeds has {shortened(unknown[0])}, which is no value of an axis{meant}")
 
 

@@ -132,15 +132,18 @@ def _tried(name: str, options: dict) -> FeatureBackbone:
             map_size = tuple(backbone(torch.empty(1, 3, *size))[-1].shape[-2:])
             larger = any(got > side // backbone.strides[-1] + 1 for got, side in zip(map_size, size))
             problem = f"its last feature is {map_size[0]}x{map_size[1]}" if larger else ""
-            if any(isinstance(part, MultiScaleVit) for part in backbone.modules()):
-                # It indexes them by position, which a larger image exceeds; on the meta device nothing is indexed.
-                problem = "its tables of relative positions are for its own size"
         except _BUILD_ERRORS as error:
             problem = visible(one_line(error), 100)
     if problem:
         raise ValueError(
             f"timm's {name!r} does not take an image of {size[0]}x{size[1]} ({problem}); models need a backbone for "
             "images of any size, choose another"
+        )
+    if any(isinstance(part, MultiScaleVit) for part in backbone.modules()):
+        # A larger image exceeds the tables of positions that it indexes; on the meta device nothing is indexed.
+        raise ValueError(
+            f"timm's {name!r} takes no images larger than its own; models need a backbone for images of any size, "
+            "choose another"
         )
     return backbone
 

@@ -89,7 +89,7 @@ def form_of(options: Mapping[str, Any], export: str, *others: str) -> Form:
     if unknown := [name for name in options if name not in known]:
         takes = [*others, *known]
         raise ValueError(
-            f"{export} has no option {unknown[0]!r}{nearest(unknown[0], takes)}; it takes {', '.join(takes)}"
+            f"{export} has no option {unknown[0]!r}; it takes {', '.join(takes)}{nearest(unknown[0], takes)}"
         )
     return Form(**options)
 
@@ -118,6 +118,8 @@ class ExportedNetwork(nn.Module):
     def __init__(self, model: nn.Module, form: Form):
         super().__init__()
         check_zoo_model(model, "export")
+        if not isinstance(model, (SegmentationNet, MaskRCNN)):
+            raise ValueError(f"only networks of srzoo can be exported, got {type(model).__name__}")
         if form.output == "labels" and not isinstance(model, SegmentationNet):
             raise ValueError(f"a model of task {model.task!r} has no labels for pixels; export its logits")
         pools = [part for part in model.modules() if isinstance(part, PyramidPooling)]

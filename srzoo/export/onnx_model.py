@@ -65,7 +65,8 @@ class OnnxModel(ZooModel):
 
     def __reduce__(self):
         """A copy, also one in another process, opens the file anew: a session of onnxruntime cannot be copied."""
-        return OnnxModel, (self.path, self.providers), {"training": self.training}
+        state = {"training": self.training, "config": self.config}
+        return OnnxModel, (Path(self.path).absolute(), self.providers), state
 
     def forward(self, x: torch.Tensor, upsample: bool = True) -> torch.Tensor:
         """Logits at the size of ``x``, with ``upsample`` or without: the size of the image may be asked for later."""

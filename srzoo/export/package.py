@@ -35,8 +35,6 @@ def export_package(model: nn.Module, path: str | Path, device: str = "cpu", **fo
         RuntimeError: there is no C++ compiler.
         OSError: the file cannot be written.
     """
-    from torch._inductor.exc import InvalidCxxCompiler  # here, as it imports all of Inductor
-
     place = resolve_device(device)
     network = ExportedNetwork(model, form_of(form, "export_package", "device")).to(place)
     with replacing(path) as temporary, torch.no_grad():  # at first, since the export takes a while
@@ -47,7 +45,11 @@ def export_package(model: nn.Module, path: str | Path, device: str = "cpu", **fo
                 package_path=str(temporary),
                 inductor_configs={"aot_inductor.metadata": network.metadata},
             )
-        except InvalidCxxCompiler as error:
+        except RuntimeError as error:
+            from torch._inductor.exc import InvalidCxxCompiler  # here, as it imports all of Inductor
+
+            if not isinstance(getattr(error, "inner_exception", error), InvalidCxxCompiler):
+                raise
             raise RuntimeError(
                 "an AOTInductor package needs a C++ compiler, and PyTorch finds none that works: install g++, or name "
                 "one in the environment variable CXX"

@@ -79,7 +79,7 @@ def _check_options(block: Callable[..., nn.Module] | None, options: dict) -> Non
     Raises:
         ValueError: it does not.
     """
-    if not isinstance(block, type):  # a function may be of any kind, and None takes no options
+    if not isinstance(block, type):  # PyTorch's words tell what a function does not take; None takes no options
         return
     parameters = list(inspect.signature(block).parameters.values())[1:]  # after the number of channels
     if any(each.kind is each.VAR_KEYWORD for each in parameters):
@@ -87,7 +87,7 @@ def _check_options(block: Callable[..., nn.Module] | None, options: dict) -> Non
     names = [each.name for each in parameters]
     if unknown := [name for name in options if name not in names]:
         takes = ", ".join(names) or "none"
-        raise ValueError(f"{block.__name__} has no option {unknown[0]!r}{nearest(unknown[0], names)}; it takes {takes}")
+        raise ValueError(f"{block.__name__} has no option {unknown[0]!r}; it takes {takes}{nearest(unknown[0], names)}")
 
 
 def last_of_sequential(model: nn.Module, name: str) -> str:

@@ -270,15 +270,18 @@ def _checked_sizes(sizes: Sizes, count: int, whole: tuple[int, int]) -> Sizes:
     Raises:
         ValueError: they are no sizes, or do not fit.
     """
-    is_several = isinstance(sizes, (list, tuple))
-    if is_several and any(isinstance(each, Mapping) for each in sizes):
+    if isinstance(sizes, (list, tuple)) and any(isinstance(each, Mapping) for each in sizes):
         raise ValueError("image_sizes are dicts, as targets are; pass those by name: model(x, targets=targets)")
-    fits = is_several and len(sizes) == count and all(isinstance(each, (list, tuple)) for each in sizes)
-    if not fits or not all(len(each) == 2 and all(0 < own <= side for own, side in zip(each, whole)) for each in sizes):
+    try:
+        pairs = [(height, width) for height, width in sizes]
+        fits = len(pairs) == count and all(0 < own <= side for pair in pairs for own, side in zip(pair, whole))
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
         raise ValueError(
             f"image_sizes must be {count} sizes (H, W) from (1, 1) to {whole}, those of x, got {shortened(sizes)}"
         )
-    return sizes
+    return [pair if all(type(side) is int for side in pair) else tuple(map(int, pair)) for pair in pairs]
 
 
 def _move_strides(body: nn.Module, name: str) -> None:

@@ -14,9 +14,12 @@ _LEAST_SIDE = 0.1  # pixels of a box; the logarithm of a smaller one ruins the l
 
 
 def with_windows(targets: Sequence[Any] | None) -> list[Any] | None:
-    """The targets of a batch, with masks ``(n, H, W)`` that are tensors as `MaskWindows`; the rest as it is."""
-    if targets is None:
-        return None
+    """The targets of a batch, with masks ``(n, H, W)`` that are tensors as `MaskWindows`; the rest as it is.
+
+    On a GPU each mask waits for it: make `MaskWindows` in the data loader.
+    """
+    if not isinstance(targets, (list, tuple)):
+        return targets
     return [{**each, "masks": MaskWindows.of(each["masks"])} if _has_dense_masks(each) else each for each in targets]
 
 
@@ -39,8 +42,9 @@ def check_targets(targets: list[dict] | None, image_sizes: list[tuple[int, int]]
     Raises:
         ValueError: something does not fit; the message names the image of the batch, the object, the value and the fix.
     """
-    if targets is None or len(targets) != len(image_sizes):
-        found = "none" if targets is None else len(targets)
+    is_several = isinstance(targets, (list, tuple))
+    if not is_several or len(targets) != len(image_sizes):
+        found = len(targets) if is_several else "none" if targets is None else type(targets).__name__
         raise ValueError(f"training needs targets for each of the {len(image_sizes)} images, got {found}")
     for i, target in enumerate(targets):
         where = f"targets[{i}]"

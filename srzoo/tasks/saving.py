@@ -56,7 +56,7 @@ class Saving:
 
 
 def check_gray(saving: Saving, endings: Iterable[str]) -> None:
-    """Raises ValueError if gray labels are asked for where the files, of these endings, are no labels."""
+    """Raises ValueError if gray labels are asked for where no file has the ending of a label image."""
     if saving.gray and LABELS not in endings:
         raise ValueError("gray is for the label images of semantic models, and this is another model; leave it out")
 

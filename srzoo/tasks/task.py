@@ -194,6 +194,7 @@ class Task(Protocol):
             `srzoo.options.option`.
         View: dataclass of the views, see `View`.
         endings: of the names of the files that hold a result, without those that every task has, see `Result.save`.
+            With ``"_labels.png"`` among them, results are saved with `srzoo.tasks.saving.Saving.gray`, too.
     """
 
     name: ClassVar[str]

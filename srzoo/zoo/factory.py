@@ -532,7 +532,7 @@ def _refuse_unknown_options(config: ModelConfig) -> None:
     unknown = [option for option in config.options if option not in {*known, *left}]
     if unknown:
         meant = nearest(unknown[0], [*known, *_GIVEN_ELSEWHERE])
-        raise ValueError(f"{config.name!r} has no option {unknown[0]!r}{meant}; it takes {', '.join(known)}")
+        raise ValueError(f"{config.name!r} has no option {unknown[0]!r}; it takes {', '.join(known)}{meant}")
 
 
 @cache

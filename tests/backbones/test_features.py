@@ -44,7 +44,7 @@ def test_a_stride_that_timm_does_not_support():
     "name", ["inception_v3", "levit_128s", "hiera_tiny_224", "maxvit_pico_rw_256", "crossvit_tiny_240", "mvitv2_tiny"]
 )
 def test_a_backbone_for_other_images(name):
-    with pytest.raises(ValueError, match=f"'{name}' .*64x96 .*any size") as info:
+    with pytest.raises(ValueError, match=f"'{name}' .*images of any size") as info:
         probe(name, None)
     assert "\n" not in str(info.value) and len(str(info.value)) < 260
 

@@ -69,7 +69,7 @@ def test_a_queue_without_its_data(run, monkeypatch):
 
 
 def test_the_tests_of_the_script_need_no_more_than_it_says():
-    """A module-level import of hypothesis ended the part "operators" on a bare machine before anything was measured."""
+    """Modules that are imported at the top of a test, as others need not be there."""
     script = (BENCH / "on_gpu.sh").read_text()
     needed = set(ast.literal_eval(script.partition("needed = ")[2].partition("\n")[0]))
     places = [BENCH.parent / word for word in script.split() if word.startswith("tests/")]

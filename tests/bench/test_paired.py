@@ -78,13 +78,17 @@ def test_rows_of_other_cases_stay(load_bench, tmp_path):
 
 
 def test_rows_without_a_column_stay_until_their_case_is_measured(load_bench, tmp_path):
-    """`sr_block.py` ended in a KeyError after minutes: its committed rows are older than a column."""
     paired, path = load_bench("paired"), tmp_path / "rows.csv"
     paired.write_csv([{"what": "a", "ms": 1}, {"what": "b", "ms": 2}], path)
     paired.update_csv([{"what": "b", "way": "called", "ms": 3}], path, ("what", "way"))
     assert paired.read_csv(path) == [
         {"what": "a", "way": "", "ms": "1"},
         {"what": "b", "way": "called", "ms": "3"},
+    ]
+    paired.update_csv([{"what": "a", "way": "called", "ms": 4}], path, ("what", "way"))
+    assert [(row["what"], row["way"], row["ms"]) for row in paired.read_csv(path)] == [
+        ("b", "called", "3"),
+        ("a", "called", "4"),
     ]
 
 

@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import json
 import pickle
 import sys
@@ -86,7 +87,10 @@ def test_segmenter_runs_the_file(lite0, exported, examples, tmp_path, capsys):
 
 def test_a_file_s_segmenter_goes_to_another_process(exported, examples):
     segmenter = srzoo.Segmenter(exported)
+    transform = dataclasses.replace(segmenter.model.config.transform, short_side=64)
+    segmenter.model.reconfigure(transform=transform)
     there = pickle.loads(pickle.dumps(segmenter))
+    assert there.model.config == segmenter.model.config
     assert np.array_equal(there(examples / "street.png").labels, segmenter(examples / "street.png").labels)
     assert not there.model.training
 

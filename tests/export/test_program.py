@@ -4,7 +4,7 @@ import sys
 
 import pytest
 import torch
-from torch._inductor.exc import InvalidCxxCompiler
+from torch._inductor.exc import InductorError, InvalidCxxCompiler
 
 import srzoo
 
@@ -65,7 +65,7 @@ def test_a_package_runs_without_srzoo(tmp_path):
 
 def test_a_package_without_a_compiler(tmp_path, monkeypatch):
     def compile_nothing(*arguments, **options):
-        raise InvalidCxxCompiler
+        raise InductorError(InvalidCxxCompiler(), None)
 
     monkeypatch.setattr("srzoo.export.package.program_of", lambda network: None)
     monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", compile_nothing)

@@ -1,4 +1,4 @@
-"""Hypothesis; where it is not installed, as on a machine lent for its GPU, the tests by it are skipped alone."""
+"""Hypothesis; where it is not installed, as on a machine that only measures, the tests by it are skipped alone."""
 
 from unittest.mock import MagicMock
 

@@ -1,5 +1,6 @@
 """Mask R-CNN against torchvision's with the same weights, in other precisions, with batch mates, and its parts."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -431,11 +432,20 @@ def test_invalid_least_scores_and_numbers_of_detections(least, message, tiny):
 
 
 @pytest.mark.parametrize(
-    "sizes", [[(96, 128)], [(96, 128), (97, 128)], [(96, 128), (0, 128)], (96, 128), 96, [(96, 128, 3)] * 2]
+    "sizes",
+    [[(96, 128)], [(96, 128), (97, 128)], [(96, 128), (0, 128)], (96, 128), 96, [(96, 128, 3)] * 2, [("a", 1)] * 2],
 )
 def test_sizes_of_images_that_do_not_fit(sizes, tiny):
     with pytest.raises(ValueError, match=r"2 sizes .*\(96, 128\)"):
         tiny("mask_rcnn").eval()(torch.randn(2, 3, 96, 128), sizes)
+
+
+@pytest.mark.parametrize("kind", [torch.tensor, np.array, lambda sizes: [np.array(each) for each in sizes]])
+def test_sizes_of_images_as_arrays(kind, tiny):
+    model, x = tiny("mask_rcnn").eval(), torch.rand(2, 3, 64, 96)
+    sizes = [(64, 96), (40, 50)]
+    expected, found = (model(x, image_sizes=each) for each in (sizes, kind(sizes)))
+    assert all(torch.equal(one["boxes"], two["boxes"]) for one, two in zip(expected, found))
 
 
 def test_targets_in_the_place_of_sizes(tiny, make_target):

@@ -80,7 +80,7 @@ def test_missing_key(key, good):
         check({name: value for name, value in good.items() if name != key}, good)
 
 
-@pytest.mark.parametrize(("targets", "found"), [(None, "none"), ([], "0")])
+@pytest.mark.parametrize(("targets", "found"), [(None, "none"), ([], "0"), (3, "int"), ({}, "dict")])
 def test_number_of_targets(targets, found):
     with pytest.raises(ValueError, match=f"each of the 2 images, got {found}"):
         check_targets(targets, [SIZE, SIZE], 3)

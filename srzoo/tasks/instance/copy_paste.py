@@ -23,17 +23,18 @@ def augmented(dataset: ImageData, augment: Augment, seed: int, copy_paste: float
 
 
 class CopyPaste(AugmentedDataset):
-    """An `AugmentedDataset` that copies the objects of one class from another sample into a sample, at random.
+    """An `AugmentedDataset` that copies the objects of one class from a sample of another image into a sample.
 
-    The class is drawn first, any alike, and then an image that has it, so that what is rare is copied most often. The
-    objects are augmented independently of the image, and stay where they are in their own crop.
+    The class is drawn uniformly, and then an image that has it, so that objects of rare classes are seen more often
+    than they occur. They are augmented independently of the image, and stay where they are in their own crop; where
+    that has none, nothing is copied.
 
     Args:
         dataset: of objects or segments. All of its annotations are read.
         augment: of a sample; its ``min_share`` holds for what copied objects hide, too.
         seed: of the whole run.
         collate: makes a batch of samples.
-        probability: that a sample gets objects of another.
+        probability: that a class and an image are drawn for a sample.
 
     Raises:
         ValueError: an annotation cannot be read.
@@ -53,9 +54,12 @@ class CopyPaste(AugmentedDataset):
         image, own, index = super().__getitem__(position)
         draw = np.random.default_rng([self.seed, position])
         if self.images_of and draw.random() < self.probability:
-            class_id = draw.choice(sorted(self.images_of))
-            donor = draw.choice(self.images_of[class_id])
-            image, own = paste(image, own, *self.sample(donor, position, 1), class_id, self.augment.min_share)
+            classes = sorted(self.images_of)
+            class_id = classes[draw.integers(len(classes))]
+            donors = self.images_of[class_id]
+            donor = donors[draw.integers(len(donors))]
+            if donor != index:
+                image, own = paste(image, own, *self.sample(donor, position, 1), class_id, self.augment.min_share)
         return image, own, index
 
 

@@ -26,8 +26,8 @@ class InstanceOptions:
     vertical_flip: bool = option("also mirror images top to bottom at random, for views from above", False)
     turns: bool = option("also turn images by 0, 90, 180 or 270 degrees at random, for views from above", False)
     copy_paste: float = option(
-        "probability that the objects of a class, any alike, are copied from another image into an image; helps where "
-        "images of a class are few",
+        "probability that a class is drawn, all with the same chance, whose objects in a crop of another image are "
+        "copied into an image (copy-paste); helps where images of a class are few",
         0.0,
         low=0,
         high=1,

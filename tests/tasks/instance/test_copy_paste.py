@@ -7,6 +7,7 @@ from srzoo.data.opening import open_dataset
 from srzoo.models.targets import check_targets
 from srzoo.tasks.instance.augment import target
 from srzoo.tasks.instance.copy_paste import CopyPaste, paste
+from srzoo.tasks.instance.options import InstanceOptions
 from srzoo.tasks.task import get_task
 
 
@@ -70,13 +71,20 @@ def test_rare_classes_occur_more_often(name, facade):
         options = task.Options(scale=(0.25, 0.25), flip=False, copy_paste=probability)
         samples = task.samples(data, options, None, 3)
         assert isinstance(samples, CopyPaste) == (probability > 0)
-        found = [samples[position] for position in range(7, 21)]
+        found = [samples[position] for position in range(7, 16)]
         sizes = [tuple(image.shape[1:]) for image, _, _ in found]
         check_targets([own for _, own, _ in found], sizes, len(data.labels.classes))
-        assert [index for _, _, index in found] == list(range(7)) * 2
+        assert [index for _, _, index in found] == [*range(7), 0, 1]
         counts[probability] = sum(shop in own["labels"] for _, own, _ in found)
         assert torch.equal(samples[9][0], found[2][0])
     assert counts[0.0] == 2 < counts[1.0]
+
+
+def test_an_image_gets_nothing_of_itself(facade):
+    data = open_dataset(facade, "val", task="instance").select([4])
+    samples = [get_task("instance").samples(data, InstanceOptions(copy_paste=each), None, 3)[2] for each in (0.0, 1.0)]
+    assert torch.equal(samples[0][0], samples[1][0])
+    assert torch.equal(samples[0][1]["boxes"], samples[1][1]["boxes"])
 
 
 @pytest.mark.parametrize("task", ["instance", "panoptic"])
