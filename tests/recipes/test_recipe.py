@@ -22,12 +22,13 @@ DATASETS = {
 @pytest.mark.parametrize("name", list_recipes())
 def test_recipes_in_the_package(name):
     """The first line says whether the recipe has been run."""
-    parts = {f"{each}_second" for each in PUBLISHED}  # between the recipe of the model's name and that of its weights
+    # Between the recipe of the model's name and that of its weights.
+    parts = {f"{each}_{part}" for each in PUBLISHED for part in ("second", "third")}
     was_run = name in {*PUBLISHED, *parts, *(each.recipe for each in PUBLISHED.values())}
     assert recipe_file(name).read_text().startswith("# Not run yet.") != was_run
     recipe = load_recipe(name, **({"model": DATASETS[name]} if name in DATASETS else {}))
     assert recipe.model in names()
-    assert name in {recipe.model, f"{recipe.model}_second", f"{recipe.model}_final", *DATASETS}
+    assert name in {recipe.model, *parts, f"{recipe.model}_final", *DATASETS}
     assert not (recipe.optimizer == "sgd" and recipe.model in PUBLISHED)
 
 

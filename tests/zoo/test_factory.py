@@ -72,7 +72,7 @@ LITE0, DFV2 = ("srnet_lite0_camvid",), ("srnet_dfv2_camvid",)
         (LITE0, {"things": (True,)}, "things .*classes or num_classes, got"),
         (("panoptic_fpn",), {"num_classes": 3, "things": (True, False)}, "things has 2 .*3 classes"),
         (("panoptic_fpn",), {"num_classes": 3, "things": "abc"}, "things .*True or False.*'abc'"),
-        (LITE0, {"nodez": 3}, "'nodez'; .*'nodes'.*align_corners, .*nodes, "),
+        (LITE0, {"nodez": 3}, "'nodez'; .*align_corners, .*nodes, .*'nodes'"),
         (LITE0, {"in_chans": 4}, "'in_chans'; .*'in_channels'"),
         (LITE0, {"num_class": 4}, "'num_class'; .*'num_classes'"),
         (LITE0, {"backbone_options": {"in_chans": 4}}, "backbone_options .*in_chans=4.*in_channels"),
