@@ -16,7 +16,7 @@ import sys
 from typing import NamedTuple
 
 import torch
-from paired import ROOT, count_argument, device_argument, machine, median_ratio, results_file, timed, told, write_csv
+from paired import ROOT, machine, measuring, median_ratio, results_file, timed, told, write_csv
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 
@@ -105,9 +105,9 @@ def rows_of(layer: Layer, options: argparse.Namespace):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--repeats", type=count_argument, default=15)
-    parser.add_argument("--device", type=device_argument, default="cuda")
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n")[0], parents=[measuring(15, threads=None, device="cuda")]
+    )
     options = parser.parse_args()
     rows = []
     for layer in LAYERS:

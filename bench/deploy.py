@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from paired import extra_memory, machine, median_ratio, paired_times, results_file, told, write_csv
+from paired import extra_memory, machine, measuring, median_ratio, paired_times, results_file, told, write_csv
 from PIL import Image
 
 import srzoo
@@ -52,12 +52,10 @@ def sides(model: torch.nn.Module, size: tuple[int, int], calibrate: list, folder
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], parents=[measuring(15, device=None)])
     parser.add_argument("--data.root", dest="root", required=True, help="CamVid, or another dataset of the model")
     parser.add_argument("--model", default="srnet_lite0_camvid")
     parser.add_argument("--size", type=int, nargs=2, default=(528, 720))
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     size = tuple(options.size)

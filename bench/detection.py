@@ -5,10 +5,9 @@
 Writes ``bench/results/detection.csv``, or ``detection_gpu.csv`` for a GPU. In *whole image*, both sides go from an
 8-bit image to boxes, classes and binary masks of the detections of score 0.5 or more; srzoo's is `Segmenter`. Weights
 are random, with a logit of the background at which 8 to 20 objects are found (100 in the committed results, of an
-earlier version). Detections are compared before anything is timed. In *backbone and
-pyramid*, all sides are srzoo's ResNet-50 with a feature pyramid, fused: without a block, with non-local blocks or
-Squeeze Reasoning at their places in Table 5, and with one Squeeze Reasoning behind layer4, as it is and folded into the
-pyramid's lateral.
+earlier version). Detections are compared before anything is timed. In *backbone and pyramid*, all sides are srzoo's
+ResNet-50 with a feature pyramid, fused: without a block, with non-local blocks or Squeeze Reasoning at their places in
+Table 5, and with one Squeeze Reasoning behind layer4, as it is and folded into the pyramid's lateral.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ import torch
 from paired import (
     ROOT,
     count_argument,
-    device_argument,
     extra_memory,
     machine,
+    measuring,
     median_ratio,
     paired_times,
     results_file,
@@ -179,10 +178,7 @@ def measure(name: str, sides: dict, options: argparse.Namespace):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--repeats", type=count_argument, default=7)
-    parser.add_argument("--threads", type=count_argument, default=2)
-    parser.add_argument("--device", type=device_argument, default="cpu")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], parents=[measuring(7)])
     parser.add_argument("--size", type=count_argument, nargs=2, default=(800, 1216))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -19,18 +19,7 @@ import sys
 from functools import partial
 
 import torch
-from paired import (
-    ROOT,
-    count_argument,
-    device_argument,
-    extra_memory,
-    machine,
-    median_ratio,
-    paired_times,
-    results_file,
-    told,
-    write_csv,
-)
+from paired import ROOT, extra_memory, machine, measuring, median_ratio, paired_times, results_file, told, write_csv
 from torch.nn import functional as F
 from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import paste_masks_in_image
@@ -202,10 +191,7 @@ def measure(name, runs, options):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--repeats", type=count_argument, default=15)
-    parser.add_argument("--threads", type=count_argument, default=2)
-    parser.add_argument("--device", type=device_argument, default="cpu")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], parents=[measuring(15)])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = []

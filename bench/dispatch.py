@@ -14,17 +14,7 @@ import statistics
 import sys
 
 import torch
-from paired import (
-    ROOT,
-    count_argument,
-    device_argument,
-    machine,
-    median_ratio,
-    paired_times,
-    results_file,
-    told,
-    write_csv,
-)
+from paired import ROOT, machine, measuring, median_ratio, paired_times, results_file, told, write_csv
 from torch import nn
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
@@ -51,10 +41,7 @@ def forms(module: SqueezeReasoning, x: torch.Tensor) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--repeats", type=count_argument, default=15)
-    parser.add_argument("--threads", type=count_argument, default=2)
-    parser.add_argument("--device", type=device_argument, default="cpu")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], parents=[measuring(15)])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = []

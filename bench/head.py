@@ -17,18 +17,7 @@ import sys
 from collections.abc import Callable
 
 import torch
-from paired import (
-    ROOT,
-    count_argument,
-    device_argument,
-    extra_memory,
-    machine,
-    median_ratio,
-    results_file,
-    timed,
-    told,
-    update_csv,
-)
+from paired import ROOT, extra_memory, machine, measuring, median_ratio, results_file, timed, told, update_csv
 from torch.nn import functional as F
 
 sys.path.insert(0, str(ROOT / "kernels"))
@@ -144,10 +133,7 @@ def measure(name, inputs, sides, check, options, dtype):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--repeats", type=count_argument, default=15)
-    parser.add_argument("--threads", type=count_argument, default=2)
-    parser.add_argument("--device", type=device_argument, default="cpu")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], parents=[measuring(15)])
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=["float32", "bfloat16"])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import torch
-from paired import RESULTS, ROOT, machine, write_csv
+from paired import RESULTS, ROOT, machine, measuring, write_csv
 from torch import nn
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
@@ -122,8 +122,9 @@ def rows(idle: IdleDriver, options) -> Iterator[dict[str, object]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--repeats", type=int, default=15)
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n")[0], parents=[measuring(15, threads=None, device=None)]
+    )
     parser.add_argument("--calls", type=int, default=100)
     parser.add_argument("--no-csv", action="store_true", help="print only, e.g. beside other work")
     options = parser.parse_args()

@@ -36,10 +36,9 @@ from counting import multiply_adds
 from paired import (
     RESULTS,
     ROOT,
-    count_argument,
-    device_argument,
     extra_memory,
     machine,
+    measuring,
     median_ratio,
     paired_times,
     read_csv,
@@ -296,12 +295,11 @@ def _bars(axis, rows: list[dict[str, str]], column: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", type=device_argument, default="cpu")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[measuring(5)]
+    )
     parser.add_argument("--cases", nargs="+", type=case_argument, help="(default: all for the device)")
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS, metavar="NAME")
-    parser.add_argument("--repeats", type=count_argument, default=5)
-    parser.add_argument("--threads", type=count_argument, default=2)
     parser.add_argument("--out", type=Path, help="the CSV (default: of the device, in bench/results)")
     parser.add_argument("--peak", metavar="NAME", help=argparse.SUPPRESS)
     parser.add_argument("--plot", action="store_true")

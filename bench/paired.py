@@ -56,6 +56,17 @@ def device_argument(text: str) -> str:
     return text
 
 
+def measuring(repeats: int, threads: int | None = 2, device: str | None = "cpu") -> argparse.ArgumentParser:
+    """The arguments of a measurement with these defaults, None for one that a script lacks; a parent of its parser."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--repeats", type=count_argument, default=repeats)
+    if threads is not None:
+        parser.add_argument("--threads", type=count_argument, default=threads)
+    if device is not None:
+        parser.add_argument("--device", type=device_argument, default=device)
+    return parser
+
+
 def shape_argument(text: str) -> tuple[int, ...]:
     """A command's ``NxCxHxW``, for argparse."""
     sides = text.split("x")

@@ -27,7 +27,18 @@ from multiprocessing.connection import Connection
 
 import torch
 from counting import multiply_adds
-from paired import RESULTS, ROOT, extra_memory, machine, paired_times, read_csv, resident, seconds, write_csv
+from paired import (
+    RESULTS,
+    ROOT,
+    extra_memory,
+    machine,
+    measuring,
+    paired_times,
+    read_csv,
+    resident,
+    seconds,
+    write_csv,
+)
 from sr_block import check
 from torch import nn
 
@@ -165,10 +176,8 @@ def rows_of(method: str, options: argparse.Namespace) -> Iterator[dict[str, obje
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], parents=[measuring(5, device=None)])
     parser.add_argument("methods", nargs="*", metavar="METHOD", help=", ".join(METHODS))
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--longest", type=float, default=10.0)
     parser.add_argument("--memory", type=float, default=4.0)
     options = parser.parse_args()

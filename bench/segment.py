@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from paired import RESULTS, ROOT, machine, write_csv
+from paired import RESULTS, ROOT, machine, measuring, write_csv
 
 THREADS = "2"
 
@@ -42,8 +42,9 @@ def timed(arguments: list[str], folder: str) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--repeats", type=int, default=5)
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n")[0], parents=[measuring(5, threads=None, device=None)]
+    )
     parser.add_argument("--frames", type=int, default=60)
     options = parser.parse_args()
     frames = sorted((ROOT / "examples").glob("*.png"))

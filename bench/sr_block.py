@@ -23,9 +23,8 @@ import sys
 import torch
 from paired import (
     ROOT,
-    count_argument,
-    device_argument,
     machine,
+    measuring,
     median_ratio,
     paired_times,
     results_file,
@@ -199,10 +198,7 @@ def rows_of(what: str, way: str, times: dict[str, list[float]], x: torch.Tensor)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--repeats", type=count_argument, default=15)
-    parser.add_argument("--threads", type=count_argument, default=2)
-    parser.add_argument("--device", type=device_argument, default="cpu")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], parents=[measuring(15)])
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=["float32", "bfloat16"])
     parser.add_argument("--shapes", nargs="+", type=shape_argument, help="NxCxHxW (default: all for the device)")
     parser.add_argument("--formats", nargs="+", default=["contiguous"], choices=FORMATS)

@@ -23,7 +23,7 @@ import sys
 from collections.abc import Callable
 
 import torch
-from paired import RESULTS, ROOT, machine, median_ratio, read_csv, resident, seconds, write_csv
+from paired import RESULTS, ROOT, machine, measuring, median_ratio, read_csv, resident, seconds, write_csv
 from torch.nn import functional as F
 
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
@@ -166,9 +166,9 @@ def profile(side: str, batch: int, size: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[measuring(7, device=None)]
+    )
     parser.add_argument("--size", type=int, default=320)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--profile", choices=SIDES, metavar="SIDE")

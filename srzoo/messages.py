@@ -89,6 +89,19 @@ def nearest(name: str, choices: Iterable[str], key: Callable[[str], str] = str, 
     return f"; did you mean {compared[found[0]]!r}?" if found else ""
 
 
+def no_option(owner: str, name: str, takes: Sequence[str], elsewhere: Sequence[str] = ()) -> str:
+    """The error message for an option that ``owner`` lacks: those that it takes, and the one that was probably meant.
+
+    Args:
+        owner: what was given the option.
+        name: of the option.
+        takes: the names that it has.
+        elsewhere: names that may be meant, but are given in another way.
+    """
+    meant = nearest(name, [*takes, *elsewhere])
+    return f"{owner} has no option {name!r}; it takes {', '.join(takes) or 'none'}{meant}"
+
+
 def and_more(items: Sequence[str], shown: int = 1, separator: str = ", ") -> str:
     """The first ``shown`` items, and the number of the others: ``a, b, and 3 more``."""
     others = [f"and {len(items) - shown} more"] if len(items) > shown else []

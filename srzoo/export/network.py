@@ -18,7 +18,7 @@ from srzoo_kernels.layout import label_dtype
 from ..images import MAX_PIXELS
 from ..layers.checks import check_flag
 from ..layers.pyramids import PyramidPooling
-from ..messages import nearest, visible
+from ..messages import no_option, visible
 from ..models.base import ZooModel, check_zoo_model
 from ..models.conv_act import ConvAct
 from ..models.folding import fuse
@@ -87,10 +87,7 @@ def form_of(options: Mapping[str, Any], export: str, *others: str) -> Form:
     """
     known = [field.name for field in dataclasses.fields(Form)]
     if unknown := [name for name in options if name not in known]:
-        takes = [*others, *known]
-        raise ValueError(
-            f"{export} has no option {unknown[0]!r}; it takes {', '.join(takes)}{nearest(unknown[0], takes)}"
-        )
+        raise ValueError(no_option(export, unknown[0], [*others, *known]))
     return Form(**options)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import fx, nn
 
-from ..messages import nearest, one_line, shortened, visible
+from ..messages import nearest, no_option, one_line, shortened, visible
 from . import CONTEXT_MODULES, SqueezeReasoning, build_context
 from .leaf import as_leaf
 
@@ -86,8 +86,7 @@ def _check_options(block: Callable[..., nn.Module] | None, options: dict) -> Non
         return
     names = [each.name for each in parameters]
     if unknown := [name for name in options if name not in names]:
-        takes = ", ".join(names) or "none"
-        raise ValueError(f"{block.__name__} has no option {unknown[0]!r}; it takes {takes}{nearest(unknown[0], names)}")
+        raise ValueError(no_option(block.__name__, unknown[0], names))
 
 
 def last_of_sequential(model: nn.Module, name: str) -> str:

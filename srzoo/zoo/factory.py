@@ -21,7 +21,7 @@ from ..labels.own import labels_of, numbered_labels
 from ..layers import CONTEXT_MODULES
 from ..layers.checks import check_choice, check_whole
 from ..layers.insertion import block_names
-from ..messages import nearest, one_line, shortened, visible
+from ..messages import no_option, one_line, shortened, visible
 from ..models import NETWORKS, ZooModel
 from ..models.base import check_dtype, check_labels, check_zoo_model
 from ..state_dicts import misfit
@@ -531,8 +531,7 @@ def _refuse_unknown_options(config: ModelConfig) -> None:
     known = sorted((own | others) - _GIVEN_ELSEWHERE)
     unknown = [option for option in config.options if option not in {*known, *left}]
     if unknown:
-        meant = nearest(unknown[0], [*known, *_GIVEN_ELSEWHERE])
-        raise ValueError(f"{config.name!r} has no option {unknown[0]!r}; it takes {', '.join(known)}{meant}")
+        raise ValueError(no_option(repr(config.name), unknown[0], known, _GIVEN_ELSEWHERE))
 
 
 @cache

@@ -44,19 +44,18 @@ class CopyPaste(AugmentedDataset):
         super().__init__(dataset, augment, seed, collate)
         self.probability = probability
         things = None if dataset.labels is None else dataset.labels.things
-        self.images_of: dict[int, list[int]] = {}
+        images_of: dict[int, list[int]] = {}
         for index, classes in enumerate(classes_of(dataset)):
-            for class_id in sorted(classes):
+            for class_id in classes:
                 if things is None or things[class_id]:
-                    self.images_of.setdefault(class_id, []).append(index)
+                    images_of.setdefault(class_id, []).append(index)
+        self.images_of = sorted(images_of.items())
 
     def __getitem__(self, position: int) -> tuple:
         image, own, index = super().__getitem__(position)
         draw = np.random.default_rng([self.seed, position])
         if self.images_of and draw.random() < self.probability:
-            classes = sorted(self.images_of)
-            class_id = classes[draw.integers(len(classes))]
-            donors = self.images_of[class_id]
+            class_id, donors = self.images_of[draw.integers(len(self.images_of))]
             donor = donors[draw.integers(len(donors))]
             if donor != index:
                 image, own = paste(image, own, *self.sample(donor, position, 1), class_id, self.augment.min_share)

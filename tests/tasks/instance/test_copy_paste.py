@@ -91,6 +91,6 @@ def test_an_image_gets_nothing_of_itself(facade):
 def test_without_objects_nothing_is_copied(task, facade):
     data = open_dataset(facade, "val", task=task).select([0])
     samples = get_task(task).samples(data, get_task(task).Options(copy_paste=1.0), None, 0)
-    samples.images_of = {}
+    samples.images_of = []
     image, found, _ = samples[0]
     check_targets([found], [tuple(image.shape[1:])], len(data.labels.classes))
