@@ -26,7 +26,6 @@ from paired import (
     machine,
     measuring,
     median_ratio,
-    paired_times,
     results_file,
     shape_argument,
     timed,
@@ -142,13 +141,13 @@ def training_rows(kind: str, maps: list[torch.Tensor], options):
     direct, ours = module.forward_direct, module.forward
     gradient = torch.randn_like(x)
     sides = {"direct": direct, "compiled": torch.compile(direct), "srzoo": ours}
-    runs = {side: (lambda form=form: step(form, x, gradient)) for side, form in sides.items()}
-    times = paired_times(runs, options.repeats, options.device)
-    for row in rows_of(f"{kind}, forward + backward", "called", times, x):
-        if row["side"] != "compiled":
-            kept = saved_bytes({"direct": direct, "srzoo": ours}[row["side"]], x)
-            row["saved_beyond_x"] = round(kept / (x.numel() * x.element_size()), 4)
-        yield row
+    runs = {side: [lambda form=form: step(form, x, gradient)] for side, form in sides.items()}
+    for way, times in timed(runs, options.repeats, options.device):
+        for row in rows_of(f"{kind}, forward + backward", way, times, x):
+            if row["side"] != "compiled":
+                kept = saved_bytes({"direct": direct, "srzoo": ours}[row["side"]], x)
+                row["saved_beyond_x"] = round(kept / (x.numel() * x.element_size()), 4)
+            yield row
 
 
 def product_rows(maps: list[torch.Tensor], options):

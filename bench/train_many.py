@@ -430,7 +430,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, help="runs at the same time (default: one for each core, 4 on a GPU)")
     parser.add_argument("--limit", type=float, default=math.inf, help="seconds (default: none)")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="default: a GPU where there is one")
-    parser.add_argument("--workers", type=int, help="processes of each run that load images, as for srzoo train")
+    parser.add_argument(
+        "--workers", type=int, help="processes of each run that load images (default: its share of the cores)"
+    )
     parser.add_argument(
         "--table", nargs="?", const="", metavar="AXIS", help="print the finished runs by an axis (default: the last)"
     )
@@ -452,7 +454,9 @@ def main() -> None:
     if options.root:
         device, cores = _device(options.device), len(os.sched_getaffinity(0))
         jobs = options.jobs or (cores if device == "cpu" else _JOBS_ON_A_GPU)
-        more = [] if options.workers is None else ["--workers", str(options.workers)]
+        # Several runs on one GPU share the cores; each would else take up to eight processes more.
+        workers = max(1, cores // jobs) if options.workers is None else options.workers
+        more = ["--workers", str(workers)]
         failed = queue.work(options.root, jobs, options.limit, device, more)
     if options.table is not None:
         rows = queue.rows()

@@ -169,8 +169,9 @@ def test_a_matrix_at_every_pixel_with_a_bias(dtype):
     ).eps * expected.norm()
 
 
-def test_cudnn_takes_bias_and_relu_in_every_dtype():
-    before = set(conv2d_act_op._refused)
+def test_cudnn_takes_bias_and_relu_in_every_dtype(monkeypatch):
+    monkeypatch.setattr(conv2d_act_op, "_TOO_SLOW", float("inf"))  # small convolutions take a time by chance
+    monkeypatch.setattr(conv2d_act_op, "_choices", {})
     for dtype in DTYPES:
         x = torch.randn(1, 64, 20, 24, device="cuda", dtype=dtype).contiguous(memory_format=torch.channels_last)
         weight, bias = (
@@ -178,7 +179,23 @@ def test_cudnn_takes_bias_and_relu_in_every_dtype():
             torch.randn(64, device="cuda", dtype=dtype),
         )
         conv2d_act(x, weight, bias, "relu", padding=(1, 1, 1, 1))
-    assert conv2d_act_op._refused == before
+    assert list(conv2d_act_op._choices.values()) == [True] * len(DTYPES)
+
+
+@pytest.mark.parametrize("rate", [4, 8, 16])
+def test_no_dilated_convolution_takes_a_hundred_times_as_long(rate):
+    """cuDNN's heuristics choose such an engine for some."""
+    x = torch.randn(1, 512, 128, 256, device="cuda", dtype=torch.float16).contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(512, 512, 3, 3, device="cuda", dtype=torch.float16).contiguous(
+        memory_format=torch.channels_last
+    )
+    bias = torch.randn(512, device="cuda", dtype=torch.float16)
+    padding, dilation = (rate,) * 4, (rate,) * 2
+    together = conv2d_act_op._milliseconds(
+        lambda: conv2d_act(x, weight, bias, "relu", padding=padding, dilation=dilation)
+    )
+    alone = conv2d_act_op._milliseconds(lambda: nn.functional.conv2d(x, weight, None, 1, rate, rate))
+    assert together < 5 * alone
 
 
 def test_a_graph_replays_the_block_on_new_inputs_and_weights():

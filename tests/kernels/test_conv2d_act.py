@@ -1,5 +1,7 @@
 """`conv2d_act` against ``reference.py`` in float64, by each of the ways that it takes."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -193,19 +195,58 @@ def test_registration(weight, device):
     torch.library.opcheck(torch.ops.srzoo.conv2d_act.default, operands)
 
 
-def test_cudnn_s_refusal_is_kept_and_the_kernel_takes_over(monkeypatch):
-    calls = []
+@pytest.fixture
+def timing(monkeypatch):
+    """What `_milliseconds` returns for the two ways, or raises, and how often each was asked, without a GPU."""
+    found, asked = {op._by_cudnn: 1.0, op._in_two: 1.0}, []
 
-    def refuse(*operands):
-        calls.append(operands)
-        raise RuntimeError("cuDNN error: no engine")
+    def milliseconds(call, *operands):
+        asked.append(call)
+        if isinstance(found[call], Exception):
+            raise found[call]
+        return found[call]
 
-    monkeypatch.setattr(torch, "cudnn_convolution_relu", refuse)
-    monkeypatch.setattr(op, "_refused", set())
-    x, weight, bias = torch.randn(1, 4, 5, 6), torch.randn(4, 4, 1, 1), torch.randn(4)
+    monkeypatch.setattr(op, "_milliseconds", milliseconds)
+    monkeypatch.setattr(op, "_choices", {})
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    torch.use_deterministic_algorithms(False)
+    return found, asked
+
+
+def is_for_cudnn(width=6):
+    operands = torch.randn(1, 4, 5, width), torch.randn(4, 4, 1, 1), torch.randn(4), None
+    return op._is_for_cudnn(*operands, (1, 1), (0, 0), (1, 1))
+
+
+def test_cudnn_s_refusal_is_kept(timing):
+    found, asked = timing
+    found[op._by_cudnn] = RuntimeError("cuDNN error: no engine")
     for deterministic in (True, False, False):  # a deterministic cuDNN is not asked
         torch.use_deterministic_algorithms(deterministic)
-        assert op._by_cudnn(x, weight, bias, None, (1, 1), (0, 0), (1, 1)) is None
-    assert len(calls) == 1
-    op._by_cudnn(torch.randn(1, 4, 5, 7), weight, bias, None, (1, 1), (0, 0), (1, 1))  # which may have another reason
-    assert len(calls) == 2
+        assert not is_for_cudnn()
+    assert len(asked) == 1
+    assert not is_for_cudnn(7) and len(asked) == 2  # another shape may have another reason
+
+
+def test_a_convolution_for_which_cudnn_has_a_slow_engine_alone_is_left_to_two_calls(timing):
+    found, asked = timing
+    found[op._by_cudnn] = 90.0
+    assert not is_for_cudnn() and not is_for_cudnn() and len(asked) == 2
+    found[op._by_cudnn] = 1.4  # within what a measurement may be off
+    assert is_for_cudnn(7) and is_for_cudnn(7) and len(asked) == 4
+
+
+def test_nothing_is_timed_while_a_graph_is_captured(timing, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+        assert not is_for_cudnn() and not timing[1]
+    assert is_for_cudnn()
+
+
+def test_running_out_of_memory_is_no_refusal(timing):
+    timing[0][op._by_cudnn] = torch.OutOfMemoryError("no memory")
+    with pytest.raises(torch.OutOfMemoryError):
+        is_for_cudnn()
+    timing[0][op._by_cudnn] = 1.0
+    assert is_for_cudnn()

@@ -1,11 +1,14 @@
 """`conv2d_act` as an operator: a convolution, and what follows it without a pass over memory for each.
 
 PyTorch's convolution on a GPU adds its bias in a pass of its own, which for a 1x1 layer takes longer than the layer.
-cuDNN adds bias and residual and applies ReLU before it writes; where it cannot, one kernel does all three in place. Its
-depthwise convolutions are slow, those with dilation and a 5x5 kernel thirty times slower than memory allows.
+cuDNN adds bias and residual and applies ReLU before it writes; where it cannot, one kernel does all three in place. For
+some convolutions cuDNN's heuristics find an engine only that takes a hundred times as long: so the first call of each
+is timed against the kernel. Its depthwise convolutions are slow, those with dilation and a 5x5 kernel thirty times
+slower than memory allows.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import fx
@@ -22,8 +25,9 @@ from .shapes import output_shape
 
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 _MOST_TAPS = 7  # along one side of a depthwise filter, of which the kernel unrolls all
-_MOST_REFUSED = 4096
-_refused: set[tuple] = set()  # convolutions that cuDNN does not take with a bias and an activation
+_MOST_CHOICES = 4096
+_choices: dict[tuple, bool] = {}  # of convolutions with bias and ReLU: whether cuDNN computes all of it in one call
+_TOO_SLOW = 1.5  # times the time of two calls; else the choice, and with it the rounding, would change from run to run
 
 
 def serves_conv2d_act(x: torch.Tensor, *weights: torch.Tensor | None) -> bool:
@@ -106,15 +110,19 @@ def _convolve(
     if weight.dim() == 3:
         weight, groups = filters(weight), x.shape[1]
     x, outer = padded(x, padding)
+    geometry = (stride, outer, dilation)
     if bias is not None and groups == 1:
-        if activation == "relu" and x.is_cuda:
-            y = _by_cudnn(x, weight, bias, residual, stride, outer, dilation)
-            if y is not None:
-                return y
+        if activation == "relu" and x.is_cuda and _is_for_cudnn(x, weight, bias, residual, *geometry):
+            return _by_cudnn(x, weight, bias, residual, *geometry)
         if activation == "identity" and residual is None and _is_product(x, weight, stride, outer):
             rows = torch.addmm(bias, x.permute(0, 2, 3, 1).flatten(0, 2), weight.flatten(1).t())
             return rows.unflatten(0, (x.shape[0], *x.shape[2:])).permute(0, 3, 1, 2)
-    y = F.conv2d(x, weight, None, stride, outer, dilation, groups)
+    return _in_two(x, weight, bias, residual, activation, *geometry, groups)
+
+
+def _in_two(x, weight, bias, residual, activation, stride, padding, dilation, groups) -> torch.Tensor:
+    """By the library's convolution, and one kernel for what follows it."""
+    y = F.conv2d(x, weight, None, stride, padding, dilation, groups)
     if bias is None and residual is None and activation == "identity":
         return y
     if residual is not None and residual.stride() != y.stride():
@@ -165,26 +173,52 @@ def _is_product(x, weight, stride, padding) -> bool:
     return plain and is_channels_last(x) and x.is_cuda and not torch.are_deterministic_algorithms_enabled()
 
 
-def _by_cudnn(x, weight, bias, residual, stride, padding, dilation) -> torch.Tensor | None:
-    """By cuDNN's convolution with bias, residual and ReLU, or None where it has none for these."""
-    key = (x.device, x.dtype, x.shape, x.stride(), weight.shape, residual is None, *stride, *padding, *dilation)
+def _is_for_cudnn(x, weight, bias, residual, stride, padding, dilation) -> bool:
+    """Whether cuDNN has a convolution with bias, residual and ReLU for these, and no slow one."""
     cudnn = torch.backends.cudnn
-    if torch.version.hip or not cudnn.enabled or key in _refused:
-        return None
+    if torch.version.hip or not cudnn.enabled:
+        return False
     if cudnn.deterministic or torch.are_deterministic_algorithms_enabled():  # these two do not look at it
-        return None
+        return False
+    key = (x.device, x.dtype, x.shape, x.stride(), weight.shape, residual is None, *stride, *padding, *dilation)
+    if key not in _choices:
+        if torch.cuda.is_current_stream_capturing():  # where nothing can be timed
+            return False
+        if len(_choices) >= _MOST_CHOICES:
+            _choices.clear()
+        operands = (x, weight, bias, residual)
+        try:
+            with torch.cuda.device(x.device):
+                one = _milliseconds(_by_cudnn, *operands, stride, padding, dilation)
+                two = _milliseconds(_in_two, *operands, "relu", stride, padding, dilation, 1)
+            _choices[key] = one <= _TOO_SLOW * two
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:  # no engine, as for some numbers of channels
+            _choices[key] = False
+    return _choices[key]
+
+
+def _by_cudnn(x, weight, bias, residual, stride, padding, dilation) -> torch.Tensor:
+    """By cuDNN's convolution with bias, residual and ReLU. Raises RuntimeError if it has none."""
     geometry = (stride, padding, dilation, 1)
-    try:
-        if residual is None:
-            return torch.cudnn_convolution_relu(x, weight, bias, *geometry)
-        return torch.cudnn_convolution_add_relu(x, weight, residual, 1.0, bias, *geometry)
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError:  # no engine, as for some numbers of channels
-        if len(_refused) >= _MOST_REFUSED:
-            _refused.clear()
-        _refused.add(key)
-        return None
+    if residual is None:
+        return torch.cudnn_convolution_relu(x, weight, bias, *geometry)
+    return torch.cudnn_convolution_add_relu(x, weight, residual, 1.0, bias, *geometry)
+
+
+def _milliseconds(call: Callable[..., torch.Tensor], *operands) -> float:
+    """The shortest of three calls on the current GPU, after one that loads what it needs."""
+    call(*operands)
+    times = []
+    for _ in range(3):
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start.record()
+        call(*operands)
+        end.record()
+        end.synchronize()
+        times.append(start.elapsed_time(end))
+    return min(times)
 
 
 def _fake(x, weight, bias, residual, activation, stride, padding, dilation, groups):
