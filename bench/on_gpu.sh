@@ -43,9 +43,10 @@ measure() {  # seconds, command: one that is killed when its time is up has fail
 tests() {  # compiling the kernels takes most of it, so they share the processors where pytest-xdist is
     local workers=() status=0
     if python3 -c "import xdist" 2>/dev/null; then workers=(-n "${WORKERS:-8}"); fi
-    timeout 240 python3 -m pytest -q "${workers[@]}" -p no:cacheprovider -m "gpu and not slow" \
+    # By SIGINT, after which pytest tells of what has failed until then.
+    timeout -s INT -k 20 240 python3 -m pytest -q --tb=short "${workers[@]}" -p no:cacheprovider -m "gpu and not slow" \
         tests/kernels tests/layers/test_insertion.py tests/test_gpu.py || status=$?
-    if [ "$status" = 124 ]; then
+    if [ "$status" = 124 ] || [ "$status" = 137 ]; then
         echo "on_gpu.sh: the tests did not end within 240 s" >&2
     elif [ "$status" != 0 ]; then
         exit "$status"
