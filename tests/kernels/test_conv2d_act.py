@@ -198,16 +198,17 @@ def test_registration(weight, device):
 @pytest.fixture
 def timing(monkeypatch):
     """What `_milliseconds` returns for the two ways, or raises, and how often each was asked, without a GPU."""
-    found, asked = {op._by_cudnn: 1.0, op._in_two: 1.0}, []
+    found, asked = {"_by_cudnn": 1.0, "_in_two": 1.0}, []
 
     def milliseconds(call, *operands):
-        asked.append(call)
-        if isinstance(found[call], Exception):
-            raise found[call]
-        return found[call]
+        asked.append(call.__name__)
+        if isinstance(found[call.__name__], Exception):
+            raise found[call.__name__]
+        return found[call.__name__]
 
     monkeypatch.setattr(op, "_milliseconds", milliseconds)
     monkeypatch.setattr(op, "_choices", {})
+    monkeypatch.setattr(torch, "cudnn_convolution_relu", lambda x, weight, bias, *geometry: x + 1)
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
     monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
     torch.use_deterministic_algorithms(False)
@@ -216,25 +217,39 @@ def timing(monkeypatch):
 
 def is_for_cudnn(width=6):
     operands = torch.randn(1, 4, 5, width), torch.randn(4, 4, 1, 1), torch.randn(4), None
-    return op._is_for_cudnn(*operands, (1, 1), (0, 0), (1, 1))
+    return op._fast_by_cudnn(*operands, (1, 1), (0, 0), (1, 1)) is not None
 
 
 def test_cudnn_s_refusal_is_kept(timing):
     found, asked = timing
-    found[op._by_cudnn] = RuntimeError("cuDNN error: no engine")
+    found["_by_cudnn"] = RuntimeError("cuDNN error: no engine")
     for deterministic in (True, False, False):  # a deterministic cuDNN is not asked
         torch.use_deterministic_algorithms(deterministic)
         assert not is_for_cudnn()
     assert len(asked) == 1
-    assert not is_for_cudnn(7) and len(asked) == 2  # another shape may have another reason
+
+
+def test_cudnn_s_refusal_of_another_size_is_kept(timing, monkeypatch):
+    assert is_for_cudnn()
+
+    def refuse(*operands):
+        raise RuntimeError("cuDNN error: no engine")
+
+    monkeypatch.setattr(torch, "cudnn_convolution_relu", refuse)
+    assert not is_for_cudnn(5) and not is_for_cudnn()
 
 
 def test_a_convolution_for_which_cudnn_has_a_slow_engine_alone_is_left_to_two_calls(timing):
     found, asked = timing
-    found[op._by_cudnn] = 90.0
+    found["_by_cudnn"] = 90.0
     assert not is_for_cudnn() and not is_for_cudnn() and len(asked) == 2
-    found[op._by_cudnn] = 1.4  # within what a measurement may be off
-    assert is_for_cudnn(7) and is_for_cudnn(7) and len(asked) == 4
+    found["_by_cudnn"] = 1.4  # within what a measurement may be off
+    assert is_for_cudnn(12) and is_for_cudnn(12) and len(asked) == 4
+
+
+def test_images_of_nearly_one_size_are_timed_once(timing):
+    assert is_for_cudnn(4) and is_for_cudnn(5) and is_for_cudnn(6) and len(timing[1]) == 2  # 20, 25 and 30 pixels
+    assert is_for_cudnn(7) and len(timing[1]) == 4
 
 
 def test_nothing_is_timed_while_a_graph_is_captured(timing, monkeypatch):
@@ -245,8 +260,8 @@ def test_nothing_is_timed_while_a_graph_is_captured(timing, monkeypatch):
 
 
 def test_running_out_of_memory_is_no_refusal(timing):
-    timing[0][op._by_cudnn] = torch.OutOfMemoryError("no memory")
+    timing[0]["_by_cudnn"] = torch.OutOfMemoryError("no memory")
     with pytest.raises(torch.OutOfMemoryError):
         is_for_cudnn()
-    timing[0][op._by_cudnn] = 1.0
+    timing[0]["_by_cudnn"] = 1.0
     assert is_for_cudnn()

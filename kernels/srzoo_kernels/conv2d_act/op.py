@@ -1,10 +1,10 @@
 """`conv2d_act` as an operator: a convolution, and what follows it without a pass over memory for each.
 
 PyTorch's convolution on a GPU adds its bias in a pass of its own, which for a 1x1 layer takes longer than the layer.
-cuDNN adds bias and residual and applies ReLU before it writes; where it cannot, one kernel does all three in place. For
-some convolutions cuDNN's heuristics find an engine only that takes a hundred times as long: so the first call of each
-is timed against the kernel. Its depthwise convolutions are slow, those with dilation and a 5x5 kernel thirty times
-slower than memory allows.
+cuDNN adds bias and residual and applies ReLU before it writes; where it cannot, one kernel does all three in place. With
+all of cuDNN's single calls a ResNet-50 of stride 8 once took thirty times as long, so the first of each kind is timed
+against the kernel. Its depthwise convolutions are slow, those with dilation and a 5x5 kernel thirty times slower than
+memory allows.
 """
 
 import math
@@ -112,8 +112,10 @@ def _convolve(
     x, outer = padded(x, padding)
     geometry = (stride, outer, dilation)
     if bias is not None and groups == 1:
-        if activation == "relu" and x.is_cuda and _is_for_cudnn(x, weight, bias, residual, *geometry):
-            return _by_cudnn(x, weight, bias, residual, *geometry)
+        if activation == "relu" and x.is_cuda:
+            y = _fast_by_cudnn(x, weight, bias, residual, *geometry)
+            if y is not None:
+                return y
         if activation == "identity" and residual is None and _is_product(x, weight, stride, outer):
             rows = torch.addmm(bias, x.permute(0, 2, 3, 1).flatten(0, 2), weight.flatten(1).t())
             return rows.unflatten(0, (x.shape[0], *x.shape[2:])).permute(0, 3, 1, 2)
@@ -173,30 +175,33 @@ def _is_product(x, weight, stride, padding) -> bool:
     return plain and is_channels_last(x) and x.is_cuda and not torch.are_deterministic_algorithms_enabled()
 
 
-def _is_for_cudnn(x, weight, bias, residual, stride, padding, dilation) -> bool:
-    """Whether cuDNN has a convolution with bias, residual and ReLU for these, and no slow one."""
+def _fast_by_cudnn(x, weight, bias, residual, stride, padding, dilation) -> torch.Tensor | None:
+    """`_by_cudnn`, or None where it has no engine or only a slow one."""
     cudnn = torch.backends.cudnn
     if torch.version.hip or not cudnn.enabled:
-        return False
+        return None
     if cudnn.deterministic or torch.are_deterministic_algorithms_enabled():  # these two do not look at it
-        return False
-    key = (x.device, x.dtype, x.shape, x.stride(), weight.shape, residual is None, *stride, *padding, *dilation)
-    if key not in _choices:
-        if torch.cuda.is_current_stream_capturing():  # where nothing can be timed
-            return False
-        if len(_choices) >= _MOST_CHOICES:
-            _choices.clear()
-        operands = (x, weight, bias, residual)
-        try:
+        return None
+    operands, geometry = (x, weight, bias, residual), (stride, padding, dilation)
+    # Not by each size, as every image of a folder may have its own: by the power of two of the number of pixels.
+    pixels = (x.shape[2] * x.shape[3]).bit_length()
+    layout = is_channels_last(x), is_channels_last(weight), residual is None
+    key = (x.device, x.dtype, x.shape[0], pixels, weight.shape, *layout, *stride, *padding, *dilation)
+    try:
+        if key not in _choices:
+            if torch.cuda.is_current_stream_capturing():  # where nothing can be timed
+                return None
+            if len(_choices) >= _MOST_CHOICES:
+                _choices.clear()
             with torch.cuda.device(x.device):
-                one = _milliseconds(_by_cudnn, *operands, stride, padding, dilation)
-                two = _milliseconds(_in_two, *operands, "relu", stride, padding, dilation, 1)
-            _choices[key] = one <= _TOO_SLOW * two
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError:  # no engine, as for some numbers of channels
-            _choices[key] = False
-    return _choices[key]
+                one = _milliseconds(_by_cudnn, *operands, *geometry)
+                _choices[key] = one <= _TOO_SLOW * _milliseconds(_in_two, *operands, "relu", *geometry, 1)
+        return _by_cudnn(*operands, *geometry) if _choices[key] else None
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError:  # no engine, as for some numbers of channels
+        _choices[key] = False
+        return None
 
 
 def _by_cudnn(x, weight, bias, residual, stride, padding, dilation) -> torch.Tensor:
