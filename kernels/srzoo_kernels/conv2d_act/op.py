@@ -1,10 +1,10 @@
 """`conv2d_act` as an operator: a convolution, and what follows it without a pass over memory for each.
 
 PyTorch's convolution on a GPU adds its bias in a pass of its own, which for a 1x1 layer takes longer than the layer.
-cuDNN adds bias and residual and applies ReLU before it writes; where it cannot, one kernel does all three in place. With
-all of cuDNN's single calls a ResNet-50 of stride 8 once took thirty times as long, so the first of each kind is timed
-against the kernel. Its depthwise convolutions are slow, those with dilation and a 5x5 kernel thirty times slower than
-memory allows.
+cuDNN adds bias and residual and applies ReLU before it writes; where it cannot, one kernel does all three in place.
+With all of cuDNN's single calls a ResNet-50 of stride 8 once took thirty times as long, so the first of each kind is
+timed against the kernel. Its depthwise convolutions are slow, those with dilation and a 5x5 kernel thirty times slower
+than memory allows.
 """
 
 import math
