@@ -3,6 +3,8 @@
 import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.flop_counter import FlopCounterMode
 
 from srzoo_kernels.depthwise_conv2d.op import depthwise_conv2d
@@ -25,6 +27,31 @@ def both(shape, kernel, dtype, **options):
         y = function(*inputs, **options)
         results.append((y, *torch.autograd.grad(y, inputs, seed.to(kind))))
     return results
+
+
+@pytest.mark.parametrize(("kernel", "dilation"), [(5, 2), (5, 3), (3, 2)])
+def test_a_gpu_computes_no_dilated_5x5_kernel(kernel, dilation):
+    with FakeTensorMode():
+        x = torch.empty(2, 8, 18, 24, device="cuda").contiguous(memory_format=torch.channels_last)
+        weight = torch.empty(8, 1, kernel, kernel, device="cuda")
+        padding = dilation * (kernel // 2)
+        graph = make_fx(lambda: depthwise_conv2d(x, weight, 1, padding, dilation))()
+        y = depthwise_conv2d(x, weight, 1, padding, dilation)
+    convolutions = [node for node in graph.graph.nodes if "convolution" in str(node.target)]
+    assert [node.args[5] for node in convolutions] == [[1, 1] if kernel == 5 else [dilation] * 2]
+    assert y.shape == x.shape and y.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(("dilation", "padding"), [(2, 4), (3, 3), (2, 0)])
+def test_a_dilated_5x5_kernel(dilation, padding, device):
+    x = torch.randn(2, 8, 19, 22, generator=torch.Generator().manual_seed(0)).to(device, torch.float64)
+    weight = torch.randn(8, 1, 5, 5, generator=torch.Generator().manual_seed(1)).to(device, torch.float64)
+    operands = (x.contiguous(memory_format=torch.channels_last).requires_grad_(), weight.requires_grad_())
+    found = []
+    for function in (depthwise_conv2d, reference):
+        y = function(*operands, padding=padding, dilation=dilation)
+        found.append((y, *torch.autograd.grad(y.square().sum(), operands)))
+    torch.testing.assert_close(*found)
 
 
 @settings(max_examples=60, deadline=None)
