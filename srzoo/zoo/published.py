@@ -131,7 +131,7 @@ PUBLISHED: dict[str, Weights] = {
     ),
     "srnet_panoptic_fpn_lite0_facade": Weights(
         file="srnet_panoptic_fpn_lite0_facade.safetensors",
-        sha256="6b84dfc94edf1c999ca68331c8b71015e9b7230615b98be56c7b1e7a7987dfda",
+        sha256="732e5b2792bb5e26e361b859dd9cad199eace50ded05f5f564ba379dc6597de0",
         parameters=6_163_293,
         licence=(
             "srzoo: Apache-2.0",

@@ -23,7 +23,7 @@ DATASETS = {
 def test_recipes_in_the_package(name):
     """The first line says whether the recipe has been run."""
     # Between the recipe of the model's name and that of its weights.
-    parts = {f"{each}_{part}" for each in PUBLISHED for part in ("second", "third")}
+    parts = {f"{each}_{part}" for each in PUBLISHED for part in ("second", "third", "fourth")}
     was_run = name in {*PUBLISHED, *parts, *(each.recipe for each in PUBLISHED.values())}
     assert recipe_file(name).read_text().startswith("# Not run yet.") != was_run
     recipe = load_recipe(name, **({"model": DATASETS[name]} if name in DATASETS else {}))

@@ -1,0 +1,35 @@
+import pytest
+import torch
+
+import srzoo
+
+OPTIONS = {"backbone": "resnet18", "channels": 16, "nodes": 4, "num_classes": 3}
+
+
+@pytest.fixture
+def average(load_bench):
+    return load_bench("average")
+
+
+def written(folder, name, seed, **options):
+    torch.manual_seed(seed)
+    model = srzoo.create_model("srnet", pretrained_backbone=False, **OPTIONS | options)
+    srzoo.save_model(model, folder / f"{name}.safetensors")
+    return folder / f"{name}.safetensors"
+
+
+def test_the_mean_of_every_tensor(average, tmp_path):
+    files = [written(tmp_path, str(seed), seed) for seed in range(3)]
+    states = [srzoo.load_model(file).state_dict() for file in files]
+    mean = average.average(files).state_dict()
+    for name, value in mean.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, sum(state[name] for state in states) / 3)
+    assert any(not torch.equal(value, states[0][name]) for name, value in mean.items())
+
+
+def test_another_model_is_refused(average, tmp_path):
+    files = [written(tmp_path, "one", 0), written(tmp_path, "other", 0, channels=24)]
+    for order in (files, files[::-1]):
+        with pytest.raises(ValueError, match=f"{order[1].name}.*{order[0].name}.*differ in "):
+            average.average(order)
