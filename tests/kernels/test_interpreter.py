@@ -12,11 +12,12 @@ FILES = ["test_gram.py", "test_channel_affine.py", "test_graph_reason.py", "test
 
 
 def test_kernels_pass_the_operators_tests(run_python):
-    # Triton decides whether to interpret when a kernel is defined, so a process of its own it must be: one for all.
+    # Triton decides whether to interpret when a kernel is defined, so a process of its own it must be: one for all,
+    # whose workers would each import everything once more.
     files = [str(HERE / name) for name in FILES]
     done = run_python(
         *("-m", "pytest", "-p", "no:cacheprovider", *files),
-        env={"TRITON_INTERPRET": "1"},
+        env={"TRITON_INTERPRET": "1", "PYTEST_ADDOPTS": ""},
         cwd=HERE.parents[1],
         timeout=900,
     )
