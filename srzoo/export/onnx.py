@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -52,6 +53,8 @@ def export_onnx(
     network = ExportedNetwork(model, form_of(form, "export_onnx", "calibrate"))
     if calibrate is not None and network.form.half:
         raise ValueError("half=True and calibrate contradict each other: convolutions compute in 8 or in 16 bits")
+    if calibrate is not None:
+        calibrate = _with_one(calibrate)
     try:
         import onnxscript  # noqa: F401
 
@@ -80,6 +83,18 @@ def export_onnx(
                 onnx.save(plain)
                 _quantize(plain, temporary, network, calibrate)
     return network
+
+
+def _with_one(images: Iterable[Any]) -> Iterable[Any]:
+    """The images, of which there is one at least: known before the export, not after it."""
+    images = iter(images)
+    try:
+        first = next(images)
+    except StopIteration:
+        raise ValueError(
+            "no image to calibrate with; give a folder of photographs as the model will see them"
+        ) from None
+    return itertools.chain([first], images)
 
 
 def _name_axes(model: Any, network: ExportedNetwork) -> None:
@@ -130,15 +145,12 @@ class _Calibration:
     """Yields the network's inputs for images, as onnxruntime asks for them."""
 
     def __init__(self, network: ExportedNetwork, images: Iterable[Any]):
-        self.network, self.images, self.count = network, iter(images), 0
+        self.network, self.images = network, iter(images)
 
     def get_next(self) -> dict[str, Any] | None:
         image = next(self.images, None)
         if image is None:
-            if not self.count:
-                raise ValueError("no image to calibrate with; give a folder of photographs as the model will see them")
             return None
-        self.count += 1
         x = self._input(as_picture(image, self.network.config.transform.channels))
         return {_INPUT: x.repeat(self.network.form.batch or 1, 1, 1, 1).numpy()}
 
