@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..evaluate.distributed import is_main_process, process_group
-from ..messages import one_line
+from ..messages import one_line, visible
 from .allocator import keep_freed_memory
 from .arguments import path_argument, repeated
 from .data_options import add_data_arguments, given_reading
@@ -23,6 +23,8 @@ from .view_options import add_view_options, given_view
 if TYPE_CHECKING:
     from ..data.samples import ImageData
     from ..predict import Segmenter
+
+_EXPORT = "--export or --results"  # one option, as messages name it
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -120,9 +122,9 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
     export = task.export(options.export, config, dataset) if options.export else None
     if export:
         paths = export.paths(names)
-        refuse_to_overwrite(dataset, task.name, paths, "--export", export.is_own)
+        refuse_to_overwrite(dataset, task.name, paths, _EXPORT, export.is_own)
         for folder in dict.fromkeys(path.parent for path in paths):
-            prepare_folder(folder, "--export")
+            prepare_folder(folder, _EXPORT)
     meter = task.meter(config, segmenter.device, view=view)
     if options.confusion:
         if not hasattr(meter, "confusion"):
@@ -164,7 +166,7 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
             print(options.confusion, file=said)
     with failures.kept():
         for path in worst.write(options.out, names, score.headline):
-            print(path, file=said)
+            print(visible(str(path)), file=said)
     failures.tell()
     return 0
 

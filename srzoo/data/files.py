@@ -28,6 +28,11 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def name_bytes(name: str) -> bytes:
+    """The bytes of a file's name; those that are no UTF-8 are lone surrogates in Python's text."""
+    return name.encode(errors="surrogateescape")
+
+
 def files_by_stem(folder: Path, suffix: str = "") -> dict[str, Path]:
     """The image files of a folder by their name without extension and ``suffix``, sorted; others are left out.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePath
 from typing import NamedTuple
 
-from .files import natural
+from .files import name_bytes, natural
 
 SHARE = 0.2  # of the images are held out, unless told otherwise
 FIFTH = "fifth"  # the rule of version 0.1: every fifth file
@@ -73,7 +73,7 @@ def _groups(paths: Sequence[PurePath], group_of: Callable[[PurePath], str]) -> d
 def _chosen(groups: dict[str, list[int]], wanted: int) -> list[str]:
     """Names of groups whose images add up to about ``wanted``, in an order that depends on their names alone."""
     count, chosen = 0, []
-    for name in sorted(groups, key=lambda name: hashlib.sha256(PurePath(name).name.encode()).digest()):
+    for name in sorted(groups, key=lambda name: hashlib.sha256(name_bytes(PurePath(name).name)).digest()):
         if abs(count + len(groups[name]) - wanted) < abs(count - wanted):
             chosen.append(name)
             count += len(groups[name])

@@ -16,6 +16,7 @@ from PIL import Image
 from ..images import has_hidden_rotation, read_image
 from ..labels import IGNORE, LabelSet
 from .bands import RGB, as_bands
+from .files import name_bytes
 from .georeference import has_many_bands
 from .masks import ARRAYS, IdMap, Storage, read_mask, storage_of
 from .objects import Examined, InstanceSample, Objects, PanopticSample, Segment, examined
@@ -147,7 +148,7 @@ class ImageData(ABC):
         return {
             "classes": list(self.labels.classes) if self.labels else None,
             "images": len(names),
-            "names_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest(),
+            "names_sha256": hashlib.sha256(name_bytes("\n".join(names))).hexdigest(),
         }
 
     def digest(self) -> str:
@@ -158,7 +159,7 @@ class ImageData(ABC):
         """
         digest = hashlib.sha256()
         for index in range(len(self)):
-            digest.update(Path(self.target_name(index)).name.encode())
+            digest.update(name_bytes(Path(self.target_name(index)).name))
             digest.update(self.target_bytes(index))
         return digest.hexdigest()
 

@@ -49,6 +49,11 @@ def test_the_choice_depends_on_the_names_alone():
     assert {names[::-1][i] for i in hold_out(names[::-1]).indices} == held
 
 
+def test_names_of_folders_may_be_no_utf_8():
+    names = [f"{folder}/{i}.png" for folder in ("a\udce9", "b\udce9", "c\udce9", "d") for i in range(4)]
+    assert len(hold_out(names).indices) == 4
+
+
 @pytest.mark.parametrize("rule", [0, 1, 1.5, "half", True])
 def test_rules_that_are_none(rule):
     with pytest.raises(ValueError, match="holdout="):

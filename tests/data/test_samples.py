@@ -1,4 +1,5 @@
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,20 @@ def test_a_digest_is_of_the_masks_names_and_bytes(small_camvid):
         "split_sha256": dataset.digest(),
         "id_map": None,
     }
+
+
+def test_a_name_that_is_no_utf_8_is_hashed_by_its_bytes(tmp_path, write_image, write_mask):
+    """A training wrote no checkpoint, and an evaluation no receipt."""
+    name = os.fsdecode(b"caf\xe9.png")
+    try:
+        pair = write_image(tmp_path / "a.png").rename(tmp_path / name), write_mask(tmp_path / "m.png", [0] * 7)
+    except (OSError, UnicodeError):
+        pytest.skip("this file system has no such names")
+    (tmp_path / "masks").mkdir()
+    data = FilePairs("folder", "train", None, IdMap.identity(2), [(pair[0], pair[1].rename(tmp_path / "masks" / name))])
+    mask = (tmp_path / "masks" / name).read_bytes()
+    assert data.digest() == hashlib.sha256(name.encode(errors="surrogateescape") + mask).hexdigest()
+    assert data.identity()["names_sha256"] == hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
 
 
 def test_arguments_open_the_same_split(write_pairs):
