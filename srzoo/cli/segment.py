@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from ..tasks.task import Result
 
 _LONGEST_NAME = 60  # characters of a class's name in a table
+_REST = ", and the rest would, so it was left; the same command with --skip-existing goes on there"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,6 +96,11 @@ class _Counts:
     segmented: int = 0
     skipped: int = 0
     failed: int = 0
+    ended: bool = False
+
+
+class _Ended(Exception):
+    """Raised where every further image would fail as the last one did."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -145,13 +153,14 @@ def _segment_images(options: argparse.Namespace, saving: dict[str, Any], built: 
         bases = {source: options.out / base for source, base in result_bases(inputs.images).items()}
         counts = gather(_segment(segmenter, inputs, bases, saving, options.skip_existing))
     total = _Counts(*(sum(getattr(each, name) for each in counts) for name in ("segmented", "skipped", "failed")))
-    if built.json and is_main_process():
+    total.ended = any(each.ended for each in counts)
+    if built.json and is_main_process() and not total.ended:
         print(f"annotations of {collect(bases.values(), collected)} images in {collected}")
     for line in _summary(inputs, total):
         _tell(line)
     failed, given = total.failed + len(inputs.failures), len(inputs.images) + len(inputs.failures)
     if failed:
-        _tell(f"srzoo: {failed} of {given} inputs failed", sys.stderr)
+        _tell(f"srzoo: {failed} of {given} inputs failed{_REST if total.ended and given > 1 else ''}", sys.stderr)
     return 2 if failed else 0
 
 
@@ -188,12 +197,15 @@ def _segment(
             counts.segmented += 1
         except BrokenPipeError:
             raise
-        except Exception as error:  # of whatever kind, only this image fails
+        except Exception as error:  # of whatever kind, only this image fails, unless it is the machine's
             if os.environ.get("SRZOO_TRACEBACK") == "1":
                 raise
             text = one_line(error)
             tqdm.write(f"srzoo: {text if name in text else f'{name}: {text}'}", file=sys.stderr)
             counts.failed += 1
+            if isinstance(error, ImportError) or (isinstance(error, OSError) and error.errno in _NO_ROOM):
+                counts.ended = True
+                raise _Ended from None
 
     def read(source: str, base: Path, named: str) -> Any:
         is_done = skip_existing and _is_done(segmenter, base, named, saving)
@@ -209,7 +221,7 @@ def _segment(
     is_quiet = True if is_one or not is_main_process() else None
     # With miniters no thread of tqdm's draws the bar, which `library_lines` would take for a library's line.
     bar = tqdm(total=len(own), disable=is_quiet, miniters=1, unit="image")
-    with bar, overlap(segmenter.device.type, tell) as work:
+    with suppress(_Ended), bar, overlap(segmenter.device.type, tell) as work:
         for source in own:
             name = name_of(source)
             place = {"base": bases[source], "named": name_in_result(source, inputs.images[source])}

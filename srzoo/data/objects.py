@@ -54,7 +54,7 @@ class Objects:
         """``(n, H, W)`` uint8 masks, 0 or 1, of some of the objects.
 
         Raises:
-            RuntimeError: pycocotools is not installed.
+            ImportError: pycocotools is not installed.
         """
         if not len(indices):
             return np.zeros((0, *self.size), np.uint8)

@@ -19,12 +19,12 @@ def coder():
     """pycocotools' module of masks.
 
     Raises:
-        RuntimeError: pycocotools is not installed.
+        ImportError: pycocotools is not installed.
     """
     try:
         from pycocotools import mask
     except ModuleNotFoundError as error:
-        raise RuntimeError("masks of objects need the package 'pycocotools': pip install pycocotools") from error
+        raise ImportError("masks of objects need the package 'pycocotools': pip install pycocotools") from error
     return mask
 
 
@@ -37,7 +37,7 @@ def encode(mask: np.ndarray, corner: tuple[int, int] = (0, 0), size: tuple[int, 
         size: ``(H, W)`` of the image in pixels; default that of the mask.
 
     Raises:
-        RuntimeError: pycocotools is not installed.
+        ImportError: pycocotools is not installed.
     """
     (h, w), (x0, y0), (height, width) = mask.shape, corner, size or mask.shape
     padded = np.zeros((w, h + 2), bool)
@@ -66,7 +66,7 @@ def read_segmentation(segmentation: Any, size: tuple[int, int]) -> tuple[Rle | N
 
     Raises:
         ValueError: it is neither, or of another size, or its numbers are not finite or far outside of the image.
-        RuntimeError: pycocotools is not installed.
+        ImportError: pycocotools is not installed.
     """
     if isinstance(segmentation, dict):
         rle, left_out = _from_runs(segmentation, size), []

@@ -230,6 +230,30 @@ def test_whatever_fails_the_rest_goes_on(error, examples, tmp_path, out, capsys,
     assert "crossing.png: " in lines[0] and "1 of 4" in lines[1] and len(lines) == 2
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ImportError("pip install pycocotools")])
+@pytest.mark.parametrize("device_type", ["cpu", "cuda"])
+def test_what_every_image_would_meet_ends_the_command(error, device_type, examples, small, out, capsys, monkeypatch):
+    """Thousands of images were computed, each with the same line, on a full disk or without a package."""
+    from srzoo.tasks.semantic.result import Segmentation
+
+    tried, save = [], Segmentation.save
+
+    def fail(self, base, *args, **options):
+        tried.append(base.name)
+        if len(tried) > 1:
+            raise error
+        return save(self, base, *args, **options)
+
+    monkeypatch.setattr(Segmentation, "save", fail)
+    monkeypatch.setattr(segment, "overlap", lambda _, tell: overlap(device_type, tell))
+    many = [str(path) for path in examples.glob("*.png")]
+    assert main(["segment", *many, "--model", small, "--out", str(out), "--json"]) == 2
+    captured = capsys.readouterr()
+    lines = [line for line in captured.err.replace("\r", "\n").splitlines() if line.startswith("srzoo:")]
+    assert str(error) in lines[0] and "1 of 3" in lines[1] and "--skip-existing" in lines[1] and len(lines) == 2
+    assert "1 of 3 images" in captured.out and not (out / "coco.json").exists()
+
+
 def test_names_reach_the_terminal_without_control_characters(examples, tmp_path, out, capsys):
     names = ["a\x1b]0;title\x07.png", "b\nsrzoo: forged.png", "c\x1b[31m.png"]
     for name in names[:2]:

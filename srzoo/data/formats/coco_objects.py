@@ -187,7 +187,7 @@ def read_object(
 
     Raises:
         ValueError: the category is unknown, or the mask cannot be read.
-        RuntimeError: pycocotools is not installed.
+        ImportError: pycocotools is not installed.
     """
     drawn, notes = read_drawn(annotation, size, class_of)
     if drawn is None:

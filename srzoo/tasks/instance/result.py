@@ -105,7 +105,7 @@ class Instances(ImageResult):
             category_ids: the dataset's id of each class; default 1, 2, ...
 
         Raises:
-            RuntimeError: pycocotools is not installed.
+            ImportError: pycocotools is not installed.
             ValueError: there is not one category id for each class.
         """
         from ...data.rle import encode

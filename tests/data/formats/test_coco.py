@@ -166,7 +166,7 @@ def test_json_with_a_byte_order_mark(write_coco):
 def test_without_pycocotools(write_coco, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pycocotools", None)
     dataset = open_dataset(write_coco([{"category_id": 7, "segmentation": [SQUARE]}]), "train")
-    with pytest.raises(RuntimeError, match=r"pip install pycocotools"):
+    with pytest.raises(ImportError, match=r"pip install pycocotools"):
         dataset[0]
 
 
