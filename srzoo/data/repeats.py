@@ -6,8 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from tqdm import tqdm
-
 from .samples import ImageData
 
 
@@ -23,13 +21,7 @@ def repeat_factors(data: ImageData, threshold: float) -> list[float]:
     Raises:
         ValueError: an annotation cannot be read.
     """
-    return factors_of(classes_of(data), threshold)
-
-
-def classes_of(data: ImageData) -> list[set[int]]:
-    """The classes in each image of a split, see `ImageData.classes_in`."""
-    indices = tqdm(range(len(data)), desc="classes", unit="image", leave=False, delay=1, disable=None)
-    return [data.classes_in(index) for index in indices]
+    return factors_of(data.classes_by_image, threshold)
 
 
 def factors_of(classes: Sequence[set[int]], threshold: float) -> list[float]:

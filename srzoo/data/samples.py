@@ -7,11 +7,13 @@ import io
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from ..images import has_hidden_rotation, read_image
 from ..labels import IGNORE, LabelSet
@@ -85,6 +87,12 @@ class ImageData(ABC):
         """
         raise ValueError(f"the annotations of {self.format} data are not of classes; leave out repeat_threshold")
 
+    @cached_property
+    def classes_by_image(self) -> list[set[int]]:
+        """`classes_in` of every image. On a large set that takes minutes, so it is kept; raises as `classes_in`."""
+        indices = tqdm(range(len(self)), desc="classes", unit="image", leave=False, delay=1, disable=None)
+        return [self.classes_in(index) for index in indices]
+
     @abstractmethod
     def image_name(self, index: int) -> str:
         """Name of an image, for messages: its path if it is a file."""
@@ -131,9 +139,12 @@ class ImageData(ABC):
             )
         else:
             advice = "they must be of one size"
-        image, target = self.image_name(index), self.target_name(index)
-        annotation = f"its {what}" if target.startswith(f"{image}: ") else f"its {what} {target}"
-        return f"{image} is {sizes[0]}, {annotation} {sizes[1]}; {advice}"
+        return f"{self.image_name(index)} is {sizes[0]}, its {what}{self._target_beside(index)} {sizes[1]}; {advice}"
+
+    def _target_beside(self, index: int) -> str:
+        """What names an image's annotation after the image's name, with a space before it; may be empty."""
+        target = self.target_name(index)
+        return "" if target.startswith(f"{self.image_name(index)}: ") else f" {target}"
 
     def image_names(self) -> list[str]:
         """`image_name` of every image, in order."""

@@ -6,6 +6,7 @@ import pytest
 from srzoo.data.opening import open_dataset
 from srzoo.data.repeats import factors_of, repeat_factors
 from srzoo.labels import LabelSet
+from srzoo.tasks.task import get_task
 
 
 def test_the_factor_of_an_image_is_that_of_its_rarest_class():
@@ -33,3 +34,15 @@ def test_classes_are_those_of_items(task, format, facade):
     assert data.classes_in(0) == set(seen)
     assert {data.labels.classes[i] for i in seen} == set(names)
     assert min(repeat_factors(data, 1.0)) >= 1
+
+
+def test_annotations_are_read_once_for_repeats_and_for_pasted_objects(facade, monkeypatch):
+    """On COCO each reading takes minutes."""
+    data = open_dataset(facade, "val", task="instance", format="coco").select([3, 5])
+    read, objects = [], type(data).objects
+    monkeypatch.setattr(type(data), "objects", lambda self, index: read.append(index) or objects(self, index))
+    task = get_task("instance")
+    augmented = task.samples(data, task.Options(copy_paste=0.5), None, 0)
+    assert len(augmented.images_of) and len(repeat_factors(data, 0.5)) == 2
+    assert read == [0, 1]
+    assert len(data.select([1]).classes_by_image) == 1

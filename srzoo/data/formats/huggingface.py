@@ -87,6 +87,9 @@ class RowPairs(SemanticData):
     def target_name(self, index: int) -> str:
         return f"row {index} of {self.split}, column {self.columns[1]!r}"
 
+    def _target_beside(self, index: int) -> str:
+        return f" in column {self.columns[1]!r}"
+
     def files(self) -> list[Path]:
         return [Path(file["filename"]) for rows in (self.images, self.masks) for file in rows.cache_files]
 

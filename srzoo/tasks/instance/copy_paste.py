@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from ...data.mask_windows import MaskWindows
-from ...data.repeats import classes_of
 from ...data.samples import ImageData
 from ...data.seeded import AugmentedDataset
 from .augment import Augment, collate, target
@@ -45,7 +44,7 @@ class CopyPaste(AugmentedDataset):
         self.probability = probability
         things = None if dataset.labels is None else dataset.labels.things
         images_of: dict[int, list[int]] = {}
-        for index, classes in enumerate(classes_of(dataset)):
+        for index, classes in enumerate(dataset.classes_by_image):
             for class_id in classes:
                 if things is None or things[class_id]:
                     images_of.setdefault(class_id, []).append(index)

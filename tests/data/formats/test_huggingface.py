@@ -1,5 +1,6 @@
 import io
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,6 +51,14 @@ def test_a_row_that_cannot_be_read_is_named(mask, message):
     dataset = from_dataset(datasets.Dataset.from_dict({"image": [image], "label": [mask]}, features=features))
     with pytest.raises(ValueError, match=message):
         dataset.mask(0)
+
+
+def test_a_row_whose_sizes_differ_is_named_once():
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.Image()})
+    pictures = {"image": [Image.new("RGB", (11, 7))], "label": [Image.new("L", (10, 7))]}
+    dataset = replace(from_dataset(datasets.Dataset.from_dict(pictures, features=features)), id_map=IdMap.identity(2))
+    with pytest.raises(ValueError, match="^row 0 of train, column 'image' is 11x7, its mask in column 'label' 10x7;"):
+        dataset[0]
 
 
 def test_rows_are_judged_by_how_their_masks_are_stored():
