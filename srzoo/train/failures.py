@@ -61,12 +61,12 @@ def _explanation(texts: list[str], workers: int) -> str:
     """Why a run failed if another process is the cause, by the texts of its errors; else empty."""
     died = next((text for text in texts if "DataLoader worker (pid" in text), "")
     if "Bus error" in died or any("shared memory" in text and "DataLoader" not in text for text in texts):
-        return "there is not enough shared memory (/dev/shm) for the processes that load images; use --workers 0"
+        return "there is not enough shared memory (/dev/shm) for the processes that load images; use 0 workers"
     if died:
         how = died.partition("killed by signal: ")[2].partition(".")[0].strip()
         return (
             f"a process that loads images was {f'killed (signal {how})' if how else 'ended'}, perhaps as memory ran "
-            f"out; use fewer than --workers {workers}, or 0"
+            f"out; use fewer workers than {workers}, or 0"
         )
     if world() > 1 and any(word in text for text in texts for word in _LOST):
         return "the connection to another process of the run was lost, see the message of that one"

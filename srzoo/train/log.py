@@ -61,5 +61,6 @@ def _raised_only() -> Iterator[None]:
 def line(row: dict, headline: str, epochs: int) -> str:
     """One row of the log as a sentence, with the headline figure if it was measured in this epoch."""
     figure = "" if row[headline] is None else f", val {headline} {row[headline]:.2%}"
-    waiting = f"({row['data_wait']:.1%} of it waiting for data{'; try --workers' if row['data_wait'] > 0.05 else ''})"
+    advice = "; try more workers" if row["data_wait"] > 0.05 else ""
+    waiting = f"({row['data_wait']:.1%} of it waiting for data{advice})"
     return f"epoch {row['epoch']} of {epochs}: loss {row['loss']:.4f}{figure}, {row['seconds']:.0f} s {waiting}"
