@@ -30,7 +30,6 @@ from srzoo.data.opening import open_dataset
 from srzoo.layers import SqueezeReasoning
 from srzoo.layers.context import CONTEXT_MODULES
 from srzoo.recipes.recipe import Recipe
-from srzoo.train.loop import train
 
 CSV, PLOT = RESULTS / "ablation.csv", RESULTS / "ablation.png"
 SETTINGS = {
@@ -90,6 +89,8 @@ def recipe(setting: str, variant: str, seed: int) -> Recipe:
 
 def run(setting: str, variant: str, seed: int, root: str, out: Path, workers: int) -> None:
     """Train and evaluate a variant, and add its row to the CSV."""
+    from srzoo.train.loop import train  # here, as --help does without its packages
+
     protocol = recipe(setting, variant, seed)
     splits = (open_dataset(root, split, "camvid") for split in ("train", "val"))
     miou = train(protocol, *splits, out / f"{setting}-{variant.replace(' ', '-')}-{seed}", workers)

@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from paired import RESULTS, ROOT, machine, told, write_csv
-from scipy.stats import ttest_1samp
 from seeds import welch
 from train_many import Queue, Run, read_queue
 
@@ -63,6 +62,8 @@ def measure(run: dict[str, str], folder: Path, axis: str, side: int, data: dict[
 
 def lines(rows: list[dict], axis: str) -> list[str]:
     """What the rows say about each value of the axis."""
+    from scipy.stats import ttest_1samp  # here, as --help does without it
+
     found: dict[str, dict[str, list[float]]] = {}
     for row in sorted(rows, key=lambda row: int(row["seed"])):
         for way in WAYS:

@@ -9,9 +9,8 @@ it counts the example frames. Writes ``bench/results/fig1a.csv``, a row for each
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from paired import RESULTS, ROOT, machine, told, write_csv
@@ -23,6 +22,9 @@ import srzoo
 from srzoo.data.opening import open_dataset
 from srzoo.data.samples import SemanticData
 from srzoo.labels import IGNORE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 THRESHOLD = 0.8
 
@@ -62,10 +64,10 @@ def count(pairs: list[tuple[torch.Tensor, torch.Tensor]], classes: int) -> torch
     return counts / pixels.clamp_min(1)[:, None]
 
 
-def draw(shares: torch.Tensor, labels: tuple[str, ...], palette: tuple, path: Path, source: str) -> None:
+def draw(figure: Figure, shares: torch.Tensor, labels: tuple[str, ...], palette: tuple, source: str) -> None:
     """A row of bars for each class, with the channels in order of the class that each fires for most."""
     order = sorted(range(shares.shape[1]), key=lambda c: (int(shares[:, c].argmax()), -float(shares[:, c].max())))
-    figure, axes = plt.subplots(len(labels), 1, figsize=(10, 0.7 * len(labels) + 1), sharex=True)
+    axes = figure.subplots(len(labels), 1, sharex=True)
     for k, (axis, name) in enumerate(zip(axes, labels, strict=True)):
         axis.bar(range(len(order)), shares[k, order], color=[value / 255 for value in palette[k]], width=1)
         axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
@@ -75,7 +77,6 @@ def draw(shares: torch.Tensor, labels: tuple[str, ...], palette: tuple, path: Pa
     axes[-1].set_xlabel("channel before the classifier, sorted by the class that it fires for most")
     figure.suptitle(f"Share of a class's pixels with an activation above {THRESHOLD} (Fig. 1a), {source}", fontsize=11)
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
 
 
 def main() -> None:
@@ -84,6 +85,8 @@ def main() -> None:
     parser.add_argument("--data.root", dest="root", metavar="PATH")
     parser.add_argument("--split", default="val")
     options = parser.parse_args()
+    import matplotlib.pyplot as plt  # here, as --help does without it
+
     model = srzoo.Segmenter(options.model, device="cpu").model
     if model.task != "semantic":
         raise ValueError(f"{options.model} is of the task {model.task}; the figure is of a semantic model")
@@ -100,7 +103,9 @@ def main() -> None:
         for c in range(shares.shape[1])
     ]
     write_csv(rows, RESULTS / "fig1a.csv")
-    draw(shares, labels, model.config.palette, RESULTS / "fig1a.png", f"{options.model}, {len(pairs)} images")
+    figure = plt.figure(figsize=(10, 0.7 * len(labels) + 1))
+    draw(figure, shares, labels, model.config.palette, f"{options.model}, {len(pairs)} images")
+    figure.savefig(RESULTS / "fig1a.png", dpi=110)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 import torch
 from counting import multiply_adds
-from matplotlib.axes import Axes
 from paired import RESULTS, machine, read_csv, told, write_csv
 
 from srzoo.layers import SqueezeReasoning
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 CHANNELS, MAP = 512, (1, 512, 96, 96)
 NODES, REDUCTIONS = (4, 8, 16, 32, 64), (1, 2, 4, 8)  # 16 nodes and a reduction of 2 are the paper's choice
@@ -70,6 +72,8 @@ def draw(axis: Axes, lines: list[dict], rows: list[dict[str, str]], title: str) 
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()  # it has no options
+    import matplotlib.pyplot as plt  # here, as --help does without it
+
     rows = read_csv(RESULTS / "ablation.csv")
     nodes = [line(rows, "nodes", value) for value in NODES]
     reductions = [line(rows, "reduction", value) for value in REDUCTIONS]

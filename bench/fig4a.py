@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import argparse
 import math
+from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
-from paired import RESULTS, read_csv
+from paired import RESULTS, read_csv, told
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 STYLES = {  # colour, line style and width; ours stand out
     "SR": ("#d62728", "-", 2.6),
@@ -68,6 +70,8 @@ def draw(axis: Axes, rows: list[dict[str, str]], quantity: str) -> None:
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__.partition("\n")[0]).parse_args()  # it has no options
+    import matplotlib.pyplot as plt  # here, as --help does without it
+
     rows = read_csv(RESULTS / "resolution.csv")
     sizes = sorted({(pixels(row), f"{row['height']}x{row['width']}") for row in rows})
     names = ["" if name == "192x192" else name for _, name in sizes]  # its label would overlap that of 128x256
@@ -96,4 +100,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    told(main)

@@ -28,3 +28,13 @@ def test_help_is_asked_for_before_anything_is_measured(path):
     statements = [ast.unparse(each) for each in main.body]
     first = next(text for text in statements if not text.startswith(("parser = ", "parser.add_")))
     assert first.startswith(("options = ", "argparse.ArgumentParser(")) and first.endswith(".parse_args()"), first
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_help_needs_no_further_package(path):
+    """Packages of the extras, and what imports them, are imported where they are used."""
+    names = {"accelerate", "matplotlib", "onnx", "onnxruntime", "scipy", "segmentation_models_pytorch"}
+    for node in ast.parse(path.read_text()).body:
+        imported = [each.name for each in node.names] if isinstance(node, ast.Import) else [getattr(node, "module", "")]
+        for name in imported:
+            assert name != "srzoo.train.loop" and (name or "").partition(".")[0] not in names
