@@ -41,7 +41,7 @@ def test_a_finished_run_is_not_run_again(ablation, tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr(ablation, "CSV", tmp_path / "ablation.csv")
     monkeypatch.setattr(ablation, "open_dataset", lambda root, split, kind: split)
-    monkeypatch.setattr(ablation, "train", lambda recipe, *rest: started.append(recipe) or 0.5)
+    monkeypatch.setattr("srzoo.train.loop.train", lambda recipe, *rest: started.append(recipe) or 0.5)
     command = [
         "ablation.py",
         "--data.root",
@@ -65,7 +65,7 @@ def test_a_gpus_run_is_not_told_as_a_cpus(ablation, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(ablation, "CSV", tmp_path / "ablation.csv")
     monkeypatch.setattr(ablation, "open_dataset", lambda root, split, kind: split)
-    monkeypatch.setattr(ablation, "train", lambda *_: 0.5)
+    monkeypatch.setattr("srzoo.train.loop.train", lambda *_: 0.5)
     monkeypatch.setattr(ablation, "machine", lambda device, *_: seen.append(device) or {})
     for has_gpu in (True, False):
         monkeypatch.setattr(ablation.torch.cuda, "is_available", lambda has_gpu=has_gpu: has_gpu)
