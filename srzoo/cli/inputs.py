@@ -24,6 +24,7 @@ class Inputs:
             named; empty for all others.
         failures: a message for each argument without any image.
         others: number of files in folders that are no images, by the ending of their names.
+        broken: number of names of images in folders that are no files, such as links to what is gone.
         results: number of files in folders that have names of results.
         hidden: number of hidden files and folders in folders.
         folders: number of sub-folders that were not looked into.
@@ -32,6 +33,7 @@ class Inputs:
     images: dict[str, str] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
+    broken: int = 0
     results: int = 0
     hidden: int = 0
     folders: int = 0
@@ -44,6 +46,8 @@ class Inputs:
         if self.others:
             endings = and_more([ending or "no ending" for ending, _ in self.others.most_common()], _SHOWN)
             lines.append(f"{_counted(self.others.total(), 'file')} of other kinds ({endings})")
+        if self.broken:
+            lines.append(f"{self.broken} named as images that are no files (broken links, or pipes)")
         if self.results:
             lines.append(f"{_counted(self.results, 'file')} named as results ({', '.join(RESULT_ENDINGS)})")
         if self.hidden:
@@ -73,14 +77,16 @@ def find_images(paths: list[str], recursive: bool = False, skipped: Path | None 
             inputs.images.setdefault(path, "")
             continue
         if os.path.isdir(path):
-            before = Inputs(results=inputs.results, folders=inputs.folders)
+            before = Inputs(broken=inputs.broken, results=inputs.results, folders=inputs.folders)
             try:
                 found = dict(_in_folder(inputs, path, recursive, skipped))
             except OSError as error:
                 inputs.failures.append(f"{error.filename}: the folder cannot be read ({error.strerror})")
                 continue
             reason = f"no images in this folder (looked for {' '.join(sorted(SUFFIXES))})"
-            added = Inputs(results=inputs.results - before.results, folders=inputs.folders - before.folders)
+            added = Inputs(
+                **{name: getattr(inputs, name) - getattr(before, name) for name in ("broken", "results", "folders")}
+            )
             if not found and (left_out := added.left_out()):
                 reason += f"; left out: {', '.join(left_out)}"
         else:
@@ -110,8 +116,10 @@ def _in_folder(inputs: Inputs, root: str, recursive: bool, skipped: Path | None)
         for name in sorted(names):
             if name.startswith("."):
                 inputs.hidden += 1
-            elif Path(name).suffix.lower() not in SUFFIXES or not os.path.isfile(Path(folder, name)):
+            elif Path(name).suffix.lower() not in SUFFIXES:
                 inputs.others[Path(name).suffix.lower()] += 1
+            elif not os.path.isfile(Path(folder, name)):
+                inputs.broken += 1
             elif Path(name).stem.endswith(RESULT_ENDINGS):
                 inputs.results += 1
             else:

@@ -296,11 +296,13 @@ def tree(folder):
 
 
 def test_what_is_left_out_of_a_folder_is_told(album, small, out, capsys):
+    (album / "gone.png").symlink_to(album / "nowhere.png")
     assert main(["segment", str(album), "--model", small, "--out", str(out)]) == 0
     assert tree(out) == ["x_labels.png", "x_overlay.jpg"]
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("left out")]
     for part in (
         r"1 file of other kinds \(\.csv\)",
+        "1 named as images .*broken links",
         "1 file named as results",
         "2 hidden",
         "1 sub-folder .--recursive",
