@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..evaluate.distributed import is_main_process, process_group
 from ..messages import one_line, visible
-from .allocator import keep_freed_memory
+from .allocator import keep_freed_memory, return_freed_memory
 from .arguments import path_argument, repeated
 from .data_options import add_data_arguments, given_reading
 from .outputs import percent, prepare_folder, unique_stems
@@ -99,16 +99,18 @@ def run(options: argparse.Namespace) -> int:
     with process_group(options.device):  # sets the GPU of each process
         precision = "auto" if is_onnx_file(options.model) else "float32"  # figures of every device compare
         segmenter = Segmenter(options.model, options.device, precision=precision, **dataclasses.asdict(view))
-        keep_freed_memory(segmenter.device.type)
+        is_kept = keep_freed_memory(segmenter.device.type)
         classes = segmenter.config.classes
         dataset = open_dataset(root, options.split, num_classes=len(classes), task=task.name, **reading)
         dataset.channels = segmenter.config.transform.channels
         task.check({options.split: dataset}, len(classes), root, training=False)
         dataset = in_order_of_model(dataset, segmenter.config.labels)
-        return _measure(options, segmenter, dataset, worst)
+        return _measure(options, segmenter, dataset, worst, is_kept)
 
 
-def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageData, worst: Any) -> int:
+def _measure(
+    options: argparse.Namespace, segmenter: Segmenter, dataset: ImageData, worst: Any, is_memory_kept: bool
+) -> int:
     from ..evaluate.evaluation import merged, predictions
     from ..evaluate.overwriting import refuse_to_overwrite
     from ..evaluate.receipt import add_receipt, make_receipt, weights_facts
@@ -131,7 +133,9 @@ def _measure(options: argparse.Namespace, segmenter: Segmenter, dataset: ImageDa
             raise ValueError(f"--confusion draws classes of pixels, and {task.name} models have none; leave it out")
         refuse_to_overwrite(dataset, task.name, [options.confusion], "--confusion")
     failures = _Failures()
-    for index, sample, result in predictions(segmenter.model, dataset, view, progress=True):
+    for done, (index, sample, result) in enumerate(predictions(segmenter.model, dataset, view, progress=True), 1):
+        if is_memory_kept:
+            return_freed_memory(done)
         figure = meter.update(result, sample)
         if figure is not None:
             worst.update(figure, index, lambda: task.comparison(result, sample, config))  # noqa: B023 (called at once)

@@ -19,7 +19,7 @@ from ..messages import one_line, visible
 from ..tasks.saving import Saving, check_gray, is_result_of, refuse_foreign
 from ..video.names import is_video
 from . import video
-from .allocator import keep_freed_memory
+from .allocator import keep_freed_memory, return_freed_memory
 from .arguments import add_options, given_options, path_argument
 from .coco_file import collect
 from .inputs import Inputs, find_images
@@ -149,9 +149,9 @@ def _segment_images(options: argparse.Namespace, saving: dict[str, Any], built: 
                 **_without_tile(given_view(options)),
             )
         check_gray(built, segmenter.task.endings)
-        keep_freed_memory(segmenter.device.type)
+        is_kept = keep_freed_memory(segmenter.device.type)
         bases = {source: options.out / base for source, base in result_bases(inputs.images).items()}
-        counts = gather(_segment(segmenter, inputs, bases, saving, options.skip_existing))
+        counts = gather(_segment(segmenter, inputs, bases, saving, options.skip_existing, is_kept))
     total = _Counts(*(sum(getattr(each, name) for each in counts) for name in ("segmented", "skipped", "failed")))
     total.ended = any(each.ended for each in counts)
     if built.json and is_main_process() and not total.ended:
@@ -175,7 +175,12 @@ def _tell(text: str, file: Any = None) -> None:
 
 
 def _segment(
-    segmenter: Segmenter, inputs: Inputs, bases: dict[str, Path], saving: dict[str, Any], skip_existing: bool
+    segmenter: Segmenter,
+    inputs: Inputs,
+    bases: dict[str, Path],
+    saving: dict[str, Any],
+    skip_existing: bool,
+    is_memory_kept: bool,
 ) -> _Counts:
     """Segment the images of this process: every n-th of n processes."""
     from tqdm import tqdm
@@ -195,6 +200,8 @@ def _segment(
             tqdm.write(visible(f"{name} -> {', '.join(map(str, written))}"))
             tqdm.write(found)
             counts.segmented += 1
+            if is_memory_kept:
+                return_freed_memory(counts.segmented)
         except BrokenPipeError:
             raise
         except Exception as error:  # of whatever kind, only this image fails, unless it is the machine's
