@@ -20,14 +20,19 @@ _RECIPE_KEYS = ("epochs", "steps", "batch_size", "lr", "short_side", "seed")  # 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME_or_FILE", help="a name from `srzoo list`, or a model file of srzoo")
+    parser.add_argument(
+        "name", metavar="NAME_or_FILE", help="a name from `srzoo list`, or a model or ONNX file of srzoo"
+    )
     parser.add_argument("--json", action="store_true", help="print it as JSON, for programs")
 
 
 def run(options: argparse.Namespace) -> int:
-    from ..zoo.weights import is_model_file
+    from ..zoo.weights import is_model_file, is_onnx_file
 
-    if is_model_file(options.name):
+    if is_onnx_file(options.name):
+        facts = _of_onnx(options.name)
+        rows = _onnx_rows(facts)
+    elif is_model_file(options.name):
         facts = _of_file(options.name)
         rows = _file_rows(facts)
     else:
@@ -94,6 +99,25 @@ def _of_file(path: str) -> dict[str, Any]:
     }
 
 
+def _of_onnx(path: str) -> dict[str, Any]:
+    """The facts about an ONNX file, from its metadata."""
+    with heavy_imports():
+        from ..export.onnx_model import read_onnx_file
+
+        config, form, licence = read_onnx_file(path)
+    return {
+        "file": path,
+        "bytes": Path(path).stat().st_size,
+        "name": config.name,
+        "task": config.task,
+        "form": dataclasses.asdict(form),
+        "transform": dataclasses.asdict(config.transform),
+        "classes": [*config.classes],
+        "palette": [[*colour] for colour in config.palette],
+        "licence": licence.splitlines(),
+    }
+
+
 def input_words(transform: dict[str, Any]) -> str:
     """How an image becomes the input of the network, in words."""
     limit = f"long side at most {transform['long_side']}, " if transform["long_side"] else ""
@@ -147,6 +171,30 @@ def _file_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "trained by", f"{keys}; `srzoo recipe {facts['file']}` prints all of it"
         yield "on", str(recipe["data"].get("root", "unknown data"))
     yield "use", f"srzoo segment IMAGE --model {facts['file']}"
+
+
+def _onnx_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    form, is_semantic, channels = facts["form"], facts["task"] == "semantic", len(facts["transform"]["mean"])
+    height, width = form["size"] or ("H", "W")
+    shape = (
+        form["batch"] or "N",
+        *((height, width, channels) if form["images"] == "uint8" else (channels, height, width)),
+    )
+    dtype = "uint8" if form["images"] == "uint8" else "float16" if form["half"] else "float32"
+    yield "file", f"{facts['file']} ({facts['bytes'] / 1e6:.1f} MB)"
+    yield "model", facts["name"]
+    yield "task", facts["task"]
+    yield "takes", f"({', '.join(map(str, shape))}) {dtype}"
+    yield (
+        "returns",
+        form["output"] if is_semantic else "what the heads of the detector compute, without its choice of boxes",
+    )
+    yield "input", input_words(facts["transform"])
+    yield "classes", f"{len(facts['classes'])}: {', '.join(facts['classes'])}"
+    for i, line in enumerate(facts["licence"]):
+        yield "licence" if i == 0 else "", line
+    if is_semantic:
+        yield "use", f"srzoo segment IMAGE --model {facts['file']}"
 
 
 def metric_rows(receipt: dict, repeats: list[dict]) -> list[tuple[str, str]]:

@@ -52,11 +52,10 @@ class OnnxModel(ZooModel):
                 f"{path} holds the network of a detector, without its choice of boxes; use the .safetensors file"
             )
         self.path, self.providers = path, providers
+        self.form = _form(own, path)
         try:
-            size = own["form"]["size"]
-            self.form = Form(**{**own["form"], "size": tuple(size) if isinstance(size, list) else size})
             (_,), (_,) = self.session.get_inputs(), self.session.get_outputs()
-        except (KeyError, TypeError, ValueError) as error:  # another version's, or another program has changed it
+        except ValueError as error:
             raise ValueError(f"{path} is no file of this `srzoo export` ({one_line(error)})") from error
         self.input_multiple, self.align_corners = config.transform.multiple, bool(own["align_corners"])
         self.num_classes = len(config.classes)
@@ -109,6 +108,20 @@ class OnnxModel(ZooModel):
         return found.float()
 
 
+def read_onnx_file(path: str | Path) -> tuple[ModelConfig, Form, str]:
+    """The configuration of the model in an ONNX file, of any task, what its network takes, and its licences.
+
+    Raises:
+        ImportError: onnxruntime is not installed.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not one of srzoo's.
+    """
+    session = _session(path, ["CPUExecutionProvider"])
+    own = _metadata(session, path)
+    licence = session.get_modelmeta().custom_metadata_map.get("licence", "")
+    return ModelConfig.from_json(json.dumps(own["config"])), _form(own, path), licence
+
+
 def _session(path: str | Path, providers: list[str] | None):
     try:
         import onnxruntime
@@ -125,6 +138,14 @@ def _session(path: str | Path, providers: list[str] | None):
         return onnxruntime.InferenceSession(str(path), options, providers or onnxruntime.get_available_providers())
     except Exception as error:  # onnxruntime's own types, which are not documented
         raise ValueError(f"{path} is not an ONNX file that onnxruntime can run ({one_line(error)})") from error
+
+
+def _form(own: dict, path: str | Path) -> Form:
+    try:
+        size = own["form"]["size"]
+        return Form(**{**own["form"], "size": tuple(size) if isinstance(size, list) else size})
+    except (KeyError, TypeError, ValueError) as error:  # another version's, or another program has changed it
+        raise ValueError(f"{path} is no file of this `srzoo export` ({one_line(error)})") from error
 
 
 def _metadata(session, path: str | Path) -> dict:

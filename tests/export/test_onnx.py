@@ -2,6 +2,7 @@ import copy
 import dataclasses
 import json
 import pickle
+import re
 import sys
 import warnings
 
@@ -14,7 +15,7 @@ from PIL import Image
 
 import srzoo
 from srzoo.cli import main
-from srzoo.export.network import KEY, ExportedNetwork, Form
+from srzoo.export.network import KEY, ExportedNetwork, Form, metadata
 from srzoo.export.onnx_model import OnnxModel
 
 
@@ -110,6 +111,25 @@ def test_a_package_that_is_missing_is_told_in_one_line(
     assert main([each.format(examples=examples, exported=exported) for each in command]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert missing in line and "pip install" in line
+
+
+def test_info_of_a_file(exported, tmp_path, capsys):
+    """A detector's network can be described, although nothing here runs it."""
+    assert main(["info", str(exported)]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"takes +\(N, 3, H, W\) float32\nreturns +logits\n", printed) and "srzoo segment" in printed
+    assert main(["info", str(exported), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["classes"][0] == "sky"
+    detector = srzoo.create_model("mask_rcnn", backbone="test_efficientnet", num_classes=2, in_channels=4)
+    file, path = onnx.load(exported), tmp_path / "d.onnx"
+    onnx.helper.set_model_props(file, metadata(detector.config, detector, Form(images="uint8", size=(64, 96))))
+    onnx.save(file, path)
+    assert main(["info", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"task +instance\ntakes +\(1, 64, 96, 4\) uint8\nreturns .*detector", printed)
+    assert "srzoo segment" not in printed
+    assert main(["info", str(tmp_path / "gone.onnx")]) == 2
+    assert "gone.onnx" in capsys.readouterr().err
 
 
 def test_bytes_to_labels_of_one_size(lite0, examples, tmp_path):
