@@ -53,8 +53,8 @@ class Segmenter:
 
     Args:
         model: a name with published weights, the path of one of srzoo's ``.safetensors`` files or of an ONNX file from
-            `srzoo.export_onnx`, which onnxruntime runs, or a model from `create_model` or `load_model`, which is copied
-            and fused (`srzoo.fuse`).
+            `srzoo.export_onnx`, which onnxruntime runs; a model elsewhere, as for `srzoo.load_model`; or a model from
+            `create_model` or `load_model`, which is copied and fused (`srzoo.fuse`).
         device: "auto" (the GPU if there is one), or anything that ``torch.device`` accepts. On a kind other than "cpu"
             and "cuda", such as "mps", a small image is run at once, to find out whether everything works there.
         tile: segment large images at full detail, in tiles of at most this side in pixels that share the context of the
@@ -80,6 +80,8 @@ class Segmenter:
         ValueError: there is no such model or device, the name has no published weights, or the model does not support
             the view.
         FileNotFoundError: there is no such weights file.
+        ImportError: for an ONNX file, onnxruntime is not installed.
+        RuntimeError: a model elsewhere cannot be reached.
     """
 
     def __init__(

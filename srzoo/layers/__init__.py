@@ -1,4 +1,4 @@
-"""Context modules: each maps ``(N, C, H, W)`` to the same shape.
+"""Context modules: each maps ``(N, C, H, W)`` to the same shape, a pyramid with ``out_channels`` to these channels.
 
 ``forward`` raises a ValueError for an input that is not a floating ``(N, C, H, W)`` tensor of the module's ``C``, or
 that has no pixels.
