@@ -129,5 +129,5 @@ def test_what_is_no_mask(segmentation, message):
 
 def test_without_pycocotools(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pycocotools", None)
-    with pytest.raises(RuntimeError, match=r"pip install pycocotools"):
+    with pytest.raises(ImportError, match=r"pip install pycocotools"):
         read_segmentation([SQUARE], SIZE)
