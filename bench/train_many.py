@@ -43,6 +43,7 @@ from seeds import draw, lines
 from srzoo.files import LockedError, locked, replacing
 from srzoo.messages import nearest, one_line, shortened, visible
 from srzoo.recipes.recipe import load_recipe
+from srzoo.train.api import default_workers
 from srzoo.train.failures import CHECKPOINT
 from srzoo.zoo.remote import is_remote
 from srzoo.zoo.weights import is_model_file
@@ -455,7 +456,7 @@ def main() -> None:
         device, cores = _device(options.device), len(os.sched_getaffinity(0))
         jobs = options.jobs or (cores if device == "cpu" else _JOBS_ON_A_GPU)
         # Several runs on one GPU share the cores; each would else take up to eight processes more.
-        workers = max(1, cores // jobs) if options.workers is None else options.workers
+        workers = max(1, min(default_workers(), cores // jobs)) if options.workers is None else options.workers
         more = ["--workers", str(workers)]
         failed = queue.work(options.root, jobs, options.limit, device, more)
     if options.table is not None:

@@ -160,7 +160,8 @@ def _segment_images(options: argparse.Namespace, saving: dict[str, Any], built: 
         _tell(line)
     failed, given = total.failed + len(inputs.failures), len(inputs.images) + len(inputs.failures)
     if failed:
-        _tell(f"srzoo: {failed} of {given} inputs failed{_REST if total.ended and given > 1 else ''}", sys.stderr)
+        is_left = total.ended and total.segmented + total.skipped + total.failed < len(inputs.images)
+        _tell(f"srzoo: {failed} of {given} inputs failed{_REST if is_left else ''}", sys.stderr)
     return 2 if failed else 0
 
 

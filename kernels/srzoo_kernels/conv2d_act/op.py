@@ -2,9 +2,9 @@
 
 PyTorch's convolution on a GPU adds its bias in a pass of its own, which for a 1x1 layer takes longer than the layer.
 cuDNN adds bias and residual and applies ReLU before it writes; where it cannot, one kernel does all three in place.
-With all of cuDNN's single calls a ResNet-50 of stride 8 once took thirty times as long, so the first of each kind is
-timed against the kernel. Its depthwise convolutions are slow, those with dilation and a 5x5 kernel thirty times slower
-than memory allows.
+With all of cuDNN's single calls a ResNet-50 of stride 8 took 25 times as long on an H100, presumably for lack of a fast
+engine, so the first of each kind is timed against the kernel. Its depthwise convolutions are slow, those with dilation
+and a 5x5 kernel thirty times slower than memory allows.
 """
 
 import math
@@ -27,6 +27,7 @@ _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 _MOST_TAPS = 7  # along one side of a depthwise filter, of which the kernel unrolls all
 _MOST_CHOICES = 4096
 _choices: dict[tuple, bool] = {}  # of convolutions with bias and ReLU: whether cuDNN computes all of it in one call
+_HEAD_START = 2_000_000  # cycles, about a millisecond: an idle GPU would wait for the host's part of what is timed
 _TOO_SLOW = 1.5  # times the time of two calls; else the choice, and with it the rounding, would change from run to run
 
 
@@ -186,17 +187,20 @@ def _fast_by_cudnn(x, weight, bias, residual, stride, padding, dilation) -> torc
     # Not by each size, as every image of a folder may have its own: by the power of two of the number of pixels.
     pixels = (x.shape[2] * x.shape[3]).bit_length()
     layout = is_channels_last(x), is_channels_last(weight), residual is None
-    key = (x.device, x.dtype, x.shape[0], pixels, weight.shape, *layout, *stride, *padding, *dilation)
+    engines = cudnn.benchmark, convolves_in_tf32(x)
+    key = (x.device, x.dtype, x.shape[0], pixels, weight.shape, *layout, *engines, *stride, *padding, *dilation)
     try:
-        if key not in _choices:
-            if torch.cuda.is_current_stream_capturing():  # where nothing can be timed
-                return None
+        is_fast = _choices.get(key)
+        if is_fast is None:
+            with torch.cuda.device(x.device):
+                if torch.cuda.is_current_stream_capturing():  # where nothing can be timed
+                    return None
+                one = _milliseconds(_by_cudnn, *operands, *geometry)
+                is_fast = one <= _TOO_SLOW * _milliseconds(_in_two, *operands, "relu", *geometry, 1)
             if len(_choices) >= _MOST_CHOICES:
                 _choices.clear()
-            with torch.cuda.device(x.device):
-                one = _milliseconds(_by_cudnn, *operands, *geometry)
-                _choices[key] = one <= _TOO_SLOW * _milliseconds(_in_two, *operands, "relu", *geometry, 1)
-        return _by_cudnn(*operands, *geometry) if _choices[key] else None
+            _choices[key] = is_fast
+        return _by_cudnn(*operands, *geometry) if is_fast else None
     except torch.OutOfMemoryError:
         raise
     except RuntimeError:  # no engine, as for some numbers of channels
@@ -218,6 +222,7 @@ def _milliseconds(call: Callable[..., torch.Tensor], *operands) -> float:
     times = []
     for _ in range(3):
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        torch.cuda._sleep(_HEAD_START)
         start.record()
         call(*operands)
         end.record()
