@@ -18,6 +18,7 @@ from paired import ROOT, told
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 
 import srzoo
+from srzoo.state_dicts import misfit
 
 
 def average(files: list[Path]) -> torch.nn.Module:
@@ -29,19 +30,15 @@ def average(files: list[Path]) -> torch.nn.Module:
     """
     models = [srzoo.load_model(file) for file in files]
     states = [model.state_dict() for model in models]
-    for file, state in zip(files, states):
-        other = [name for name in {**states[0], **state} if not _is_alike(states[0].get(name), state.get(name))]
-        if other:
-            raise ValueError(f"{file} and {files[0]} are of different models: they differ in {other[0]}")
+    for file, model, state in zip(files, models, states):
+        problem = misfit(state, states[0]) or ("has other options" if model.config != models[0].config else "")
+        if problem:
+            raise ValueError(f"{file} and {files[0]} are of different models: the former {problem}")
     with torch.no_grad():
         for name, value in states[0].items():  # shares its memory with the model
             if value.is_floating_point():
                 value.copy_(torch.stack([state[name].double() for state in states]).mean(0))
     return models[0]
-
-
-def _is_alike(one: torch.Tensor | None, other: torch.Tensor | None) -> bool:
-    return one is not None and other is not None and one.shape == other.shape
 
 
 def main() -> None:

@@ -51,9 +51,9 @@ def export_onnx(
     if calibrate is not None:
         check_several(calibrate, "calibrate")
     network = ExportedNetwork(model, form_of(form, "export_onnx", "calibrate"))
-    if calibrate is not None and network.form.half:
-        raise ValueError("half=True and calibrate contradict each other: convolutions compute in 8 or in 16 bits")
     if calibrate is not None:
+        if network.form.half:
+            raise ValueError("half=True and calibrate contradict each other: convolutions compute in 8 or in 16 bits")
         calibrate = _with_one(calibrate)
     try:
         import onnxscript  # noqa: F401

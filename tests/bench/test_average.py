@@ -29,7 +29,9 @@ def test_the_mean_of_every_tensor(average, tmp_path):
 
 
 def test_another_model_is_refused(average, tmp_path):
-    files = [written(tmp_path, "one", 0), written(tmp_path, "other", 0, channels=24)]
-    for order in (files, files[::-1]):
-        with pytest.raises(ValueError, match=f"{order[1].name}.*{order[0].name}.*differ in "):
-            average.average(order)
+    one = written(tmp_path, "one", 0)
+    # The second differs in the shapes of its tensors, the third in what it computes with the same ones.
+    for other in (written(tmp_path, "other", 0, channels=24), written(tmp_path, "finer", 0, output_stride=16)):
+        for order in ([one, other], [other, one]):
+            with pytest.raises(ValueError, match=f"{order[1].name}.*{order[0].name}.*different models"):
+                average.average(order)
