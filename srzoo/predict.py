@@ -73,7 +73,7 @@ class Segmenter:
         model: the model, fused, on the device and in evaluation mode.
         config: the `srzoo.zoo.config.ModelConfig` of the model.
         task: its `srzoo.tasks.task.Task`.
-        view: the task's ``View``.
+        view: the task's ``View``: what was given, then the model's own `ModelConfig.view`, then the defaults.
         device: the device.
 
     Raises:
@@ -102,7 +102,7 @@ class Segmenter:
             model = trained_model(model)
         check_zoo_model(model, "Segmenter")
         self.config, self.task = model.config, get_task(model.task)
-        self.view = make_view(self.task, view if tile is None else {**view, "tile": tile})
+        self.view = make_view(self.task, view if tile is None else {**view, "tile": tile}, config=self.config)
         self.task.check_view(model, self.view)
         if isinstance(model, OnnxModel):
             if precision != "auto":

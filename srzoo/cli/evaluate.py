@@ -74,7 +74,8 @@ def run(options: argparse.Namespace) -> int:
     from ..zoo.info import task_of
 
     task = get_task(task_of(options.model))
-    view = make_view(task, given_view(options), measured=True)
+    view = {**task.View.MEASURED, **given_view(options)}
+    make_view(task, view)  # before the long imports, to check it
     reading = reading_for(options.model, task.name, given_reading(options))
     root = reading.pop("root")
     with heavy_imports():
@@ -98,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
             prepare_folder(folder, name)
     with process_group(options.device):  # sets the GPU of each process
         precision = "auto" if is_onnx_file(options.model) else "float32"  # figures of every device compare
-        segmenter = Segmenter(options.model, options.device, precision=precision, **dataclasses.asdict(view))
+        segmenter = Segmenter(options.model, options.device, precision=precision, **view)
         is_kept = keep_freed_memory(segmenter.device.type)
         classes = segmenter.config.classes
         dataset = open_dataset(root, options.split, num_classes=len(classes), task=task.name, **reading)
@@ -155,7 +156,7 @@ def _measure(
         print("null" if options.json else f"nothing in {options.split} is labelled, so there are no figures")
         failures.tell()
         return 0
-    usual = make_view(task, {}, measured=True)
+    usual = make_view(task, {}, measured=True, config=config)
     command = ["srzoo", "eval", "--model", options.model, *dataset.arguments(), *repeated(view, usual)]
     protocol = view.sentence(config.transform)
     receipt = make_receipt(weights, dataset, score, view, protocol, command, segmenter.device)

@@ -93,6 +93,7 @@ def _of_file(path: str) -> dict[str, Any]:
         "options": config.options,
         "parameters": count_parameters(path),
         "transform": dataclasses.asdict(config.transform),
+        "view": config.view,
         "classes": [*config.classes],
         "palette": [[*colour] for colour in config.palette],
         "recipe": None if recipe is None else parse_recipe(recipe, f"the recipe in {path}").to_dict(),
@@ -112,6 +113,7 @@ def _of_onnx(path: str) -> dict[str, Any]:
         "task": config.task,
         "form": dataclasses.asdict(form),
         "transform": dataclasses.asdict(config.transform),
+        "view": config.view,
         "classes": [*config.classes],
         "palette": [[*colour] for colour in config.palette],
         "licence": licence.splitlines(),
@@ -162,6 +164,8 @@ def _file_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "options", ", ".join(f"{key} {value}" for key, value in facts["options"].items())
     yield "parameters", f"{facts['parameters'] / 1e6:.2f} M"
     yield "input", input_words(facts["transform"])
+    if facts["view"]:
+        yield "view", ", ".join(f"{key} {value}" for key, value in facts["view"].items())
     yield "classes", f"{len(facts['classes'])}: {', '.join(facts['classes'])}"
     recipe = facts["recipe"]
     if recipe is None:
@@ -190,6 +194,8 @@ def _onnx_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         form["output"] if is_semantic else "what the heads of the detector compute, without its choice of boxes",
     )
     yield "input", input_words(facts["transform"])
+    if facts["view"]:
+        yield "view", ", ".join(f"{key} {value}" for key, value in facts["view"].items())
     yield "classes", f"{len(facts['classes'])}: {', '.join(facts['classes'])}"
     for i, line in enumerate(facts["licence"]):
         yield "licence" if i == 0 else "", line

@@ -56,7 +56,7 @@ def evaluate(
 
     net = _prepared(model, device)
     task = get_task(net.task)
-    chosen = make_view(task, view, measured=True)
+    chosen = make_view(task, view, measured=True, config=net.config)
     task.check_view(net, chosen)
     if data is None or isinstance(data, (str, Path)):
         given = {**(reading or {}), **({} if data is None else {"root": str(data)})}

@@ -53,7 +53,7 @@ def predictions(model: ZooModel, dataset: Samples, view: Any = None, progress: b
         progress: show a progress bar.
     """
     task = get_task(model.task)
-    view = make_view(task, {}, measured=True) if view is None else view
+    view = make_view(task, {}, measured=True, config=model.config) if view is None else view
     was_training = model.training
     model.eval()
     indices = range(rank(), len(dataset), world())
@@ -85,7 +85,7 @@ def evaluate(
         brief: compute only the headline figure, which may be faster.
     """
     device, task = next(model.parameters()).device, get_task(model.task)
-    view = make_view(task, {}, measured=True) if view is None else view
+    view = make_view(task, {}, measured=True, config=model.config) if view is None else view
     meter = task.meter(model.config, device, brief, view)
     for _, sample, result in predictions(model, dataset, view, progress):
         meter.update(result, sample)

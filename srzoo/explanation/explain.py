@@ -115,7 +115,8 @@ def explain(model: nn.Module, image: Any, block: str | None = None) -> Explanati
         check_zoo_model(model, "explain")
         picture = as_picture(image, model.config.transform.channels)
         task = get_task(model.task)
-        seen = _input_of(place, model, lambda: task.predict(model, picture, make_view(task, {}), brief=True))
+        view = make_view(task, {}, config=model.config)
+        seen = _input_of(place, model, lambda: task.predict(model, picture, view, brief=True))
         picture = shown(picture)
     else:
         picture = _picture_of(image)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -44,12 +44,17 @@ class ZooModel(nn.Module):
         transform = dataclasses.replace(config.transform, multiple=self.input_multiple)
         self.config = dataclasses.replace(config, transform=transform)
 
-    def reconfigure(self, labels: LabelSet | None = None, transform: Any = None) -> None:
+    def reconfigure(
+        self, labels: LabelSet | None = None, transform: Any = None, view: Mapping[str, Any] | None = None
+    ) -> None:
         """Replace parts of the configuration, in place.
 
         Args:
             labels: new names and colours for the same number of classes; of a panoptic model, with the same things.
             transform: a new `srzoo.zoo.transform.Transform`. Its multiple is replaced by `input_multiple`.
+            view: values of the task's ``View`` that suit the weights, such as ``{"score": 0.6}``, instead of those the
+                model has; they are saved with it, and replace the defaults of `srzoo.Segmenter`, ``srzoo segment`` and
+                ``srzoo eval``.
 
         Raises:
             ValueError: the labels have another number of classes or, of a panoptic model, other things; or the model
@@ -65,6 +70,8 @@ class ZooModel(nn.Module):
                 )
             self._check_labels(labels)
             changes["labels"] = labels
+        if view is not None:
+            changes["view"] = dict(view)
         self.configure(dataclasses.replace(self.config, **changes))
 
     def _check_labels(self, labels: LabelSet) -> None:
@@ -104,7 +111,7 @@ class ZooModel(nn.Module):
         if labels is None:
             raise ValueError("reset_classifier needs num_classes, or classes, their names")
         self._replace_classifiers(labels)
-        self.configure(dataclasses.replace(self.config, labels=labels))
+        self.configure(dataclasses.replace(self.config, labels=labels, view={}))
 
     def _replace_classifiers(self, labels: LabelSet) -> None:
         """`reset_classifier` of the network alone.

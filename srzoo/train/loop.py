@@ -188,7 +188,7 @@ class _Trainer:
         context = StepContext(accelerator.device, accelerator.num_processes * recipe.accumulate, accelerator.autocast)
         self.size = model.config.transform if recipe.short_side else None  # of an image at scale 1
         given = {name: getattr(recipe.options, name) for name in getattr(self.task.View, "FROM_RECIPE", ())}
-        self.view = make_view(self.task, given, measured=True)
+        self.view = make_view(self.task, given, measured=True, config=model.config)
         self.task.check_view(model, self.view)
         self.objective = self.task.objective(model, train_set, recipe.options, context)
         model = replace_depthwise(model).to(accelerator.device, memory_format=torch.channels_last)

@@ -31,6 +31,8 @@ class ModelConfig:
         options: keyword arguments of the network's class, without ``num_classes``.
         labels: names and colours of the classes.
         transform: from an image to the model's input.
+        view: values of the task's ``View`` that suit these weights, such as the least score of an object, by name.
+            They replace the defaults of the ``View``.
     """
 
     name: str
@@ -39,6 +41,7 @@ class ModelConfig:
     options: dict = field(hash=False)
     labels: LabelSet
     transform: Transform
+    view: dict = field(default_factory=dict, hash=False)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -70,9 +73,10 @@ class ModelConfig:
             name=values["name"].text(),
             network=values["network"].text(64),
             task=values["task"].text(64),
-            options={name: value.plain() for name, value in values["options"].keys(64).items()},
+            options=_named(values["options"]),
             labels=_labels(values["labels"]),
             transform=_transform(values["transform"]),
+            view=_named(values.get("view")),
         )
 
 
@@ -88,6 +92,11 @@ def _present(values: Value) -> Value:
     labels = {"classes": values["classes"].found, "palette": values["palette"].found}
     older = {"network": values.found.get("family", "srnet"), "task": "semantic", "labels": labels, **values.found}
     return Value(older, values.where)
+
+
+def _named(values: Value | None) -> dict[str, Any]:
+    """Arguments by name; none where the file has none."""
+    return {name: value.plain() for name, value in values.keys(64).items()} if values else {}
 
 
 def _labels(values: Value) -> LabelSet:
