@@ -96,4 +96,9 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    """What tab completion shows: public names alone, which need not have been imported yet."""
+    return sorted([*filter(_is_special, globals()), *_HOME, *_PACKAGES])
+
+
+def _is_special(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")

@@ -28,3 +28,7 @@ def __getattr__(name: str):
     if name in _HOME:
         return getattr(import_module(_HOME[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME} - {"TYPE_CHECKING", "import_module"})

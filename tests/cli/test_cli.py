@@ -197,6 +197,12 @@ def test_help_of_the_package_is_short():
     assert all(name in text for name in srzoo._HOME) and set(srzoo._HOME) <= set(dir(srzoo))
 
 
+def test_tab_completion_shows_public_names_alone():
+    assert {name for name in dir(srzoo) if name[0] != "_"} == {*srzoo._HOME, *srzoo._PACKAGES}
+    assert {name for name in dir(srzoo.video) if name[0] != "_"} >= {*srzoo.video._HOME}
+    assert "import_module" not in dir(srzoo.video)
+
+
 def test_module_runs_as_a_program(run_python):
     result = run_python("-m", "srzoo", "info", "nonsense")
     assert result.returncode == 2
