@@ -7,9 +7,10 @@ from torch.nn import functional as F
 from srzoo_kernels.checks import check_feature_map
 
 from .checks import divided
+from .leaf import NotScriptable
 
 
-class ProjectedContext(nn.Module):
+class ProjectedContext(NotScriptable, nn.Module):
     """Base class of the context modules that compute ``Y = X + W_z attend(W_q X, W_k X, W_v X)``.
 
     Query, key and value are 1x1 convolutions to ``R = C / reduction`` channels, and ``W_z`` is one back to ``C``. The

@@ -9,9 +9,10 @@ from srzoo_kernels.checks import check_feature_map
 
 from .attention import pixel_attention, pixel_attention_direct
 from .checks import divided
+from .leaf import NotScriptable
 
 
-class DualAttention(nn.Module):
+class DualAttention(NotScriptable, nn.Module):
     """The sum of position and channel attention of DANet (Fu et al., 2019, Eq. 1 to 4).
 
     ``Y = X + alpha P + beta Q``. ``P`` is attention over all pixels, with queries and keys of ``C / reduction``

@@ -10,9 +10,10 @@ from srzoo_kernels.checks import check_feature_map
 
 from .checks import check_share, check_whole
 from .conv import LenientBatchNorm1d
+from .leaf import NotScriptable
 
 
-class ExpectationMaximizationAttention(nn.Module):
+class ExpectationMaximizationAttention(NotScriptable, nn.Module):
     """Expectation-maximization attention unit of EMANet (Li et al., 2019, section 4).
 
     ``Y = relu(X + BN(W_2 relu(mu Z^T)))``. The pixels of ``W_1 X`` are clustered into ``K`` bases ``mu``. Each

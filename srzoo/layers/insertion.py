@@ -12,7 +12,7 @@ from torch import fx, nn
 
 from ..messages import nearest, no_option, one_line, shortened, visible
 from . import CONTEXT_MODULES, SqueezeReasoning, build_context
-from .leaf import as_leaf
+from .leaf import NotScriptable, as_leaf
 
 CHILD = "context"  # the name of the block as a child of the module that it follows
 
@@ -256,7 +256,7 @@ def block_names(model: nn.Module) -> list[str]:
     return [f"{name}.{CHILD}".lstrip(".") for name, module in model.named_modules() if has_block(module)]
 
 
-class _Extended:
+class _Extended(NotScriptable):
     """Applies the child block to the output of the class that it is mixed into."""
 
     def forward(self, *args, **kwargs):

@@ -1,4 +1,7 @@
-"""What ``torch.fx`` does with srzoo's modules: it takes some as one call, as ``torch.nn``'s layers, and no network."""
+"""What ``torch.fx`` and ``torch.jit.script`` do with srzoo's modules.
+
+The first takes some as one call, as ``torch.nn``'s layers, and no network. The second takes none.
+"""
 
 from torch import fx, nn
 
@@ -29,3 +32,13 @@ def refuse_tracing(x: object) -> None:
             "torch.fx cannot trace srzoo's networks, whose padding depends on the image's size: take torch.export, "
             "or for features a hook, as model.head.context.register_forward_hook(...)"
         )
+
+
+class NotScriptable:
+    """Base of modules that ``torch.jit.script`` cannot compile: it is told in one line, also of a network around them.
+
+    TorchScript has no ``**kwargs`` and calls no operators that are registered in Python.
+    """
+
+    def __prepare_scriptable__(self):  # torch.jit.script calls it for every module first
+        raise TypeError(f"torch.jit.script cannot compile {type(self).__name__}: take torch.export.export")

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from .leaf import NotScriptable
+
 
 @dataclass(eq=False)
 class Moments:
@@ -53,7 +55,7 @@ _GIVEN: ContextVar[tuple[tuple[nn.Module, Moments], ...]] = ContextVar("given mo
 _lock = threading.Lock()
 
 
-class MomentBlock(nn.Module):
+class MomentBlock(NotScriptable, nn.Module):
     """A block whose global context is a function of the `Moments` of its input.
 
     ``forward(x, moments)`` uses the moments of another map than ``x``. So a tile gets the context of the whole image.

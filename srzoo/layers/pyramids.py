@@ -10,6 +10,7 @@ from srzoo_kernels.checks import check_feature_map
 
 from .checks import check_whole, check_wholes, divided
 from .conv import conv_bn_relu
+from .leaf import NotScriptable
 
 
 def _pooled(x: torch.Tensor, bins: int, branch: nn.Module) -> torch.Tensor:
@@ -22,7 +23,7 @@ def rates_at(output_stride: int) -> tuple[int, ...]:
     return tuple(max(1, 8 * rate // output_stride) for rate in (12, 24, 36))
 
 
-class ASPP(nn.Module):
+class ASPP(NotScriptable, nn.Module):
     """Atrous spatial pyramid pooling of DeepLabv3 (Chen et al., 2017, section 3.3).
 
     Parallel branches of ``C'`` channels: a 1x1 convolution, a 3x3 convolution for each rate, and a 1x1 convolution of
@@ -62,7 +63,7 @@ class ASPP(nn.Module):
         return self.fuse(torch.cat(branches, 1))
 
 
-class PyramidPooling(nn.Module):
+class PyramidPooling(NotScriptable, nn.Module):
     """Pyramid pooling module of PSPNet (Zhao et al., 2017, section 3.2), with the convolution that follows it.
 
     For each number of bins the map is pooled, reduced to ``C / len(bins)`` channels by a 1x1 convolution, and resized

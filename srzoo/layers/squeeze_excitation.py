@@ -6,9 +6,10 @@ from torch import nn
 from srzoo_kernels.checks import check_feature_map
 
 from .checks import divided
+from .leaf import NotScriptable
 
 
-class SqueezeExcitation(nn.Module):
+class SqueezeExcitation(NotScriptable, nn.Module):
     """Squeeze-and-Excitation (Hu et al., 2018, Eq. 2 to 4): ``Y = X * sigmoid(W_2 relu(W_1 mean(X)))``.
 
     Computation ``O(C HW)``; arXiv 2011.03308 counts it in Table 3 but not in Table 1.

@@ -176,12 +176,18 @@ class MaskRCNN(ZooModel):
             ValueError: ``x`` is not ``(N, in_channels, H, W)``, not floating, or has a side below 32 pixels; the
                 targets do not fit; ``score`` is not in 0..1, or ``count`` no whole number of at least 1. On a CPU: the
                 image or the weights are not finite.
+            RuntimeError: ``torch.export`` is tracing.
         """
         x, image_sizes, targets = self._checked(x, image_sizes, targets)
         levels = self.backbone(x)
         return self._regions(x, levels, image_sizes, targets, score, count)
 
     def _checked(self, x: torch.Tensor, image_sizes: Sizes | None, targets: list[dict] | None):
+        if torch.compiler.is_exporting():
+            raise RuntimeError(
+                f"torch.export cannot export {type(self).__name__}, whose number of boxes depends on the image: "
+                "srzoo.export_program and export_onnx export its network, without the choice of boxes"
+            )
         check_image_batch(x, self.in_channels)
         whole = tuple(x.shape[-2:])
         image_sizes = [whole] * len(x) if image_sizes is None else _checked_sizes(image_sizes, len(x), whole)

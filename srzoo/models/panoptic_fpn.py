@@ -141,6 +141,7 @@ class PanopticFPN(MaskRCNN):
 
         Raises:
             ValueError: as for `MaskRCNN`; or a label is no thing, or the semantic target does not fit.
+            RuntimeError: as for `MaskRCNN`.
         """
         x, image_sizes, targets = self._checked(x, image_sizes, targets)
         levels = self.backbone(x)

@@ -1,4 +1,4 @@
-"""torch.fx and torch.func on networks with context modules."""
+"""torch.fx, torch.jit.script and torch.func on networks with context modules."""
 
 import pytest
 import torch
@@ -41,6 +41,16 @@ def test_networks_of_the_zoo_say_what_to_use_in_place_of_fx(name):
     for network in (model, model.backbone):
         with pytest.raises(TypeError, match=r"torch\.export.*register_forward_hook"):
             create_feature_extractor(network, ["backbone"])
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.* is (deprecated|not supported)")
+def test_what_torch_script_cannot_compile_is_told_in_one_line():
+    with torch.device("meta"):
+        networks = [srzoo.create_model(name) for name in ("srnet_lite0_camvid", "srnet_mask_rcnn_lite0_facade")]
+    other = srzoo.insert(resnet18(), "layer4", lambda channels: nn.Conv2d(channels, channels, 1))
+    for module in (*map(context, NAMES), *networks, other):
+        with pytest.raises(TypeError, match=r"^torch\.jit\.script cannot compile .*torch\.export\.export$"):
+            torch.jit.script(nn.Sequential(module))
 
 
 @pytest.mark.parametrize("name", ["sr", "sr_released"])

@@ -362,6 +362,12 @@ def test_invalid_options(options, message, tiny):
     assert "\n" not in str(info.value)
 
 
+@pytest.mark.parametrize("network", ["mask_rcnn", "panoptic_fpn"])
+def test_torch_export_of_a_detector_is_told_what_exports_it(network, tiny):
+    with pytest.raises(RuntimeError, match=r"srzoo\.export_program"):
+        torch.export.export(tiny(network), (torch.randn(1, 3, 64, 96),))
+
+
 def test_block_starts_as_the_identity(tiny):
     model, plain = tiny(context="sr", nodes=4), tiny()
     plain.load_state_dict({k: v for k, v in model.state_dict().items() if ".context." not in k})
