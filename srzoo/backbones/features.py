@@ -193,7 +193,8 @@ _MOST_LAYERS = 1024  # of a stage, a number that no tensor of a file bounds befo
 
 def _create(name: str, options: dict) -> nn.Module:
     if not isinstance(name, str) or not timm.is_model(name):
-        raise ValueError(f"timm has no backbone {shortened(name)}{nearest(name, timm.list_models())}")
+        architecture = str(name).rpartition("/")[2].partition(".")[0]  # of "timm/resnet18.a1_in1k", as a hub has it
+        raise ValueError(f"timm has no backbone {shortened(name)}{nearest(architecture, timm.list_models())}")
     _check_options(options)
     try:
         return timm.create_model(name, pretrained=False, features_only=True, **options)

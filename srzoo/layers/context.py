@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from ..messages import shortened
 from .checks import check_choice
 from .criss_cross import RecurrentCrissCrossAttention
 from .double_attention import DoubleAttention
@@ -31,6 +32,20 @@ CONTEXT_MODULES: dict[str, type[nn.Module] | None] = {
 PYRAMIDS = ("aspp", "psp")  # take ``out_channels`` too, so they can replace a head's convolutions
 
 
+def check_context(name: object) -> None:
+    """Check that an argument ``context`` is a key of `CONTEXT_MODULES`.
+
+    Raises:
+        ValueError: it is something else, such as a class.
+    """
+    if callable(name):
+        raise ValueError(
+            f"context must be a name, which a model's file can keep, got {shortened(name)}; a class gets one by "
+            "srzoo.layers.CONTEXT_MODULES['name'] = the class"
+        )
+    check_choice("context module", name, CONTEXT_MODULES)
+
+
 def build_context(name: str, channels: int, **options) -> nn.Module:
     """Build a context module by name; "none" is the identity.
 
@@ -46,7 +61,7 @@ def build_context(name: str, channels: int, **options) -> nn.Module:
         ValueError: unknown name, options for "none", or an invalid option.
         TypeError: an option that the module's class does not have.
     """
-    check_choice("context module", name, CONTEXT_MODULES)
+    check_context(name)
     module = CONTEXT_MODULES[name]
     if module is None and options:
         raise ValueError(f"context={name!r} takes no options, got {', '.join(options)}")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import warnings
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -19,7 +18,8 @@ from ..data.bands import RGB, check_channels
 from ..labels import LabelSet
 from ..labels.own import labels_of, numbered_labels
 from ..layers import CONTEXT_MODULES
-from ..layers.checks import check_choice, check_whole
+from ..layers.checks import check_whole
+from ..layers.context import check_context
 from ..layers.insertion import block_names
 from ..messages import no_option, one_line, shortened, visible
 from ..models import NETWORKS, ZooModel
@@ -508,16 +508,19 @@ def _refuse_unknown_options(config: ModelConfig) -> None:
     parameters = _parameters(NETWORKS[config.network])
     given = [option for option in config.options if option in _GIVEN_ELSEWHERE]
     if given:
-        raise ValueError(f"{given[0]!r} is no option of {config.name!r}, since it follows from the labels")
+        why = _GIVEN_ELSEWHERE[given[0]]
+        raise ValueError(f"{given[0]!r} is no option of {config.name!r}, since it follows from {why}")
     if "backbone" in parameters and "backbone" not in config.options:
         raise ValueError(f"{config.name!r} lacks the option 'backbone'")
     others, left = set(), set()
     if "context" in parameters:
         context = config.options.get("context", parameters["context"].default)
-        check_choice("context module", context, CONTEXT_MODULES)
+        check_context(context)
         module = CONTEXT_MODULES[context]
-        others = set() if module is None else {*inspect.signature(module).parameters}
-        of_any = {name for each in CONTEXT_MODULES.values() if each for name in inspect.signature(each).parameters}
+        if _takes_any(module):  # it checks its options
+            return
+        others = _options_of(module)
+        of_any = set().union(*map(_options_of, CONTEXT_MODULES.values()))
         foreign = of_any - {*parameters, *others, *_GIVEN_ELSEWHERE}
         if module is None:  # the network raises a clearer error
             left = foreign
@@ -526,21 +529,37 @@ def _refuse_unknown_options(config: ModelConfig) -> None:
             raise ValueError(
                 f"context={context!r} takes {takes}, got {given[0]}; leave it out, or choose another context"
             )
-    elif any(each.kind is each.VAR_KEYWORD for each in parameters.values()):  # the network checks its options
+    elif any(map(_is_any, parameters.values())):  # the network checks its options
         return
-    own = {name for name, each in parameters.items() if each.kind is not each.VAR_KEYWORD}
-    known = sorted((own | others) - _GIVEN_ELSEWHERE)
+    own = {name for name, each in parameters.items() if not _is_any(each)}
+    known = sorted((own | others).difference(_GIVEN_ELSEWHERE))
     unknown = [option for option in config.options if option not in {*known, *left}]
     if unknown:
-        raise ValueError(no_option(repr(config.name), unknown[0], known, _GIVEN_ELSEWHERE))
+        arguments = [name for name, each in inspect.signature(create_model).parameters.items() if not _is_any(each)]
+        raise ValueError(no_option(repr(config.name), unknown[0], known, arguments))
 
 
-@cache
-def network_options() -> frozenset[str]:
+def _is_any(parameter: inspect.Parameter) -> bool:
+    """Whether it is ``**options``."""
+    return parameter.kind is parameter.VAR_KEYWORD
+
+
+def _options_of(module: Callable[..., nn.Module] | None) -> set[str]:
+    """The names of a context module's parameters; that of the channels is among them."""
+    parameters = inspect.signature(module).parameters if module else {}
+    return {name for name, each in parameters.items() if not _is_any(each)}
+
+
+def _takes_any(module: Callable[..., nn.Module] | None) -> bool:
+    """Whether a context module, which may be a user's own, has ``**options``."""
+    return module is not None and any(map(_is_any, inspect.signature(module).parameters.values()))
+
+
+def network_options() -> set[str]:
     """The names of all options that some network or context module has."""
-    modules = [inspect.signature(module).parameters for module in CONTEXT_MODULES.values() if module]
-    found = {name for parameters in (*map(_parameters, NETWORKS.values()), *modules) for name in parameters}
-    return frozenset(found - _GIVEN_ELSEWHERE - {"context_options", "options", "args", "kwargs"})
+    of_networks = {name for network in NETWORKS.values() for name in _parameters(network)}
+    found = of_networks.union(*map(_options_of, CONTEXT_MODULES.values()))
+    return found.difference(_GIVEN_ELSEWHERE, {"context_options", "options"})
 
 
 def _check_limits(options: dict) -> None:
@@ -588,8 +607,8 @@ def _parameters(network: type[ZooModel]) -> dict[str, inspect.Parameter]:
     return found
 
 
-# Parameters that are not options: two are set from the labels, one by the head.
-_GIVEN_ELSEWHERE = {"num_classes", "things", "out_channels"}
+# Parameters that are not options, and what sets them.
+_GIVEN_ELSEWHERE = {"num_classes": "the labels", "things": "the labels", "out_channels": "the head's channels"}
 
 
 def _check_fit(state: dict, wanted: dict, origin: str, options: list[str]) -> None:

@@ -33,6 +33,8 @@ def test_probe_finds_how_to_build(name, stride, expected_stride, divisor):
 def test_unknown_backbone_suggests_the_nearest():
     with pytest.raises(ValueError, match="'resnet500'.*'resnet50'"):
         probe("resnet500", 8)
+    with pytest.raises(ValueError, match="mean 'resnet18'"):
+        probe("timm/resnet18.a1_in1k", 8)
 
 
 def test_a_stride_that_timm_does_not_support():

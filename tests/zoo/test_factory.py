@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 import srzoo
+from srzoo.layers import CONTEXT_MODULES
 from srzoo.models import NETWORKS, SRNet
 from srzoo.zoo import registry
 from srzoo.zoo.factory import trained_model
@@ -60,6 +61,10 @@ LITE0, DFV2 = ("srnet_lite0_camvid",), ("srnet_dfv2_camvid",)
         (LITE0, {"dropout": "0.1"}, "dropout .*0 to 1, got '0.1'"),
         (LITE0, {"align_corners": "no"}, "align_corners .*True or False, got 'no'"),
         (LITE0, {"context": ["sr"]}, r"context.* \['sr'\].* sr, "),
+        (LITE0, {"context": nn.Identity}, r"context .*name.*Identity.*CONTEXT_MODULES\["),
+        (LITE0, {"out_channels": 4}, "'out_channels' .*head"),
+        (LITE0, {"pretrain": True}, "'pretrain'; .*'pretrained'"),
+        (LITE0, {"class_names": ["a", "b"]}, "'class_names'; .*'classes'"),
         (LITE0, {"reasoning": ["fc"]}, r"reasoning \['fc'\].* graph, "),
         (LITE0, {"context": "none", "nodes": 4}, "'none' .*nodes"),
         (LITE0, {"decoder_strides": 8}, "decoder_strides .*tuple.* 8$"),
@@ -109,6 +114,22 @@ def test_pretrained_with_other_classes_replaces_only_the_classifiers():
     assert sorted(changed) == sorted(
         f"{head}.{kind}" for head in ("classifier", "aux_head.classifier") for kind in ("weight", "bias")
     )
+
+
+class AnyOptions(nn.Identity):
+    """A user's context module that takes any option."""
+
+    def __init__(self, channels: int, **options):
+        super().__init__()
+        self.options = options
+
+
+def test_a_context_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.setitem(CONTEXT_MODULES, "mine", AnyOptions)
+    model = srzoo.create_model(*LITE0, context="mine", width=3)
+    srzoo.save_model(model, tmp_path / "m.safetensors")
+    for each in (model, srzoo.load_model(tmp_path / "m.safetensors")):
+        assert isinstance(each.head.context, AnyOptions) and each.head.context.options == {"width": 3}
 
 
 class Counted(SRNet):
