@@ -89,7 +89,13 @@ def nearest(name: str, choices: Iterable[str], key: Callable[[str], str] = str, 
     return f"; did you mean {compared[found[0]]!r}?" if found else ""
 
 
-def no_option(owner: str, name: str, takes: Sequence[str], elsewhere: Sequence[str] = ()) -> str:
+def no_option(
+    owner: str,
+    name: str,
+    takes: Sequence[str],
+    elsewhere: Sequence[str] = (),
+    synonyms: Mapping[str, str] | None = None,
+) -> str:
     """The error message for an option that ``owner`` lacks: those that it takes, and the one that was probably meant.
 
     Args:
@@ -97,8 +103,9 @@ def no_option(owner: str, name: str, takes: Sequence[str], elsewhere: Sequence[s
         name: of the option.
         takes: the names that it has.
         elsewhere: names that may be meant, but are given in another way.
+        synonyms: names that options have elsewhere, and theirs here.
     """
-    meant = nearest(name, [*takes, *elsewhere])
+    meant = nearest((synonyms or {}).get(name, name), [*takes, *elsewhere])
     return f"{owner} has no option {name!r}; it takes {', '.join(takes) or 'none'}{meant}"
 
 

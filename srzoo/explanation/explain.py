@@ -13,7 +13,7 @@ from torch import nn
 
 from ..data.bands import as_picture, shown
 from ..layers import SqueezeReasoning
-from ..models.base import ZooModel, check_zoo_model
+from ..models.base import ZooModel, check_zoo_model, found_instead
 from ..models.folding import FoldedBlock
 from ..tasks.task import get_task, make_view
 from .pictures import grid, heat, projected
@@ -177,7 +177,7 @@ def _block_of(model: nn.Module, wanted: str | None) -> tuple[str, nn.Module, Squ
         ValueError: the model is not a module, or has no such block.
     """
     if not isinstance(model, nn.Module):
-        raise ValueError(f"explain takes a model, got {type(model).__name__}")
+        raise ValueError(f"explain takes a model, got {found_instead(model)}")
     title = getattr(getattr(model, "config", None), "name", None) or type(model).__name__
     folded = {id(part.block): part for part in model.modules() if isinstance(part, FoldedBlock)}
     found = {name: part for name, part in model.named_modules() if isinstance(part, SqueezeReasoning)}

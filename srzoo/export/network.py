@@ -61,11 +61,15 @@ class Form:
         check_flag(half=self.half)
         if self.size is not None:
             if not _is_pair(self.size):
-                raise ValueError(f"size must be (H, W), two whole numbers, got {visible(repr(self.size), 100)}")
+                raise ValueError(
+                    f"size must be (H, W), two whole numbers, or None for any size, got {visible(repr(self.size), 100)}"
+                )
             if min(self.size) < 32:
                 raise ValueError(f"size must be at least 32x32 pixels, got {self.size[0]}x{self.size[1]}")
         if self.batch is not None and not (type(self.batch) is int and self.batch >= 1):
-            raise ValueError(f"batch must be a whole number from 1 on, got {visible(repr(self.batch), 100)}")
+            raise ValueError(
+                f"batch must be a whole number from 1 on, or None for any, got {visible(repr(self.batch), 100)}"
+            )
         pixels = math.prod(self.size or (32, 32)) * (self.batch or 1)
         if pixels > MAX_PIXELS:
             raise ValueError(
@@ -87,7 +91,8 @@ def form_of(options: Mapping[str, Any], export: str, *others: str) -> Form:
     """
     known = [field.name for field in dataclasses.fields(Form)]
     if unknown := [name for name in options if name not in known]:
-        raise ValueError(no_option(export, unknown[0], [*others, *known]))
+        on_command_line = {"input": "images"}
+        raise ValueError(no_option(export, unknown[0], [*others, *known], synonyms=on_command_line))
     return Form(**options)
 
 

@@ -15,12 +15,12 @@ from srzoo_kernels import NonFiniteError
 from ..labels import LabelSet
 from ..labels.own import labels_of
 from ..layers.insertion import on_meta
-from ..layers.leaf import refuse_tracing
+from ..layers.leaf import NotScriptable, refuse_tracing
 from ..messages import shortened
 from .cost import multiply_adds
 
 
-class ZooModel(nn.Module):
+class ZooModel(NotScriptable, nn.Module):
     """A network with the configuration that is needed to use it and to build it again.
 
     Attributes:
@@ -188,12 +188,21 @@ def check_zoo_model(model: object, caller: str, configured: bool = True) -> None
     """
     if isinstance(model, ZooModel) and (model.config is not None or not configured):
         return
-    found = f"{type(model).__name__}{' without a config' if isinstance(model, ZooModel) else ''}"
-    advice = "pass such a model without a wrapper"
+    raise ValueError(f"{caller} takes a model from create_model or load_model, got {found_instead(model)}")
+
+
+def found_instead(model: object) -> str:
+    """What was given in place of a model, and what to do, for an error message."""
     if isinstance(model, (str, os.PathLike)):
-        found = f"the {type(model).__name__} {shortened(str(model))}"
-        advice = "create_model(NAME, pretrained=True) makes one, and load_model(FILE) reads one"
-    raise ValueError(f"{caller} takes a model from create_model or load_model, got {found}; {advice}")
+        return (
+            f"the {type(model).__name__} {shortened(str(model))}; create_model(NAME, pretrained=True) makes one, and "
+            "load_model(FILE) reads one"
+        )
+    for name in ("model", "module"):  # of a Segmenter, a TrainedRun; of DataParallel and other wrappers
+        if isinstance(getattr(model, name, None), ZooModel):
+            return f"{type(model).__name__}; pass its .{name}"
+    without = " without a config" if isinstance(model, ZooModel) else ""
+    return f"{type(model).__name__}{without}; pass such a model without a wrapper"
 
 
 def check_dtype(dtype: object) -> None:

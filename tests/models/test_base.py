@@ -1,5 +1,6 @@
 import copy
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -63,8 +64,10 @@ def test_objects_that_are_not_srzoo_s_models(model):
     check_zoo_model(model, "this")
     with pytest.raises(ValueError, match="this .* got the str 'srnet_r50'.*pretrained=True"):
         check_zoo_model("srnet_r50", "this")
-    with pytest.raises(ValueError, match="this .* got DataParallel"):
+    with pytest.raises(ValueError, match=r"this .* got DataParallel; pass its \.module$"):
         check_zoo_model(torch.nn.DataParallel(model), "this")
+    with pytest.raises(ValueError, match=r"this .* got SimpleNamespace; pass its \.model$"):
+        check_zoo_model(SimpleNamespace(model=model), "this")
     with torch.device("meta"):
         bare = SRNet("resnet18", 3, channels=32, nodes=4)
     check_zoo_model(bare, "this", configured=False)
