@@ -32,12 +32,15 @@ def _entry(info):
         "instance": f"a list of N dicts with boxes, scores, labels and masks of {classes} classes",
         "panoptic": f"a list of N dicts with boxes, scores, labels, masks and semantic logits of {classes} classes",
     }
+    number = f"default {classes}" if info.classes else "required"
+    if info.task == "panoptic":
+        number += "; with things=, a list of whether each class is of countable objects"
     output = outputs.get(info.task, f"the output of a model of the task {info.task}")
     entry.__name__ = entry.__qualname__ = info.name
     entry.__doc__ = f"""{info.description}.
 
     pretrained (bool): {weights}
-    num_classes (int): {f"default {classes}" if info.classes else "required"}
+    num_classes (int): {number}
     options: any other of srzoo.create_model, such as context and pretrained_backbone (True or a file)
 
     Maps (N, 3, H, W) normalized floats, H and W >= 32, to {output}; model.config has

@@ -45,6 +45,7 @@ def test_help_lists_the_arguments_and_the_output(entries):
         classes = len(model_info(name).classes) or "num_classes"
         output = f"(N, {classes}, H, W) logits" if model_info(name).task == "semantic" else f"of {classes} classes"
         assert output in text, name
+        assert ("things=" in text) == (model_info(name).task == "panoptic")
 
 
 def test_load_pretrained_from_a_checkout(hub):
