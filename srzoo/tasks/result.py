@@ -142,7 +142,7 @@ class ImageResult(ComparedByValue, ABC):
             return range(1, 1 + len(self.classes))
         if len(given) != len(self.classes):
             raise ValueError(f"got {len(given)} category_ids for {len(self.classes)} classes; pass one for each class")
-        return given
+        return [plain(id) for id in given]
 
     def coco_annotations(
         self, image_id: int = 1, first_id: int = 1, category_ids: Sequence[int] | None = None
@@ -166,8 +166,8 @@ class ImageResult(ComparedByValue, ABC):
             top, left, bottom, right = (int(side) for side in (ys[0], xs[0], ys[-1] + 1, xs[-1] + 1))
             x0, y0 = region.x0 + left, region.y0 + top
             annotation = {
-                "id": first_id + len(annotations),
-                "image_id": image_id,
+                "id": plain(first_id) + len(annotations),
+                "image_id": plain(image_id),
                 "category_id": ids[region.class_id],
                 "segmentation": polygons(region.mask[top:bottom, left:right], x0, y0),
                 "bbox": [x0, y0, right - left, bottom - top],
@@ -238,3 +238,8 @@ class ImageResult(ComparedByValue, ABC):
         buffer = io.BytesIO()
         self.overlay(legend=True).save(buffer, "PNG")
         return buffer.getvalue()
+
+
+def plain(id: Any) -> Any:
+    """An id as JSON can hold it, which numpy's and PyTorch's numbers are not."""
+    return id.item() if hasattr(id, "item") else id

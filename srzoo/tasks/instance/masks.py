@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from ...messages import shortened
 from ..equality import ComparedByValue
 
 
@@ -39,8 +42,15 @@ class PackedMasks(ComparedByValue):
         shape = y1 - y0, x1 - x0
         return np.unpackbits(self._bits[index], count=shape[0] * shape[1]).reshape(shape).view(bool)
 
-    def __getitem__(self, index: int) -> np.ndarray:
-        """A mask, ``(H, W)`` bool."""
+    def __getitem__(self, which: Any) -> np.ndarray | PackedMasks:
+        """A mask, ``(H, W)`` bool, by its index; or some of the masks, by `chosen`.
+
+        Raises:
+            IndexError: there is no such mask, or ``which`` is another kind of value.
+        """
+        index = chosen(len(self), which)
+        if index.ndim:
+            return self.select(index)
         x0, y0, x1, y1 = self.windows[index]
         mask = np.zeros(self.size, bool)
         mask[y0:y1, x0:x1] = self.within(index)
@@ -57,3 +67,22 @@ class PackedMasks(ComparedByValue):
     def areas(self) -> np.ndarray:
         """``(N,)`` int64 pixels of each mask."""
         return np.array([np.count_nonzero(self.within(i)) for i in range(len(self))], np.int64)
+
+
+def chosen(count: int, which: Any) -> np.ndarray:
+    """The index of one of ``count`` objects, ``()``, or the indices of some of them, ``(m,)``.
+
+    Args:
+        count: number of objects.
+        which: an index, a slice, a list of indices or a bool for each.
+
+    Raises:
+        IndexError: there is no such object, or ``which`` is another kind of value.
+    """
+    with contextlib.suppress(IndexError, TypeError):
+        found = np.asarray(np.arange(count)[which])
+        if found.ndim <= 1:  # two of None
+            return found
+    raise IndexError(
+        f"no object {shortened(which)} of {count}; expected an index, a slice, a list of indices or a bool for each"
+    )

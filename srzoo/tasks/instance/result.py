@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..result import ImageResult, Region
+from ..result import ImageResult, Region, plain
 from ..saving import Saving
 from ..task import Found
-from .masks import PackedMasks
+from .masks import PackedMasks, chosen
 from .pictures import draw_instances
 
 
@@ -28,7 +28,7 @@ class Instances(ImageResult):
         boxes: ``(N, 4)`` float32 x0, y0, x1, y1 in pixels.
         scores: ``(N,)`` float32 from 0 to 1.
         labels: ``(N,)`` int64 class ids.
-        masks: ``masks[i]`` is ``(H, W)`` bool.
+        masks: ``masks[i]`` is ``(H, W)`` bool, ``masks[[0, 2]]`` or ``masks[scores > 0.8]`` some of them.
         classes: class names in order of id.
         palette: an RGB colour (0..255) for each class.
     """
@@ -52,10 +52,8 @@ class Instances(ImageResult):
         Raises:
             IndexError: there is no such object, or ``which`` is another kind of value.
         """
-        chosen = np.atleast_1d(np.arange(len(self))[which])
-        if chosen.ndim > 1:  # as of None
-            raise IndexError(f"expected an index, a slice, a list of indices or a bool for each object, got {which!r}")
-        parts = self.boxes[chosen], self.scores[chosen], self.labels[chosen], self.masks.select(chosen)
+        some = np.atleast_1d(chosen(len(self), which))
+        parts = self.boxes[some], self.scores[some], self.labels[some], self.masks.select(some)
         result = Instances(self.image, *parts, self.classes, self.palette)
         result.georeference = self.georeference
         return result
@@ -117,7 +115,7 @@ class Instances(ImageResult):
             x0, y0, x1, y1 = box
             entries.append(
                 {
-                    "image_id": image_id,
+                    "image_id": plain(image_id),
                     "category_id": ids[label],
                     "bbox": [round(side, 3) for side in (x0, y0, x1 - x0, y1 - y0)],
                     "score": round(score, 6),

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
@@ -76,6 +77,29 @@ def test_to_coco_round_trip(result):
         for make in (result.to_coco, result.coco_annotations):
             with pytest.raises(ValueError, match=f"{len(ids)} category_ids .*2 classes"):
                 make(category_ids=ids)
+
+
+def test_ids_of_numpy_and_pytorch_are_written(result):
+    """json takes neither, and tables of ids are often arrays."""
+    for ids in (np.array([90, 0]), torch.tensor([90, 0])):
+        entries = json.loads(json.dumps(result.to_coco(ids[0], ids)))
+        assert [(e["image_id"], e["category_id"]) for e in entries] == [(90, 0), (90, 90), (90, 0)]
+        drawn = json.loads(json.dumps(result.coco_annotations(ids[0], ids[0], ids)))
+        assert [(e["id"], e["image_id"], e["category_id"]) for e in drawn] == [(90, 90, 0), (91, 90, 90)]
+
+
+def test_some_of_the_masks(result):
+    """As arrays have it; `Instances` is indexed alike."""
+    for which in (result.scores > 0.7, [0, 1], slice(0, 2), torch.tensor([0, 1]), np.array([True, True, False])):
+        some = result.masks[which]
+        assert len(some) == 2 and some == result[which].masks and (some[1] == result.masks[1]).all()
+    assert (result.masks[np.int64(-2)] == result.masks[1]).all()
+    assert (np.asarray(result.masks[[2, 0]]) == np.stack([result.masks[2], result.masks[0]])).all()
+    for which in (3, "shop", None, 0.5):
+        with pytest.raises(IndexError):
+            result.masks[which]
+        with pytest.raises(IndexError):
+            result[which]
 
 
 def test_masks_by_class_and_by_number(result):

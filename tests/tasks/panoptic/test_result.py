@@ -88,6 +88,8 @@ def test_png_has_red_as_the_lowest_byte(tmp_path):
     picture, entries = Panoptic(Image.new("RGB", (2, 2)), ids, segments, LABELS).to_coco([90, 0, 7])
     with pytest.raises(ValueError, match="2 category_ids .*3 classes"):
         Panoptic(Image.new("RGB", (2, 2)), ids, segments, LABELS).to_coco([90, 0])
+    _, same = Panoptic(Image.new("RGB", (2, 2)), ids, segments, LABELS).to_coco(np.array([90, 0, 7]))
+    assert json.loads(json.dumps(same)) == entries
     assert picture.getpixel((0, 0)) == (1, 2, 3)
     assert picture.getpixel((1, 1)) == (300 & 255, 1, 0)
     picture.save(tmp_path / "x.png")
