@@ -16,6 +16,7 @@ from ..layers.checks import check_whole
 from .base import take_rows
 from .mask_rcnn import MaskRCNN
 from .region_heads import Detections, Sizes
+from .targets import described
 
 _GROUPS = 32  # of a GroupNorm
 
@@ -216,9 +217,11 @@ class PanopticFPN(MaskRCNN):
         batch = []
         for i, (target, own) in enumerate(zip(targets, image_sizes, strict=True)):
             ids = target.get("semantic")
-            if ids is None or tuple(ids.shape) != tuple(own):
-                found = "none" if ids is None else "x".join(map(str, reversed(ids.shape)))
-                raise ValueError(f"targets[{i}]: its semantic target is {found}, expected {own[1]}x{own[0]} class ids")
+            if not isinstance(ids, torch.Tensor) or ids.is_floating_point() or tuple(ids.shape) != tuple(own):
+                found = f"{described(ids)} and {ids.dtype}" if isinstance(ids, torch.Tensor) else described(ids)
+                raise ValueError(
+                    f"targets[{i}] has a semantic target of {found}, expected integers of {tuple(own)}, class ids"
+                )
             wanted = table.to(ids.device)[ids.long().clamp(-1, IGNORE)]
             wrong = (wanted < 0) | (ids < 0) | (ids > IGNORE)
             if wrong.any():

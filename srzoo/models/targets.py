@@ -62,8 +62,9 @@ def check_targets(targets: list[dict] | None, image_sizes: list[tuple[int, int]]
                 f"{where} has boxes of {boxes.dtype} and labels of {labels.dtype}, expected floating point and int64"
             )
         if not isinstance(masks, MaskWindows):
-            found = tuple(masks.shape) if isinstance(masks, torch.Tensor) else f"type {type(masks).__name__}"
-            raise ValueError(f"{where} has masks of {found}, expected a tensor (n, H, W), or MaskWindows.of(masks)")
+            raise ValueError(
+                f"{where} has masks of {described(masks)}, expected a tensor (n, H, W), or MaskWindows.of(masks)"
+            )
         fits = boxes.shape == (len(labels), 4) or (not len(labels) and boxes.shape == (0,))
         if not fits or labels.dim() != 1 or len(masks) != len(labels):
             raise ValueError(
@@ -71,8 +72,8 @@ def check_targets(targets: list[dict] | None, image_sizes: list[tuple[int, int]]
                 "expected (n, 4), (n,) and n of them"
             )
         crowds = target.get("crowds")
-        if crowds is not None and (crowds.dim() != 2 or crowds.shape[1] != 4):
-            raise ValueError(f"{where} has crowds of {tuple(crowds.shape)}, expected boxes (c, 4)")
+        if crowds is not None and not (isinstance(crowds, torch.Tensor) and crowds.shape[1:] == (4,)):
+            raise ValueError(f"{where} has crowds of {described(crowds)}, expected a tensor of boxes (c, 4)")
     counts = [len(target["labels"]) for target in targets]
     crowds = [target.get("crowds") for target in targets]
     crowds = [target["boxes"].new_zeros(0, 4) if own is None else own for target, own in zip(targets, crowds)]
@@ -86,6 +87,11 @@ def check_targets(targets: list[dict] | None, image_sizes: list[tuple[int, int]]
         _check_finite(f"targets[{i}]", "crowd", parts[len(targets) + i])
         if counts[i]:
             _check_objects(f"targets[{i}]", parts[i], labels[i], target["masks"], size, num_classes)
+
+
+def described(value: Any) -> str:
+    """The shape of a tensor, or the type of another value."""
+    return str(tuple(value.shape)) if isinstance(value, torch.Tensor) else f"type {type(value).__name__}"
 
 
 def _check_finite(where: str, kind: str, boxes: torch.Tensor) -> None:

@@ -81,8 +81,10 @@ def test_instance_targets_are_the_things_in_order(tiny, make_target):
     [
         ([0], torch.zeros(64, 64, dtype=torch.uint8), r"targets\[1\]: object 0 has label 0, which is stuff"),
         ([3], torch.zeros(64, 64, dtype=torch.uint8), r"targets\[1\]: object 0 has label 3, expected 0 to 2"),
-        ([1], None, r"targets\[1\].* is none, expected 64x64"),
-        ([1], torch.zeros(16, 16, dtype=torch.uint8), r"targets\[1\].* is 16x16, expected 64x64"),
+        ([1], None, r"targets\[1\].* of type NoneType, expected .* \(64, 64\)"),
+        ([1], [[1]], r"targets\[1\].* of type list, expected .* \(64, 64\)"),
+        ([1], torch.zeros(16, 16, dtype=torch.uint8), r"targets\[1\].* of \(16, 16\) .*, expected .* \(64, 64\)"),
+        ([1], torch.full((64, 64), 0.5), r"targets\[1\].* of \(64, 64\) and torch.float32, expected integers"),
         ([1], torch.full((64, 64), 3, dtype=torch.uint8), r"targets\[1\].* value 3, .*0 to 2, or 255"),
         ([1], torch.full((64, 64), 202, dtype=torch.uint8), r"targets\[1\].* value 202, "),
         ([1], torch.full((64, 64), -1, dtype=torch.int64), r"targets\[1\].* value -1, "),

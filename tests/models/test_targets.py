@@ -52,6 +52,9 @@ def box(*numbers):
         ({"labels": [0, 1]}, r"labels of type list, expected a tensor"),
         ({"boxes": BOXES}, r"boxes of type list, expected a tensor"),
         ({"crowds": box(1, float("nan"), 9, 9)}, r"crowd 1, \[1, nan, 9, 9\], is not finite"),
+        ({"crowds": [[1, 2, 9, 9]]}, r"crowds of type list, expected a tensor"),
+        ({"crowds": torch.zeros(4)}, r"crowds of \(4,\), expected a tensor of boxes \(c, 4\)"),
+        ({"crowds": torch.tensor(4.0)}, r"crowds of \(\), expected"),
     ],
 )
 def test_refused(changes, message, good):
