@@ -33,7 +33,8 @@ def test_recipes_in_the_package(name):
 
 
 def test_model_without_its_own_recipe_has_that_of_its_dataset():
-    assert load_recipe("srnet_mask_rcnn_r101_coco").milestones == (8, 11)
+    detector = load_recipe("srnet_mask_rcnn_r101_coco")
+    assert (detector.schedule, detector.milestones) == ("step", (8, 11))
     assert load_recipe("panoptic_fpn_r50_coco").options.semantic_weight == 0.5
     assert load_recipe("fcn_r101_ade20k") == load_recipe("ade20k", model="fcn_r101_ade20k")
     assert load_recipe("dfseg_v1_cityscapes") == load_recipe("cityscapes_realtime", model="dfseg_v1_cityscapes")
