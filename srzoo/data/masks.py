@@ -82,7 +82,7 @@ def _whole(mask: np.ndarray, name: str) -> np.ndarray:
         ImageError: some are not whole.
     """
     if not (np.isfinite(mask).all() and (mask == np.rint(mask)).all() and abs(mask).max(initial=0) < 1 << 31):
-        raise ImageError(f"{name}: a mask of floating-point values; save class ids as 8-bit PNG")
+        raise ImageError(f"{name}: a mask of floating-point values that are not whole; save its ids as PNG")
     return mask.astype(np.int32)
 
 

@@ -19,6 +19,8 @@ from ..layers.leaf import NotScriptable, refuse_tracing
 from ..messages import shortened
 from .cost import multiply_adds
 
+_BEYOND = 4  # times the largest value of normalized images: more than any augmentation adds
+
 
 class ZooModel(NotScriptable, nn.Module):
     """A network with the configuration that is needed to use it and to build it again.
@@ -270,3 +272,24 @@ def check_image_batch(x: torch.Tensor, channels: int = 3) -> None:
         raise ValueError(f"expected at least one image, got a batch of shape {tuple(x.shape)}")
     if min(x.shape[-2:]) < 32:
         raise ValueError(f"expected height and width of at least 32, got {tuple(x.shape[-2:])}; resize the image first")
+
+
+def check_normalized(x: torch.Tensor, transform: Any) -> None:
+    """Check that no value of a batch is far beyond those of normalized images, such as 255.
+
+    Args:
+        x: the input of a network.
+        transform: its `srzoo.zoo.transform.Transform`.
+
+    Raises:
+        ValueError: there is one. Infinity passes, as what is not finite is told by itself.
+    """
+    if torch.compiler.is_compiling():
+        return
+    largest = max(abs(value.item()) for value in x.detach().aminmax())
+    usual = max(max(mean, 1 - mean) / std for mean, std in zip(transform.mean, transform.std))
+    if _BEYOND * usual < largest < float("inf"):
+        raise ValueError(
+            f"images have values up to {largest:g}, normalized ones are within {usual:.3g}; pass "
+            "model.config.transform.normalize(images) of 8-bit images"
+        )

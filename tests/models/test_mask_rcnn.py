@@ -1,5 +1,7 @@
 """Mask R-CNN against torchvision's with the same weights, in other precisions, with batch mates, and its parts."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -480,3 +482,21 @@ def test_parts_compile_without_a_graph_break_at_two_sizes(context, tiny):
     assert counter.frame_count <= 2  # one for the first size, one for all others
     pooled = torch.randn(5, levels[0].shape[1], 7, 7)
     torch.testing.assert_close(box(pooled), heads.box_predictor(heads.box_head(pooled)))
+
+
+def test_images_that_are_not_normalized_are_refused(make_target):
+    """torchvision's detectors normalize inside, and losses of thousands were all that told."""
+    options = {"channels": 16, "box_channels": 24, "mask_layers": (16,), "pretrained_backbone": False}
+    model = srzoo.create_model("mask_rcnn", backbone="test_resnet", num_classes=2, **options).eval()
+    targets = [make_target((64, 64), [(4, 4, 40, 40)])]
+    images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+    images[0, 0, 0, 0] = 255
+    for train in (True, False):
+        model.train(train)
+        call = {"targets": targets} if train else {}
+        with pytest.raises(ValueError, match=r"up to 255, .*within 1; .*normalize"):
+            model(images.float(), **call)
+        model(model.config.transform.normalize(images), **call)
+    own = dataclasses.replace(model.config.transform, mean=(0.0,) * 3, std=(1 / 255,) * 3)
+    model.reconfigure(transform=own)
+    model(images.float())
