@@ -131,7 +131,7 @@ PUBLISHED: dict[str, Weights] = {
     ),
     "srnet_panoptic_fpn_lite0_facade": Weights(
         file="srnet_panoptic_fpn_lite0_facade.safetensors",
-        sha256="732e5b2792bb5e26e361b859dd9cad199eace50ded05f5f564ba379dc6597de0",
+        sha256="1290fbccb37d1ce34b4cfecbcfc00e20779054a7809b0f79e43051af7ef16ce6",
         parameters=6_163_293,
         licence=(
             "srzoo: Apache-2.0",
