@@ -127,7 +127,7 @@ def name_of(source: Any) -> str:
 
 @contextmanager
 def decoding(name: str, max_pixels: int | None = None) -> Iterator[None]:
-    """Context manager in which whatever a decoder raises becomes an `ImageError` of this name.
+    """Context manager in which whatever a decoder raises becomes an `ImageError` of this name; a missing package not.
 
     ``max_pixels`` is the limit that the message tells; None for that of Pillow.
     """
@@ -136,7 +136,7 @@ def decoding(name: str, max_pixels: int | None = None) -> Iterator[None]:
             # Pillow warns above 89 million pixels, and raises above 179 million. Only the latter is a limit here.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             yield
-    except (ImageError, Warning):  # a user's filter may raise warnings
+    except (ImageError, ImportError, Warning):  # a package is missing, or a user's filter raises warnings
         raise
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: not an image file that Pillow can read") from error

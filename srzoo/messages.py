@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import reprlib
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 _LONGEST = 2000  # characters of a line that is printed
 _LARGEST = 1 << 4096  # a larger number is not written out
@@ -107,6 +108,26 @@ def no_option(
     """
     meant = nearest((synonyms or {}).get(name, name), [*takes, *elsewhere])
     return f"{owner} has no option {name!r}; it takes {', '.join(takes) or 'none'}{meant}"
+
+
+@contextmanager
+def importing(what: str, install: str) -> Iterator[None]:
+    """Context manager to import a package that not everybody has installed.
+
+    Args:
+        what: what needs the package, with the verb.
+        install: what ``pip install`` gets.
+
+    Raises:
+        ImportError: the package is missing, or cannot be imported. It is of the kind that Python raised.
+    """
+    try:
+        yield
+    except ImportError as error:
+        reason = "" if isinstance(error, ModuleNotFoundError) else f" ({one_line(error)})"
+        package = (error.name or "").partition(".")[0]
+        text = f"{what} the package {package!r}{reason}: pip install {install}"
+        raise type(error)(text, name=error.name, path=error.path) from error
 
 
 def and_more(items: Sequence[str], shown: int = 1, separator: str = ", ") -> str:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from srzoo.messages import and_more, nearest, one_line, shortened
+from srzoo.messages import and_more, importing, nearest, one_line, shortened
 
 
 def test_the_first_line_of_an_error():
@@ -20,6 +20,21 @@ def test_the_nearest_of_several_names():
 )
 def test_the_first_of_many_and_their_number(items, shown, text):
     assert and_more(items, shown) == text
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ModuleNotFoundError("No module named 'av.audio'", name="av.audio"), "videos need the package 'av': pip"),
+        (ImportError("libx264.so: no such file", name="av._core"), r"'av' \(libx264.so: no such file\): pip"),
+    ],
+)
+def test_a_package_that_cannot_be_imported(error, text):
+    with (
+        pytest.raises(type(error), match=rf"{text} install 'srzoo\[video\]'"),
+        importing("videos need", "'srzoo[video]'"),
+    ):
+        raise error
 
 
 def test_the_first_of_many_on_lines_of_their_own():

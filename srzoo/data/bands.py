@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ..images import MAX_PIXELS, ImageError, as_image, decoding, name_of, opened
+from ..messages import importing
 from .georeference import has_many_bands
 
 RGB = 3  # channels of an image that is read as 8-bit RGB, see `srzoo.images`
@@ -94,6 +95,7 @@ def as_picture(source: Any, channels: int, max_pixels: int | None = None) -> Ima
 
     Raises:
         ImageError: as of `as_image`, or the image has another number of channels.
+        ImportError: tifffile is not installed, see `as_bands`.
     """
     return as_image(source, max_pixels) if channels == RGB else Bands(as_bands(source, channels))
 
@@ -111,6 +113,7 @@ def as_bands(source: Any, channels: int) -> np.ndarray:
 
     Raises:
         ImageError: the image cannot be read, or has another number of channels.
+        ImportError: tifffile is needed, and not installed.
     """
     name = name_of(source)
     if isinstance(source, (str, os.PathLike)) and str(source).lower().endswith(".npy"):
@@ -135,12 +138,11 @@ def _tiff_array(path: Path, name: str) -> np.ndarray:
     """``(H, W, C)`` numbers of a TIFF file, of as many bands and bits as it has.
 
     Raises:
-        ImageError: it has more axes or too many pixels, or tifffile is not installed.
+        ImageError: it has more axes or too many pixels.
+        ImportError: tifffile is not installed.
     """
-    try:
+    with importing(f"{name}: a TIFF of many bands or bits needs", "'srzoo[geo]'"):
         import tifffile
-    except ModuleNotFoundError as error:
-        raise ImageError(f"{name}: a TIFF of many bands or bits needs tifffile: pip install 'srzoo[geo]'") from error
     with tifffile.TiffFile(path) as file:
         series = file.series[0]
         axes = "".join(axis for axis, side in zip(series.axes, series.shape) if side > 1 or axis in "YX")

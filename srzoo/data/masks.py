@@ -13,7 +13,7 @@ from PIL import Image
 from ..images import ImageError, opened
 from ..labels import IGNORE
 from ..labels.own import MAX_CLASSES
-from ..messages import one_line
+from ..messages import importing, one_line
 
 ARRAYS = (".mat", ".npy")  # suffixes of files that are no images
 LOSSY = ("JPEG", "MPO")  # encodings that change ids
@@ -36,6 +36,7 @@ def read_mask(path: str | Path, as_colours: bool = False) -> np.ndarray:
 
     Raises:
         ImageError: the file cannot be read, or contains values that are not whole numbers.
+        ImportError: SciPy is not installed, which reads ``.mat`` files.
     """
     if Path(path).suffix.lower() in ARRAYS:
         return read_array(Path(path))
@@ -48,7 +49,7 @@ def read_array(path: Path) -> np.ndarray:
 
     Raises:
         ImageError: there is none, or the file cannot be read.
-        RuntimeError: SciPy is not installed.
+        ImportError: SciPy is not installed.
     """
     if path.suffix.lower() == ".npy":
         try:
@@ -56,10 +57,8 @@ def read_array(path: Path) -> np.ndarray:
         except (OSError, ValueError, EOFError) as error:
             raise ImageError(f"{path}: cannot be read ({one_line(error)})") from error
     else:
-        try:
+        with importing("masks in .mat files need", "'srzoo[data]'"):
             from scipy.io import loadmat
-        except ModuleNotFoundError as error:
-            raise RuntimeError("masks in .mat files need the package 'scipy': pip install 'srzoo[data]'") from error
         try:
             content = loadmat(path)
         except Exception as error:  # scipy raises many kinds; NotImplementedError for HDF5

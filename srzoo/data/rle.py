@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..messages import shortened
+from ..messages import importing, shortened
 
 Rle = dict[str, Any]  # {"size": [H, W], "counts": bytes}: run lengths down the columns, compressed
 
@@ -21,10 +21,8 @@ def coder():
     Raises:
         ImportError: pycocotools is not installed.
     """
-    try:
+    with importing("masks of objects need", "pycocotools"):
         from pycocotools import mask
-    except ModuleNotFoundError as error:
-        raise ImportError("masks of objects need the package 'pycocotools': pip install pycocotools") from error
     return mask
 
 

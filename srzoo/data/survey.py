@@ -133,7 +133,7 @@ def _are_masks(paths: list[Path]) -> bool:
     for path in paths[:: max(1, len(paths) // _PEEKED)][:_PEEKED]:
         try:
             values, counts = np.unique(pack(read_mask(path)), return_counts=True)
-        except (ImageError, RuntimeError):
+        except ImageError:
             continue
         few.append(len(values) <= _FEW or np.sort(counts)[-_FEW:].sum() > 0.98 * counts.sum())
     return bool(few) and all(few)

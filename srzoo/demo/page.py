@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import gradio
 
-from ..images import ImageError
 from ..messages import one_line
 from ..predict import Segmenter
 from ..tasks.task import Result
@@ -45,7 +44,7 @@ def make_page(models: Sequence[str], examples: Sequence[str | Path] = (), device
             return None, None, "", None
         try:
             result = find(model, _TILES[tiles])(image)
-        except (ImageError, ValueError, OSError, RuntimeError) as error:
+        except (ValueError, OSError, RuntimeError, ImportError) as error:
             # By the name that the user knows: gradio keeps uploads in folders of its own.
             line = one_line(error).replace(f"{Path(image).parent}{os.sep}", "")
             raise gradio.Error(line, print_exception=False) from error

@@ -16,6 +16,7 @@ from torch import nn
 from ..data.bands import as_picture
 from ..files import replacing
 from ..images import check_several
+from ..messages import importing
 from .network import ExportedNetwork, form_of
 from .program import program_of
 
@@ -55,15 +56,11 @@ def export_onnx(
         if network.form.half:
             raise ValueError("half=True and calibrate contradict each other: convolutions compute in 8 or in 16 bits")
         calibrate = _with_one(calibrate)
-    try:
+    with importing("ONNX files need", "'srzoo[export]'"):
         import onnxscript  # noqa: F401
 
         if calibrate is not None:
             import onnxruntime.quantization  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            f"ONNX files need {error.name}, which is not installed: pip install 'srzoo[export]'"
-        ) from error
     with replacing(path) as temporary:  # at first, since the export takes a while
         onnx = torch.onnx.export(
             program_of(network),

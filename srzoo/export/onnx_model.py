@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..messages import one_line
+from ..messages import importing, one_line
 from ..models.base import ZooModel
 from ..zoo.config import ModelConfig
 from .network import KEY, Form
@@ -123,12 +123,8 @@ def read_onnx_file(path: str | Path) -> tuple[ModelConfig, Form, str]:
 
 
 def _session(path: str | Path, providers: list[str] | None):
-    try:
+    with importing("an ONNX file needs", "onnxruntime"):
         import onnxruntime
-    except ImportError as error:
-        raise ImportError(
-            "an ONNX file is run by onnxruntime, which is not installed: pip install onnxruntime"
-        ) from error
     if not Path(path).is_file():
         raise FileNotFoundError(f"no file {path}")
     options = onnxruntime.SessionOptions()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..labels import IGNORE
+from ..messages import importing
 
 if TYPE_CHECKING:
     from ..data.samples import ImageData
@@ -106,7 +107,7 @@ def train(
     Raises:
         ValueError: an argument or a key is invalid, or model and data do not fit together.
         FileNotFoundError: there is no such file or folder.
-        ModuleNotFoundError: a package of ``pip install 'srzoo[train]'`` is missing.
+        ImportError: a package of ``pip install 'srzoo[train]'`` is missing.
 
     Further errors are those of `srzoo.train.loop.train`.
     """
@@ -145,14 +146,12 @@ def run_recipe(recipe: Recipe, splits: Mapping[str, ImageData], out: Path, worke
     """Run the training loop, with the default number of workers for None.
 
     Raises:
-        ModuleNotFoundError: a package that training needs is missing.
+        ImportError: a package that training needs is missing.
     """
     from ..tasks.task import get_task
 
-    try:
+    with importing("training needs", "'srzoo[train]'"):
         from .loop import train as loop
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(f"training needs the package {error.name!r}: pip install 'srzoo[train]'") from error
     figure = loop(recipe, splits["train"], splits["val"], out, default_workers() if workers is None else workers)
     return TrainedRun(out, get_task(recipe.task).headline, figure)
 

@@ -540,14 +540,16 @@ def _next(batches: Iterator) -> Any:
 
     Raises:
         ValueError: an image or annotation cannot be read.
+        ImportError: a package that reads it is not installed.
         RuntimeError: a worker was killed.
     """
     try:
         return next(batches)
     except (ConnectionError, EOFError) as error:  # while it sent a batch, before PyTorch looks whether it lives
         raise RuntimeError("DataLoader worker (pid unknown) has ended") from error
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
         lines = str(error).strip().splitlines()
         if len(lines) == 1:
             raise
-        raise ValueError(re.sub(r"^[\w.]+: ", "", lines[-1])) from error  # the last line of the worker's traceback
+        kind = ImportError if isinstance(error, ImportError) else ValueError
+        raise kind(re.sub(r"^[\w.]+: ", "", lines[-1])) from error  # the last line of the worker's traceback

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from PIL import Image
 
 from ..images import MAX_PIXELS, name_of
-from ..messages import one_line, visible
+from ..messages import importing, one_line, visible
 from .names import VideoError, is_camera
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Clip:
 
     Raises:
         VideoError: there is no such file or camera, it is no video, or it has too many pixels.
-        RuntimeError: PyAV is not installed.
+        ImportError: PyAV is not installed.
     """
 
     def __init__(self, source: str | os.PathLike | int):
@@ -181,12 +181,10 @@ def import_av() -> Any:
     log, and a decoder that is closed meanwhile waits for them with the lock held, forever.
 
     Raises:
-        RuntimeError: it is not installed.
+        ImportError: it is not installed.
     """
-    try:
+    with importing("videos need", "'srzoo[video]'"):
         import av
-    except ImportError as error:
-        raise RuntimeError(f"videos need PyAV ({one_line(error)}); pip install 'srzoo[video]'") from error
     return av
 
 

@@ -2,11 +2,19 @@
 
 import ast
 import importlib
+import re
 from pathlib import Path
 
 import pytest
 
-SCRIPTS = sorted((Path(__file__).parents[2] / "bench").glob("*.py"))
+ROOT = Path(__file__).parents[2]
+SCRIPTS = sorted((ROOT / "bench").glob("*.py"))
+
+
+def further_packages() -> set[str]:
+    """The modules of the extras in pyproject.toml."""
+    extras = (ROOT / "pyproject.toml").read_text().partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    return {name.replace("-", "_") for name in re.findall(r'"([\w-]+)', extras)} - {"srzoo"}
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
@@ -33,7 +41,7 @@ def test_help_is_asked_for_before_anything_is_measured(path):
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
 def test_help_needs_no_further_package(path):
     """Packages of the extras, and what imports them, are imported where they are used."""
-    names = {"accelerate", "matplotlib", "onnx", "onnxruntime", "scipy", "segmentation_models_pytorch"}
+    names = further_packages()
     for node in ast.parse(path.read_text()).body:
         imported = [each.name for each in node.names] if isinstance(node, ast.Import) else [getattr(node, "module", "")]
         for name in imported:

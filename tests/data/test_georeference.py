@@ -94,7 +94,7 @@ def test_many_bands_need_a_package(tmp_path, monkeypatch):
     tifffile = pytest.importorskip("tifffile")
     tifffile.imwrite(tmp_path / "x.tif", np.zeros((8, 9, 5), np.uint8), photometric="minisblack", planarconfig="contig")
     monkeypatch.setitem(sys.modules, "tifffile", None)
-    with pytest.raises(ImageError, match=r"x.tif.*srzoo\[geo\]"):
+    with pytest.raises(ImportError, match=r"x.tif.*srzoo\[geo\]"):
         as_bands(tmp_path / "x.tif", 5)
 
 

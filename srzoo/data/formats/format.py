@@ -35,5 +35,5 @@ class Format(Protocol):
         Raises:
             NoSplit: the dataset has no such split.
             ValueError: a list, a table of classes or an annotation file cannot be read.
-            RuntimeError: a package that the format needs is not installed.
+            ImportError: a package that the format needs is not installed.
         """

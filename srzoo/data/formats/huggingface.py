@@ -14,7 +14,7 @@ import numpy as np
 
 from ...images import ImageError, decoding, has_hidden_rotation, to_rgb
 from ...labels import LabelSet
-from ...messages import one_line
+from ...messages import importing, one_line
 from ..bands import RGB, as_bands
 from ..class_files import find_classes
 from ..files import SPLIT_NAMES, NoSplit
@@ -136,10 +136,8 @@ class HuggingFace(Format):
         return is_saved or bool(_tables(root))
 
     def read(self, root: Path, split: str, task: str = "semantic") -> RowPairs:
-        try:
+        with importing("this format needs", "'srzoo[data]'"):
             import datasets
-        except ModuleNotFoundError as error:
-            raise RuntimeError("this format needs the package 'datasets': pip install 'srzoo[data]'") from error
         is_saved = (root / "dataset_dict.json").is_file() or (root / "state.json").is_file()
         try:
             if not is_saved and (tables := _tables(root)):

@@ -109,7 +109,7 @@ def test_rows_without_a_split(tmp_path, wrapped):
 def test_without_the_package(tmp_path, monkeypatch):
     rows(2).save_to_disk(tmp_path / "data")
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(RuntimeError, match=r"'datasets': pip install 'srzoo\[data\]'"):
+    with pytest.raises(ImportError, match=r"'datasets': pip install 'srzoo\[data\]'"):
         open_dataset(tmp_path / "data", "train")
 
 
