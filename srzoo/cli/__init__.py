@@ -14,6 +14,7 @@ from .. import __version__
 from ..evaluate.distributed import is_main_process
 from ..messages import nearest, one_line, visible
 from . import convert, data, demo, evaluate, export, info, listing, push, recipe, segment, train
+from .process import end_in_order, prepare_streams
 
 _COMMANDS = {
     "segment": segment,
@@ -44,6 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
         ``SRZOO_TRACEBACK=1`` in the environment errors are raised instead.
     """
     is_program = arguments is None
+    if is_program:
+        prepare_streams()
+        end_in_order()
     arguments = sys.argv[1:] if is_program else arguments
     parser = _Parser(prog="srzoo", description="Scene understanding with Squeeze Reasoning (SRNet).")
     parser.add_argument("--version", action="version", version=f"srzoo {__version__}")
