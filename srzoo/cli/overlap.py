@@ -65,6 +65,13 @@ class Overlap(InTurn):
         while self._pending:
             self._tell_next()
 
+    def tell_written(self) -> None:
+        """Tell of the images that were under way when an error ended the work, and were written all the same."""
+        while self._pending:
+            key, done = self._pending.popleft()
+            if not done.cancelled() and done.exception() is None:
+                self.tell(key, done)
+
     def _tell_next(self) -> None:
         key, done = self._pending.popleft()
         done.exception()  # waits
@@ -85,15 +92,20 @@ def overlap(device_type: str, tell: Callable[[Any, Future], None]) -> Iterator[I
         yield InTurn(tell)
         return
     writers = max(1, min(_WRITERS, (os.cpu_count() or 1) - 1))
-    with ThreadPoolExecutor(1) as compute, ThreadPoolExecutor(writers) as write:
-        work = Overlap(compute, write, writers + 1, tell)
-        try:
-            yield work
-            work.finish()
-        except BaseException:  # such as Ctrl-C: what has begun is finished, and nothing else is begun
-            for pool in (write, compute):
-                pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    compute, write = ThreadPoolExecutor(1), ThreadPoolExecutor(writers)
+    work = Overlap(compute, write, writers + 1, tell)
+    try:
+        with compute, write:
+            try:
+                yield work
+                work.finish()
+            except BaseException:  # such as Ctrl-C: what has begun is finished, and nothing else is begun
+                for pool in (write, compute):
+                    pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    except BaseException:
+        work.tell_written()
+        raise
 
 
 def _attempt(function: Callable, *arguments: Any) -> Future:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from ..tasks.task import Result
 
 _LONGEST_NAME = 60  # characters of a class's name in a table
-_REST = ", and the rest would, so it was left; the same command with --skip-existing goes on there"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -160,8 +159,9 @@ def _segment_images(options: argparse.Namespace, saving: dict[str, Any], built: 
         _tell(line)
     failed, given = total.failed + len(inputs.failures), len(inputs.images) + len(inputs.failures)
     if failed:
-        is_left = total.ended and total.segmented + total.skipped + total.failed < len(inputs.images)
-        _tell(f"srzoo: {failed} of {given} inputs failed{_REST if is_left else ''}", sys.stderr)
+        is_left = total.segmented + total.skipped + total.failed < len(inputs.images)
+        rest = f"{', and the rest was left' if is_left else ''}; {_resumes(saving)}"
+        _tell(f"srzoo: {failed} of {given} inputs failed{rest if total.ended and given > 1 else ''}", sys.stderr)
     return 2 if failed else 0
 
 
@@ -229,17 +229,28 @@ def _segment(
     is_quiet = True if is_one or not is_main_process() else None
     # With miniters no thread of tqdm's draws the bar, which `library_lines` would take for a library's line.
     bar = tqdm(total=len(own), disable=is_quiet, miniters=1, unit="image")
-    with suppress(_Ended), bar, overlap(segmenter.device.type, tell) as work:
-        for source in own:
-            name = name_of(source)
-            place = {"base": bases[source], "named": name_in_result(source, inputs.images[source])}
-            # In a thread, the images before may be computed and written meanwhile.
-            with library_lines(f"while {name} was read" if isinstance(work, Overlap) else name, tell_warning):
-                done = work.start(
-                    partial(read, source, **place), partial(segmenter, brief=True), partial(save, **place)
-                )
-            work.add(name, done)
+    try:
+        with suppress(_Ended), bar, overlap(segmenter.device.type, tell) as work:
+            for source in own:
+                name = name_of(source)
+                place = {"base": bases[source], "named": name_in_result(source, inputs.images[source])}
+                # In a thread, the images before may be computed and written meanwhile.
+                with library_lines(f"while {name} was read" if isinstance(work, Overlap) else name, tell_warning):
+                    done = work.start(
+                        partial(read, source, **place), partial(segmenter, brief=True), partial(save, **place)
+                    )
+                work.add(name, done)
+    except KeyboardInterrupt as error:
+        if not is_one:
+            error.args = (f"{counts.segmented} of {len(own)} images segmented; {_resumes(saving)}",)
+        raise
     return counts
+
+
+def _resumes(saving: dict[str, Any]) -> str:
+    """How the other images get their results, and all of them the file of all annotations."""
+    collected = ", and then writes coco.json" if saving.get("json") else ""
+    return f"the same command with --skip-existing resumes{collected}"
 
 
 def _is_done(segmenter: Segmenter, base: Path, named: str, saving: dict[str, Any]) -> bool:

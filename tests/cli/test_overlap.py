@@ -97,6 +97,30 @@ def test_nothing_is_begun_after_an_interrupt(device_type):
     assert max(computed) <= 3
 
 
+def test_what_was_under_way_when_an_error_ended_the_work_is_told_of(monkeypatch):
+    """On a full disk images that other threads wrote meanwhile were not counted."""
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    told, has_begun = [], threading.Event()
+
+    def tell(key, done):
+        if done.exception():
+            raise done.exception()
+        told.append(key)
+
+    def write(i):
+        if i == 0:
+            assert has_begun.wait(10)
+            raise OSError("full")
+        has_begun.set()
+        time.sleep(0.05)
+        return i
+
+    with pytest.raises(OSError, match="full"), overlap("cuda", tell) as work:
+        for i in range(2):
+            work.add(i, work.start(lambda i=i: i, lambda i: i, write))
+    assert told == [1]
+
+
 class Image:
     """Large."""
 

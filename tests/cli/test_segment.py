@@ -250,8 +250,25 @@ def test_what_every_image_would_meet_ends_the_command(error, device_type, exampl
     assert main(["segment", *many, "--model", small, "--out", str(out), "--json"]) == 2
     captured = capsys.readouterr()
     lines = [line for line in captured.err.replace("\r", "\n").splitlines() if line.startswith("srzoo:")]
-    assert str(error) in lines[0] and "1 of 3" in lines[1] and "--skip-existing" in lines[1] and len(lines) == 2
+    assert str(error) in lines[0] and "1 of 3" in lines[1] and len(lines) == 2
+    assert "--skip-existing" in lines[1] and "coco.json" in lines[1]
     assert "1 of 3 images" in captured.out and not (out / "coco.json").exists()
+
+
+@pytest.mark.parametrize("device_type", ["cpu", "cuda"])
+def test_an_interrupt_says_what_is_done_and_how_it_goes_on(device_type, examples, small, out, capsys, monkeypatch):
+    def read(self, source, read=srzoo.Segmenter.read):
+        if "facade" in str(source):
+            raise KeyboardInterrupt
+        return read(self, source)
+
+    monkeypatch.setattr(srzoo.Segmenter, "read", read)
+    monkeypatch.setattr(segment, "overlap", lambda _, tell: overlap(device_type, tell))
+    images = [str(examples / name) for name in ("street.png", "facade.jpg")]
+    assert main(["segment", *images, "--model", small, "--out", str(out), "--json"]) == 130
+    line = capsys.readouterr().err.replace("\r", "\n").splitlines()[-1]
+    assert re.search("1 of 2 images.*--skip-existing.*coco.json", line)
+    assert files(out) == ["street_coco.json", "street_labels.png", "street_overlay.jpg"]
 
 
 def test_names_reach_the_terminal_without_control_characters(examples, tmp_path, out, capsys):
