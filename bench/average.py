@@ -45,8 +45,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path, help="srzoo's .safetensors files")
     parser.add_argument("--out", type=Path, required=True, help="the file to write")
+    parser.add_argument("--half", action="store_true", help="store float16, as the files that ship; default float32")
     options = parser.parse_args()
-    srzoo.save_model(average(options.files), options.out)
+    srzoo.save_model(average(options.files), options.out, torch.float16 if options.half else None)
     print(f"{options.out}: the mean of {len(options.files)}")
 
 

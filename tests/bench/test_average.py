@@ -1,5 +1,6 @@
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import srzoo
 
@@ -35,3 +36,12 @@ def test_another_model_is_refused(average, tmp_path):
         for order in ([one, other], [other, one]):
             with pytest.raises(ValueError, match=f"{order[1].name}.*{order[0].name}.*different models"):
                 average.average(order)
+
+
+def test_the_file_is_of_the_dtype_of_those_that_ship(average, tmp_path, monkeypatch):
+    files, out = [str(written(tmp_path, str(seed), seed)) for seed in range(2)], tmp_path / "mean.safetensors"
+    for options, dtype in ([], torch.float32), (["--half"], torch.float16):
+        monkeypatch.setattr("sys.argv", ["average.py", *files, "--out", str(out), *options])
+        average.main()
+        tensors = load_file(out)
+        assert {each.dtype for each in tensors.values() if each.is_floating_point()} == {dtype}
