@@ -9,6 +9,7 @@ from .double_attention import DoubleAttention
 from .dual_attention import DualAttention
 from .expectation_maximization import ExpectationMaximizationAttention
 from .generalized_non_local import CompactGeneralizedNonLocal
+from .meta import check_shape_stays
 from .non_local import NonLocal
 from .pyramids import ASPP, PyramidPooling
 from .released import ReleasedSqueezeReasoning
@@ -58,11 +59,17 @@ def build_context(name: str, channels: int, **options) -> nn.Module:
         ``(N, C, H, W)`` to ``(N, C, H, W)``, or to ``(N, out_channels, H, W)``.
 
     Raises:
-        ValueError: unknown name, options for "none", or an invalid option.
+        ValueError: unknown name, options for "none", an invalid option, or a module of your own gives another shape.
         TypeError: an option that the module's class does not have.
     """
     check_context(name)
     module = CONTEXT_MODULES[name]
     if module is None and options:
         raise ValueError(f"context={name!r} takes no options, got {', '.join(options)}")
-    return module(channels, **options) if module else nn.Identity()
+    built = module(channels, **options) if module else nn.Identity()
+    if module and not getattr(module, "__module__", "").startswith(f"{__package__}."):  # added by a user
+        try:
+            check_shape_stays(built, (2, channels, 48, 64), options.get("out_channels"))
+        except ValueError as error:
+            raise ValueError(f"context={name!r}: {error}") from error
+    return built

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import inspect
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from torch import fx, nn
 from ..messages import nearest, no_option, one_line, shortened, visible
 from . import CONTEXT_MODULES, SqueezeReasoning, build_context
 from .leaf import NotScriptable, as_leaf
+from .meta import check_shape_stays, on_meta, placed_like
 
 CHILD = "context"  # the name of the block as a child of the module that it follows
 
@@ -65,10 +65,10 @@ def insert(
     try:
         _check_options(CONTEXT_MODULES.get(block) if isinstance(block, str) else block, options)
         new = build_context(block, shape[1], **options) if isinstance(block, str) else block(shape[1], **options)
-        _check_shape_stays(new, shape)
+        check_shape_stays(new, shape)
     except (TypeError, ValueError) as error:  # a TypeError of a block that does not take the number of channels
         raise ValueError(f"cannot insert the block after {path!r}, which gives {tuple(shape)}: {error}") from error
-    like = _placed_like(module, model)
+    like = placed_like(module, model)
     _extend(module, new.to(like.device, like.dtype).train(module.training))
     return model
 
@@ -125,7 +125,7 @@ class _Probe(nn.Module):
 
 def _inputs(model: nn.Module, example: torch.Tensor | tuple[torch.Tensor, ...] | None) -> tuple[torch.Tensor, ...]:
     if example is None:
-        return (torch.empty(1, 3, 224, 224, dtype=_placed_like(model).dtype),)
+        return (torch.empty(1, 3, 224, 224, dtype=placed_like(model).dtype),)
     inputs = example if isinstance(example, tuple) else (example,)
     wrong = [type(each).__name__ for each in inputs if not isinstance(each, torch.Tensor)]
     if wrong or not inputs:
@@ -193,33 +193,6 @@ def _is_channels_last(shape: torch.Size, size: torch.Size) -> bool:
         return abs(rows * width - columns * height) <= rounding
 
     return fits(shape[1], shape[2]) and not fits(shape[2], shape[3])
-
-
-def _check_shape_stays(block: nn.Module, shape: torch.Size) -> None:
-    if not isinstance(block, nn.Module):
-        raise ValueError(f"the block must be an nn.Module, got {type(block).__name__}")
-    try:
-        with torch.device("meta"), torch.no_grad():
-            output = on_meta(block).eval()(torch.empty(shape, dtype=_placed_like(block).dtype))
-    except Exception:  # a user's block may need values, which a meta tensor does not have
-        return
-    found = tuple(output.shape) if isinstance(output, torch.Tensor) else f"a {type(output).__name__}"
-    if found != tuple(shape):
-        raise ValueError(f"the block gives {found}; it must keep the shape")
-
-
-def on_meta(model: nn.Module) -> nn.Module:
-    """A copy on the meta device: the same structure, with tensors that have no memory."""
-    memo = {id(b): torch.empty_like(b, device="meta") for b in model.buffers()}
-    for p in model.parameters():
-        memo[id(p)] = nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=False)
-    return copy.deepcopy(model, memo)
-
-
-def _placed_like(*modules: nn.Module) -> torch.Tensor:
-    """A tensor with the device and dtype of the modules: their first floating parameter, if there is one."""
-    parameters = (p for module in modules for p in module.parameters() if p.is_floating_point())
-    return next(parameters, torch.empty(0))
 
 
 def _extend(module: nn.Module, block: nn.Module) -> None:

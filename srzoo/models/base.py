@@ -14,8 +14,8 @@ from srzoo_kernels import NonFiniteError
 
 from ..labels import LabelSet
 from ..labels.own import labels_of
-from ..layers.insertion import on_meta
 from ..layers.leaf import NotScriptable, refuse_tracing
+from ..layers.meta import on_meta
 from ..messages import shortened
 from .cost import multiply_adds
 

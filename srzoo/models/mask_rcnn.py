@@ -13,7 +13,8 @@ from torchvision.models.detection.image_list import ImageList
 from ..backbones.pyramid import PyramidBackbone, stem_and_stages
 from ..labels import LabelSet
 from ..layers.checks import check_flag, check_number, check_options, check_share, check_whole, check_wholes
-from ..layers.insertion import block_names, on_meta
+from ..layers.insertion import block_names
+from ..layers.meta import on_meta
 from ..messages import shortened
 from .base import ZooModel, check_image_batch, check_normalized
 from .cost import multiply_adds

@@ -195,3 +195,24 @@ def test_what_follows_may_change_the_output_in_place(name, size, channels_last, 
         gradients.append(torch.autograd.grad(y.square().float().sum(), [x, *module.parameters()], allow_unused=True))
     for ours, expected in zip(*gradients):
         torch.testing.assert_close(ours, expected, rtol=0, atol=0)
+
+
+class _Pair(nn.Identity):
+    def forward(self, x):
+        return x, x
+
+
+@pytest.mark.parametrize(
+    ("own", "found"),
+    [
+        (lambda channels: nn.MaxPool2d(2), "24, 32"),
+        (lambda channels: nn.Conv2d(channels, 2 * channels, 1), "128, 48"),
+        (_Pair, "a tuple"),
+    ],
+)
+def test_a_context_of_ones_own_keeps_the_shape(own, found, monkeypatch):
+    monkeypatch.setitem(CONTEXT_MODULES, "own", own)
+    with pytest.raises(ValueError, match=rf"context='own'.*{found}.*\(2, 64, 48, 64\)"):
+        build_context("own", CHANNELS)
+    monkeypatch.setitem(CONTEXT_MODULES, "own", lambda channels: nn.Conv2d(channels, channels, 3, padding=1))
+    build_context("own", CHANNELS)
