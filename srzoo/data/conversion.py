@@ -33,7 +33,7 @@ class Converted:
 
 
 def convert(splits: Mapping[str, ImageData], out: Path) -> Converted:
-    """Write images and annotations of a dataset.
+    """Write images and annotations of a dataset, all of them or none.
 
     Masks of classes become ``images/<split>/``, ``masks/<split>/`` and ``classes.txt``: masks are palette PNG files of
     class ids in the classes' colours, 255 for void. Objects become ``images/<split>/`` and COCO's
@@ -55,6 +55,16 @@ def convert(splits: Mapping[str, ImageData], out: Path) -> Converted:
             "panoptic annotations cannot be converted; --task semantic converts the class of each pixel, and --task "
             "instance the objects, where the dataset has them"
         )
+    try:
+        return _converted(splits, out)
+    except BaseException:  # a signal, too: a part of the images would be taken for all of them
+        for name in ("images", "masks", "annotations"):
+            shutil.rmtree(out / name, ignore_errors=True)
+        (out / "classes.txt").unlink(missing_ok=True)
+        raise
+
+
+def _converted(splits: Mapping[str, ImageData], out: Path) -> Converted:
     converted = Converted()
     for split, data in splits.items():
         converted.problems += data.unpaired

@@ -82,7 +82,8 @@ def draw(
             if not count:
                 raise VideoError(f"{clip.name}: no frame of it can be decoded")
     if stopped is not None:
-        stopped.args = (f"{target} has the {count} frames until {float(last):.1f} s",)
+        frames = "1 frame" if count == 1 else f"{count} frames"
+        stopped.args = (f"{target} has the {frames} until {float(last):.1f} s",)
         raise stopped
     return Drawn(count, float(last), writer.has_sound)
 

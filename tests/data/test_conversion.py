@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -26,6 +28,24 @@ def test_masks_with_names_and_colours(root, tmp_path, capsys):
         assert (new.format, new.labels, len(new)) == ("folder", old.labels, len(old))
         for i in range(len(old)):
             assert all(np.array_equal(a, b) for a, b in zip(old[i], new[i]))
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_part_is_not_left(error, root, tmp_path, monkeypatch):
+    """It opened as a whole dataset, and the same command refused its folder."""
+    copied = []
+
+    def copyfile(source, target, copy=shutil.copyfile):
+        if copied:
+            raise error
+        copied.append(copy(source, target))
+
+    monkeypatch.setattr("shutil.copyfile", copyfile)
+    command = ["data", "convert", str(root), str(tmp_path / "out")]
+    assert main(command) in (2, 130)
+    assert copied and list((tmp_path / "out").iterdir()) == []
+    monkeypatch.undo()
+    assert main(command) == 0
 
 
 def test_objects_as_coco(root, tmp_path):
