@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     if is_program:
         prepare_streams()
         end_in_order()
-    arguments = sys.argv[1:] if is_program else arguments
+    arguments = [_at_home(word) for word in (sys.argv[1:] if is_program else arguments)]
     parser = _Parser(prog="srzoo", description="Scene understanding with Squeeze Reasoning (SRNet).")
     parser.add_argument("--version", action="version", version=f"srzoo {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", dest="command")
@@ -66,6 +66,12 @@ def main(arguments: list[str] | None = None) -> int:
     with warnings.catch_warnings():  # restores showwarning, too
         warnings.showwarning = _show_warning
         return options.run(options) if os.environ.get("SRZOO_TRACEBACK") == "1" else _run(options, is_program)
+
+
+def _at_home(word: str) -> str:
+    """``--out=/home/me/x`` for ``--out=~/x``, which most shells pass on as it is."""
+    option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+    return f"{option}{equals}{os.path.expanduser(value)}" if value.startswith("~/") else word
 
 
 def _run(options: argparse.Namespace, is_program: bool) -> int:

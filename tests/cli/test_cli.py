@@ -277,6 +277,16 @@ def test_a_signal_is_told_and_is_the_exit_status(number, status, word, monkeypat
     assert re.fullmatch(f"srzoo: .*{word}; the same command resumes\n", capsys.readouterr().err)
 
 
+def test_a_tilde_that_the_shell_has_left_is_the_home_folder(monkeypatch, tmp_path):
+    """It became a folder of the name ``~``."""
+    seen = []
+    monkeypatch.setattr("srzoo.cli.segment.run", lambda options: seen.append(options) or 0)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    main(["segment", "~/x=y.png", "a~/~.png", "--out=~/a=b", "--model", "~/m.safetensors"])
+    assert seen[0].paths == [f"{tmp_path}/x=y.png", "a~/~.png"]
+    assert (seen[0].out, seen[0].model) == (tmp_path / "a=b", f"{tmp_path}/m.safetensors")
+
+
 def test_text_from_outside_cannot_control_the_terminal(monkeypatch, capsys):
     def hostile(options):
         warnings.warn("a\x1b]0;t\x07", stacklevel=1)
