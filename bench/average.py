@@ -29,6 +29,8 @@ def average(files: list[Path]) -> torch.nn.Module:
         OSError: a file cannot be read.
     """
     models = [srzoo.load_model(file) for file in files]
+    for model in models:
+        model.reconfigure(thresholds={})  # the mean has none yet
     states = [model.state_dict() for model in models]
     for file, model, state in zip(files, models, states):
         problem = misfit(state, states[0]) or ("has other options" if model.config != models[0].config else "")

@@ -73,7 +73,7 @@ class Segmenter:
         model: the model, fused, on the device and in evaluation mode.
         config: the `srzoo.zoo.config.ModelConfig` of the model.
         task: its `srzoo.tasks.task.Task`.
-        view: the task's ``View``: what was given, then the model's own `ModelConfig.view`, then the defaults.
+        view: the task's ``View``: what was given, then the model's own thresholds, then the defaults.
         device: the device.
 
     Raises:

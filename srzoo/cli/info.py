@@ -71,6 +71,7 @@ def _of_name(info: ModelInfo) -> dict[str, Any]:
         "multiply_adds": info.macs,
         "input_size": [*info.input_size],
         "transform": dataclasses.asdict(info.transform),
+        "thresholds": info.thresholds,
         "classes": [*info.classes],
         "palette": [[*colour] for colour in info.palette],
         "licence": [*info.licence],
@@ -93,7 +94,7 @@ def _of_file(path: str) -> dict[str, Any]:
         "options": config.options,
         "parameters": count_parameters(path),
         "transform": dataclasses.asdict(config.transform),
-        "view": config.view,
+        "thresholds": config.thresholds,
         "classes": [*config.classes],
         "palette": [[*colour] for colour in config.palette],
         "recipe": None if recipe is None else parse_recipe(recipe, f"the recipe in {path}").to_dict(),
@@ -113,7 +114,7 @@ def _of_onnx(path: str) -> dict[str, Any]:
         "task": config.task,
         "form": dataclasses.asdict(form),
         "transform": dataclasses.asdict(config.transform),
-        "view": config.view,
+        "thresholds": config.thresholds,
         "classes": [*config.classes],
         "palette": [[*colour] for colour in config.palette],
         "licence": licence.splitlines(),
@@ -129,6 +130,11 @@ def input_words(transform: dict[str, Any]) -> str:
     return f"short side {transform['short_side']}, {limit}at most {transform['max_pixels']:,} pixels{multiple}"
 
 
+def _threshold_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if facts["thresholds"]:
+        yield "thresholds", ", ".join(f"{key} {value:g}" for key, value in facts["thresholds"].items())
+
+
 def _name_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "name", facts["name"]
     yield "", facts["description"]
@@ -138,6 +144,7 @@ def _name_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "parameters", f"{facts['parameters'] / 1e6:.2f} M{counted}"
         yield "multiply-adds", f"{facts['multiply_adds'] / 1e9:.2f} G at {width}x{height}"
     yield "input", input_words(facts["transform"])
+    yield from _threshold_rows(facts)
     yield "classes", ", ".join(facts["classes"]) or "any number: pass num_classes"
     for i, line in enumerate(facts["licence"]):
         yield "licence" if i == 0 else "", line
@@ -164,8 +171,7 @@ def _file_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "options", ", ".join(f"{key} {value}" for key, value in facts["options"].items())
     yield "parameters", f"{facts['parameters'] / 1e6:.2f} M"
     yield "input", input_words(facts["transform"])
-    if facts["view"]:
-        yield "view", ", ".join(f"{key} {value}" for key, value in facts["view"].items())
+    yield from _threshold_rows(facts)
     yield "classes", f"{len(facts['classes'])}: {', '.join(facts['classes'])}"
     recipe = facts["recipe"]
     if recipe is None:
@@ -194,8 +200,7 @@ def _onnx_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         form["output"] if is_semantic else "what the heads of the detector compute, without its choice of boxes",
     )
     yield "input", input_words(facts["transform"])
-    if facts["view"]:
-        yield "view", ", ".join(f"{key} {value}" for key, value in facts["view"].items())
+    yield from _threshold_rows(facts)
     yield "classes", f"{len(facts['classes'])}: {', '.join(facts['classes'])}"
     for i, line in enumerate(facts["licence"]):
         yield "licence" if i == 0 else "", line

@@ -47,20 +47,20 @@ class ZooModel(NotScriptable, nn.Module):
         self.config = dataclasses.replace(config, transform=transform)
 
     def reconfigure(
-        self, labels: LabelSet | None = None, transform: Any = None, view: Mapping[str, Any] | None = None
+        self, labels: LabelSet | None = None, transform: Any = None, thresholds: Mapping[str, float] | None = None
     ) -> None:
         """Replace parts of the configuration, in place.
 
         Args:
             labels: new names and colours for the same number of classes; of a panoptic model, with the same things.
             transform: a new `srzoo.zoo.transform.Transform`. Its multiple is replaced by `input_multiple`.
-            view: values of the task's ``View`` that suit the weights, such as ``{"score": 0.6}``, instead of those the
-                model has; they are saved with it, and replace the defaults of `srzoo.Segmenter`, ``srzoo segment`` and
-                ``srzoo eval``.
+            thresholds: of a detector, those that suit its weights, such as ``{"score": 0.6}``; of a panoptic model
+                also ``overlap`` and ``stuff_area``. They are saved with the model, and replace the defaults of
+                `srzoo.Segmenter`, ``srzoo segment`` and ``srzoo eval``; those that are left out have the defaults.
 
         Raises:
-            ValueError: the labels have another number of classes or, of a panoptic model, other things; or the model
-                has no configuration.
+            ValueError: the labels have another number of classes or, of a panoptic model, other things; a
+                threshold is invalid; or the model has no configuration.
         """
         check_zoo_model(self, "reconfigure")
         changes: dict[str, Any] = {} if transform is None else {"transform": transform}
@@ -72,9 +72,8 @@ class ZooModel(NotScriptable, nn.Module):
                 )
             self._check_labels(labels)
             changes["labels"] = labels
-        if view is not None:
-            changes["view"] = dict(view)
-        self.configure(dataclasses.replace(self.config, **changes))
+        config = self.config if thresholds is None else self.config.with_thresholds(thresholds)
+        self.configure(dataclasses.replace(config, **changes))
 
     def _check_labels(self, labels: LabelSet) -> None:
         """Check that the network as it is can have these labels, whose number is right.
@@ -113,7 +112,7 @@ class ZooModel(NotScriptable, nn.Module):
         if labels is None:
             raise ValueError("reset_classifier needs num_classes, or classes, their names")
         self._replace_classifiers(labels)
-        self.configure(dataclasses.replace(self.config, labels=labels, view={}))
+        self.configure(dataclasses.replace(self.config, labels=labels, thresholds={}))
 
     def _replace_classifiers(self, labels: LabelSet) -> None:
         """`reset_classifier` of the network alone.
@@ -284,12 +283,13 @@ def check_normalized(x: torch.Tensor, transform: Any) -> None:
     Raises:
         ValueError: there is one. Infinity passes, as what is not finite is told by itself.
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or x.is_meta:
         return
-    largest = max(abs(value.item()) for value in x.detach().aminmax())
+    largest = torch.stack(x.detach().aminmax()).abs().max().item()
     usual = max(max(mean, 1 - mean) / std for mean, std in zip(transform.mean, transform.std))
     if _BEYOND * usual < largest < float("inf"):
         raise ValueError(
             f"images have values up to {largest:g}, normalized ones are within {usual:.3g}; pass "
-            "model.config.transform.normalize(images) of 8-bit images"
+            "model.config.transform.normalize(images) of 8-bit images, or give the model the transform of other "
+            "images by model.reconfigure(transform=...)"
         )

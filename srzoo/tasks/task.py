@@ -307,24 +307,19 @@ def make_view(task: Task, values: Mapping[str, Any], measured: bool = False, con
         task: the task.
         values: its fields by name; those not given have their defaults.
         measured: take the defaults with which figures are measured, see `View`.
-        config: of the model that it is for, whose own ``view`` comes before the defaults of the class.
+        config: of the model that it is for, whose own thresholds come before the defaults of the class.
 
     Raises:
         ValueError: the view has no such field, or the value is invalid.
     """
-    usual = {} if config is None else config.view
-    if usual:
-        try:
-            make_view(task, usual)
-        except ValueError as error:
-            raise ValueError(f"the view in the configuration of {config.name}: {error}") from error
+    own = {} if config is None else config.thresholds
     unknown = [name for name in values if name not in keys(task.View)]
     if unknown:
         meant = nearest(unknown[0], keys(task.View))
         raise ValueError(
             f"{task.name} models have no option {unknown[0]!r}{meant}; they take {', '.join(keys(task.View))}"
         )
-    return build(task.View, read(task.View, {**usual, **(task.View.MEASURED if measured else {}), **values}))
+    return build(task.View, read(task.View, {**own, **(task.View.MEASURED if measured else {}), **values}))
 
 
 # Each task by its name: the task, or the import path of its class.

@@ -66,7 +66,7 @@ def starting_model(recipe: Recipe, labels: LabelSet | None, is_new: bool) -> Zoo
                 "channels; give one for each"
             )
         transform = dataclasses.replace(transform, mean=recipe.mean, std=recipe.std)
-    model.reconfigure(labels, transform)
+    model.reconfigure(labels, transform, thresholds={})  # those of the start suit its weights alone
     return model
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,8 +31,8 @@ class ModelConfig:
         options: keyword arguments of the network's class, without ``num_classes``.
         labels: names and colours of the classes.
         transform: from an image to the model's input.
-        view: values of the task's ``View`` that suit these weights, such as the least score of an object, by name.
-            They replace the defaults of the ``View``.
+        thresholds: of a detector, those that suit these weights, such as the least score of an object: fields of the
+            task's ``View`` by name, whose defaults they replace.
     """
 
     name: str
@@ -41,7 +41,7 @@ class ModelConfig:
     options: dict = field(hash=False)
     labels: LabelSet
     transform: Transform
-    view: dict = field(default_factory=dict, hash=False)
+    thresholds: dict = field(default_factory=dict, hash=False)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -52,6 +52,14 @@ class ModelConfig:
     def palette(self) -> tuple[tuple[int, int, int], ...]:
         """An RGB colour (0..255) for each class, in order of id."""
         return self.labels.palette
+
+    def with_thresholds(self, thresholds: Mapping[str, Any]) -> ModelConfig:
+        """The same with other thresholds.
+
+        Raises:
+            ValueError: models of this task have no such threshold, or a value is out of range.
+        """
+        return dataclasses.replace(self, thresholds=_thresholds(Value(thresholds, self.name, "thresholds"), self.task))
 
     def to_json(self) -> str:
         """The configuration as JSON, for the header of a weights file."""
@@ -73,10 +81,10 @@ class ModelConfig:
             name=values["name"].text(),
             network=values["network"].text(64),
             task=values["task"].text(64),
-            options=_named(values["options"]),
+            options={name: value.plain() for name, value in values["options"].keys(64).items()},
             labels=_labels(values["labels"]),
             transform=_transform(values["transform"]),
-            view=_named(values.get("view")),
+            thresholds=_thresholds(found, values["task"].text(64)) if (found := values.get("thresholds")) else {},
         )
 
 
@@ -92,11 +100,6 @@ def _present(values: Value) -> Value:
     labels = {"classes": values["classes"].found, "palette": values["palette"].found}
     older = {"network": values.found.get("family", "srnet"), "task": "semantic", "labels": labels, **values.found}
     return Value(older, values.where)
-
-
-def _named(values: Value | None) -> dict[str, Any]:
-    """Arguments by name; none where the file has none."""
-    return {name: value.plain() for name, value in values.keys(64).items()} if values else {}
 
 
 def _labels(values: Value) -> LabelSet:
@@ -132,6 +135,25 @@ def _numbers(low: float) -> Callable[[Value], tuple[float, ...]]:
     """Reads a number for each channel, whose pixels are in 0..1."""
     return lambda value: tuple(float(each.number(low, 1e4)) for each in value.items(1, MAX_CHANNELS))
 
+
+def _thresholds(values: Value, task: str) -> dict[str, float]:
+    known, found = _THRESHOLDS.get(task, {}), {}
+    for name, value in values.keys(64).items():
+        if name not in known:
+            value.fail(f"left out; {task} models have {', '.join(known) or 'none'}")
+        found[name] = known[name](value)
+    return found
+
+
+def _share(value: Value) -> float:
+    return float(value.number(0, 1))
+
+
+# The thresholds that a model of each task can bring, and how each is read.
+_THRESHOLDS: dict[str, dict[str, Callable[[Value], float]]] = {
+    "instance": {"score": _share},
+    "panoptic": {"score": _share, "overlap": _share, "stuff_area": lambda value: value.whole(0, _MAX_PIXELS)},
+}
 
 # How each value of a transform is read.
 _TRANSFORM: dict[str, Callable[[Value], Any]] = {

@@ -378,7 +378,7 @@ def _with_weights(
     if new:
         said = f"{origin}: {why}, so these start from random values: {', '.join(sorted(new))}"
         warnings.warn(said, stacklevel=4)
-        model.reconfigure(view={})
+        model.reconfigure(thresholds={})
     built = model.state_dict()
     model.load_state_dict({**state, **{key: built[key] for key in shown}})
     if order:

@@ -76,6 +76,11 @@ class ModelInfo:
         return self._model.config.transform
 
     @property
+    def thresholds(self) -> dict[str, float]:
+        """Those that the published weights bring, see `ModelConfig`."""
+        return read_config(self.weights.path).thresholds if self.weights else {}
+
+    @property
     def input_size(self) -> tuple[int, int]:
         """``(H, W)`` of the model's input in pixels for a typical frame of the dataset."""
         return self.transform.input_size(*DATASETS.get(self.dataset, ANY_DATASET).frame)

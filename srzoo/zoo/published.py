@@ -131,7 +131,7 @@ PUBLISHED: dict[str, Weights] = {
     ),
     "srnet_panoptic_fpn_lite0_facade": Weights(
         file="srnet_panoptic_fpn_lite0_facade.safetensors",
-        sha256="1290fbccb37d1ce34b4cfecbcfc00e20779054a7809b0f79e43051af7ef16ce6",
+        sha256="ee15fa75f74c3f436464a8022756bab26a70eaf7b86c93af7658c13eae0f8163",
         parameters=6_163_293,
         licence=(
             "srzoo: Apache-2.0",

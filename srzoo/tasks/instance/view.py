@@ -25,7 +25,8 @@ class View:
     FROM_RECIPE: ClassVar[tuple[str, ...]] = ()
 
     score: float = option(
-        "least score of a detection; masks are computed for these alone. Average precision is measured from 0.05",
+        "least score of a detection, of which a model may bring its own; masks are computed for these alone. Average "
+        "precision is measured from 0.05",
         0.5,
         low=0,
         high=1,

@@ -25,12 +25,17 @@ class View:
     MEASURED: ClassVar[Mapping[str, Any]] = {}
     FROM_RECIPE: ClassVar[tuple[str, ...]] = ()
 
-    score: float = option("least score of an object", 0.5, low=0, high=1)
+    score: float = option("least score of an object, of which a model may bring its own", 0.5, low=0, high=1)
     detections: int = option("number of objects in an image at most", 100, low=1)
     overlap: float = option(
-        "an object of which objects of higher score cover more than this share is dropped", 0.5, low=0, high=1
+        "an object of which objects of higher score cover more than this share is dropped; a model may bring its own",
+        0.5,
+        low=0,
+        high=1,
     )
-    stuff_area: int = option("a kind of surface with fewer pixels in the image becomes void", 4096, low=0)
+    stuff_area: int = option(
+        "a kind of surface with fewer pixels in the image becomes void; a model may bring its own", 4096, low=0
+    )
 
     def __post_init__(self):
         check(self)
