@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torchvision.models.detection.image_list import ImageList
 
 from ..backbones.pyramid import PyramidBackbone, stem_and_stages
+from ..data.bands import RGB
 from ..labels import LabelSet
 from ..layers.checks import check_flag, check_number, check_options, check_share, check_whole, check_wholes
 from ..layers.insertion import block_names
@@ -176,7 +177,7 @@ class MaskRCNN(ZooModel):
         Raises:
             ValueError: ``x`` is not ``(N, in_channels, H, W)``, not floating, or has a side below 32 pixels; the
                 targets do not fit; ``score`` is not in 0..1, or ``count`` no whole number of at least 1. In training,
-                and on a CPU: the images are not normalized. On a CPU: the image or the weights are not finite.
+                and on a CPU: RGB images are not normalized. On a CPU: the image or the weights are not finite.
             RuntimeError: ``torch.export`` is tracing.
         """
         x, image_sizes, targets = self._checked(x, image_sizes, targets)
@@ -190,7 +191,8 @@ class MaskRCNN(ZooModel):
                 "srzoo.export_program and export_onnx export its network, without the choice of boxes"
             )
         check_image_batch(x, self.in_channels)
-        if self.config is not None and (self.training or x.device.type == "cpu"):  # a GPU would be waited for
+        is_checked = self.training or x.device.type == "cpu"  # elsewhere a GPU would be waited for
+        if is_checked and self.config is not None and self.in_channels == RGB:  # other channels may have any numbers
             check_normalized(x, self.config.transform)
         whole = tuple(x.shape[-2:])
         image_sizes = [whole] * len(x) if image_sizes is None else _checked_sizes(image_sizes, len(x), whole)

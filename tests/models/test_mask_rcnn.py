@@ -500,3 +500,5 @@ def test_images_that_are_not_normalized_are_refused(make_target):
     own = dataclasses.replace(model.config.transform, mean=(0.0,) * 3, std=(1 / 255,) * 3)
     model.reconfigure(transform=own)
     model(images.float())
+    bands = srzoo.create_model("mask_rcnn", backbone="test_resnet", num_classes=2, in_channels=4, **options).eval()
+    bands(torch.full((1, 4, 64, 64), 80.0))  # such as a depth in metres
