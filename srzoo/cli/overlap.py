@@ -73,8 +73,9 @@ class Overlap(InTurn):
                 self.tell(key, done)
 
     def _tell_next(self) -> None:
-        key, done = self._pending.popleft()
-        done.exception()  # waits
+        key, done = self._pending[0]
+        done.exception()  # waits; if Ctrl-C interrupts that, the image is still one to tell of
+        self._pending.popleft()
         self.tell(key, done)
 
 

@@ -1,6 +1,8 @@
 """Reading, computing and writing of several images at a time."""
 
 import gc
+import os
+import signal
 import threading
 import time
 import weakref
@@ -119,6 +121,27 @@ def test_what_was_under_way_when_an_error_ended_the_work_is_told_of(monkeypatch)
         for i in range(2):
             work.add(i, work.start(lambda i=i: i, lambda i: i, write))
     assert told == [1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX's signals")
+def test_the_image_that_was_waited_for_when_a_signal_came_is_told_of():
+    told, waits = [], threading.Event()
+
+    def write(i):
+        assert waits.wait(10)
+        time.sleep(0.05)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        time.sleep(0.05)
+        return i
+
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), overlap("cuda", lambda key, done: told.append(key)) as work:
+            work.add(0, work.start(lambda: 0, lambda i: i, write))
+            waits.set()
+    finally:
+        signal.signal(signal.SIGINT, former)
+    assert told == [0]
 
 
 class Image:
