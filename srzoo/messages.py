@@ -119,15 +119,18 @@ def importing(what: str, install: str) -> Iterator[None]:
         install: what ``pip install`` gets.
 
     Raises:
-        ImportError: the package is missing, or cannot be imported. It is of the kind that Python raised.
+        ModuleNotFoundError: the package is missing.
+        ImportError: it cannot be imported.
     """
     try:
         yield
     except ImportError as error:
-        reason = "" if isinstance(error, ModuleNotFoundError) else f" ({one_line(error)})"
+        is_missing = isinstance(error, ModuleNotFoundError)
         package = (error.name or "").partition(".")[0]
-        text = f"{what} the package {package!r}{reason}: pip install {install}"
-        raise type(error)(text, name=error.name, path=error.path) from error
+        lacking = f"the package {package!r}" if package else "a package that cannot be imported"  # raised by a package
+        reason = "" if is_missing and package else f" ({one_line(error)})"
+        kind = ModuleNotFoundError if is_missing else ImportError  # a package's own kind may take other arguments
+        raise kind(f"{what} {lacking}{reason}: pip install {install}", name=error.name, path=error.path) from error
 
 
 def and_more(items: Sequence[str], shown: int = 1, separator: str = ", ") -> str:
