@@ -29,8 +29,8 @@ def refuse_tracing(x: object) -> None:
     """
     if isinstance(x, fx.Proxy):
         raise TypeError(
-            "torch.fx cannot trace srzoo's networks, whose padding depends on the image's size: take torch.export, "
-            "or for features a hook, as model.head.context.register_forward_hook(...)"
+            "torch.fx cannot trace srzoo's networks, whose padding depends on the image's size: take torch.export, for "
+            "detectors srzoo.export_program, or for features a hook, as model.head.context.register_forward_hook(...)"
         )
 
 
@@ -41,4 +41,6 @@ class NotScriptable:
     """
 
     def __prepare_scriptable__(self):  # torch.jit.script calls it for every module first
-        raise TypeError(f"torch.jit.script cannot compile {type(self).__name__}: take torch.export.export")
+        is_model = hasattr(self, "input_multiple")  # of the zoo; torch.export takes no detector as it is
+        instead = "srzoo.export_program or srzoo.export_onnx" if is_model else "torch.export.export"
+        raise TypeError(f"torch.jit.script cannot compile {type(self).__name__}: take {instead}")
