@@ -80,7 +80,7 @@ def _are_binary(paths: Sequence[Path]) -> bool:
     for path in paths[:: max(1, len(paths) // _PEEKED)][:_PEEKED]:
         try:
             values = np.unique(read_mask(path))
-        except ImageError:
+        except (ImageError, ImportError):  # a package is asked for where masks that were chosen are read
             return False
         if values.tolist() == [255]:  # white throughout
             continue

@@ -1,5 +1,7 @@
 """Several masks of one image: of classes, of versions, for people."""
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -136,3 +138,13 @@ def test_masks_of_classes_have_black(tmp_path, values, is_black_and_white):
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.resize(np.uint8(values), (4, 5))).save(path)
     assert bool(find_pairs(tmp_path).class_of) == is_black_and_white
+
+
+def test_masks_that_are_not_read_need_no_package(tmp_path, monkeypatch):
+    """Which of several sets of masks is read was asked of SciPy, where one is in .mat files."""
+    write(tmp_path, *(f"{folder}/{i}.png" for folder in ("images", "masks/crack") for i in range(3)))
+    for i in range(3):
+        (tmp_path / "masks/leaf").mkdir(exist_ok=True)
+        (tmp_path / f"masks/leaf/{i}.mat").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    assert find_pairs(tmp_path).masks == "masks/crack/*.png"
