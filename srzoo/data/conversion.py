@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -33,7 +34,9 @@ class Converted:
 
 
 def convert(splits: Mapping[str, ImageData], out: Path) -> Converted:
-    """Write images and annotations of a dataset, all of them or none.
+    """Write images and annotations of a dataset; after an error or a signal no part of it is left.
+
+    An image that cannot be read, or whose annotations are wrong, is left out, and no error.
 
     Masks of classes become ``images/<split>/``, ``masks/<split>/`` and ``classes.txt``: masks are palette PNG files of
     class ids in the classes' colours, 255 for void. Objects become ``images/<split>/`` and COCO's
@@ -44,9 +47,11 @@ def convert(splits: Mapping[str, ImageData], out: Path) -> Converted:
         out: a folder that does not exist, or is empty.
 
     Raises:
-        ValueError: the folder is not empty, or the task is neither.
+        ValueError: the folder is not empty, or is a file, or the task is neither.
         OSError: a file cannot be written.
     """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file; choose a new folder")
     if out.is_dir() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty; choose a new folder")
     first = next(iter(splits.values()))
@@ -60,7 +65,8 @@ def convert(splits: Mapping[str, ImageData], out: Path) -> Converted:
     except BaseException:  # a signal, too: a part of the images would be taken for all of them
         for name in ("images", "masks", "annotations"):
             shutil.rmtree(out / name, ignore_errors=True)
-        (out / "classes.txt").unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # there is none
+            (out / "classes.txt").unlink()
         raise
 
 

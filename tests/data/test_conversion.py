@@ -70,6 +70,16 @@ def test_a_folder_that_is_not_empty(root):
         convert({"train": open_dataset(root, "train")}, root)
 
 
+def test_a_place_that_is_no_folder(root, tmp_path):
+    file = tmp_path / "out"
+    file.write_text("")
+    with pytest.raises(ValueError, match="out is a file"):
+        convert({"train": open_dataset(root, "train")}, file)
+    with pytest.raises(OSError, match="below.masks"):  # and not that there is nothing to remove
+        convert({"train": open_dataset(root, "train")}, file / "below")
+    assert file.read_text() == ""
+
+
 def test_an_image_with_a_rotation_is_written_upright(root, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 3
