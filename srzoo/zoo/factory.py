@@ -531,7 +531,7 @@ def _refuse_unknown_options(config: ModelConfig) -> None:
             )
     elif any(map(_is_any, parameters.values())):  # the network checks its options
         return
-    own = {name for name, each in parameters.items() if not _is_any(each)}
+    own = {name for name, each in parameters.items() if _is_option(each)}
     known = sorted((own | others).difference(_GIVEN_ELSEWHERE))
     unknown = [option for option in config.options if option not in {*known, *left}]
     if unknown:
@@ -544,10 +544,15 @@ def _is_any(parameter: inspect.Parameter) -> bool:
     return parameter.kind is parameter.VAR_KEYWORD
 
 
+def _is_option(parameter: inspect.Parameter) -> bool:
+    """Whether it has a name to give it by, unlike ``*args`` and ``**options``."""
+    return parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+
+
 def _options_of(module: Callable[..., nn.Module] | None) -> set[str]:
     """The names of a context module's parameters; that of the channels is among them."""
     parameters = inspect.signature(module).parameters if module else {}
-    return {name for name, each in parameters.items() if not _is_any(each)}
+    return {name for name, each in parameters.items() if _is_option(each)}
 
 
 def _takes_any(module: Callable[..., nn.Module] | None) -> bool:

@@ -132,6 +132,22 @@ def test_a_context_of_ones_own(tmp_path, monkeypatch):
         assert isinstance(each.head.context, AnyOptions) and each.head.context.options == {"width": 3}
 
 
+class OfAnyNumber(nn.Identity):
+    """A user's context module that hands positional arguments on."""
+
+    def __init__(self, channels: int, *args, width: int = 3):
+        super().__init__(*args)
+
+
+def test_positional_arguments_of_a_context_are_no_option(monkeypatch):
+    monkeypatch.setitem(CONTEXT_MODULES, "mine", OfAnyNumber)
+    with pytest.raises(ValueError, match="'args'") as raised:
+        srzoo.create_model(*LITE0, context="mine", args=3)
+    assert "width" in str(raised.value) and "args," not in str(raised.value)
+    with pytest.raises(ValueError, match="no option 'args'"):  # and not one of another context
+        srzoo.create_model(*LITE0, args=3)
+
+
 class Counted(SRNet):
     """With one more tensor that depends on the number of classes, and one that does not."""
 
