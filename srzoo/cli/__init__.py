@@ -69,9 +69,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _at_home(word: str) -> str:
-    """``--out=/home/me/x`` for ``--out=~/x``, which most shells pass on as it is."""
+    """``--out=/home/me/x`` for ``--out=~/x``, which most shells pass on as it is.
+
+    ``--data.id_map=~`` and the like are YAML's null.
+    """
     option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
-    return f"{option}{equals}{os.path.expanduser(value)}" if value.startswith("~/") else word
+    is_home = value.startswith(("~/", f"~{os.sep}")) or (value == "~" and "." not in option)
+    return f"{option}{equals}{os.path.expanduser(value)}" if is_home else word
 
 
 def _run(options: argparse.Namespace, is_program: bool) -> int:

@@ -285,6 +285,15 @@ def test_a_tilde_that_the_shell_has_left_is_the_home_folder(monkeypatch, tmp_pat
     main(["segment", "~/x=y.png", "a~/~.png", "--out=~/a=b", "--model", "~/m.safetensors"])
     assert seen[0].paths == [f"{tmp_path}/x=y.png", "a~/~.png"]
     assert (seen[0].out, seen[0].model) == (tmp_path / "a=b", f"{tmp_path}/m.safetensors")
+    main(["segment", "x~", "--out=~"])
+    assert (seen[1].paths, seen[1].out) == (["x~"], tmp_path)
+
+
+def test_a_tilde_for_a_key_of_a_recipe_is_null(monkeypatch):
+    seen = []
+    monkeypatch.setattr("srzoo.cli.train.run", lambda options: seen.append(options) or 0)
+    main(["train", "--data.id_map=~"])
+    assert vars(seen[0])["data.id_map"] is None
 
 
 def test_text_from_outside_cannot_control_the_terminal(monkeypatch, capsys):
