@@ -8,13 +8,14 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import NoReturn
 
 from .. import __version__
 from ..evaluate.distributed import is_main_process
 from ..messages import nearest, one_line, visible
 from . import convert, data, demo, evaluate, export, info, listing, push, recipe, segment, train
-from .process import end_in_order, prepare_streams
+from .process import ended_in_order, prepare_streams
 
 _COMMANDS = {
     "segment": segment,
@@ -41,14 +42,29 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         The exit status: 0, or 2 after an error, which is printed as one line on stderr; 128 and the number of the
-        signal, such as 130, if a signal ended it. With
-        ``SRZOO_TRACEBACK=1`` in the environment errors are raised instead.
+        signal, such as 130, if a signal ended it. With ``SRZOO_TRACEBACK=1`` in the environment errors are raised
+        instead.
     """
     is_program = arguments is None
     if is_program:
         prepare_streams()
-        end_in_order()
     arguments = [_at_home(word) for word in (sys.argv[1:] if is_program else arguments)]
+    return (_run if os.environ.get("SRZOO_TRACEBACK") == "1" else _told)(arguments, is_program)
+
+
+def _run(arguments: list[str], is_program: bool) -> int:
+    """Parse the words, and run their command; ``is_program`` says that they are those of the process."""
+    with ended_in_order() if is_program else nullcontext():
+        options = _parse(arguments)
+        if options is None:
+            return 2
+        with warnings.catch_warnings():  # restores showwarning, too
+            warnings.showwarning = _show_warning
+            return options.run(options)
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace | None:
+    """The options, whose ``run`` is the command's; None if there is no command, after the help."""
     parser = _Parser(prog="srzoo", description="Scene understanding with Squeeze Reasoning (SRNet).")
     parser.add_argument("--version", action="version", version=f"srzoo {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", dest="command")
@@ -62,10 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help(sys.stderr)
-        return 2
-    with warnings.catch_warnings():  # restores showwarning, too
-        warnings.showwarning = _show_warning
-        return options.run(options) if os.environ.get("SRZOO_TRACEBACK") == "1" else _run(options, is_program)
+        return None
+    return options
 
 
 def _at_home(word: str) -> str:
@@ -78,12 +92,12 @@ def _at_home(word: str) -> str:
     return f"{option}{equals}{os.path.expanduser(value)}" if is_home else word
 
 
-def _run(options: argparse.Namespace, is_program: bool) -> int:
-    """Run the command, and print an error as one line; ``is_program`` says that the process ends afterwards."""
+def _told(arguments: list[str], is_program: bool) -> int:
+    """`_run`, but an error is printed as one line."""
     try:
-        return options.run(options)
+        return _run(arguments, is_program)
     except KeyboardInterrupt as error:
-        if is_program:  # a further one would interrupt the end of the process, with a traceback
+        if is_program:  # which ends now; a further one would interrupt the end of the process, with a traceback
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         number = getattr(error, "signal", signal.SIGINT)
         said = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"

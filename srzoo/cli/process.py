@@ -6,6 +6,9 @@ import io
 import os
 import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ..evaluate.distributed import world
 from ..train.stopping import Stopped
@@ -22,12 +25,17 @@ def prepare_streams() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr
 
 
-def end_in_order() -> None:
-    """Let SIGTERM and SIGHUP raise `Stopped`, so that temporary files and other processes end with this one.
+@contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Context manager in which SIGTERM and SIGHUP raise `Stopped`, so that temporary files and other processes end too.
 
-    A second signal ends it at once. Signals that are ignored, as by ``nohup``, stay so. Of several processes each
-    waits for the others in PyTorch's code, which runs no handler: there all stays as it is.
+    A second signal ends the process at once. Signals that are ignored, as by ``nohup``, or have a handler stay so, and
+    outside of the main thread, which alone can have handlers, all does. Of several processes each waits for the others
+    in PyTorch's code, which runs no handler: there, too, all stays as it is.
     """
+    if world() > 1 or threading.current_thread() is not threading.main_thread():
+        yield
+        return
     process = os.getpid()
 
     def end(number: int, frame: object) -> None:
@@ -36,6 +44,12 @@ def end_in_order() -> None:
             raise Stopped(number)
         os.kill(os.getpid(), number)  # a child, which has inherited the handler
 
-    for number in (getattr(signal, name, None) for name in _SIGNALS if world() == 1):
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+    numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+    numbers = [number for number in numbers if signal.getsignal(number) == signal.SIG_DFL]
+    try:
+        for number in numbers:
             signal.signal(number, end)
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
