@@ -85,10 +85,10 @@ def _parse(arguments: list[str]) -> argparse.Namespace | None:
 def _at_home(word: str) -> str:
     """``--out=/home/me/x`` for ``--out=~/x``, which most shells pass on as it is.
 
-    ``--data.id_map=~`` and the like are YAML's null.
+    ``--data.id_map=~`` and the like are YAML's null, and so is a ``~`` alone, which a shell passes on if it is quoted.
     """
     option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
-    is_home = value.startswith(("~/", f"~{os.sep}")) or (value == "~" and "." not in option)
+    is_home = value.startswith(("~/", f"~{os.sep}")) or (value == "~" and option and "." not in option)
     return f"{option}{equals}{os.path.expanduser(value)}" if is_home else word
 
 
