@@ -4,8 +4,8 @@
 
 Writes ``bench/results/detection.csv``, or ``detection_gpu.csv`` for a GPU. In *whole image*, both sides go from an
 8-bit image to boxes, classes and binary masks of the detections of score 0.5 or more; srzoo's is `Segmenter`. Weights
-are random, with a logit of the background at which 8 to 20 objects are found (100 in the committed results, of an
-earlier version). Detections are compared before anything is timed. In *backbone and pyramid*, all sides are srzoo's
+are random, with a logit of the background at which 8 to 20 objects are found, and one at which 100 are, as many as
+there can be. Detections are compared before anything is timed. In *backbone and pyramid*, all sides are srzoo's
 ResNet-50 with a feature pyramid, fused: without a block, with non-local blocks or Squeeze Reasoning at their places in
 Table 5, and with one Squeeze Reasoning behind layer4, as it is and folded into the pyramid's lateral.
 """
@@ -13,8 +13,10 @@ Table 5, and with one Squeeze Reasoning behind layer4, as it is and folded into 
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 import sys
+from functools import partial
 
 import numpy as np
 import torch
@@ -42,6 +44,7 @@ from srzoo.models.folding import fuse
 from srzoo.models.mask_rcnn import MaskRCNN
 
 SCORE = 0.5
+FEW, ALL = (8, 20), (100, 100)  # objects in an image, at least and at most
 _APART = 1.0  # pixels: weights are random, so two proposals a fraction of a pixel apart may have equal scores
 PLACES = {  # options of MaskRCNN
     "no block": {},
@@ -61,8 +64,8 @@ def scene(size: tuple[int, int]) -> Image.Image:
     return Image.fromarray((128 + 40 * total).clamp(0, 255).byte().permute(1, 2, 0).numpy())
 
 
-def torchvision_model(image: Image.Image) -> nn.Module:
-    """torchvision's network with random weights that find a few objects in this image."""
+def torchvision_model(image: Image.Image, objects: tuple[int, int]) -> nn.Module:
+    """torchvision's network with random weights that find this many objects in this image, at least and at most."""
     torch.manual_seed(0)
     size = image.height, image.width
     model = maskrcnn_resnet50_fpn(
@@ -77,10 +80,13 @@ def torchvision_model(image: Image.Image) -> nn.Module:
     for _ in range(20):  # the logit of the background decides how many objects are found
         nn.init.constant_(head.bias[:1], (low + high) / 2)
         count = len(torchvision_objects(model, image)["scores"])
-        if 8 <= count <= 20:
+        if objects[0] <= count <= objects[1]:
             return model
-        low, high = ((low + high) / 2, high) if count > 20 else (low, (low + high) / 2)
-    raise ValueError(f"no logit of the background gives 8 to 20 objects at {size[1]}x{size[0]}; choose another size")
+        low, high = ((low + high) / 2, high) if count > objects[1] else (low, (low + high) / 2)
+    raise ValueError(
+        f"no logit of the background gives {objects[0]} to {objects[1]} objects at {size[1]}x{size[0]}; choose another "
+        "size"
+    )
 
 
 @torch.inference_mode()
@@ -127,14 +133,14 @@ def check(found: srzoo.tasks.instance.result.Instances, theirs: dict[str, torch.
             raise AssertionError(f"{wrong.sum()} of {own.sum()} pixels of a mask differ")
 
 
-def whole_image(size: tuple[int, int], device: str):
-    """Name and sides of the comparison with torchvision."""
+def whole_image(objects: tuple[int, int], size: tuple[int, int], device: str):
+    """Name and sides of the comparison with torchvision, for an image of this many objects, at least and at most."""
     image = scene(size)
-    theirs = torchvision_model(image).to(device)
+    theirs = torchvision_model(image, objects).to(device)
     segmenter = segmenter_of(theirs, image, device)
     expected = torchvision_objects(theirs, image)
     check(segmenter(image), expected)
-    other = torchvision_model(image).to(device, memory_format=torch.channels_last)
+    other = copy.deepcopy(theirs).to(memory_format=torch.channels_last)
     return f"whole image, {len(expected['boxes'])} detections", {
         "torchvision": lambda: torchvision_objects(theirs, image),
         "torchvision, channels_last": lambda: torchvision_objects(other, image),
@@ -183,7 +189,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = []
-    for make in (whole_image, contexts):
+    for make in (partial(whole_image, FEW), partial(whole_image, ALL), contexts):
         for row in measure(*make(tuple(options.size), options.device), options):
             rows.append(row | machine(options.device, options.threads, options.repeats))
             print(" ".join(f"{value!s:>10}" for value in list(row.values())[1:]), row["what"], flush=True)
