@@ -29,7 +29,7 @@ from torch.nn import functional as F
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 
 from srzoo import create_model
-from srzoo.cli.allocator import keep_freed_memory
+from srzoo.tasks.allocator import keep_freed_memory
 from srzoo.tasks.semantic.losses import SegmentationLoss
 from srzoo.train.depthwise import replace_depthwise
 

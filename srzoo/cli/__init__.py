@@ -83,7 +83,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace | None:
 
 
 def _at_home(word: str) -> str:
-    """``--out=/home/me/x`` for ``--out=~/x``, which most shells pass on as it is.
+    """A word with the home folder in place of its ``~``: most shells pass ``--out=~/x`` on as it is.
 
     ``--data.id_map=~`` and the like are YAML's null, and so is a ``~`` alone, which a shell passes on if it is quoted.
     """

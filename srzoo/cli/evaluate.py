@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..evaluate.distributed import is_main_process, process_group
 from ..messages import one_line, visible
-from .allocator import keep_freed_memory, return_freed_memory
+from ..tasks.allocator import keep_freed_memory, return_freed_memory
 from .arguments import path_argument, repeated
 from .data_options import add_data_arguments, given_reading
 from .outputs import percent, prepare_folder, unique_stems

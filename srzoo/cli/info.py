@@ -14,6 +14,7 @@ from .outputs import percent
 from .startup import heavy_imports
 
 if TYPE_CHECKING:
+    from ..zoo.config import ModelConfig
     from ..zoo.info import ModelInfo
 
 _RECIPE_KEYS = ("epochs", "steps", "batch_size", "lr", "short_side", "seed")  # of a run, shown in a line
@@ -70,13 +71,20 @@ def _of_name(info: ModelInfo) -> dict[str, Any]:
         "parameters": info.parameters,
         "multiply_adds": info.macs,
         "input_size": [*info.input_size],
-        "transform": dataclasses.asdict(info.transform),
-        "thresholds": info.thresholds,
-        "classes": [*info.classes],
-        "palette": [[*colour] for colour in info.palette],
+        **_use(info),
         "licence": [*info.licence],
         "recipe": info.recipe,
         "weights": weights,
+    }
+
+
+def _use(model: ModelInfo | ModelConfig) -> dict[str, Any]:
+    """How a model is used: what it takes, and what it finds."""
+    return {
+        "transform": dataclasses.asdict(model.transform),
+        "thresholds": model.thresholds,
+        "classes": [*model.classes],
+        "palette": [[*colour] for colour in model.palette],
     }
 
 
@@ -93,10 +101,7 @@ def _of_file(path: str) -> dict[str, Any]:
         "task": config.task,
         "options": config.options,
         "parameters": count_parameters(path),
-        "transform": dataclasses.asdict(config.transform),
-        "thresholds": config.thresholds,
-        "classes": [*config.classes],
-        "palette": [[*colour] for colour in config.palette],
+        **_use(config),
         "recipe": None if recipe is None else parse_recipe(recipe, f"the recipe in {path}").to_dict(),
     }
 
@@ -113,10 +118,7 @@ def _of_onnx(path: str) -> dict[str, Any]:
         "name": config.name,
         "task": config.task,
         "form": dataclasses.asdict(form),
-        "transform": dataclasses.asdict(config.transform),
-        "thresholds": config.thresholds,
-        "classes": [*config.classes],
-        "palette": [[*colour] for colour in config.palette],
+        **_use(config),
         "licence": licence.splitlines(),
     }
 
@@ -130,7 +132,8 @@ def input_words(transform: dict[str, Any]) -> str:
     return f"short side {transform['short_side']}, {limit}at most {transform['max_pixels']:,} pixels{multiple}"
 
 
-def _threshold_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _input_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "input", input_words(facts["transform"])
     if facts["thresholds"]:
         yield "thresholds", ", ".join(f"{key} {value:g}" for key, value in facts["thresholds"].items())
 
@@ -143,8 +146,7 @@ def _name_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         counted = "" if facts["classes"] else ", with 19 classes"
         yield "parameters", f"{facts['parameters'] / 1e6:.2f} M{counted}"
         yield "multiply-adds", f"{facts['multiply_adds'] / 1e9:.2f} G at {width}x{height}"
-    yield "input", input_words(facts["transform"])
-    yield from _threshold_rows(facts)
+    yield from _input_rows(facts)
     yield "classes", ", ".join(facts["classes"]) or "any number: pass num_classes"
     for i, line in enumerate(facts["licence"]):
         yield "licence" if i == 0 else "", line
@@ -170,8 +172,7 @@ def _file_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "task", facts["task"]
     yield "options", ", ".join(f"{key} {value}" for key, value in facts["options"].items())
     yield "parameters", f"{facts['parameters'] / 1e6:.2f} M"
-    yield "input", input_words(facts["transform"])
-    yield from _threshold_rows(facts)
+    yield from _input_rows(facts)
     yield "classes", f"{len(facts['classes'])}: {', '.join(facts['classes'])}"
     recipe = facts["recipe"]
     if recipe is None:
@@ -199,8 +200,7 @@ def _onnx_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         "returns",
         form["output"] if is_semantic else "what the heads of the detector compute, without its choice of boxes",
     )
-    yield "input", input_words(facts["transform"])
-    yield from _threshold_rows(facts)
+    yield from _input_rows(facts)
     yield "classes", f"{len(facts['classes'])}: {', '.join(facts['classes'])}"
     for i, line in enumerate(facts["licence"]):
         yield "licence" if i == 0 else "", line

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..evaluate.distributed import gather, is_main_process, process_group, rank, world
 from ..messages import one_line, visible
+from ..tasks.allocator import keep_freed_memory, return_freed_memory
 from ..tasks.saving import Saving, check_gray, is_result_of, refuse_foreign
 from ..video.names import is_video
 from . import video
-from .allocator import keep_freed_memory, return_freed_memory
 from .arguments import add_options, given_options, path_argument
 from .coco_file import collect
 from .inputs import Inputs, find_images

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..evaluate.distributed import is_main_process
 from ..messages import importing
-from .allocator import keep_freed_memory
+from ..tasks.allocator import keep_freed_memory
 from .arguments import add_options, given_options, path_argument, yaml_value
 from .data_options import add_old_names
 from .outputs import prepare_folder

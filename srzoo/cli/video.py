@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..messages import one_line, visible
+from ..tasks.allocator import keep_freed_memory
 from ..video.names import ENDINGS, VideoError, check_ending
-from .allocator import keep_freed_memory
 from .outputs import prepare_folder, unique_stems
 from .startup import heavy_imports
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
 import operator
-import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import reduce
@@ -20,6 +18,7 @@ from torch import nn
 from ...data.bands import Bands
 from ...layers.moments import MomentBlock, Moments
 from ...zoo.transform import Transform
+from ..allocator import trim
 from .view import View
 
 
@@ -224,9 +223,6 @@ def _stitch(model: nn.Module, pixels: torch.Tensor | ImagePixels, parts: list[Pa
     return total
 
 
-_malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
-
-
 def _releasing_memory(parts: list[Part]) -> Iterator[Part]:
     """Iterate over parts; after every million pixels, return freed memory to the system, where there is glibc.
 
@@ -237,8 +233,8 @@ def _releasing_memory(parts: list[Part]) -> Iterator[Part]:
     for part in parts:
         yield part
         pixels += math.prod(span.stop - span.start for span in part)
-        if _malloc_trim is not None and (pixels >= 1 << 20 or part is parts[-1]):
-            _malloc_trim(0)
+        if pixels >= 1 << 20 or part is parts[-1]:
+            trim()
             pixels = 0
 
 

@@ -4,7 +4,7 @@ import pytest
 
 _FAULTS = """
 import ctypes, resource, torch
-from srzoo.cli.allocator import keep_freed_memory, return_freed_memory
+from srzoo.tasks.allocator import keep_freed_memory, return_freed_memory
 ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: pages of 4 KiB, whatever the machine's setting
 assert not keep_freed_memory("cuda")
 print(keep_freed_memory())

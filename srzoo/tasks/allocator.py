@@ -1,4 +1,4 @@
-"""Settings of the C library's allocator for the commands that run a network on a CPU."""
+"""The C library's allocator: its settings for the commands that run a network on a CPU, and freed memory."""
 
 from __future__ import annotations
 
@@ -49,4 +49,11 @@ def return_freed_memory(images: int) -> None:
         images: number of images that are done.
     """
     if images % _TRIM_EVERY == 0:
-        ctypes.CDLL(None).malloc_trim(0)
+        trim()
+
+
+def trim() -> None:
+    """Give freed memory back to the kernel now, where there is glibc."""
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    if malloc_trim is not None:
+        malloc_trim(0)
