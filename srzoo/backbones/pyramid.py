@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -51,44 +53,29 @@ class PyramidBackbone(FeatureBackbone):
         norm: bool = False,
     ):
         check_whole(channels=channels)
-        super().__init__(name, options)
-        last_of_stride = {stride: i for i, stride in enumerate(self.strides) if stride >= _FINEST}
-        self.levels = [last_of_stride[stride] for stride in sorted(last_of_stride)]
-        if not self.levels:
-            raise ValueError(f"{name!r} has no feature of stride {_FINEST} or more; choose another backbone")
-        self.level_strides = [self.strides[i] for i in self.levels]
-        if any(coarse != 2 * fine for fine, coarse in zip(self.level_strides, self.level_strides[1:])):
-            raise ValueError(
-                f"a pyramid needs levels of which each has twice the stride of the one before, {name!r} has "
-                f"{self.level_strides}; choose another backbone"
-            )
-        self.level_strides.append(2 * self.level_strides[-1])
+        super().__init__(name, {**options, "out_indices": _level_indices(name, options)})
+        self.level_strides = [*self.strides, 2 * self.strides[-1]]
         if context == "none" and context_options:
             raise ValueError(f"context='none' takes no options, got {', '.join(context_options)}")
         if context != "none":
             chosen, own = default_places(self, context) if places is None else (places, {})
             for place in chosen:
                 insert(self.body, place, context, self.example, **{**own, **(context_options or {})})
-        inputs = [self.channels[i] for i in self.levels]
-        self.fpn = FeaturePyramidNetwork(inputs, channels, LastLevelMaxPool(), nn.BatchNorm2d if norm else None)
+        self.fpn = FeaturePyramidNetwork(self.channels, channels, LastLevelMaxPool(), nn.BatchNorm2d if norm else None)
 
     @property
     def level_names(self) -> list[str]:
         """The keys of the levels, fine to coarse, without "pool", which regions are not read from."""
-        return [str(i) for i in range(len(self.levels))]
+        return [str(i) for i in range(len(self.strides))]
 
     @property
     def last_module(self) -> str | None:
         """Name of the module in ``body`` whose output only the last lateral of the pyramid reads, if timm says it."""
-        return _module_name(self.body, self.levels[-1])
+        return _last_module(self.body)
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """The levels of the pyramid of ``x`` ``(N, in_channels, H, W)``, fine to coarse, with "pool" as the last."""
-        return self._top_down(self._inputs(x))
-
-    def _inputs(self, x: torch.Tensor) -> list[torch.Tensor]:
-        features = super().forward(x)
-        return [features[level] for level in self.levels]
+        return self._top_down(super().forward(x))
 
     def _top_down(self, inputs: list[torch.Tensor]) -> dict[str, torch.Tensor]:
         """What torchvision's `FeaturePyramidNetwork.forward` computes, at half its memory.
@@ -108,6 +95,30 @@ class PyramidBackbone(FeatureBackbone):
         return dict(zip([*self.level_names, "pool"], levels))
 
 
+def _level_indices(name: str, options: dict) -> tuple[int, ...]:
+    """timm's numbers of the features that the levels are computed from, the last one of each stride.
+
+    timm keeps each feature that it is asked for until the last is computed; a ResNet's stem is as large as its first
+    stage.
+
+    Raises:
+        ValueError: as for `PyramidBackbone`.
+    """
+    with torch.device("meta"):
+        backbone = FeatureBackbone(name, options)
+    numbers = zip(backbone.strides, backbone.body.feature_info.out_indices, strict=True)
+    last_of_stride = {stride: number for stride, number in numbers if stride >= _FINEST}
+    strides = sorted(last_of_stride)
+    if not strides:
+        raise ValueError(f"{name!r} has no feature of stride {_FINEST} or more; choose another backbone")
+    if any(coarse != 2 * fine for fine, coarse in pairwise(strides)):
+        raise ValueError(
+            f"a pyramid needs levels of which each has twice the stride of the one before, {name!r} has {strides}; "
+            "choose another backbone"
+        )
+    return tuple(last_of_stride[stride] for stride in strides)
+
+
 def default_places(backbone: FeatureBackbone, context: str) -> tuple[tuple[str, ...], dict]:
     """Where Table 5 of arXiv 2011.03308 is read to have the context module, "on the outputs of bottleneck in layer4".
 
@@ -123,7 +134,7 @@ def default_places(backbone: FeatureBackbone, context: str) -> tuple[tuple[str, 
     """
     blocks = getattr(backbone.body, "layer4", None)
     if blocks is None:
-        place = _module_name(backbone.body, -1)
+        place = _last_module(backbone.body)
         if place is None:
             raise ValueError(
                 f"timm does not say which module of {type(backbone.body).__name__} gives its last feature; pass its "
@@ -137,12 +148,12 @@ def default_places(backbone: FeatureBackbone, context: str) -> tuple[tuple[str, 
     return tuple(f"layer4.{i}" for i in range(len(blocks))), {}
 
 
-def _module_name(body: nn.Module, index: int) -> str | None:
-    """Name of the module that a feature comes from, or None if timm names none that there is.
+def _last_module(body: nn.Module) -> str | None:
+    """Name of the module that the last feature comes from, or None if timm names none that there is.
 
     timm flattens some names, such as ``stages.0`` to ``stages_0``, and puts the network of others into ``model``.
     """
-    name, modules = body.feature_info.module_name(index), dict(body.named_modules())
+    name, modules = body.feature_info.module_name()[-1], dict(body.named_modules())
     return next((each for each in (name, name.replace(".", "_"), f"model.{name}") if each in modules), None)
 
 
@@ -156,8 +167,8 @@ def stem_and_stages(backbone: PyramidBackbone, count: int) -> list[nn.Parameter]
     Raises:
         ValueError: there are fewer stages.
     """
-    if not 0 <= count <= len(backbone.levels):
-        raise ValueError(f"frozen_stages={count}: the backbone has {len(backbone.levels)} stages")
+    if not 0 <= count <= len(backbone.strides):
+        raise ValueError(f"frozen_stages={count}: the backbone has {len(backbone.strides)} stages")
     if not count:
         return []
     parameters = [p for p in backbone.body.parameters() if p.requires_grad]
@@ -165,9 +176,7 @@ def stem_and_stages(backbone: PyramidBackbone, count: int) -> list[nn.Parameter]
     was_training = backbone.training
     backbone.eval()
     try:
-        feature = FeatureBackbone.forward(backbone, like.new_zeros(1, backbone.in_channels, 64, 64))[
-            backbone.levels[count - 1]
-        ]
+        feature = FeatureBackbone.forward(backbone, like.new_zeros(1, backbone.in_channels, 64, 64))[count - 1]
         grads = torch.autograd.grad(feature.sum(), parameters, allow_unused=True)
     finally:
         backbone.train(was_training)

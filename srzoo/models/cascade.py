@@ -75,11 +75,13 @@ class CascadeHeads(RegionHeads):
         self, number: int, features: list[torch.Tensor], boxes: list[torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits ``(R, outputs)`` and box deltas ``(R, 4)`` of one stage, in float32."""
-        pooled = self.box_roi_pool(features, boxes)
-        if self.scale_gradient and self.training:
-            pooled = _ScaledGradient.apply(pooled, 1 / STAGES)
-        logits, deltas = self.box_predictor[number](self.box_head[number](pooled))
-        return logits.float(), deltas.float()
+
+        def head(pooled: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            if self.scale_gradient and self.training:
+                pooled = _ScaledGradient.apply(pooled, 1 / STAGES)
+            return self.box_predictor[number](self.box_head[number](pooled))
+
+        return self.outputs_of_regions(features, boxes, head)
 
     def refined(
         self, number: int, deltas: torch.Tensor, boxes: list[torch.Tensor], image_sizes: Sizes

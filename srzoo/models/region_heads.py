@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 
 import torch
 from torch import nn
@@ -24,6 +25,8 @@ Sizes = list[tuple[int, int]]
 
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 BOX_CELLS, MASK_CELLS = 7, 14
+_PART = 256  # regions at a time: of 256 channels, 7x7 floats of a thousand regions take 48 MiB, in each of their copies
+_MASK_PART = 64
 _POSITIVE = 0.25  # share of the sampled regions that are objects, at most
 
 
@@ -207,8 +210,28 @@ class RegionHeads(RoIHeads):
         self, features: list[torch.Tensor], proposals: list[torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits ``(R, outputs)`` and box deltas ``(R, 4 outputs)`` of regions, in float32."""
-        logits, deltas = self.box_predictor(self.box_head(self.box_roi_pool(features, proposals)))
+        return self.outputs_of_regions(features, proposals, lambda pooled: self.box_predictor(self.box_head(pooled)))
+
+    def outputs_of_regions(
+        self,
+        features: list[torch.Tensor],
+        boxes: list[torch.Tensor],
+        head: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]],
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What ``head`` makes of the pooled features of regions, in float32; in evaluation on a CPU some at a time."""
+        outputs = [head(self.box_roi_pool(features, part)) for part in self._parts(boxes, _PART)]
+        logits, deltas = (each[0] if len(each) == 1 else torch.cat(each) for each in zip(*outputs))
         return logits.float(), deltas.float()
+
+    def _parts(self, boxes: list[torch.Tensor], most: int) -> Iterator[list[torch.Tensor]]:
+        """The boxes of each image in the same order, in parts of at most this many where their features take memory."""
+        if self.training or boxes[0].device.type != "cpu" or torch.compiler.is_compiling():
+            yield boxes
+            return
+        ends = list(accumulate(map(len, boxes)))
+        for start in range(0, max(1, ends[-1]), most):  # without regions there is a part without regions
+            starts = [start - (end - len(own)) for own, end in zip(boxes, ends)]
+            yield [own[max(0, first) : max(0, first + most)] for own, first in zip(boxes, starts)]
 
     def detect(
         self,
@@ -259,13 +282,15 @@ class RegionHeads(RoIHeads):
     def add_masks(self, features: list[torch.Tensor], detections: list[Detections]) -> None:
         """Add ``masks`` to detections, in place: the mean probabilities of the mask heads."""
         labels = torch.cat([found["labels"] for found in detections])
-        if len(labels):
-            pooled = self.mask_roi_pool(features, [found["boxes"] for found in detections])
-            own = torch.arange(len(labels), device=labels.device), labels
+        masks = [features[0].new_zeros((0, 2 * MASK_CELLS, 2 * MASK_CELLS), dtype=torch.float32)]
+        boxes = [found["boxes"] for found in detections]
+        for part in self._parts(boxes, _MASK_PART) if len(labels) else ():
+            pooled = self.mask_roi_pool(features, part)
+            start = sum(map(len, masks))
+            own = torch.arange(len(pooled), device=labels.device), labels[start : start + len(pooled)]
             heads = [self.mask_logits(pooled, number)[own].float().sigmoid() for number in range(self.mask_stages)]
-            masks = sum(heads) / len(heads)
-        else:
-            masks = features[0].new_zeros((0, 2 * MASK_CELLS, 2 * MASK_CELLS), dtype=torch.float32)
+            masks.append(sum(heads) / len(heads))
+        masks = torch.cat(masks)
         for found, part in zip(detections, masks.split([len(found["labels"]) for found in detections])):
             found["masks"] = part
 

@@ -304,7 +304,7 @@ def test_a_folded_block_is_not_logged(caplog):
 def test_a_block_behind_the_lateral_or_the_block_is_kept(tiny, place):
     model = tiny(context="sr", context_places=(tiny().backbone.last_module,), nodes=8)
     block = next(name for name, part in model.named_modules() if isinstance(part, SqueezeReasoning))
-    place = place.format(last=len(model.backbone.levels) - 1, block=block)
+    place = place.format(last=len(model.backbone.strides) - 1, block=block)
     model = randomised(srzoo.insert(model, place, nodes=8))
     x = torch.randn(1, 3, 300, 330)
     with torch.inference_mode():

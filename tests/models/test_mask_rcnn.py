@@ -16,7 +16,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 
 import srzoo
-from srzoo.models import MaskRCNN
+from srzoo.models import MaskRCNN, region_heads
 from srzoo.models.cost import multiply_adds
 
 CLASSES = 4
@@ -53,7 +53,9 @@ def ours_like(theirs: TorchvisionMaskRCNN) -> MaskRCNN:
 
 
 @pytest.mark.parametrize("size", [(128, 192), (96, 160)])  # the second is no multiple of the coarsest stride
-def test_detections_are_torchvisions_bit_for_bit(size):
+def test_detections_are_torchvisions_bit_for_bit(size, monkeypatch):
+    monkeypatch.setattr(region_heads, "_PART", 1 << 20)  # products of fewer rows may be rounded differently
+    monkeypatch.setattr(region_heads, "_MASK_PART", 1 << 20)
     theirs = torchvision_model()
     ours = ours_like(theirs)
     x = torch.randn(2, 3, *size)
@@ -291,7 +293,7 @@ def test_masks_are_computed_for_the_kept_detections_alone(tiny, monkeypatch):
         score = float(every["scores"][4])
         (some,) = model(x, score=score)
         (none,) = model(x, score=1.0)
-    assert rows == [len(every["scores"]), 5]
+    assert sum(rows) == len(every["scores"]) + 5 and rows[-1] == 5
     assert torch.equal(some["scores"], every["scores"][:5])
     torch.testing.assert_close(some["masks"], every["masks"][:5])
     assert none["masks"].shape == (0, 28, 28) and none["boxes"].shape == (0, 4)

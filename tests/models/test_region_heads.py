@@ -2,6 +2,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from srzoo.models import region_heads
+from srzoo.models.cascade import CascadeHeads
 from srzoo.models.region_heads import RegionHeads, box_losses, mask_loss
 
 STRIDES = [4, 8, 16, 32]
@@ -69,6 +71,31 @@ def test_masks_are_those_of_the_class(heads, features):
         every = heads.mask_predictor(heads.mask_head(pooled)).sigmoid()
     assert torch.equal(found["masks"], torch.stack([every[0, 3], every[1, 1]]))
     assert not torch.allclose(every[0, 3], every[0, 1])
+
+
+@pytest.mark.parametrize("kind", [RegionHeads, CascadeHeads])
+def test_regions_in_parts_are_the_same_detections(kind, features, monkeypatch):
+    """Of three images, one of which has no region: parts that end within an image, at its end, and over two images."""
+    torch.manual_seed(0)
+    heads = kind(STRIDES, 8, 3, box_channels=16, mask_layers=(8,)).eval()
+    features = [torch.cat([level, level.flip(2), level.flip(3)]) for level in features]
+    low = torch.rand(17, 2) * 80
+    boxes = torch.cat([low, low + 10 + torch.rand(17, 2) * 60], 1)
+    proposals = [boxes[:8], boxes[:0], boxes[8:]]
+    rows = []
+    heads.box_roi_pool.register_forward_hook(lambda part, given, pooled: rows.append(len(pooled)))
+    heads.mask_roi_pool.register_forward_hook(lambda part, given, pooled: rows.append(len(pooled)))
+    with torch.no_grad():
+        wanted = heads(features, proposals, [SIZE] * 3, score=0.2)
+        largest, rows[:] = max(rows), []
+        monkeypatch.setattr(region_heads, "_PART", 4)
+        monkeypatch.setattr(region_heads, "_MASK_PART", 3)
+        found = heads(features, proposals, [SIZE] * 3, score=0.2)
+    assert largest >= 17 and max(rows) == 4
+    assert [len(each["labels"]) > 3 for each in wanted] == [True, False, True]
+    for one, other in zip(found, wanted, strict=True):
+        for key in ("boxes", "scores", "labels", "masks"):
+            torch.testing.assert_close(one[key], other[key])
 
 
 @pytest.mark.parametrize("beta", [1 / 9, 1.0])
