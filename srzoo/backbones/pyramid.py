@@ -12,7 +12,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from ..layers.checks import check_whole
 from ..layers.insertion import insert
-from .features import FeatureBackbone
+from .features import FeatureBackbone, numbered_strides
 
 _FINEST = 4  # stride of the finest level
 _REDUCED = 128  # channels of the block in a bottleneck
@@ -98,16 +98,10 @@ class PyramidBackbone(FeatureBackbone):
 def _level_indices(name: str, options: dict) -> tuple[int, ...]:
     """timm's numbers of the features that the levels are computed from, the last one of each stride.
 
-    timm keeps each feature that it is asked for until the last is computed; a ResNet's stem is as large as its first
-    stage.
-
     Raises:
         ValueError: as for `PyramidBackbone`.
     """
-    with torch.device("meta"):
-        backbone = FeatureBackbone(name, options)
-    numbers = zip(backbone.strides, backbone.body.feature_info.out_indices, strict=True)
-    last_of_stride = {stride: number for stride, number in numbers if stride >= _FINEST}
+    last_of_stride = {stride: number for number, stride in numbered_strides(name, options) if stride >= _FINEST}
     strides = sorted(last_of_stride)
     if not strides:
         raise ValueError(f"{name!r} has no feature of stride {_FINEST} or more; choose another backbone")

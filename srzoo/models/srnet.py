@@ -7,10 +7,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..backbones import FeatureBackbone
+from ..backbones.features import numbered_strides
 from ..layers import PYRAMIDS, build_context
 from ..layers.checks import check_flag, check_options, check_share, check_whole, check_wholes
 from ..layers.context_head import ContextHead, build_pyramid
 from ..layers.conv import conv_bn_relu
+from ..messages import shortened
 from .semantic import SegmentationNet, auxiliary_head, build_classifier
 
 
@@ -106,14 +108,15 @@ class SRNet(SegmentationNet):
             backbone_options = {"output_stride": _dilatable(output_stride)}
         if in_channels != 3:
             backbone_options = {**backbone_options, "in_chans": in_channels}
-        features = FeatureBackbone(backbone, backbone_options, multi_grid)
+        chosen, levels = _features(backbone, backbone_options, decoder_strides)
+        features = FeatureBackbone(backbone, {**backbone_options, "out_indices": chosen}, multi_grid)
         widths, strides = features.channels, features.strides
         if channels is None:
             head, width = _no_head(context), widths[-1]
         else:
             head = _head(widths[-1], channels, context, strides[-1], released_head, context_options)
             width = channels
-        decoder, levels = None, [_level_of(stride, strides, backbone) for stride in decoder_strides]
+        decoder = None
         if levels:
             decoder, width = LateralDecoder(width, [widths[i] for i in levels], decoder_channels), decoder_channels
         classifier = build_classifier(width, num_classes, one_output)
@@ -166,8 +169,23 @@ def _no_head(context: str) -> ContextHead:
     return ContextHead()
 
 
-def _level_of(stride: int, strides: list[int], backbone: str) -> int:
-    """Index of the first feature with this stride."""
-    if stride not in strides:
-        raise ValueError(f"{backbone!r} has no feature of stride {stride}; choose from {sorted(set(strides))}")
-    return strides.index(stride)
+def _features(backbone: str, options: dict, decoder_strides: tuple[int, ...]) -> tuple[tuple[int, ...], list[int]]:
+    """timm's numbers of the features that an SRNet reads, and which of these its decoder reads, coarse to fine.
+
+    These are the last for the head, the second last for the auxiliary head, and the first of each decoder stride.
+
+    Raises:
+        ValueError: timm has no such backbone, it has one feature alone, or none of a stride of the decoder.
+    """
+    numbers, strides = zip(*numbered_strides(backbone, options))
+    if len(strides) < 2:
+        raise ValueError(
+            f"{backbone!r} has one feature with {shortened(options, 200)}, and the auxiliary head reads the one before "
+            "the last; let out_indices name two or more"
+        )
+    for stride in decoder_strides:
+        if stride not in strides:
+            raise ValueError(f"{backbone!r} has no feature of stride {stride}; choose from {sorted(set(strides))}")
+    of_decoder = [strides.index(stride) for stride in decoder_strides]
+    read = sorted({*of_decoder, len(strides) - 2, len(strides) - 1})
+    return tuple(numbers[i] for i in read), [read.index(i) for i in of_decoder]

@@ -3,6 +3,8 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from srzoo import create_model
+from srzoo.backbones import FeatureBackbone
+from srzoo.models.srnet import SRNet
 
 SMALL = {"backbone": "resnet18", "num_classes": 5, "channels": 64, "nodes": 8}
 
@@ -96,6 +98,31 @@ def test_any_height_and_width_where_the_backbone_needs_a_multiple_of_32():
     assert counter.frame_count == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "strides", "kept"),
+    [({}, (), [16, 32]), ({}, (8, 4), [4, 8, 16, 32]), ({"out_indices": (0, 3, 4)}, (2,), [2, 16, 32])],
+)
+def test_features_that_nothing_reads_are_not_kept(options, strides, kept):
+    """timm keeps each feature until the last is computed. The logits are those of a network that keeps all."""
+    whole = FeatureBackbone("test_resnet", options)
+    model = SRNet(
+        "test_resnet", 3, channels=16, context="none", decoder_strides=strides, backbone_options=options
+    ).eval()
+    model.backbone.body.load_state_dict(whole.body.state_dict())
+    assert model.backbone.strides == kept
+    x = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        wanted, aux = model(x, return_aux=True)
+        model.backbone, model.decoder_levels = whole.eval(), [whole.strides.index(stride) for stride in strides]
+        found, whole_aux = model(x, return_aux=True)
+    assert torch.equal(found, wanted) and torch.equal(whole_aux, aux)
+
+
+def test_a_backbone_of_one_feature_is_refused():
+    with pytest.raises(ValueError, match="'test_resnet' has one feature"):
+        SRNet("test_resnet", 3, backbone_options={"out_indices": (4,)})
+
+
 def test_context_none_builds_no_block():
     model = create_model("srnet", backbone="resnet18", num_classes=5, context="none")
     assert isinstance(model.head.context, torch.nn.Identity)
@@ -128,7 +155,7 @@ def test_images_in_bytes_are_an_error(small):
 def test_resnets_without_the_block_cost_what_the_paper_counts(name, parameters, macs):
     with torch.device("meta"):
         model = create_model(name, num_classes=19, context="none")
-    assert model.backbone.channels == [128, 256, 512, 1024, 2048]
+    assert model.backbone.body.feature_info.channels([0, 1, 2, 3, 4]) == [128, 256, 512, 1024, 2048]
     if parameters is None:
         return
     counted = sum(p.numel() for part in (model.backbone, model.head) for p in part.parameters())
