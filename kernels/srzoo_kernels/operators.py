@@ -1,6 +1,7 @@
 """The one way to register an operator, and the namespace they are registered in."""
 
 from collections.abc import Callable
+from functools import wraps
 
 import torch
 from torch.autograd import forward_ad
@@ -34,7 +35,8 @@ def register(
     Args:
         name: of the operator.
         kernel: computes it on any device, and picks the code there; its annotations are the operator's schema. It
-            runs without autocast, which would round the operands of the products inside.
+            runs without autocast, which would round the operands of the products inside, and unless ``detached`` on
+            operands that require no gradient.
         fake: of the same arguments, returns empty tensors of the results' shapes, dtypes and strides.
         flops: of the arguments, with shapes in place of tensors, and the keyword ``out_shape``: the operations that
             are executed, two per multiply-add.
@@ -58,7 +60,7 @@ def register(
     # and then checks on every call that no result is one of the operands.
     library = torch.library.Library(namespace, "FRAGMENT")
     _libraries.append(library)
-    kernel = without_autocast(kernel)
+    kernel = without_autocast(kernel if detached else _without_gradients(kernel))
     library.define(name + torch.library.infer_schema(kernel, mutates_args=()), tags=(torch.Tag.pt2_compliant_tag,))
     library.impl(name, kernel, "CompositeExplicitAutograd")
     torch.library.register_fake(qualified, fake, lib=library)
@@ -80,6 +82,22 @@ def is_transformed() -> bool:
     In what is compiled, too: Dynamo knows both, and guards on them.
     """
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def _without_gradients(kernel: Callable) -> Callable:
+    """Run ``kernel`` on operands that require no gradient.
+
+    They keep ``requires_grad`` inside of an operator, and ``torch.matmul`` picks ``mm`` or ``bmm`` by it: the bits of
+    one gradient would depend on which others are wanted.
+    """
+
+    @wraps(kernel)
+    def run(*operands):
+        return kernel(
+            *[each.detach() if isinstance(each, torch.Tensor) and each.requires_grad else each for each in operands]
+        )
+
+    return run
 
 
 def _refusal(qualified: str) -> Callable:

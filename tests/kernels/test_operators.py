@@ -44,6 +44,22 @@ def test_everything_about_an_operator_is_registered_in_one_place():
         assert torch._C._dispatch_has_computed_kernel_for_dispatch_key(f"srzoo_test::{name}", "CUDA")
 
 
+def test_a_kernel_does_not_see_which_gradients_are_wanted():
+    """`torch.matmul` takes another product for an operand that requires a gradient, so the result had other bits."""
+    seen = []
+
+    def add(x: torch.Tensor, other: torch.Tensor | None, scale: float) -> torch.Tensor:
+        seen.extend(each is not None and each.requires_grad for each in (x, other))
+        return x * scale if other is None else x + scale * other
+
+    add = operators.register("add_scaled", add, fake=lambda x, *_: torch.empty_like(x), namespace="srzoo_test")
+    x = torch.randn(3, requires_grad=True)
+    assert add(x, None, 2.0).requires_grad and add(x, x, 2.0).requires_grad
+    with torch.no_grad():
+        assert torch.equal(add(x, x, 1.0), 2 * x)
+    assert seen == [False] * 6
+
+
 @pytest.mark.parametrize("key", ["CPU", "CUDA", "MPS", "XPU"])
 def test_every_operator_runs_on_every_device(key):
     names = [name for name in torch._C._dispatch_get_all_op_names() if name.startswith("srzoo::")]

@@ -120,6 +120,15 @@ def test_same_input_same_bits_and_changed_weights_are_seen(dtype, channels_last,
     assert torch.equal(squeeze_reasoning(x, *weights), x)
 
 
+@plain_only
+def test_frozen_weights_give_the_same_bits(feature_map, device):
+    x = feature_map((8, 128, 7, 5), grad=False)
+    weights = weights_of(128, 16, 4, torch.float32, device)
+    with torch.no_grad():
+        trained = squeeze_reasoning(x, *(each.clone().requires_grad_() for each in weights))
+        assert torch.equal(trained, squeeze_reasoning(x, *weights))
+
+
 @pytest.mark.skipif(not interpreted() and not torch.cuda.is_available(), reason="refused on a CPU")
 @dtypes
 def test_nan_reaches_every_pixel(dtype, deterministic, feature_map, device):

@@ -20,7 +20,8 @@ def reasoned(
     wide = wide_dtype(x, transform)
     second = gram(x)[0].to(wide) / (x.shape[2] * x.shape[3])
     t, b = (each.flatten(1).to(wide) for each in (transform, pair))
-    g = ((t @ second) * b).sum(2)
+    # Not ``@``, which takes another product, and gives other bits, for a ``W_t`` that requires a gradient.
+    g = (torch.bmm(t.expand(x.shape[0], -1, -1), second) * b).sum(2)
     return second, g, graph_reason(g, adjacency.to(wide), weight.to(wide))
 
 
