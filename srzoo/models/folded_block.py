@@ -44,8 +44,8 @@ class FoldedBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         # On an H100 eight maps of 96x96 with a convolution each took longer than the block and one convolution for all.
-        apart = x.device.type != "cpu" and x.shape[0] > 1
-        if apart or x.shape[2] * x.shape[3] <= self.fewest_pixels:
+        unfolded = x.shape[0] == 0 or (x.device.type != "cpu" and x.shape[0] > 1)
+        if unfolded or x.shape[2] * x.shape[3] <= self.fewest_pixels:
             return convolve(self.conv, self.block(x), self.conv.weight, self.activation)
         images = [
             convolve(self.conv, image, own, self.activation) for image, own in zip(x.split(1), self.weights(x).unbind())

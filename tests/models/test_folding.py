@@ -231,6 +231,7 @@ def test_the_block_is_folded_above_the_break_even(squeeze, size):
     assert folded.fewest_pixels == 9 * 24 * 16 // 32
     x = torch.randn(3, 32, *size, dtype=torch.float64)
     torch.testing.assert_close(folded(x), conv(block(x)))
+    assert folded(x[:0]).shape == (0, 24, *size)
 
 
 def test_folded_block_under_autocast():
