@@ -132,6 +132,13 @@ def test_autocast_s_dtype(device):
         assert conv2d_act(x.double(), weight.double(), activation="relu").dtype == torch.float64  # as of `conv2d`
 
 
+def test_other_dimensions_are_the_library_s(device):
+    x, weight = torch.randn(4, 5, 6, device=device), torch.randn(3, 4, 3, 3, device=device)
+    torch.testing.assert_close(conv2d_act(x, weight, activation="relu"), F.relu(F.conv2d(x, weight)))
+    with pytest.raises(RuntimeError, match=r"conv2d.*\[\]"):
+        conv2d_act(x[0, 0, 0], weight)
+
+
 def test_an_activation_that_there_is_not(device):
     with pytest.raises(ValueError, match="identity, relu, relu6.*'gelu'"):
         conv2d_act(torch.randn(1, 4, 5, 6, device=device), torch.randn(4, 4, 1, 1, device=device), activation="gelu")

@@ -204,6 +204,8 @@ def test_a_gradient_of_the_folded_weights_is_refused(feature_map, device):
         (2, lambda w: w[:8], r"pair.*\(12, 24\).*\(8, 24, 1, 1\)"),
         (3, lambda w: w[:8], r"project.*\(24, 12\).*\(8, 12, 1, 1\)"),
         (4, lambda a: a[:2], r"adjacency.*\(2, 3\)"),
+        (4, lambda a: a[0, 0], r"adjacency.*\(\)"),
+        (5, lambda w: w[0, 0], r"weight.*\(\)"),
         (5, lambda w: w.half(), r"one dtype.*float32.*float16"),
         (5, lambda w: w.to("meta"), r"weight.*meta"),
     ],
@@ -216,6 +218,14 @@ def test_bad_operands_are_refused(index, change, message, feature_map, device):
     for _ in range(2):  # a plan that failed is not kept
         with pytest.raises(ValueError, match=message):
             squeeze_reasoning(*operands)
+
+
+def test_a_base_that_is_no_convolution_s_is_refused(feature_map, device):
+    *operands, base = folded_operands(
+        feature_map((1, 24, 3, 4), grad=False), weights_of(24, 3, 4, torch.float32, device)
+    )
+    with pytest.raises(ValueError, match=r"base.*\(N, 24, H, W\).*\(6,\)"):
+        squeeze_reasoning_weights(*operands, base[:, 0, 0, 0])
 
 
 @plain_only

@@ -40,6 +40,7 @@ def serves_conv2d_act(x: torch.Tensor, *weights: torch.Tensor | None) -> bool:
         isinstance(x, fx.Proxy)
         or torch.compiler.is_exporting()
         or torch.jit.is_tracing()
+        or x.dim() != 4
         or not triton_serves_batch(x)
         or x.dtype not in _DTYPES
     ):

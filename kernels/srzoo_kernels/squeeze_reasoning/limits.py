@@ -11,10 +11,11 @@ _MAX_CHANNELS = 1024  # beyond, the one program that adds up the shares of the s
 
 
 def fits(x: torch.Tensor, transform: torch.Tensor, adjacency: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Whether the block's kernels take these operands."""
+    """Whether the block's kernels take these operands, of which nothing has been checked yet."""
     shape = x.shape
     return (
         len(shape) == 4
+        and adjacency.dim() == weight.dim() == 2
         and shape[1] <= _MAX_CHANNELS
         and triton_multiplies(x)
         and adjacency.shape[0] <= _MAX_NODES

@@ -111,7 +111,7 @@ def _weights(
     weight: torch.Tensor,
     base: torch.Tensor,
 ) -> torch.Tensor:
-    if fits(x, transform, adjacency, weight):
+    if base.dim() == 4 and fits(x, transform, adjacency, weight):
         return kernels_of(__package__).squeeze_reasoning_weights(x, transform, pair, projected, adjacency, weight, base)
     check_folded(x, transform, pair, projected, adjacency, weight, base)
     z = composed.reasoned(x, transform, pair, adjacency, weight)[2].to(projected.dtype)
