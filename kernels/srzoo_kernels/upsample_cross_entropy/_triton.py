@@ -72,6 +72,34 @@ def _is_mined(probability, mask, cutoff, threshold, LEAST: tl.constexpr, DTYPE: 
 
 
 @triton.jit
+def _sums_over_classes(
+    plane, weight, row, low_y, high_y, down, left, right, across, classes, h, stride_k, stride_h,
+    SPAN: tl.constexpr, DTYPE: tl.constexpr, WEIGHTED: tl.constexpr, SMOOTHED: tl.constexpr,
+):  # fmt: skip
+    """``max_k x_pk``, ``sum_k exp(x_pk - max)``, ``sum_k w_k x_pk`` and ``sum_k w_k`` of a tile of outputs.
+
+    The last two are zero unless ``SMOOTHED``. One pass over the classes, from the ``plane`` of the first on, keeps them
+    in registers, and the caller no more than the labels beside them, since registers decide how many programs run at a
+    time.
+    """
+    best = tl.full((low_y.shape[0], left.shape[0]), float("-inf"), DTYPE)
+    total = tl.zeros(best.shape, DTYPE)
+    weighted = tl.zeros(best.shape, DTYPE)
+    weights = tl.zeros((), DTYPE)
+    for k in range(classes):
+        value = interpolate_tile(plane, row, low_y, high_y, down, left, right, across, h, stride_h, SPAN, DTYPE)
+        smaller = tl.exp2(tl.abs(value - best) * -LOG2_E)
+        total = tl.where(value > best, total * smaller + 1.0, total + smaller)
+        best = tl.maximum(best, value)
+        if SMOOTHED:
+            class_weight = tl.load(weight + k).to(DTYPE) if WEIGHTED else tl.full((), 1.0, DTYPE)
+            weighted += class_weight * value
+            weights += class_weight
+        plane += stride_k
+    return best, total, weighted, weights
+
+
+@triton.jit
 def _loss_kernel(
     logits,  # (N, K, h, w)
     target,  # (N, H, W) int64 or uint8
@@ -113,9 +141,6 @@ def _loss_kernel(
     ``PROBABILITY``, which mining asks for, instead of all that ``log_totals`` gets the true class's softmax
     ``exp(x_py - L_p)``, and 2 where there is no label.
 
-    One pass over the classes keeps ``max_k x_pk`` and ``sum_k exp(x_pk - max)`` of a tile of outputs in registers, and
-    no more than the labels beside them, since registers decide how many programs run at a time.
-
     The scales are `source_scale`, the sizes those of ``logits`` and ``labels``, the strides those of ``logits`` in
     elements. A tile has ``ROWS x COLUMNS`` outputs and reads ``SPAN`` source rows.
     """
@@ -138,24 +163,13 @@ def _loss_kernel(
         tl.store(sums + 2 * tiles + tile, tl.sum(tl.where(wrong, 1.0, 0.0).to(DTYPE)))
 
     plane = logits + image * stride_n
-    best = tl.full((ROWS, COLUMNS), float("-inf"), DTYPE)
-    total = tl.zeros((ROWS, COLUMNS), DTYPE)
-    weighted = tl.zeros((ROWS, COLUMNS), DTYPE)
-    weights = tl.zeros((), DTYPE)
-    for k in range(classes):
-        value = interpolate_tile(plane, row, low_y, high_y, down, left, right, across, h, stride_h, SPAN, DTYPE)
-        smaller = tl.exp2(tl.abs(value - best) * -LOG2_E)
-        total = tl.where(value > best, total * smaller + 1.0, total + smaller)
-        best = tl.maximum(best, value)
-        if SMOOTHED:
-            class_weight = tl.load(weight + k).to(DTYPE) if WEIGHTED else tl.full((), 1.0, DTYPE)
-            weighted += class_weight * value
-            weights += class_weight
-        plane += stride_k
-
+    best, total, weighted, weights = _sums_over_classes(
+        plane, weight, row, low_y, high_y, down, left, right, across, classes, h, stride_k, stride_h,
+        SPAN, DTYPE, WEIGHTED, SMOOTHED,
+    )  # fmt: skip
     log_total = tl.log(total)  # L_p - best
     labelled = classes_of >= 0
-    true_plane = logits + image * stride_n + tl.maximum(classes_of, 0).to(tl.int64) * stride_k
+    true_plane = plane + tl.maximum(classes_of, 0).to(tl.int64) * stride_k
     true = gather_tile(true_plane, row, low_y, high_y, down, left, right, across, stride_h, DTYPE)
     if PROBABILITY:
         tl.store(log_totals + first_out + out, tl.where(labelled, tl.exp(true - best - log_total), 2.0), mask)
@@ -249,6 +263,34 @@ def _slope(
 
 
 @triton.jit
+def _line_gradient(
+    ids, log_totals, line_inside, first_x, end_x, most, scale_x, w, j, start, stop,
+    k, weight, class_weight, weights, smooth, classes,
+    ALIGN_CORNERS: tl.constexpr, DTYPE: tl.constexpr, WEIGHTED: tl.constexpr, SMOOTHED: tl.constexpr,
+):  # fmt: skip
+    """What one line of a cell's outputs gives to its left and to its right corners, ``(CLASSES, COLUMNS)`` each.
+
+    ``start`` and ``stop``, of that shape, are the logits where the line enters and leaves the cell. Its outputs are
+    those from ``first_x`` to ``end_x`` ``(COLUMNS,)``, ``most`` or fewer, of the line that ``ids`` and ``log_totals``
+    begin with, if ``line_inside``. The others are those of `_slope` and of `_cell_gradient_kernel`.
+    """
+    to_left = tl.zeros(start.shape, DTYPE)
+    to_right = tl.zeros(start.shape, DTYPE)
+    for across_by in range(most):
+        x = first_x + across_by
+        low_x, _beside, across = source_position(x, scale_x, w, ALIGN_CORNERS, DTYPE)
+        across = tl.where(j == w - 1, 0.0, across).to(DTYPE)
+        inside = (x < end_x) & (low_x == j) & line_inside
+        label = tl.load(ids + x, inside, -1)
+        log_total = tl.load(log_totals + x, inside, float("inf"))
+        value = start + across[None, :] * (stop - start)
+        slope = _slope(value, log_total, label, k, weight, class_weight, weights, smooth, classes, WEIGHTED, SMOOTHED)
+        to_right += across[None, :] * slope
+        to_left += (1.0 - across)[None, :] * slope
+    return to_left, to_right
+
+
+@triton.jit
 def _cell_gradient_kernel(
     logits,  # (N, K, h, w)
     ids,  # (N, H, W) int32, -1 where there is nothing to learn from
@@ -314,22 +356,11 @@ def _cell_gradient_kernel(
         down = tl.where(i == h - 1, 0.0, down).to(DTYPE)  # there the lower corners are the upper ones
         start = upper_left + down * (lower_left - upper_left)
         stop = upper_right + down * (lower_right - upper_right)
-        to_left = tl.zeros((CLASSES, COLUMNS), DTYPE)
-        to_right = tl.zeros((CLASSES, COLUMNS), DTYPE)
         line = (image * height + y) * width
-        for across_by in range(most):
-            x = first_x + across_by
-            low_x, _beside, across = source_position(x, scale_x, w, ALIGN_CORNERS, DTYPE)
-            across = tl.where(j == w - 1, 0.0, across).to(DTYPE)
-            inside = (x < end_x) & (low_x == j) & (low_y == i)
-            label = tl.load(ids + line + x, inside, -1)
-            log_total = tl.load(log_totals + line + x, inside, float("inf"))
-            value = start + across[None, :] * (stop - start)
-            slope = _slope(
-                value, log_total, label, k, weight, class_weight, weights, smooth, classes, WEIGHTED, SMOOTHED
-            )
-            to_right += across[None, :] * slope
-            to_left += (1.0 - across)[None, :] * slope
+        to_left, to_right = _line_gradient(
+            ids + line, log_totals + line, low_y == i, first_x, end_x, most, scale_x, w, j, start, stop,
+            k, weight, class_weight, weights, smooth, classes, ALIGN_CORNERS, DTYPE, WEIGHTED, SMOOTHED,
+        )  # fmt: skip
         to_upper_left += (1.0 - down) * to_left
         to_upper_right += (1.0 - down) * to_right
         to_lower_left += down * to_left
