@@ -203,6 +203,7 @@ def test_a_graph_replays_the_block_on_new_inputs_and_weights():
         graph, y = captured(lambda: module(x))
         for _ in range(2):
             x.normal_()
+            module.project.weight.neg_()
             graph.replay()
             torch.cuda.synchronize()
             assert torch.equal(y, module(x))
@@ -246,6 +247,20 @@ def test_a_wrong_label_is_nan_and_told_afterwards():
     assert loss.isnan() and logits.grad.isnan().all()
     with pytest.raises(ValueError, match=r"0\.\.2\b.*\b256 .*\b7$"):
         check_labels(target, 3)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_no_pixel_of_a_wide_target_is_lost(align_corners):
+    """Beyond 10^5 outputs float32 does not tell by a hundredth where the cells between two source pixels begin."""
+    target = torch.randint(2, (1, 1, 300007), device="cuda")
+    logits = torch.randn(1, 2, 1, 3001, device="cuda").requires_grad_()
+    full = nn.functional.interpolate(logits, target.shape[1:], mode="bilinear", align_corners=align_corners)
+    losses = (
+        upsample_cross_entropy(logits, target, align_corners=align_corners),
+        nn.functional.cross_entropy(full, target),
+    )
+    found, expected = (torch.autograd.grad(loss, logits)[0] for loss in losses)
+    assert (found - expected).abs().max() <= 1e-3 * expected.abs().max()
 
 
 def test_calls_on_several_streams_do_not_meet():

@@ -104,9 +104,11 @@ def outputs_of_cell(cell, outputs, source, size, ALIGN_CORNERS: tl.constexpr):
     start = (cell + 0.5) * outputs - 0.5
     if ALIGN_CORNERS:
         start = cell * outputs
-    # A hundredth of an output covers the rounding. What lies beyond the outermost centres belongs to them.
-    first = tl.where(cell == 0, 0, tl.ceil(start - 0.01).to(tl.int32))
-    end = tl.ceil(start + outputs + 0.01).to(tl.int32)
+    stop = start + outputs
+    # A hundredth of an output covers the rounding, and beyond 10^4 outputs some of float32's steps do. What lies beyond
+    # the outermost centres belongs to them.
+    first = tl.where(cell == 0, 0, tl.ceil(start - start * 1e-6 - 0.01).to(tl.int32))
+    end = tl.ceil(stop + stop * 1e-6 + 0.01).to(tl.int32)
     return first, tl.where(cell >= source - 1, size, tl.minimum(end, size))
 
 
