@@ -20,12 +20,15 @@ def autocast_dtype(device_type: str) -> torch.dtype | None:
 def autocast_operands(*operands: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
     """What a convolution computes with, the first of ``operands`` being its input: in autocast's dtype where it is on.
 
-    float64 keeps its dtype, as in PyTorch.
+    float64, and what is not floating, keeps its dtype, as in PyTorch.
     """
     dtype = autocast_dtype(operands[0].device.type)
     if dtype is None:
         return operands
-    return tuple(each if each is None or each.dtype is torch.float64 else each.to(dtype) for each in operands)
+    return tuple(
+        each if each is None or each.dtype is torch.float64 or not each.is_floating_point() else each.to(dtype)
+        for each in operands
+    )
 
 
 def no_autocast(device_type: str) -> AbstractContextManager:

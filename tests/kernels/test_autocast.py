@@ -5,6 +5,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
+from srzoo_kernels import conv2d_act, depthwise_conv2d
 from srzoo_kernels.autocast import autocast_dtype, no_autocast, without_autocast
 
 
@@ -34,3 +35,9 @@ def test_an_export_records_no_autocast_region():
     program = torch.export.export(Product(), (torch.randn(3, 3),))
     calls = [node for node in program.graph.nodes if node.op == "call_function"]
     assert [str(node.target) for node in calls] == ["aten.matmul.default"]
+
+
+@pytest.mark.parametrize(("function", "shape"), [(conv2d_act, (4, 4, 1, 1)), (depthwise_conv2d, (4, 1, 3, 3))])
+def test_integers_are_refused_as_by_a_convolution(function, shape):
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(RuntimeError, match="(?i)long"):
+        function(torch.ones(1, 4, 5, 6, dtype=torch.int64), torch.ones(shape))

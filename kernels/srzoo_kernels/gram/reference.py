@@ -20,7 +20,7 @@ def gram(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         for a float64 ``x``.
 
     Raises:
-        ValueError: ``x`` is not four-dimensional, not floating, or has no pixels.
+        ValueError: ``x`` is not four-dimensional, not floating, or has no channels or no pixels.
     """
     check_feature_map(x)
     matrix = x.to(accumulation_dtype(x)).flatten(2)
