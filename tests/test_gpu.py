@@ -68,9 +68,11 @@ def test_the_block_without_a_gradient_is_as_accurate_as_the_direct_form(shape, m
         error, allowed = ((each.double() - truth).norm() for each in (y, own))
         assert error <= 2 * allowed + torch.finfo(dtype).eps * truth.norm()
         conv = nn.Conv2d(shape[1], 16, 3, padding=1).cuda().to(dtype)
-        expected = conv.double()(exact.forward_direct(x.double()))
-        found = FoldedBlock(module, conv.to(dtype))(x)
-        assert (found.double() - expected).norm() <= 16 * torch.finfo(dtype).eps * expected.norm()
+        found, own = FoldedBlock(module, conv)(x), conv(module.forward_direct(x))
+        truth = conv.double()(truth)
+        # cuDNN may take an algorithm for float32 that rounds more than sums do, as Winograd's.
+        error, allowed = ((each.double() - truth).norm() for each in (found, own))
+        assert error <= 2 * allowed + 16 * torch.finfo(dtype).eps * truth.norm()
 
 
 FAMILIES = {
