@@ -142,6 +142,23 @@ def _locked_file(path: Path, wait: bool) -> int:
         os.close(file)
 
 
+@contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """Context manager that makes a folder and its parents. At its end those of them that are empty are removed again.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    new = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for each in new:
+            with suppress(OSError):  # it is not empty
+                each.rmdir()
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes, also of version 0.1, have left of files that they were writing to a folder."""
     for path in folder.glob(f".*{_ENDING}"):

@@ -16,13 +16,14 @@ from ..messages import one_line, visible
 from ..tasks.allocator import keep_freed_memory, return_freed_memory
 from .arguments import path_argument, repeated
 from .data_options import add_data_arguments, given_reading
-from .outputs import percent, prepare_folder, unique_stems
+from .outputs import output_folder, percent, unique_stems
 from .startup import heavy_imports
 from .view_options import add_view_options, given_view
 
 if TYPE_CHECKING:
     from ..data.samples import ImageData
     from ..predict import Segmenter
+    from ..tasks.task import Export
 
 _EXPORT = "--export or --results"  # one option, as messages name it
 
@@ -79,6 +80,7 @@ def run(options: argparse.Namespace) -> int:
     reading = reading_for(options.model, task.name, given_reading(options))
     root = reading.pop("root")
     with heavy_imports():
+        from ..evaluate.overwriting import refuse_to_overwrite
         from ..evaluate.receipt import read_receipts
         from ..evaluate.worst import WorstImages
         from ..predict import Segmenter
@@ -94,10 +96,11 @@ def run(options: argparse.Namespace) -> int:
         "--receipt": options.receipt and options.receipt.parent,
         "--confusion": options.confusion and options.confusion.parent,
     }
-    for name, folder in folders.items():
-        if folder:
-            prepare_folder(folder, name)
-    with process_group(options.device):  # sets the GPU of each process
+    with contextlib.ExitStack() as stack:
+        for name, folder in folders.items():
+            if folder:
+                stack.enter_context(output_folder(folder, name))
+        stack.enter_context(process_group(options.device))  # sets the GPU of each process
         precision = "auto" if is_onnx_file(options.model) else "float32"  # figures of every device compare
         segmenter = Segmenter(options.model, options.device, precision=precision, **view)
         is_kept = keep_freed_memory(segmenter.device.type)
@@ -106,12 +109,27 @@ def run(options: argparse.Namespace) -> int:
         dataset.channels = segmenter.config.transform.channels
         task.check({options.split: dataset}, len(classes), root, training=False)
         dataset = in_order_of_model(dataset, segmenter.config.labels)
-        return _measure(options, segmenter, dataset, worst, is_kept)
+        stems = unique_stems(dataset.image_names())
+        names = [stems[name] for name in dataset.image_names()]
+        export = task.export(options.export, segmenter.config, dataset) if options.export else None
+        if export:
+            paths = export.paths(names)
+            refuse_to_overwrite(dataset, task.name, paths, _EXPORT, export.is_own)
+            for folder in dict.fromkeys(path.parent for path in paths):
+                stack.enter_context(output_folder(folder, _EXPORT))
+        return _measure(options, segmenter, dataset, names, export, worst, is_kept)
 
 
 def _measure(
-    options: argparse.Namespace, segmenter: Segmenter, dataset: ImageData, worst: Any, is_memory_kept: bool
+    options: argparse.Namespace,
+    segmenter: Segmenter,
+    dataset: ImageData,
+    names: list[str],
+    export: Export | None,
+    worst: Any,
+    is_memory_kept: bool,
 ) -> int:
+    """Evaluate, print the figures, and write what is asked for; ``names`` are those of the images in files."""
     from ..evaluate.evaluation import merged, predictions
     from ..evaluate.overwriting import refuse_to_overwrite
     from ..evaluate.receipt import add_receipt, make_receipt, weights_facts
@@ -120,14 +138,6 @@ def _measure(
     from ..tasks.task import make_view
 
     config, task, view, weights = segmenter.config, segmenter.task, segmenter.view, weights_facts(options.model)
-    stems = unique_stems(dataset.image_names())
-    names = [stems[name] for name in dataset.image_names()]
-    export = task.export(options.export, config, dataset) if options.export else None
-    if export:
-        paths = export.paths(names)
-        refuse_to_overwrite(dataset, task.name, paths, _EXPORT, export.is_own)
-        for folder in dict.fromkeys(path.parent for path in paths):
-            prepare_folder(folder, _EXPORT)
     meter = task.meter(config, segmenter.device, view=view)
     if options.confusion:
         if not hasattr(meter, "confusion"):

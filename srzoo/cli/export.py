@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from .arguments import path_argument
-from .outputs import prepare_folder
+from .outputs import output_folder
 from .startup import heavy_imports
 
 _ENDINGS = {"onnx": ".onnx", "torch_export": ".pt2", "aoti": ".pt2"}
@@ -72,27 +72,27 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"--out {target} must end in {_ENDINGS[options.format]} for --format {options.format}")
     if target.is_dir():
         raise IsADirectoryError(f"--out {target} is a folder; name a file in it")
-    prepare_folder(target.parent)
-    with heavy_imports():
-        from ..export.onnx import export_onnx
-        from ..export.package import export_package
-        from ..export.program import export_program
-        from ..zoo.factory import trained_model
+    with output_folder(target.parent):
+        with heavy_imports():
+            from ..export.onnx import export_onnx
+            from ..export.package import export_package
+            from ..export.program import export_program
+            from ..zoo.factory import trained_model
 
-    model = trained_model(options.model)
-    form = {
-        "size": options.size,
-        "batch": options.batch,
-        "images": options.input,
-        "output": options.output,
-        "half": options.half,
-    }
-    if options.format == "onnx":
-        network = export_onnx(model, target, images, **form)
-    elif options.format == "aoti":
-        network = export_package(model, target, options.device or "cpu", **form)
-    else:
-        network = export_program(model, target, **form)
+        model = trained_model(options.model)
+        form = {
+            "size": options.size,
+            "batch": options.batch,
+            "images": options.input,
+            "output": options.output,
+            "half": options.half,
+        }
+        if options.format == "onnx":
+            network = export_onnx(model, target, images, **form)
+        elif options.format == "aoti":
+            network = export_package(model, target, options.device or "cpu", **form)
+        else:
+            network = export_program(model, target, **form)
     print(f"{options.model} -> {target} ({target.stat().st_size / 1e6:.1f} MB)")
     multiple = network.metadata.get("sides_are_multiples_of")
     if multiple:

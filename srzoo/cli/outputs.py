@@ -6,18 +6,24 @@ import errno
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import unquote
 
+from ..evaluate.distributed import is_main_process
+from ..files import made_folder
 from ..messages import shortened, visible
 from ..web import is_address, parts_of
 
 _LONGEST = 200  # bytes of a result's name: with endings, those of temporary files too, a file system allows 255
 
 
-def prepare_folder(folder: Path, option: str = "--out") -> None:
-    """Make an output folder, and check that files can be written to it.
+@contextmanager
+def output_folder(folder: Path, option: str = "--out") -> Iterator[None]:
+    """Context manager that makes an output folder, and checks that files can be written to it.
+
+    What it makes is removed again at its end where nothing was written, so that a command that fails leaves no folder.
 
     Args:
         folder: the folder.
@@ -26,16 +32,21 @@ def prepare_folder(folder: Path, option: str = "--out") -> None:
     Raises:
         OSError: the folder cannot be made or written to; the message names it and the reason.
     """
-    try:
-        if folder.is_symlink() and not folder.exists():
-            raise FileNotFoundError(errno.ENOENT, f"it is a link to {os.readlink(folder)}, which does not exist")
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(prefix=".", dir=folder).close()
-    except (OSError, RecursionError) as error:  # pathlib makes parents by recursion
-        reason = getattr(error, "strerror", None) or os.strerror(errno.ENAMETOOLONG)
-        raise OSError(
-            f"cannot write to the output folder {shortened(str(folder), 200)} ({reason}); choose another with {option}"
-        ) from error
+    with ExitStack() as stack:
+        try:
+            if folder.is_symlink() and not folder.exists():
+                raise FileNotFoundError(errno.ENOENT, f"it is a link to {os.readlink(folder)}, which does not exist")
+            if is_main_process():  # of several, this one writes last
+                stack.enter_context(made_folder(folder))
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(prefix=".", dir=folder).close()
+        except (OSError, RecursionError) as error:  # pathlib makes parents by recursion
+            reason = getattr(error, "strerror", None) or os.strerror(errno.ENAMETOOLONG)
+            raise OSError(
+                f"cannot write to the output folder {shortened(str(folder), 200)} ({reason}); choose another with "
+                f"{option}"
+            ) from error
+        yield
 
 
 def percent(value: float | None, digits: int = 2) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..messages import visible
 from .arguments import path_argument
-from .outputs import prepare_folder
+from .outputs import output_folder
 from .startup import heavy_imports
 
 
@@ -55,15 +55,15 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"--to {options.to} has files in it; name a new folder")
     name = split_hub_name(options.repository)[0]
     existed = options.to.exists()
-    prepare_folder(options.to, "--to")
-    try:
-        with tempfile.TemporaryDirectory(prefix=".", dir=options.to) as folder:
-            write_repository(options.source, name, Path(folder), **content)
-            for path in Path(folder).iterdir():
-                path.replace(options.to / path.name)
-    except BaseException:  # a part of a repository, or an empty folder, would be in the way of the next call
-        if not existed:
-            shutil.rmtree(options.to, ignore_errors=True)
-        raise
+    with output_folder(options.to, "--to"):
+        try:
+            with tempfile.TemporaryDirectory(prefix=".", dir=options.to) as folder:
+                write_repository(options.source, name, Path(folder), **content)
+                for path in Path(folder).iterdir():
+                    path.replace(options.to / path.name)
+        except BaseException:  # a part of a repository would be in the way of the next call
+            if not existed:
+                shutil.rmtree(options.to, ignore_errors=True)
+            raise
     print(f"{visible(options.source)} -> {visible(str(options.to))}")
     return 0

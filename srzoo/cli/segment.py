@@ -24,7 +24,7 @@ from .arguments import add_options, given_options, path_argument
 from .coco_file import collect
 from .inputs import Inputs, find_images
 from .library_lines import library_lines
-from .outputs import name_in_result, prepare_folder, result_bases
+from .outputs import name_in_result, output_folder, result_bases
 from .overlap import Overlap, overlap
 from .startup import heavy_imports
 from .view_options import add_view_options, given_view
@@ -114,14 +114,8 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"--out {options.out} is the file of a video, for images; name a folder")
     if options.every != 1:
         raise ValueError(f"--every {options.every} is for videos; an image has one frame")
-    is_new = not os.path.lexists(options.out)
-    prepare_folder(options.out)
-    try:
+    with output_folder(options.out):
         return _segment_images(options, saving, build(Saving, saving))
-    finally:
-        if is_new:
-            with suppress(OSError):  # unless it has results
-                options.out.rmdir()
 
 
 def _segment_images(options: argparse.Namespace, saving: dict[str, Any], built: Saving) -> int:

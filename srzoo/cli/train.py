@@ -15,7 +15,7 @@ from ..messages import importing
 from ..tasks.allocator import keep_freed_memory
 from .arguments import add_options, given_options, path_argument, yaml_value
 from .data_options import add_old_names
-from .outputs import prepare_folder
+from .outputs import output_folder
 
 if TYPE_CHECKING:
     from ..recipes.recipe import Recipe
@@ -95,22 +95,13 @@ def run(options: argparse.Namespace) -> int:
     if not cuda.is_available():
         keep_freed_memory()
     out = options.out or Path("runs") / run_name(options.recipe or keys["model"])
-    is_new = not out.exists()
-    if is_main_process():
-        prepare_folder(out)
-        if is_new:  # the run makes it, and removes it if it is refused
-            out.rmdir()
-    _say(f"{summary(recipe)}; {out} gets all of the recipe, in recipe.yaml")
-    try:
-        trained = run_recipe(recipe, splits, out, options.workers)
-    except KeyboardInterrupt as error:
-        error.args = (goes_on(out),)
-        raise
-    except Exception:
-        if is_new and is_main_process():
-            with contextlib.suppress(OSError):  # it is not empty
-                out.rmdir()
-        raise
+    with output_folder(out) if is_main_process() else contextlib.nullcontext():
+        _say(f"{summary(recipe)}; {out} gets all of the recipe, in recipe.yaml")
+        try:
+            trained = run_recipe(recipe, splits, out, options.workers)
+        except KeyboardInterrupt as error:
+            error.args = (goes_on(out),)
+            raise
     if is_main_process():  # which alone has written the log that this reads
         is_measured = not math.isnan(trained.value)
         figure = f"val {trained.headline} {trained.value:.2%}" if is_measured else "nothing in val is annotated"

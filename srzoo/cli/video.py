@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..messages import one_line, visible
 from ..tasks.allocator import keep_freed_memory
 from ..video.names import ENDINGS, VideoError, check_ending
-from .outputs import prepare_folder, unique_stems
+from .outputs import output_folder, unique_stems
 from .startup import heavy_imports
 
 if TYPE_CHECKING:
@@ -55,17 +55,18 @@ def run(options: argparse.Namespace, videos: list[str], view: Mapping[str, Any],
     if not clips:
         return 2
     targets = _targets(options.out, list(clips))
-    with heavy_imports():
-        from ..predict import Segmenter
+    with output_folder(next(iter(targets.values())).parent):
+        with heavy_imports():
+            from ..predict import Segmenter
 
-        segmenter = Segmenter(options.model, options.device, options.tile, options.precision, options.graph, **view)
-    keep_freed_memory(segmenter.device.type)
-    for video, clip in clips.items():
-        try:
-            _draw(clip, targets[video], segmenter, options.every, saving.alpha)
-        except ValueError as error:  # of this video alone
-            print(f"srzoo: {one_line(error)}", file=sys.stderr)
-            failed += 1
+            segmenter = Segmenter(options.model, options.device, options.tile, options.precision, options.graph, **view)
+        keep_freed_memory(segmenter.device.type)
+        for video, clip in clips.items():
+            try:
+                _draw(clip, targets[video], segmenter, options.every, saving.alpha)
+            except ValueError as error:  # of this video alone
+                print(f"srzoo: {one_line(error)}", file=sys.stderr)
+                failed += 1
     if failed and len(videos) > 1:
         print(f"srzoo: {failed} of {len(videos)} videos failed", file=sys.stderr)
     return 2 if failed else 0
@@ -104,11 +105,9 @@ def _targets(out: Path, videos: list[str]) -> dict[str, Path]:
     if is_file(out):
         if len(videos) > 1:
             raise ValueError(f"--out {out} is one file, for {len(videos)} videos; name a folder")
-        prepare_folder(out.parent)
         return {videos[0]: out}
     if out.suffix and not out.is_dir():
         check_ending(out)
-    prepare_folder(out)
     stems = unique_stems(videos)
     names = {video: f"camera{video}" if video.isdigit() else stems[video] for video in videos}
     return {video: out / f"{name}_overlay.mp4" for video, name in names.items()}

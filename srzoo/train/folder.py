@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import yaml
 
 from ..data.samples import ImageData
 from ..evaluate.distributed import is_main_process
-from ..files import LockedError, locked, remove_leftovers, replacing
+from ..files import LockedError, locked, made_folder, remove_leftovers, replacing
 from ..messages import shortened
 from ..recipes.recipe import Recipe, load_recipe
 from ..zoo.run_files import OLD_RUN_FILE, RUN_FILES
@@ -32,9 +32,7 @@ def own_folder(out: Path) -> Iterator[None]:
     """
     with ExitStack() as stack:
         if is_main_process():
-            if not out.exists():
-                stack.callback(_remove_empty, out)  # of a run that was refused before it wrote anything
-            out.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(made_folder(out))  # which leaves none of a run that is refused
             try:
                 stack.enter_context(locked(out / _LOCK, wait=False))
             except LockedError as error:
@@ -43,11 +41,6 @@ def own_folder(out: Path) -> Iterator[None]:
                 ) from error
             remove_leftovers(out)
         yield
-
-
-def _remove_empty(folder: Path) -> None:
-    with suppress(OSError):
-        folder.rmdir()
 
 
 def refuse_other_run(out: Path, recipe: Recipe) -> None:

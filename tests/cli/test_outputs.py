@@ -1,0 +1,42 @@
+import pytest
+
+from srzoo.cli import main
+from srzoo.cli.outputs import output_folder
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "segment IMAGE --model no_model --out a/b/c",
+        "segment no.png --out a/b/c",
+        "export no_model --out a/b/x.onnx",
+        "eval --model no_model --data.root . --receipt a/b/x.json",
+        "push no.safetensors owner/name --to a/b/c",
+        "train --model srnet_lite0 --start no_start --data.root DATA --out a/b/c",
+    ],
+)
+def test_a_command_that_fails_leaves_no_folder(command, examples, small_camvid, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = [{"IMAGE": str(examples / "street.png"), "DATA": str(small_camvid)}.get(w, w) for w in command.split()]
+    assert main(words) == 2
+    assert "no" in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+
+
+def test_folders_that_were_there_or_have_files_stay(tmp_path):
+    (tmp_path / "a").mkdir()
+    with output_folder(tmp_path / "a" / "b" / "c"):
+        assert (tmp_path / "a" / "b" / "c").is_dir()
+    assert [path.name for path in tmp_path.rglob("*")] == ["a"]
+    with pytest.raises(KeyError), output_folder(tmp_path / "a" / "b" / "c"):
+        (tmp_path / "a" / "b" / "kept").touch()
+        raise KeyError
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "kept"]
+
+
+def test_of_several_processes_the_main_one_removes_the_folder(tmp_path, monkeypatch):
+    """The others end earlier, and it writes last."""
+    monkeypatch.setenv("RANK", "1")
+    with output_folder(tmp_path / "a" / "b"):
+        pass
+    assert (tmp_path / "a" / "b").is_dir()
