@@ -71,10 +71,17 @@ def find_images(paths: list[str], recursive: bool = False, skipped: Path | None 
     """
     from ..images import SUFFIXES
 
-    inputs = Inputs()
+    inputs, seen = Inputs(), set()
+
+    def add(path: str, folder: str = "") -> None:
+        place = path if is_address(path) else os.path.abspath(path)  # x.png, ./x.png and /home/me/x.png are one
+        if place not in seen:
+            seen.add(place)
+            inputs.images[path] = folder
+
     for path in paths:
         if is_address(path) or os.path.isfile(path):
-            inputs.images.setdefault(path, "")
+            add(path)
             continue
         if os.path.isdir(path):
             before = Inputs(broken=inputs.broken, results=inputs.results, folders=inputs.folders)
@@ -90,14 +97,28 @@ def find_images(paths: list[str], recursive: bool = False, skipped: Path | None 
             if not found and (left_out := added.left_out()):
                 reason += f"; left out: {', '.join(left_out)}"
         else:
-            matches = sorted(file for file in glob.glob(path, recursive=True) if os.path.isfile(file))
+            matches = sorted(file for file in _matches(path) if os.path.isfile(file))
             found = dict.fromkeys(matches, "")
             reason = "matches no file" if glob.has_magic(path) else "no such file or folder"
         for each, folder in found.items():
-            inputs.images.setdefault(each, folder)
+            add(each, folder)
         if not found:
             inputs.failures.append(f"{path}: {reason}")
     return inputs
+
+
+def _matches(pattern: str) -> set[str]:
+    """What a glob matches. As in a shell, ``**`` follows no links to folders: one can lead back to where it lies."""
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        return set(glob.glob(pattern))
+    at = parts.index("**")
+    found: set[str] = set()
+    for root in glob.glob(str(Path(*parts[:at]))):
+        for folder, folders, _ in os.walk(root):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            found |= _matches(str(Path(glob.escape(folder), *(parts[at + 1 :] or ("*",)))))
+    return found
 
 
 def _in_folder(inputs: Inputs, root: str, recursive: bool, skipped: Path | None) -> Iterator[tuple[str, str]]:
