@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import tempfile
+import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import unquote
@@ -14,6 +16,7 @@ from urllib.parse import unquote
 from ..evaluate.distributed import is_main_process
 from ..files import made_folder
 from ..messages import shortened, visible
+from ..tasks.saving import is_result_of_another
 from ..web import is_address, parts_of
 
 _LONGEST = 200  # bytes of a result's name: with endings, those of temporary files too, a file system allows 255
@@ -54,31 +57,64 @@ def percent(value: float | None, digits: int = 2) -> str:
     return "absent" if value is None else f"{value:.{digits}%}"
 
 
-def unique_stems(sources: list[str]) -> dict[str, str]:
-    """A unique file name, without ending, for each path or URL: x, x-2 and x-3 for a/x.png, b/x.png and b/x.jpg."""
+def unique_stems(sources: list[str], is_free: Callable[[str, str], bool] = lambda source, stem: True) -> dict[str, str]:
+    """A unique file name, without ending, for each path or URL: x, x-2 and x-3 for a/x.png, b/x.png and b/x.jpg.
+
+    Names are unique on file systems, too, that take letters of either case, or of either Unicode form, for one.
+
+    Args:
+        sources: the paths and URLs, each once.
+        is_free: whether a path or URL may get a name.
+    """
     stems: dict[str, str] = {}
     taken: set[str] = set()
+    first: dict[str, int] = {}  # the first number that a name may be free with
     for source in sources:
-        stem = base = _stem(source)
-        number = 2
-        while stem.lower() in taken:
-            stem, number = f"{base}-{number}", number + 1
-        taken.add(stem.lower())
-        stems[source] = stem
+        base = _stem(source)
+        while _compared(_numbered(base, first.setdefault(base, 1))) in taken:
+            first[base] += 1
+        numbers = itertools.count(first[base])
+        candidates = (_numbered(base, number) for number in numbers)
+        stems[source] = next(each for each in candidates if _compared(each) not in taken and is_free(source, each))
+        taken.add(_compared(stems[source]))
     return stems
 
 
-def result_bases(images: Mapping[str, str]) -> dict[str, Path]:
-    """What the names of the results start with, below the output folder, for each path or URL.
+def _numbered(base: str, number: int) -> str:
+    return base if number == 1 else f"{base}-{number}"
+
+
+def _compared(stem: str) -> str:
+    return unicodedata.normalize("NFC", stem).lower()
+
+
+def result_bases(images: Mapping[str, str], out: Path, endings: Sequence[str]) -> dict[str, Path]:
+    """What the names of the results start with, for each path or URL.
+
+    A name that an earlier result of another image has, such as of ``x.jpg`` for ``x.png``, is left to it.
 
     Args:
         images: the sub-folder that the results go to, for each path or URL.
+        out: the output folder.
+        endings: of the names of the files.
     """
     by_folder: dict[str, list[str]] = defaultdict(list)
     for source, folder in images.items():
         by_folder[folder].append(source)
-    stems = {source: stem for sources in by_folder.values() for source, stem in unique_stems(sources).items()}
-    return {source: Path(folder, stems[source]) for source, folder in images.items()}
+    bases = {}
+    for folder, sources in by_folder.items():
+
+        def is_free(source: str, stem: str, folder: str = folder) -> bool:
+            return not taken_by_another(out / folder / stem, endings, name_in_result(source, folder))
+
+        bases |= {source: out / folder / stem for source, stem in unique_stems(sources, is_free).items()}
+    return {source: bases[source] for source in images}
+
+
+def taken_by_another(base: Path, endings: Sequence[str], named: str) -> list[Path]:
+    """The files of a result that are there, and of an image of another name than ``named``."""
+    paths = [base.with_name(f"{base.name}{ending}") for ending in endings]
+    return [path for path in paths if is_result_of_another(path, named)]
 
 
 def name_in_result(source: str, folder: str) -> str:

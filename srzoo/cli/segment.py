@@ -24,7 +24,7 @@ from .arguments import add_options, given_options, path_argument
 from .coco_file import collect
 from .inputs import Inputs, find_images
 from .library_lines import library_lines
-from .outputs import name_in_result, output_folder, result_bases
+from .outputs import name_in_result, output_folder, result_bases, taken_by_another
 from .overlap import Overlap, overlap
 from .startup import heavy_imports
 from .view_options import add_view_options, given_view
@@ -143,7 +143,7 @@ def _segment_images(options: argparse.Namespace, saving: dict[str, Any], built: 
             )
         check_gray(built, segmenter.task.endings)
         is_kept = keep_freed_memory(segmenter.device.type)
-        bases = {source: options.out / base for source, base in result_bases(inputs.images).items()}
+        bases = result_bases(inputs.images, options.out, _endings(segmenter))
         counts = gather(_segment(segmenter, inputs, bases, saving, options.skip_existing, is_kept))
     total = _Counts(*(sum(getattr(each, name) for each in counts) for name in ("segmented", "skipped", "failed")))
     total.ended = any(each.ended for each in counts)
@@ -180,7 +180,7 @@ def _segment(
     """Segment the images of this process: every n-th of n processes."""
     from tqdm import tqdm
 
-    from ..images import name_of
+    from ..images import ImageError, name_of
 
     def tell_warning(line: str) -> None:
         tqdm.write(line, file=sys.stderr)
@@ -210,11 +210,17 @@ def _segment(
                 raise _Ended from None
 
     def read(source: str, base: Path, named: str) -> Any:
-        is_done = skip_existing and _is_done(segmenter, base, named, saving)
-        return None if is_done else segmenter.read(source)
+        if skip_existing and _is_done(segmenter, base, named, saving):
+            return None
+        try:
+            return segmenter.read(source)
+        except ImportError as error:  # of a package for files of this kind, while the others may be of another
+            raise ImageError(str(error)) from error
 
     def save(result: Result, base: Path, named: str) -> tuple[list[Path], str]:
         base.parent.mkdir(parents=True, exist_ok=True)
+        if taken := taken_by_another(base, _endings(segmenter), named):  # as another process writes here, too
+            raise FileExistsError(f"{taken[0]} is the result of another image by now; {_resumes(saving)}")
         written = result.save(base, named, **saving)
         return written, table(result, brief=not is_one, coloured=sys.stdout.isatty())
 
@@ -239,6 +245,11 @@ def _segment(
             error.args = (f"{counts.segmented} of {len(own)} images segmented; {_resumes(saving)}",)
         raise
     return counts
+
+
+def _endings(segmenter: Segmenter) -> tuple[str, ...]:
+    """Of the names of all files that results may have."""
+    return ("_overlay.jpg", "_overlay.png", "_coco.json", *segmenter.task.endings)
 
 
 def _resumes(saving: dict[str, Any]) -> str:

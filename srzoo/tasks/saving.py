@@ -145,6 +145,12 @@ def is_result_of(path: Path, source: str) -> bool:
     return path.is_file() and source_of(path) == _quoted(source)
 
 
+def is_result_of_another(path: Path, source: str) -> bool:
+    """Whether a file exists and is a result of srzoo for an image of another name, in whatever folder."""
+    own = source_of(path) if path.is_file() else None
+    return bool(own) and own.rpartition("/")[2] != _quoted(source).rpartition("/")[2]
+
+
 def refuse_foreign(path: Path, is_own: Callable[[Path], bool] = is_result) -> None:
     """Check that no file would be replaced but one of an earlier result.
 

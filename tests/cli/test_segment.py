@@ -15,6 +15,7 @@ from srzoo.cli.inputs import find_images
 from srzoo.cli.outputs import unique_stems
 from srzoo.cli.overlap import overlap
 from srzoo.cli.segment import table
+from srzoo.tasks.saving import source_of
 
 
 @pytest.fixture
@@ -69,6 +70,50 @@ def test_results_in_the_input_folder_are_skipped(examples, tmp_path):
 def test_equal_names_do_not_overwrite_each_other():
     stems = unique_stems(["a/x.png", "b/x.png", "b/X.jpg", "http://h/x.png?v=1", "a/y.png"])
     assert list(stems.values()) == ["x", "x-2", "X-3", "x-4", "y"]
+
+
+def test_names_are_unique_where_letters_of_either_unicode_form_are_one():
+    stems = unique_stems(["a/\u00e9.png", "a/e\u0301.png"])
+    assert [len(stem) for stem in stems.values()] == [1, 4]  # e\u0301-2
+
+
+def test_thousands_of_equal_names_take_no_time_for_each_other():
+    stems = unique_stems([f"{i}/x.png" for i in range(20_000)])  # a minute, when each tried all before it
+    assert len({*stems.values()}) == 20_000 and stems["19999/x.png"] == "x-20000"
+
+
+def test_the_result_of_another_image_stays(write_image, small, tmp_path, out):
+    """That of x.jpg, which an earlier command wrote, was replaced by that of x.png."""
+    for name in ("x.jpg", "x.png", "sub/x.jpg"):
+        write_image(tmp_path / name, 40, 60)
+    for name in ("x.jpg", "x.png", "x.jpg", "x.png"):
+        assert main(["segment", str(tmp_path / name), "--model", small, "--out", str(out)]) == 0
+    sources = {path.name: source_of(path) for path in out.iterdir()}
+    assert sources == {
+        "x_labels.png": "x.jpg",
+        "x_overlay.jpg": "x.jpg",
+        "x-2_labels.png": "x.png",
+        "x-2_overlay.jpg": "x.png",
+    }
+    # In its folder, an image has another name in its result.
+    assert main(["segment", str(tmp_path), "-r", "--model", small, "--out", str(out), "--skip-existing"]) == 0
+    assert main(["segment", str(tmp_path / "sub"), "--model", small, "--out", str(out / "sub")]) == 0
+    assert len(files(out)) == 5 and files(out / "sub") == ["x_labels.png", "x_overlay.jpg"]
+
+
+def test_a_result_that_another_process_writes_meanwhile_stays(write_image, small, tmp_path, out, capsys, monkeypatch):
+    image = str(write_image(tmp_path / "x.png", 40, 60))
+    result = srzoo.Segmenter(small)(image)
+
+    def read(self, source):
+        result.save(out / "x", "x.jpg")
+        return result.image
+
+    monkeypatch.setattr(srzoo.Segmenter, "read", read)
+    monkeypatch.setattr(srzoo.Segmenter, "__call__", lambda *_, **__: result)
+    assert main(["segment", image, "--model", small, "--out", str(out)]) == 2
+    assert "x_overlay.jpg is the result of another image" in capsys.readouterr().err
+    assert {source_of(path) for path in out.iterdir()} == {"x.jpg"}
 
 
 def test_invalid_files_do_not_stop_the_others(examples, tmp_path, out, capsys):
@@ -255,6 +300,21 @@ def test_what_every_image_would_meet_ends_the_command(error, device_type, exampl
     assert "1 of 3 images" in captured.out and not (out / "coco.json").exists()
 
 
+def test_a_package_that_one_file_needs_fails_that_file_alone(album, small, out, capsys, monkeypatch):
+    """As tifffile, for TIFF files of many bands among others."""
+
+    def read(self, source, read=srzoo.Segmenter.read):
+        if "b" in Path(source).parts:
+            raise ImportError("pip install 'srzoo[geo]'")
+        return read(self, source)
+
+    monkeypatch.setattr(srzoo.Segmenter, "read", read)
+    assert main(["segment", str(album), "-r", "--model", small, "--out", str(out)]) == 2
+    lines = [line for line in capsys.readouterr().err.replace("\r", "\n").splitlines() if line.startswith("srzoo:")]
+    assert len(lines) == 3 and all("[geo]" in line for line in lines[:2]) and "2 of 4" in lines[2]
+    assert tree(out) == ["a/x_labels.png", "a/x_overlay.jpg", "x_labels.png", "x_overlay.jpg"]
+
+
 @pytest.mark.parametrize("device_type", ["cpu", "cuda"])
 def test_an_interrupt_says_what_is_done_and_how_it_goes_on(device_type, examples, small, out, capsys, monkeypatch):
     def read(self, source, read=srzoo.Segmenter.read):
@@ -386,17 +446,18 @@ def test_the_same_command_resumes(album, small, out, capsys):
 
 
 def test_a_result_of_another_image_is_not_taken_for_done(small, out, tmp_path, write_image, capsys):
-    """x.jpg takes the name that x.png had alone."""
+    """x.jpg, which came later, gets another name than x.png has, whose result stays."""
     folder, command = tmp_path / "in", ["segment", str(tmp_path / "in"), "--model", small, "--out", str(out)]
     write_image(folder / "x.png", 40, 60)
     assert main(command) == 0
     write_image(folder / "x.jpg", 64, 32)
     assert main([*command, "--skip-existing"]) == 0
+    assert "1 of 2 images segmented, 1 skipped" in capsys.readouterr().out
     sizes = {}
     for name in ("x_labels.png", "x-2_labels.png"):
         with Image.open(out / name) as labels:
             sizes[name] = labels.size
-    assert sizes == {"x_labels.png": (32, 64), "x-2_labels.png": (60, 40)}
+    assert sizes == {"x_labels.png": (60, 40), "x-2_labels.png": (32, 64)}
 
 
 def test_a_foreign_file_is_not_replaced(small, tmp_path, write_image, capsys):
