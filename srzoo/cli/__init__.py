@@ -31,7 +31,16 @@ _COMMANDS = {
     "push": push,
 }
 _SIMILAR = 0.65  # of a mistyped option to the one that is meant; short names are similar by chance
+_BY_SIGNAL = 128  # what a shell adds to the number of the signal that has ended a command
 _TRUTH = ("true", "false", "yes", "no", "on", "off")  # as YAML has it
+
+
+def program() -> int:
+    """`main` of a process that ends with it, such as the program ``srzoo``; another Ctrl-C does not disturb its end."""
+    status = main()
+    if status > _BY_SIGNAL:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return status
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -97,13 +106,11 @@ def _told(arguments: list[str], is_program: bool) -> int:
     try:
         return _run(arguments, is_program)
     except KeyboardInterrupt as error:
-        if is_program:  # which ends now; a further one would interrupt the end of the process, with a traceback
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
         number = getattr(error, "signal", signal.SIGINT)
         said = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
         if is_main_process():
             print(f"srzoo: {said}{f'; {visible(str(error))}' if str(error) else ''}", file=sys.stderr)
-        return 128 + number
+        return _BY_SIGNAL + number
     except BrokenPipeError:  # the reader of a pipe has closed it, e.g. `srzoo list | head`
         sys.stderr.close()
         return 0

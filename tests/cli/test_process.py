@@ -10,7 +10,7 @@ from srzoo.cli import listing, main
 PROGRAM = """
 import os, signal, sys, time
 from multiprocessing import get_context
-from srzoo.cli import listing, main
+from srzoo.cli import listing, program
 from srzoo.files import replacing
 
 def run(options):
@@ -18,7 +18,7 @@ def run(options):
 
 listing.run = run
 {before}
-sys.exit(main())
+sys.exit(program())
 """
 USUAL = "[signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)]"  # nohup ignores SIGHUP
 
@@ -78,6 +78,26 @@ def test_handlers_are_set_while_a_command_runs_in_the_main_thread_alone(monkeypa
     finally:
         signal.signal(number, former)
     assert callable(seen[0]) and seen[1:] == [signal.SIG_DFL, 0]
+
+
+def test_ctrl_c_ends_a_command_and_not_the_session_that_called_it(monkeypatch, capsys):
+    """In a notebook or a test, Ctrl-C did nothing from then on."""
+    monkeypatch.setattr("sys.argv", ["srzoo", "list"])
+    monkeypatch.setattr(listing, "run", lambda options: signal.raise_signal(signal.SIGINT))
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main() == 130
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, former)
+    assert capsys.readouterr().err == "srzoo: interrupted\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX's signals")
+def test_another_ctrl_c_at_the_end_of_the_program_does_nothing(program):
+    before = "import atexit; atexit.register(signal.raise_signal, signal.SIGINT)"
+    ended = program("raise KeyboardInterrupt", f"signal.signal(signal.SIGINT, signal.default_int_handler); {before}")
+    assert (ended.returncode, ended.stderr) == (130, "srzoo: interrupted\n")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX's signals")
