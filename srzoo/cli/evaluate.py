@@ -137,7 +137,8 @@ def _measure(
     from ..tasks.saving import mark, save_png
     from ..tasks.task import make_view
 
-    config, task, view, weights = segmenter.config, segmenter.task, segmenter.view, weights_facts(options.model)
+    config, task, view = segmenter.config, segmenter.task, segmenter.view
+    weights, data = (weights_facts(options.model), dataset.facts()) if is_main_process() else ({}, {})
     meter = task.meter(config, segmenter.device, view=view)
     if options.confusion:
         if not hasattr(meter, "confusion"):
@@ -169,7 +170,7 @@ def _measure(
     usual = make_view(task, {}, measured=True, config=config)
     command = ["srzoo", "eval", "--model", options.model, *dataset.arguments(), *repeated(view, usual)]
     protocol = view.sentence(config.transform)
-    receipt = make_receipt(weights, dataset, score, view, protocol, command, segmenter.device)
+    receipt = make_receipt(weights, data, score, view, protocol, command, segmenter.device)
     if options.receipt:
         with failures.kept():
             add_receipt(receipt, options.receipt)

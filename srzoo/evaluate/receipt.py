@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 
-from ..data.samples import ImageData
 from ..files import locked, replacing
 from ..messages import one_line
 from ..recipes.recipe import Recipe, load_recipe, parse_recipe
@@ -58,7 +57,7 @@ def weights_facts(model: str) -> dict:
 
 def make_receipt(
     weights: dict,
-    dataset: ImageData,
+    data: dict,
     score: Score,
     view: Any,
     protocol: str,
@@ -69,15 +68,15 @@ def make_receipt(
 
     Args:
         weights: the `weights_facts` of the model.
-        dataset: the split that the model was evaluated on.
-        score: the score over all of ``dataset``.
+        data: the `ImageData.facts` of the split. Take them before the evaluation, too: files can change meanwhile.
+        score: the score over the split.
         view: the view, an instance of the dataclass of the task.
         protocol: the view in words.
         command: the words of the command that repeats the measurement, with PATH for the folder of the dataset.
         device: the device that the model ran on.
     """
     return {
-        **dataset.facts(),
+        **data,
         "protocol": protocol,
         "view": dataclasses.asdict(view),
         "headline": score.headline,

@@ -11,6 +11,8 @@ from PIL import Image
 import srzoo
 import srzoo.files
 from srzoo.cli import main
+from srzoo.data.opening import open_dataset
+from srzoo.evaluate import evaluation
 
 MODEL = ["eval", "--model", "srnet_lite0_camvid", "--data.root"]
 
@@ -91,6 +93,22 @@ def test_files_of_others_are_kept(option, name, small_camvid, tiny, capsys):
     said = capsys.readouterr()
     assert name in said.err and len(said.err.splitlines()) == 1 and not said.out
     assert path.read_bytes() == before
+
+
+def test_a_receipt_is_of_the_annotations_that_were_evaluated(small_camvid, tiny, tmp_path, capsys, monkeypatch):
+    """One that changed meanwhile made it a receipt of others, and one that was gone cost the figures."""
+    predictions, mask = evaluation.predictions, small_camvid / "valannot" / "cyclist.png"
+    before = open_dataset(small_camvid, "val").digest()
+
+    def meanwhile(*arguments, **options):
+        yield from predictions(*arguments, **options)
+        mask.unlink()
+
+    monkeypatch.setattr(evaluation, "predictions", meanwhile)
+    receipt = tmp_path / "r.json"
+    assert main(["eval", "--model", tiny, "--data.root", str(small_camvid), "--receipt", str(receipt)]) == 0
+    assert "mIoU" in capsys.readouterr().out
+    assert [each["split_sha256"] for each in json.loads(receipt.read_text())] == [before]
 
 
 def test_split_without_labels_is_exported_without_figures(small_camvid, tmp_path, capsys):
