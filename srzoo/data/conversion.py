@@ -14,9 +14,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from ..files import made_folder
 from ..images import SUFFIXES
 from ..labels.own import numbered_labels
-from ..messages import one_line
+from ..messages import and_more, one_line
 from .samples import ImageData, ImageFiles, InstanceData, SemanticData
 
 
@@ -36,7 +37,7 @@ class Converted:
 def convert(splits: Mapping[str, ImageData], out: Path) -> Converted:
     """Write images and annotations of a dataset; after an error or a signal no part of it is left.
 
-    An image that cannot be read, or whose annotations are wrong, is left out, and no error.
+    An image that cannot be read, or whose annotations are wrong, is left out, and no error if there are others.
 
     Masks of classes become ``images/<split>/``, ``masks/<split>/`` and ``classes.txt``: masks are palette PNG files of
     class ids in the classes' colours, 255 for void. Objects become ``images/<split>/`` and COCO's
@@ -47,7 +48,7 @@ def convert(splits: Mapping[str, ImageData], out: Path) -> Converted:
         out: a folder that does not exist, or is empty.
 
     Raises:
-        ValueError: the folder is not empty, or is a file, or the task is neither.
+        ValueError: the folder is not empty, or is a file, the task is neither, or no image can be read.
         OSError: a file cannot be written.
     """
     if out.exists() and not out.is_dir():
@@ -60,14 +61,20 @@ def convert(splits: Mapping[str, ImageData], out: Path) -> Converted:
             "panoptic annotations cannot be converted; --task semantic converts the class of each pixel, and --task "
             "instance the objects, where the dataset has them"
         )
-    try:
-        return _converted(splits, out)
-    except BaseException:  # a signal, too: a part of the images would be taken for all of them
-        for name in ("images", "masks", "annotations"):
-            shutil.rmtree(out / name, ignore_errors=True)
-        with contextlib.suppress(OSError):  # there is none
-            (out / "classes.txt").unlink()
-        raise
+    with made_folder(out):
+        try:
+            converted = _converted(splits, out)
+            if not converted.images:
+                raise ValueError(
+                    f"none of the images can be converted: {and_more(converted.problems)}; `srzoo data check` lists all"
+                )
+            return converted
+        except BaseException:  # a signal, too: a part of the images would be taken for all of them
+            for name in ("images", "masks", "annotations"):
+                shutil.rmtree(out / name, ignore_errors=True)
+            with contextlib.suppress(OSError):  # there is none
+                (out / "classes.txt").unlink()
+            raise
 
 
 def _converted(splits: Mapping[str, ImageData], out: Path) -> Converted:

@@ -43,7 +43,7 @@ def test_a_part_is_not_left(error, root, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.copyfile", copyfile)
     command = ["data", "convert", str(root), str(tmp_path / "out")]
     assert main(command) in (2, 130)
-    assert copied and list((tmp_path / "out").iterdir()) == []
+    assert copied and not (tmp_path / "out").exists()
     monkeypatch.undo()
     assert main(command) == 0
 
@@ -65,6 +65,14 @@ def test_what_cannot_be_read_is_told_and_the_rest_written(root, tmp_path, capsys
     assert len(open_dataset(tmp_path / "out", "train")) == 1
 
 
+def test_where_nothing_can_be_read_nothing_is_left(root, tmp_path, capsys):
+    for path in (root / "masks").iterdir():
+        path.write_bytes(b"")
+    assert main(["data", "convert", str(root), str(tmp_path / "a" / "out")]) == 2
+    assert "f0.png" in (printed := capsys.readouterr()).err and printed.err.count("\n") == 1 and printed.out == ""
+    assert not (tmp_path / "a").exists()
+
+
 def test_a_folder_that_is_not_empty(root):
     with pytest.raises(ValueError, match="not empty"):
         convert({"train": open_dataset(root, "train")}, root)
@@ -75,7 +83,7 @@ def test_a_place_that_is_no_folder(root, tmp_path):
     file.write_text("")
     with pytest.raises(ValueError, match="out is a file"):
         convert({"train": open_dataset(root, "train")}, file)
-    with pytest.raises(OSError, match="below.masks"):  # and not that there is nothing to remove
+    with pytest.raises(OSError, match="below"):  # and not that there is nothing to remove
         convert({"train": open_dataset(root, "train")}, file / "below")
     assert file.read_text() == ""
 
