@@ -97,12 +97,13 @@ def numbered_strides(name: str, options: dict) -> list[tuple[int, int]]:
     return list(zip(backbone.body.feature_info.out_indices, backbone.strides, strict=True))
 
 
-def probe(name: str, output_stride: int | None) -> tuple[dict, int]:
+def probe(name: str, output_stride: int | None, channels: int = 3) -> tuple[dict, int]:
     """Find the options that build a backbone, by trying them on the meta device in little time and no memory.
 
     Args:
         name: any name that ``timm.create_model`` takes.
         output_stride: of the last feature. None means 8, or the backbone's own stride if timm cannot dilate it.
+        channels: of the image.
 
     Returns:
         The options for `FeatureBackbone`, and the number that height and width must be divisible by: 1, or 32 for a
@@ -110,7 +111,7 @@ def probe(name: str, output_stride: int | None) -> tuple[dict, int]:
 
     Raises:
         ValueError: timm has no such backbone, or it has no features, or none at this stride; or it takes images of one
-            size, or of large ones alone.
+            size, of large ones alone, or of other channels.
     """
     if output_stride is not None:
         check_whole(output_stride=output_stride)
@@ -126,6 +127,7 @@ def probe(name: str, output_stride: int | None) -> tuple[dict, int]:
                 continue
             own = backbone.strides[-1]
             if own == wanted or output_stride is None:
+                _check_channels(name, options, channels)
                 return options, _divisor(backbone)
     if own is not None:
         raise ValueError(
@@ -161,6 +163,25 @@ def _tried(name: str, options: dict) -> FeatureBackbone:
             "choose another"
         )
     return backbone
+
+
+def _check_channels(name: str, options: dict, channels: int) -> None:
+    """Check that a backbone that takes RGB takes images of other channels; a function of one's own may ignore them.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if channels == 3:
+        return
+    with torch.device("meta"):
+        try:
+            backbone = FeatureBackbone(name, {**options, "in_chans": channels}).eval()
+            backbone(torch.empty(1, channels, 2 * _DIVISOR, 3 * _DIVISOR))
+        except _BUILD_ERRORS as error:
+            raise ValueError(
+                f"timm's {name!r} takes no images of {channels} channels ({visible(one_line(error), 100)}); leave "
+                "in_channels out, or choose another backbone"
+            ) from error
 
 
 def normalization(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -147,7 +147,7 @@ def _options_for(name: str, entry: registry.Architecture, options: dict) -> dict
     _check_backbone_options(options)
     if entry.has_backbone:
         return options
-    backbone_options, divisor = probe(backbone, options.pop("output_stride", None))
+    backbone_options, divisor = probe(backbone, options.pop("output_stride", None), _channels(options))
     return {"backbone_options": backbone_options, "size_divisor": divisor, **options}
 
 

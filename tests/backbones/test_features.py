@@ -3,6 +3,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+import srzoo
 from srzoo import backbones
 from srzoo.backbones import FeatureBackbone, normalization, probe
 from srzoo.backbones.imagenet import load_imagenet_weights
@@ -49,6 +50,19 @@ def test_a_backbone_for_other_images(name):
     with pytest.raises(ValueError, match=f"'{name}' .*images of any size") as info:
         probe(name, None)
     assert "\n" not in str(info.value) and len(str(info.value)) < 260
+
+
+def test_a_backbone_that_ignores_the_number_of_channels(monkeypatch):
+    """A model was built, and failed at its first image."""
+
+    def of_rgb(pretrained=False, in_chans=3, **options):
+        return timm.create_model("test_resnet", **options)
+
+    assert probe("test_resnet", 16, 4) == probe("test_resnet", 16)
+    monkeypatch.setitem(timm.models._registry._model_entrypoints, "of_rgb", of_rgb)
+    assert probe("of_rgb", 16) == probe("test_resnet", 16)
+    with pytest.raises(ValueError, match=r"'of_rgb' .*4 channels.*in_channels"):
+        srzoo.create_model("mask_rcnn", backbone="of_rgb", num_classes=2, in_channels=4)
 
 
 def test_multi_grid_dilates_the_last_stage():
