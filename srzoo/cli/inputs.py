@@ -83,13 +83,11 @@ def find_images(paths: list[str], recursive: bool = False, skipped: Path | None 
         if is_address(path) or os.path.isfile(path):
             add(path)
             continue
+        unread: list[OSError] = []
         if os.path.isdir(path):
             before = Inputs(broken=inputs.broken, results=inputs.results, folders=inputs.folders)
-            try:
-                found = dict(_in_folder(inputs, path, recursive, skipped))
-            except OSError as error:
-                inputs.failures.append(f"{error.filename}: the folder cannot be read ({error.strerror})")
-                continue
+            found = dict(_in_folder(inputs, path, recursive, skipped, unread))
+            inputs.failures += [f"{error.filename}: the folder cannot be read ({error.strerror})" for error in unread]
             reason = f"no images in this folder (looked for {' '.join(sorted(SUFFIXES))})"
             added = Inputs(
                 **{name: getattr(inputs, name) - getattr(before, name) for name in ("broken", "results", "folders")}
@@ -102,7 +100,7 @@ def find_images(paths: list[str], recursive: bool = False, skipped: Path | None 
             reason = "matches no file" if glob.has_magic(path) else "no such file or folder"
         for each, folder in found.items():
             add(each, folder)
-        if not found:
+        if not found and not unread:
             inputs.failures.append(f"{path}: {reason}")
     return inputs
 
@@ -121,13 +119,18 @@ def _matches(pattern: str) -> set[str]:
     return found
 
 
-def _in_folder(inputs: Inputs, root: str, recursive: bool, skipped: Path | None) -> Iterator[tuple[str, str]]:
-    """The images in a folder, each with the folder below ``root`` that it lies in; what is left out is counted."""
+def _in_folder(
+    inputs: Inputs, root: str, recursive: bool, skipped: Path | None, unread: list[OSError]
+) -> Iterator[tuple[str, str]]:
+    """The images in a folder, each with the folder below ``root`` that it lies in.
+
+    What is left out is counted, and ``unread`` gets an error for each folder that cannot be read.
+    """
     from ..images import SUFFIXES
     from ..tasks.task import RESULT_ENDINGS
 
     skipped = skipped and skipped.resolve()
-    for folder, folders, names in os.walk(root, onerror=_raise):
+    for folder, folders, names in os.walk(root, onerror=unread.append):
         seen = [name for name in sorted(folders) if not name.startswith(".")]
         inputs.hidden += len(folders) - len(seen)
         seen = [name for name in seen if Path(folder, name).resolve() != skipped]
@@ -145,7 +148,3 @@ def _in_folder(inputs: Inputs, root: str, recursive: bool, skipped: Path | None)
                 inputs.results += 1
             else:
                 yield str(Path(folder, name)), "" if below == "." else below
-
-
-def _raise(error: OSError) -> None:
-    raise error

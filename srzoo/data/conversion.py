@@ -18,6 +18,7 @@ from ..files import made_folder
 from ..images import SUFFIXES
 from ..labels.own import numbered_labels
 from ..messages import and_more, one_line
+from .files import composed
 from .samples import ImageData, ImageFiles, InstanceData, SemanticData
 
 
@@ -101,7 +102,7 @@ def _names(data: ImageData) -> list[str]:
     """A name without extension for each image, unlike all others."""
     paths = [Path(name) for name in data.image_names()]
     stems = [path.stem for path in paths]
-    if len({stem.lower() for stem in stems}) == len(stems) and isinstance(data, ImageFiles):
+    if len({composed(stem).lower() for stem in stems}) == len(stems) and isinstance(data, ImageFiles):
         return stems
     return [
         f"{i:0{len(str(len(stems)))}}_{stem if isinstance(data, ImageFiles) else 'row'}" for i, stem in enumerate(stems)

@@ -24,6 +24,21 @@ def test_the_spellings_of_a_path_are_one_image(folder):
     assert len(find_images(["in"]).images) == 3  # each has a name of its own
 
 
+def test_a_folder_that_cannot_be_read_does_not_hide_the_others(folder, monkeypatch):
+    def scandir(path, scandir=os.scandir):
+        if str(path).endswith("b"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    found = find_images(["in"], recursive=True)
+    assert (list(found.images), found.failures) == (
+        ["in/x.png", "in/a/x.png"],
+        ["in/a/b: the folder cannot be read (Permission denied)"],
+    )
+    assert find_images(["in/a/b"]).failures == found.failures
+
+
 @pytest.mark.parametrize(
     ("pattern", "found"),
     [
