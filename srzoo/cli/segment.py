@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..evaluate.distributed import gather, is_main_process, process_group, rank, world
+from ..files import locked
 from ..messages import one_line, visible
 from ..tasks.allocator import keep_freed_memory, return_freed_memory
 from ..tasks.saving import Saving, check_gray, is_result_of, refuse_foreign
@@ -219,9 +220,10 @@ def _segment(
 
     def save(result: Result, base: Path, named: str) -> tuple[list[Path], str]:
         base.parent.mkdir(parents=True, exist_ok=True)
-        if taken := taken_by_another(base, _endings(segmenter), named):  # as another process writes here, too
-            raise FileExistsError(f"{taken[0]} is the result of another image by now; {_resumes(saving)}")
-        written = result.save(base, named, **saving)
+        with locked(base.with_name(f".{base.name}.lock")):  # another process may write here, too
+            if taken := taken_by_another(base, _endings(segmenter), named):
+                raise FileExistsError(f"{taken[0]} is the result of another image by now; {_resumes(saving)}")
+            written = result.save(base, named, **saving)
         return written, table(result, brief=not is_one, coloured=sys.stdout.isatty())
 
     counts, is_one = _Counts(), len(inputs.images) == 1
