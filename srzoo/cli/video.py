@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..messages import one_line, visible
 from ..tasks.allocator import keep_freed_memory
-from ..video.names import ENDINGS, VideoError, check_ending
+from ..tasks.saving import mark, source_in
+from ..video.names import ENDINGS, VideoError, check_ending, is_camera
 from .outputs import output_folder, unique_stems
 from .startup import heavy_imports
 
@@ -54,7 +56,7 @@ def run(options: argparse.Namespace, videos: list[str], view: Mapping[str, Any],
             failed += 1
     if not clips:
         return 2
-    targets = _targets(options.out, list(clips))
+    targets = targets_for(options.out, list(clips))
     with output_folder(next(iter(targets.values())).parent):
         with heavy_imports():
             from ..predict import Segmenter
@@ -100,7 +102,7 @@ def is_file(out: Path) -> bool:
     return out.suffix.lower() in ENDINGS and not out.is_dir()
 
 
-def _targets(out: Path, videos: list[str]) -> dict[str, Path]:
+def targets_for(out: Path, videos: list[str]) -> dict[str, Path]:
     """The file to write for each video."""
     if is_file(out):
         if len(videos) > 1:
@@ -108,6 +110,18 @@ def _targets(out: Path, videos: list[str]) -> dict[str, Path]:
         return {videos[0]: out}
     if out.suffix and not out.is_dir():
         check_ending(out)
-    stems = unique_stems(videos)
-    names = {video: f"camera{video}" if video.isdigit() else stems[video] for video in videos}
-    return {video: out / f"{name}_overlay.mp4" for video, name in names.items()}
+    from ..video.reading import comment_of
+
+    def target(stem: str) -> Path:
+        return out / f"{stem}_overlay.mp4"
+
+    def is_free(source: str, stem: str) -> bool:
+        """Whether there is no such file, or the result of a video of this name; that of a camera never comes again."""
+        path = target(stem)
+        if not os.path.lexists(path):
+            return True
+        return source not in cameras and source_in(comment_of(path)) == source_in(mark(Path(source).name))
+
+    cameras = {f"camera{video}": video for video in videos if is_camera(video)}
+    stems = unique_stems([*cameras, *(video for video in videos if not is_camera(video))], is_free)
+    return {cameras.get(source, source): target(stem) for source, stem in stems.items()}

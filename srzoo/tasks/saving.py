@@ -135,6 +135,12 @@ def source_of(path: Path) -> str | None:
     return found and found[1].decode()
 
 
+def source_in(text: str) -> str | None:
+    """The quoted name of the image or video in what `mark` returned; None for another text."""
+    found = re.fullmatch(_OURS, text.encode(errors="replace"))
+    return found and found[1].decode()
+
+
 def is_result(path: Path) -> bool:
     """Whether a file that exists is a result of srzoo."""
     return source_of(path) is not None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..files import replacing
+from ..tasks.saving import mark
 from ..train.stopping import Stop, Stopped
 from .names import VideoError, check_ending
 from .reading import Clip, Frame, check_every
@@ -66,7 +67,7 @@ def draw(
     with replacing(target) as temporary, Stop() as stop:
         with clip.open() as container:
             form = (clip.size, clip.rate / every, clip.tick, clip.aspect, clip.sound(container))
-            writer = Writer(temporary, *form)
+            writer = Writer(temporary, *form, comment=mark("" if clip.is_camera else Path(clip.source).name))
         with writer:
             frames = clip.read(writer.add_sound if writer.has_sound else None)
             try:

@@ -188,6 +188,16 @@ def import_av() -> Any:
     return av
 
 
+def comment_of(path: Path) -> str:
+    """The comment in the file of a video; empty if it has none, or cannot be read."""
+    av = import_av()
+    try:
+        with av.open(os.fspath(path), options=_FILE, metadata_errors="replace") as container:
+            return next((text for name, text in container.metadata.items() if name.lower() == "comment"), "")
+    except (av.FFmpegError, OSError):
+        return ""
+
+
 def check_every(every: int) -> None:
     """Check the number of frames of which one is taken.
 

@@ -37,6 +37,7 @@ class Writer:
         tick: the unit of the frames' times, in seconds.
         aspect: width of a pixel divided by its height.
         sound: stream whose packets `add_sound` takes.
+        comment: what the file says of itself.
 
     Attributes:
         has_sound: whether the format takes the sound as it is.
@@ -54,6 +55,7 @@ class Writer:
         tick: Fraction,
         aspect: Fraction = Fraction(1),
         sound: av.AudioStream | None = None,
+        comment: str = "",
     ):
         check_ending(path)
         av = import_av()
@@ -64,6 +66,7 @@ class Writer:
         is_mp4 = path.suffix.lower() in (".mp4", ".m4v", ".mov")
         # The table of contents first, so that a browser plays it before all of it is there.
         self._container = av.open(str(path), "w", container_options={"movflags": "faststart"} if is_mp4 else {})
+        self._container.metadata["comment"] = comment
         stream = self._stream = self._container.add_stream(codec, rate=rate, options=dict(options))
         stream.width, stream.height = self._even
         stream.pix_fmt, stream.time_base = "yuv420p", tick

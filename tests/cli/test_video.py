@@ -1,8 +1,12 @@
 import pytest
 
 from srzoo.cli import main
-from srzoo.video import Clip
-from tests.video.conftest import write_video  # noqa: F401
+from srzoo.cli.video import targets_for
+from srzoo.tasks.saving import source_in
+from srzoo.video import Clip, draw
+from srzoo.video.names import ENDINGS
+from srzoo.video.reading import comment_of
+from tests.video.conftest import shown, write_video  # noqa: F401
 
 
 def test_a_video_to_a_file_and_to_a_folder(write_video, tmp_path, capsys):  # noqa: F811
@@ -52,3 +56,32 @@ def test_one_broken_video_does_not_stop_the_others(write_video, tmp_path, capsys
     assert main(["segment", *paths, "--out", str(tmp_path / "out")]) == 2
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["clip_overlay.mp4"]
     assert "1 of 2 videos failed" in capsys.readouterr().err
+
+
+def test_the_video_of_another_source_stays(write_video, shown, tmp_path):  # noqa: F811
+    """That of clip.mkv was replaced by that of clip.mp4, and of a camera the only one that there was."""
+    mp4, mkv = str(write_video(frames=2)), str(write_video("clip.mkv", frames=3))
+    out = tmp_path / "out"
+    out.mkdir()
+
+    def names(*videos):
+        return [path.name for path in targets_for(out, [*videos]).values()]
+
+    assert names(mp4, mkv, "0") == ["camera0_overlay.mp4", "clip_overlay.mp4", "clip-2_overlay.mp4"]
+    (target,) = targets_for(out, [mp4]).values()
+    draw(mp4, target, shown)
+    (out / "camera0_overlay.mp4").write_bytes(target.read_bytes())
+    assert names(mp4) == ["clip_overlay.mp4"]  # the same command replaces what it wrote
+    assert names(mkv) == ["clip-2_overlay.mp4"]
+    assert names(mkv, mp4) == ["clip-2_overlay.mp4", "clip_overlay.mp4"]
+    assert names("0") == ["camera0-2_overlay.mp4"]
+    for foreign in (write_video("foreign.mp4", frames=2).read_bytes(), b"", b"no video"):
+        target.write_bytes(foreign)
+        assert names(mp4) == ["clip-2_overlay.mp4"]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_video_tells_whose_result_it_is(ending, write_video, shown, tmp_path):  # noqa: F811
+    target = tmp_path / f"out{ending}"
+    draw(write_video("a b.mkv", frames=2, sound=False), target, shown)
+    assert source_in(comment_of(target)) == "a%20b.mkv"
