@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import signal
 import sys
@@ -132,6 +133,8 @@ class _Parser(argparse.ArgumentParser):
     hint: Callable[[str], str] = staticmethod(lambda name: "")
 
     def parse_known_args(self, args=None, namespace=None):
+        if self._subparsers is None:  # the command's own, which knows its options
+            self._refuse_dashed_files(args or [])
         namespace, unknown = super().parse_known_args(None if args is None else self._spelled_out(args), namespace)
         if unknown:
             shown = [
@@ -144,6 +147,13 @@ class _Parser(argparse.ArgumentParser):
             meant = self.hint(_without_dashes(name)) or nearest(key(name), shown, key=key, cutoff=_SIMILAR)
             self.error(f"unknown option {unknown[0]}{meant}")
         return namespace, unknown
+
+    def _refuse_dashed_files(self, words: list[str]) -> None:
+        """Say how a file is given whose name begins as an option does, such as one of those that a shell's * names."""
+        for word in itertools.takewhile(lambda word: word != "--", words):
+            is_option = word.partition("=")[0] in self._option_string_actions or _is_number(word)
+            if word.startswith("-") and not is_option and os.path.lexists(word):
+                self.error(f"{word} is taken for an option; give the file as .{os.sep}{word}")
 
     def _spelled_out(self, words: list[str]) -> list[str]:
         """``--flip x.png`` as ``--flip=true x.png``, and ``--scales 0.5 1 x.png`` as ``x.png --scales 0.5 1``.

@@ -1,4 +1,5 @@
 import json
+import os
 import pydoc
 import re
 import warnings
@@ -167,6 +168,19 @@ def test_a_list_of_numbers_does_not_take_a_path(monkeypatch):
     ):
         assert main(["segment", *words]) == 0
         assert (seen[-1]["paths"], seen[-1]["scales"]) == (paths, [0.5, 1])
+
+
+def test_a_file_that_is_named_as_an_option(tmp_path, monkeypatch, capsys):
+    """As a shell's * gives it: with it alone, PATH was said to be missing."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("srzoo.cli.segment.run", lambda options: 0)
+    for name in ("-a.png", "-1", "--out", "b.png"):
+        (tmp_path / name).touch()
+    for words in (["-a.png"], ["b.png", "-a.png", "--alpha", "0.3"]):
+        with pytest.raises(SystemExit):
+            main(["segment", *words])
+        assert f".{os.sep}-a.png" in (said := capsys.readouterr().err) and said.count("\n") == 1
+    assert main(["segment", "--out", "x", "b.png", "--", "-a.png"]) == 0
 
 
 def test_list_as_json(capsys):
