@@ -19,6 +19,7 @@ except ImportError:  # Windows: files are not locked there
 
 _ENDING = ".partial"  # of the folder that a file is written in
 _LOCK = ".srzoo-lock"  # in such a folder; another process can tell by it whether the writer still lives
+_LONGEST = 200  # bytes of a name: with an ending or a number, those of temporary files too, a file system allows 255
 _umask_lock = threading.Lock()
 _FORMER = re.compile(r"\..+\.\d+\.partial")  # a file that version 0.1 wrote in place of such a folder
 
@@ -140,6 +141,13 @@ def _locked_file(path: Path, wait: bool) -> int:
         except FileNotFoundError:
             pass
         os.close(file)
+
+
+def fitting(name: str) -> str:
+    """The name of a file without its ending, cut off where it is too long to get another ending or a number."""
+    while len(os.fsencode(name)) > _LONGEST:
+        name = name[:-1]
+    return name
 
 
 @contextmanager

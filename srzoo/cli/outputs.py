@@ -14,12 +14,10 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from ..evaluate.distributed import is_main_process
-from ..files import made_folder
+from ..files import fitting, made_folder
 from ..messages import shortened, visible
 from ..tasks.saving import is_result_of_another
 from ..web import is_address, parts_of
-
-_LONGEST = 200  # bytes of a result's name: with endings, those of temporary files too, a file system allows 255
 
 
 @contextmanager
@@ -129,6 +127,4 @@ def name_in_result(source: str, folder: str) -> str:
 def _stem(source: str) -> str:
     """The name without ending of a path, or of the path of an address; cut off where it is too long for a file."""
     stem = Path(visible(unquote(parts_of(source).path)) if is_address(source) else source).stem
-    while len(os.fsencode(stem)) > _LONGEST:
-        stem = stem[:-1]
-    return stem or "image"
+    return fitting(stem) or "image"

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ..files import made_folder
+from ..files import fitting, made_folder
 from ..images import SUFFIXES
 from ..labels.own import numbered_labels
 from ..messages import and_more, one_line
@@ -104,9 +104,8 @@ def _names(data: ImageData) -> list[str]:
     stems = [path.stem for path in paths]
     if len({composed(stem).lower() for stem in stems}) == len(stems) and isinstance(data, ImageFiles):
         return stems
-    return [
-        f"{i:0{len(str(len(stems)))}}_{stem if isinstance(data, ImageFiles) else 'row'}" for i, stem in enumerate(stems)
-    ]
+    digits = len(str(len(stems)))
+    return [f"{i:0{digits}}_{fitting(stem) if isinstance(data, ImageFiles) else 'row'}" for i, stem in enumerate(stems)]
 
 
 def _write_image(data: ImageData, index: int, image: np.ndarray, folder: Path, name: str) -> str:

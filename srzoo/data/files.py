@@ -28,6 +28,11 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
+def forms(name: str) -> tuple[str, ...]:
+    """A name as it is, and with accented letters as one character and as two."""
+    return (name,) if name.isascii() else (name, composed(name), unicodedata.normalize("NFD", name))
+
+
 def name_bytes(name: str) -> bytes:
     """The bytes of a file's name; those that are no UTF-8 are lone surrogates in Python's text."""
     return name.encode(errors="surrogateescape")
@@ -94,7 +99,8 @@ def read_names(path: Path, known: Container[str]) -> list[str]:
 
     Args:
         path: each line has the name or path of a file, or several of which the first counts.
-        known: the names of existing files, which tell a name with spaces in it from several names.
+        known: the names of existing files, which tell a name with spaces in it from several names, and how accented
+            letters are written.
 
     Raises:
         ValueError: the list is not UTF-8.
@@ -120,7 +126,7 @@ def _listed_name(line: str, known: Container[str]) -> str:
     for text in (line, line.split()[0]):
         path = PureWindowsPath(text)  # accepts either slash
         names.append(path.stem if path.suffix.lower() in SUFFIXES else path.name)
-    return next((name for name in names if name in known), names[-1])
+    return next((form for name in names for form in forms(name) if form in known), names[-1])
 
 
 def natural(text: str) -> list:

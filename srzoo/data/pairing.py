@@ -307,6 +307,7 @@ def _joined(images: list, masks: list) -> list[tuple[int, int]]:
 def _ways(images: list, masks: list) -> Iterator[tuple[Callable[[str], str], Callable[[str], str]]]:
     """Functions of the names of images and of masks that may make them equal."""
     yield str, str
+    yield composed, composed
     yield _plain, _plain
     stems = [[path.stem for _, path in files] for files in (images, masks)]
     plain = [[_plain(stem) for stem in each] for each in stems]

@@ -65,6 +65,19 @@ def test_what_cannot_be_read_is_told_and_the_rest_written(root, tmp_path, capsys
     assert len(open_dataset(tmp_path / "out", "train")) == 1
 
 
+def test_names_that_need_a_number_and_have_no_room_for_it(write_pairs, tmp_path):
+    root = write_pairs([0, 1], [1, 0], [0, 0], names=["x" * 251, "X" * 251, "y"])
+    (root / "train.txt").write_text("x" * 251 + "\n" + "X" * 251 + "\n")
+    (root / "val.txt").write_text("y\n")
+    assert main(["data", "convert", str(root), str(tmp_path / "out")]) == 0
+    for folder in ("images", "masks"):
+        assert {path.stem for path in (tmp_path / "out" / folder).rglob("*.*")} == {
+            "0_" + "x" * 200,
+            "1_" + "X" * 200,
+            "y",
+        }
+
+
 def test_where_nothing_can_be_read_nothing_is_left(root, tmp_path, capsys):
     for path in (root / "masks").iterdir():
         path.write_bytes(b"")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -13,7 +12,7 @@ from urllib.parse import unquote
 
 from ...images import SUFFIXES
 from ...web import parts_of
-from ..files import SPLIT_NAMES, composed
+from ..files import SPLIT_NAMES, composed, forms
 
 _FOLDERS = ("{}2017", "images/{}2017", "{}", "images/{}", "images")
 _BESIDE = "_annotations.coco.json"  # Roboflow's, beside the images or the folder of images
@@ -143,12 +142,7 @@ def _spellings(name: str) -> Iterable[str]:
     """Ways to read a name as a path that does not lead out of a folder."""
     slashed = name.replace("\\", "/")
     ways = [way for way in (name, slashed) if not (way.startswith("/") or ".." in PurePosixPath(way).parts)]
-    return dict.fromkeys(form for way in (*ways, _last_part(name)) for form in _forms(way))
-
-
-def _forms(name: str) -> tuple[str, ...]:
-    """A name as it is, and with accented letters as one character and as two."""
-    return (name,) if name.isascii() else (name, composed(name), unicodedata.normalize("NFD", name))
+    return dict.fromkeys(form for way in (*ways, _last_part(name)) for form in forms(way))
 
 
 def _last_part(name: str) -> str:

@@ -1,6 +1,7 @@
 import re
 import shutil
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
@@ -356,3 +357,18 @@ def test_lists_of_videos(tmp_path, write_image, write_mask):
     (tmp_path / "val.txt").write_text("dog\n")
     for split, video in (("train", "bear"), ("val", "dog")):
         assert {path.parent.name for path in open_dataset(tmp_path, split).files()} == {video}
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD", "NFD"), ("NFD", "NFC", "NFC"), ("NFD", "NFD", "NFC")])
+def test_accented_letters_as_one_character_or_as_two(forms, write_image, write_mask, tmp_path):
+    """Files from a Mac, and a list or masks of another system."""
+    image, mask, listed = forms
+    for name in ("\u00e91", "\u00fc2", "O3", "o3"):
+        write_image(tmp_path / "images" / f"{unicodedata.normalize(image, name)}.jpg", height=2)
+        write_mask(tmp_path / "masks" / f"{unicodedata.normalize(mask, name)}.png", [0, 1])
+    (tmp_path / "train.txt").write_text(unicodedata.normalize(listed, "\u00e91\n\u00fc2\n"))
+    (tmp_path / "val.txt").write_text("o3\nO3\n")
+    assert len(open_dataset(tmp_path, "val")) == 2
+    data = open_dataset(tmp_path, "train")
+    assert [unicodedata.normalize("NFC", image.stem) for image, _ in data.pairs] == ["\u00e91", "\u00fc2"]
+    assert not data.unpaired
