@@ -135,10 +135,8 @@ def yaml_value(text: str) -> Any:
 def _settings(kind) -> dict[str, Any]:
     """Arguments of ``add_argument`` for a type. `srzoo.options.read` checks the value later."""
     kinds = [each for each in alternatives(kind) if each is not type(None)]
-    tuples = [each for each in kinds if typing.get_origin(each) is tuple]
-    if tuples:
-        is_list = kinds == tuples and typing.get_args(kinds[0])[-1] is Ellipsis
-        return {"type": yaml_value, "nargs": "+", "action": "store" if is_list else _ListOrValue, "metavar": "X"}
+    if any(typing.get_origin(each) is tuple for each in kinds):
+        return {"type": yaml_value, "nargs": "+", "action": _ListOrValue, "metavar": "X"}
     if kinds == [bool]:
         return {"type": yaml_value, "nargs": "?", "const": True, "metavar": "true|false"}
     if typing.get_origin(kinds[0]) is Literal:

@@ -62,6 +62,7 @@ def parser():
         ("--steps null", {"steps": None}),
         ("--scales 1", {"scales": (1.0,)}),
         ("--scales 0.5 1", {"scales": (0.5, 1.0)}),
+        ("--scales [0.5,1]", {"scales": (0.5, 1.0)}),
         ("--weights true", {"weights": True}),
         ("--weights 1 2", {"weights": (1.0, 2.0)}),
         ("--weights [1]", {"weights": (1.0,)}),
