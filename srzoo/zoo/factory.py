@@ -363,7 +363,7 @@ def _with_weights(
             _check_buffers(twin)
             why = None if order else _other_classes(config, labels)
             if why:
-                new = _of_another_shape(twin.state_dict(), build(config).state_dict())
+                new = _of_another_shape(twin.state_dict(), build(_with_all_outputs(config)).state_dict())
                 new |= set() if _shares_a_head(config, labels) else class_tensors(wanted)
     except _BUILD_ERRORS as error:
         raise ValueError(f"{origin}: {one_line(error)}") from error
@@ -428,6 +428,12 @@ def class_tensors(config: ModelConfig) -> set[str]:
         before = dict(model.named_parameters())
         model._replace_classifiers(config.labels)
     return {name for name, value in model.named_parameters() if before.get(name) is not value}
+
+
+def _with_all_outputs(config: ModelConfig) -> ModelConfig:
+    """Without the option for one output, which is for two classes: a file may have more, and new ones be two."""
+    options = {key: value for key, value in config.options.items() if key != "one_output"}
+    return dataclasses.replace(config, options=options)
 
 
 def _of_another_shape(state: dict, built: dict) -> set[str]:

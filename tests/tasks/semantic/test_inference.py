@@ -7,6 +7,7 @@ import srzoo
 from srzoo.tasks.semantic import inference
 from srzoo.tasks.semantic.inference import image_logits, mean_labels
 from srzoo.tasks.semantic.view import View
+from srzoo.zoo.factory import trained_model
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +99,13 @@ def test_one_output(tmp_path):
         loaded.reset_classifier(3)
     with pytest.raises(ValueError, match="one_output is for 2 classes.*3"):
         srzoo.create_model("srnet", num_classes=3, one_output=True, **options)
+
+
+def test_one_output_from_the_weights_of_more_classes(tmp_path):
+    options = {"backbone": "test_efficientnet", "channels": 32, "output_stride": 16}
+    of_three = srzoo.create_model("srnet", num_classes=3, **options)
+    srzoo.save_model(of_three, tmp_path / "m.safetensors")
+    with pytest.warns(UserWarning, match="2 classes instead of 3.*classifier.weight"):
+        model = trained_model(tmp_path / "m.safetensors", num_classes=2, one_output=True)
+    assert model.classifier.weight.shape[0] == model.aux_head.classifier.weight.shape[0] == 1
+    assert torch.equal(model.head.reduce.conv.weight, of_three.head.reduce.conv.weight)
