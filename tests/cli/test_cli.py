@@ -132,11 +132,13 @@ def test_info_as_json(name, capsys):
 
 
 def test_recipe_is_printed_as_a_file_that_trains(tmp_path, capsys):
+    assert main(["recipe", "cityscapes", "--model", "srnet_r50_cityscapes"]) == 0
+    of_dataset = capsys.readouterr().out
     assert main(["recipe", "srnet_r50_cityscapes"]) == 0
     (tmp_path / "own.yaml").write_text(printed := capsys.readouterr().out)
     assert load_recipe(tmp_path / "own.yaml") == load_recipe("srnet_r50_cityscapes")
     assert main(["recipe", str(tmp_path / "own.yaml")]) == 0
-    assert capsys.readouterr().out == printed
+    assert capsys.readouterr().out == printed == of_dataset
     assert main(["recipe", "srnet_r50_citiscapes"]) == 2
     assert "'srnet_r50_cityscapes'" in capsys.readouterr().err
 
