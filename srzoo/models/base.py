@@ -25,6 +25,10 @@ _BEYOND = 4  # times the largest value of normalized images: more than any augme
 class ZooModel(NotScriptable, nn.Module):
     """A network with the configuration that is needed to use it and to build it again.
 
+    `srzoo.create_model` passes ``num_classes``, ``backbone``, ``things`` where the class has this argument, and options
+    of its own, as keyword arguments. Training expects a module ``self.backbone``, and ImageNet weights a
+    `srzoo.backbones.FeatureBackbone` there.
+
     Attributes:
         task: name of its task, a key of `srzoo.tasks.task.TASKS`.
         config: its `srzoo.zoo.config.ModelConfig`, set by `configure`; None for a network built from its class.

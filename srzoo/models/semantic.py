@@ -25,7 +25,7 @@ class SegmentationNet(ZooModel):
         backbone: the backbone.
         head: maps the last feature ``(N, C, h, w)`` to ``(N, D, h, w)``.
         classifier: of `build_classifier`, from the output of the decoder, or of the head, to logits.
-        aux_head: maps the second last feature to logits, for a second loss in training.
+        aux_head: of `auxiliary_head`, from the second last feature to logits, for a second loss in training.
         decoder: maps the output of the head and the list of features at ``decoder_levels`` to a finer map.
         decoder_levels: indices of these features, coarse to fine.
         dropout: probability of dropout before the classifier.

@@ -36,10 +36,10 @@ class Score:
     """The figures of a model on a split.
 
     Attributes:
-        headline: name of the most important figure, e.g. "mIoU".
-        figures: the figures over the split, by name, as fractions.
+        headline: name of the most important figure, e.g. "mIoU"; the best epoch is that in which it is highest.
+        figures: the figures over the split, by name, as fractions; higher is better.
         by_class: figures of each class, by name; None for a class that does not occur.
-        facts: numbers that the figures depend on, such as the number of pixels counted.
+        facts: other numbers: what the figures depend on, such as the number of pixels counted, or errors with a unit.
     """
 
     headline: str

@@ -64,7 +64,10 @@ class Architecture:
 
     @property
     def has_backbone(self) -> bool:
-        """False for "srnet", which needs the name of a timm backbone from the user."""
+        """False for "srnet", which needs the name of a timm backbone from the user.
+
+        Its network also takes what `srzoo.backbones.probe` finds: ``backbone_options`` and ``size_divisor``.
+        """
         return "backbone" in self.options
 
     @property
