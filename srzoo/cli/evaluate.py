@@ -30,7 +30,10 @@ _EXPORT = "--export or --results"  # one option, as messages name it
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--model", required=True, help="a name with published weights, or one of srzoo's .safetensors files"
+        "--model",
+        required=True,
+        metavar="NAME",
+        help="a name from `srzoo list --pretrained`, one of srzoo's .safetensors or .onnx files, or hf-hub:owner/name",
     )
     add_data_arguments(parser)
     parser.add_argument("--split", default="val", help="train, val or test (default: %(default)s)")

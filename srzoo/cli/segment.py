@@ -49,7 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="srnet_lite0_camvid",
         metavar="NAME",
-        help="a name from `srzoo list --pretrained`, or one of srzoo's .safetensors files (default: %(default)s)",
+        help="a name from `srzoo list --pretrained`, one of srzoo's .safetensors or .onnx files, or hf-hub:owner/name "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--out",

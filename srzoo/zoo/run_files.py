@@ -8,6 +8,11 @@ RUN_FILES = ("last.safetensors", "best.safetensors")  # the weights of a run aft
 OLD_RUN_FILE = "model.safetensors"  # what version 0.1 called the last
 _CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".tar")
 
+_EXPORTS = {
+    ".onnx": "an ONNX file is for prediction alone, by srzoo.Segmenter, `srzoo segment` and `srzoo eval`",
+    ".pt2": "what `srzoo export` wrote runs without srzoo, by torch.export.load or torch._inductor.aoti_load_package",
+}
+
 
 def meant_by(source: object) -> str:
     """What to give instead of a path that is no model file, for the end of an error; empty if that is unknown.
@@ -30,4 +35,6 @@ def meant_by(source: object) -> str:
             "; `srzoo convert` converts checkpoints of the authors and of other projects, and pretrained_backbone=FILE "
             "reads the weights of a backbone, as does `srzoo train` with --start FILE"
         )
+    if path.suffix.lower() in _EXPORTS:
+        return f"; {_EXPORTS[path.suffix.lower()]}"
     return "; it is no model file, which ends in .safetensors"

@@ -30,6 +30,11 @@ def test_other_files(tmp_path):
     for load in (srzoo.load_model, trained_model):
         with pytest.raises(ValueError, match=r"net\.pth.*srzoo convert.*pretrained_backbone"):
             load(str(tmp_path / "net.pth"))
+    for name, meant in (("net.onnx", "Segmenter.*srzoo eval"), ("net.pt2", r"torch\.export\.load")):
+        (tmp_path / name).write_bytes(b"\x00" * 16)
+        for load in (srzoo.load_model, trained_model):
+            with pytest.raises(ValueError, match=meant):
+                load(str(tmp_path / name))
     (tmp_path / "readme.txt").write_text("hello")
     with pytest.raises(ValueError, match=r"ends in \.safetensors"):
         trained_model(str(tmp_path / "readme.txt"))
