@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from ..messages import and_more, visible
@@ -73,7 +74,7 @@ def _convert(options: argparse.Namespace) -> int:
         print(f"{split:7} {count} images")
     if converted.problems:
         print(and_more([f"left out: {text}" for text in converted.problems], _SHOWN, "\n"))
-    print(f"check it with `srzoo data check {options.out} --task {options.task}`")
+    print(f"check it with `srzoo data check {quote(str(options.out))} --task {options.task}`")
     return 2 if converted.problems else 0
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from ..messages import visible
@@ -179,9 +180,9 @@ def _file_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "trained by", "unknown: the file holds no recipe"
     else:
         keys = ", ".join(f"{key} {recipe[key]}" for key in _RECIPE_KEYS if recipe.get(key) is not None)
-        yield "trained by", f"{keys}; `srzoo recipe {facts['file']}` prints all of it"
+        yield "trained by", f"{keys}; `srzoo recipe {quote(facts['file'])}` prints all of it"
         yield "on", str(recipe["data"].get("root", "unknown data"))
-    yield "use", f"srzoo segment IMAGE --model {facts['file']}"
+    yield "use", f"srzoo segment IMAGE --model {quote(facts['file'])}"
 
 
 def _onnx_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -205,7 +206,7 @@ def _onnx_rows(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for i, line in enumerate(facts["licence"]):
         yield "licence" if i == 0 else "", line
     if is_semantic:
-        yield "use", f"srzoo segment IMAGE --model {facts['file']}"
+        yield "use", f"srzoo segment IMAGE --model {quote(facts['file'])}"
 
 
 def metric_rows(receipt: dict, repeats: list[dict]) -> list[tuple[str, str]]:

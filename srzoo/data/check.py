@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from tqdm import tqdm
@@ -139,12 +140,12 @@ def check_quickly(splits: dict[str, ImageData], num_classes: int | None, root: s
     if may_be_void and report.id_map and values <= {IGNORE}:
         return
     if report.errors:
-        raise ValueError(f"{and_more(report.errors)}; `srzoo data check {root}` lists all, and what to do")
+        raise ValueError(f"{and_more(report.errors)}; `srzoo data check {quote(str(root))}` lists all, and what to do")
     doubts = passed_over(report.splits)
     if not may_be_void:  # before training
         doubts += unused_ids(report)
     if doubts:
-        warnings.warn(f"{and_more(doubts)}; `srzoo data check {root}` lists all", stacklevel=2)
+        warnings.warn(f"{and_more(doubts)}; `srzoo data check {quote(str(root))}` lists all", stacklevel=2)
 
 
 def inspect(data: ImageData, index: int) -> ImageFacts:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from ..labels import LabelSet
@@ -120,7 +121,8 @@ def open_dataset(
         warnings.warn(f"left out of {split}: {and_more(data.unpaired)}", stacklevel=2)
     elif data.unpaired:
         raise FileNotFoundError(
-            f"{and_more(data.unpaired)}; `srzoo data check {root}` names all, and --data.skip_unusable leaves them out"
+            f"{and_more(data.unpaired)}; `srzoo data check {quote(str(root))}` names all, and --data.skip_unusable "
+            "leaves them out"
         )
     if not len(data):
         raise FileNotFoundError(f"the split {split!r} has no images in {root}")

@@ -23,10 +23,13 @@ def reading_for(model: str | Path, task: str, given: Mapping[str, Any]) -> dict[
 
     Raises:
         ValueError: neither tells which folder is read.
+        FileNotFoundError: there is no such folder.
     """
     learnt = reading_of(model).given()
     root = given.get("root", learnt.get("root"))
     check_root({"root": root})
+    if "root" not in given and not Path(root).is_dir():
+        raise FileNotFoundError(f"no folder {root}, on which {model} was trained; pass its place as --data.root PATH")
     if given.keys() & {"format", "images"}:
         return {**given, "root": root}
     format = None if "images" in learnt and "root" not in given else detect_format(root, task)

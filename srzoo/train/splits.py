@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 
 from ..data.bands import RGB, check_channels
 from ..data.opening import open_dataset
@@ -42,7 +43,7 @@ def open_splits(
         if of_model is None:
             raise ValueError(
                 "unknown number of classes; pass --num_classes N, or write their names to "
-                f"{Path(root, 'classes.txt')}, one per line; `srzoo data check {root}` counts them"
+                f"{Path(root, 'classes.txt')}, one per line; `srzoo data check {quote(str(root))}` counts them"
             )
         return open_splits(reading, model, start, of_model, channels)
     for data in splits.values():

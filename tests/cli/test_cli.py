@@ -2,6 +2,8 @@ import json
 import os
 import pydoc
 import re
+import shlex
+import shutil
 import warnings
 
 import pytest
@@ -129,6 +131,15 @@ def test_info_as_json(name, capsys):
     assert facts["classes"] == [*info.classes] and facts["transform"]["short_side"] == info.transform.short_side
     if info.metrics:
         assert facts["weights"]["receipts"][0]["figures"] == info.metrics["figures"]
+
+
+def test_info_of_a_file_prints_commands_for_its_name(tmp_path, capsys):
+    file = tmp_path / "my runs" / "street.safetensors"
+    file.parent.mkdir()
+    shutil.copy(srzoo.model_info("srnet_lite0_camvid").weights.path, file)
+    assert main(["info", str(file)]) == 0
+    use = capsys.readouterr().out.splitlines()[-1]
+    assert shlex.split(use) == ["use", "srzoo", "segment", "IMAGE", "--model", str(file)]
 
 
 def test_recipe_is_printed_as_a_file_that_trains(tmp_path, capsys):
