@@ -32,7 +32,7 @@ def reading_for(model: str | Path, task: str, given: Mapping[str, Any]) -> dict[
         raise FileNotFoundError(f"no folder {root}, on which {model} was trained; pass its place as --data.root PATH")
     if given.keys() & {"format", "images"}:
         return {**given, "root": root}
-    format = None if "images" in learnt and "root" not in given else detect_format(root, task)
-    if learnt.get("format") == format or format is None:
+    if "root" in learnt and Path(root) == Path(learnt["root"]):
         return {**learnt, **given}
-    return {**given, "format": format}
+    format = detect_format(root, task)
+    return {**learnt, **given} if learnt.get("format") == format else {**given, "format": format}
