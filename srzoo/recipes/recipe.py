@@ -253,8 +253,8 @@ def recipe_file(name: str) -> Path:
 def load_recipe(source: str | Path, **overrides) -> Recipe:
     """Read a recipe.
 
-    A file can name another recipe as its ``base``; it then holds only the keys that differ from it. A model without a
-    file of its own name is trained by the recipe of its dataset.
+    A file can name another recipe as its ``base``, by its name or by its path from the file; it then holds only the
+    keys that differ from it. A model without a file of its own name is trained by the recipe of its dataset.
 
     Args:
         source: the path of a YAML file, or a name: that of a model with its dataset, or a file of the package.
@@ -371,7 +371,7 @@ def _read(source: str | Path, based_on_it: tuple[Path, ...] = ()) -> dict[str, A
         path = recipe_file(str(source))
         if path.stem != str(source):
             named = {"model": str(source)}
-    if path in based_on_it:
+    if path.resolve() in based_on_it:
         raise ValueError(f"{path} is its own base; a chain of recipes must end with one that has no base")
     if path.stat().st_size > _LARGEST:
         raise ValueError(f"{path} is not a recipe: it has more than {_LARGEST:,} bytes")
@@ -380,7 +380,10 @@ def _read(source: str | Path, based_on_it: tuple[Path, ...] = ()) -> dict[str, A
     if not isinstance(base, str | None):
         raise ValueError(f"{path}: base must be the name or the file of a recipe, got {shortened(base)}")
     found = _given(values, f"recipe {path}") | named
-    return found if base is None else _overridden(_read(base, (*based_on_it, path)), found)
+    if base is None:
+        return found
+    beside = path.parent / base  # a file of one's own is found from any current folder
+    return _overridden(_read(beside if beside.is_file() else base, (*based_on_it, path.resolve())), found)
 
 
 def _given(values: Mapping, where: str) -> dict[str, Any]:

@@ -203,6 +203,21 @@ def test_old_names_of_keys_load_with_one_warning(tmp_path):
     assert load_recipe(path, semantic={"crop": 16}).options.crop == 16
 
 
+def test_a_base_is_found_beside_the_recipe_from_any_folder(tmp_path, monkeypatch):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "base.yaml").write_text("base: srnet_lite0_camvid\nlr: 0.25")
+    (tmp_path / "own" / "mine.yaml").write_text("base: ../base.yaml\nepochs: 3")
+    (tmp_path / "own" / "loop.yaml").write_text("base: ../own/loop.yaml")
+    for folder in (tmp_path, tmp_path / "own", "/"):
+        monkeypatch.chdir(folder)
+        recipe = load_recipe(tmp_path / "own" / "mine.yaml")
+        assert (recipe.lr, recipe.epochs) == (0.25, 3)
+        with pytest.raises(ValueError, match=r"loop\.yaml .*own base"):
+            load_recipe(tmp_path / "own" / "loop.yaml")
+    monkeypatch.chdir(tmp_path)
+    assert load_recipe("own/mine.yaml").lr == 0.25
+
+
 def test_blocks_of_a_base_and_of_the_recipe_are_joined(tmp_path):
     mine, mine_too = tmp_path / "mine.yaml", tmp_path / "mine_too.yaml"
     mine.write_text("base: srnet_lite0_camvid\nsemantic: {crop: 64, ohem: [0.7, 100]}")
