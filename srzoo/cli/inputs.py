@@ -74,7 +74,8 @@ def find_images(paths: list[str], recursive: bool = False, skipped: Path | None 
     inputs, seen = Inputs(), set()
 
     def add(path: str, folder: str = "") -> None:
-        place = path if is_address(path) else os.path.abspath(path)  # x.png, ./x.png and /home/me/x.png are one
+        # x.png and ./x.png are one image, link/../x.png may be another, and a link x.png has a name of its own.
+        place = path if is_address(path) else Path(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
         if place not in seen:
             seen.add(place)
             inputs.images[path] = folder

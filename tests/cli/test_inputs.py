@@ -22,6 +22,9 @@ def test_the_spellings_of_a_path_are_one_image(folder):
     os.link(folder / "x.png", folder / "y.png")
     (folder / "z.png").symlink_to("x.png")
     assert len(find_images(["in"]).images) == 3  # each has a name of its own
+    (folder / "link").symlink_to("a/b")
+    assert len(find_images(["in/a/x.png", "in/link/../x.png"]).images) == 1
+    assert len(find_images(["in/x.png", "in/link/../x.png"]).images) == 2  # the latter is in/a/x.png
 
 
 def test_a_folder_that_cannot_be_read_does_not_hide_the_others(folder, monkeypatch):
