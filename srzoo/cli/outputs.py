@@ -55,31 +55,27 @@ def percent(value: float | None, digits: int = 2) -> str:
     return "absent" if value is None else f"{value:.{digits}%}"
 
 
-def unique_stems(sources: list[str], is_free: Callable[[str, str], bool] = lambda source, stem: True) -> dict[str, str]:
+def unique_stems(sources: list[str], is_free: Callable[[str, str], bool] = lambda name, stem: True) -> dict[str, str]:
     """A unique file name, without ending, for each path or URL: x, x-2 and x-3 for a/x.png, b/x.png and b/x.jpg.
 
     Names are unique on file systems, too, that take letters of either case, or of either Unicode form, for one.
 
     Args:
         sources: the paths and URLs, each once.
-        is_free: whether a path or URL may get a name.
+        is_free: whether a source whose file has a name, such as ``x.png``, may get a unique name, such as ``x-2``.
     """
     stems: dict[str, str] = {}
     taken: set[str] = set()
-    first: dict[str, int] = {}  # the first number that a name may be free with
+    last: dict[tuple[str, str], int] = {}  # the number that a file of the same name has got
     for source in sources:
-        base = _stem(source)
-        while _compared(_numbered(base, first.setdefault(base, 1))) in taken:
-            first[base] += 1
-        numbers = itertools.count(first[base])
-        candidates = (_numbered(base, number) for number in numbers)
-        stems[source] = next(each for each in candidates if _compared(each) not in taken and is_free(source, each))
-        taken.add(_compared(stems[source]))
+        own = base, name = _stem(source), name_in_result(source, "")
+        for number in itertools.count(last.get(own, 0) + 1):
+            stem = base if number == 1 else f"{base}-{number}"
+            if _compared(stem) not in taken and is_free(name, stem):
+                break
+        stems[source], last[own] = stem, number
+        taken.add(_compared(stem))
     return stems
-
-
-def _numbered(base: str, number: int) -> str:
-    return base if number == 1 else f"{base}-{number}"
 
 
 def _compared(stem: str) -> str:
@@ -102,8 +98,8 @@ def result_bases(images: Mapping[str, str], out: Path, endings: Sequence[str]) -
     bases = {}
     for folder, sources in by_folder.items():
 
-        def is_free(source: str, stem: str, folder: str = folder) -> bool:
-            return not taken_by_another(out / folder / stem, endings, name_in_result(source, folder))
+        def is_free(name: str, stem: str, folder: str = folder) -> bool:
+            return not taken_by_another(out / folder / stem, endings, name)
 
         bases |= {source: out / folder / stem for source, stem in unique_stems(sources, is_free).items()}
     return {source: bases[source] for source in images}

@@ -115,12 +115,12 @@ def targets_for(out: Path, videos: list[str]) -> dict[str, Path]:
     def target(stem: str) -> Path:
         return out / f"{stem}_overlay.mp4"
 
-    def is_free(source: str, stem: str) -> bool:
+    def is_free(name: str, stem: str) -> bool:
         """Whether there is no such file, or the result of a video of this name; that of a camera never comes again."""
         path = target(stem)
         if not os.path.lexists(path):
             return True
-        return source not in cameras and source_in(comment_of(path)) == source_in(mark(Path(source).name))
+        return name not in cameras and source_in(comment_of(path)) == source_in(mark(name))
 
     cameras = {f"camera{video}": video for video in videos if is_camera(video)}
     stems = unique_stems([*cameras, *(video for video in videos if not is_camera(video))], is_free)

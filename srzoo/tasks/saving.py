@@ -152,8 +152,11 @@ def is_result_of(path: Path, source: str) -> bool:
 
 
 def is_result_of_another(path: Path, source: str) -> bool:
-    """Whether a file exists and is a result of srzoo for an image of another name, in whatever folder."""
-    own = source_of(path) if path.is_file() else None
+    """Whether a file is known to be a result of srzoo for an image of another name, in whatever folder."""
+    try:
+        own = source_of(path) if path.is_file() else None
+    except OSError:  # it cannot be read: `write` refuses to replace it
+        return False
     return bool(own) and own.rpartition("/")[2] != _quoted(source).rpartition("/")[2]
 
 

@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 
 from srzoo.cli import main
-from srzoo.cli.outputs import output_folder
+from srzoo.cli.outputs import output_folder, result_bases
+from srzoo.tasks.saving import is_result_of_another, write
 
 
 @pytest.mark.parametrize(
@@ -40,3 +43,30 @@ def test_of_several_processes_the_main_one_removes_the_folder(tmp_path, monkeypa
     with output_folder(tmp_path / "a" / "b"):
         pass
     assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_equal_names_are_not_tried_again_for_each_image(tmp_path, monkeypatch):
+    """Six hundred of them beside as many results of other images took 40 s."""
+    for number in ("", "-2", "-3"):
+        write(tmp_path / f"x{number}", {"_coco.json": dict}, "x.jpg")
+    tried = []
+    monkeypatch.setattr(
+        "srzoo.cli.outputs.is_result_of_another", lambda *each: tried.append(each) or is_result_of_another(*each)
+    )
+    images = dict.fromkeys(["a/x.png", "b/x.png", "a/x.jpg", "c/x.png", "b/x.jpg"], "")
+    bases = result_bases(images, tmp_path, ["_coco.json"])
+    assert [path.name for path in bases.values()] == ["x-4", "x-5", "x", "x-6", "x-2"]
+    assert len(tried) == 8
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(36, "File name too long")])
+def test_an_earlier_result_that_cannot_be_read_is_of_its_image_alone(error, tmp_path, monkeypatch):
+    def opened(path, *args, **options):
+        raise error
+
+    write(tmp_path / "x", {"_coco.json": dict}, "x.jpg")
+    monkeypatch.setattr(Path, "open", opened)
+    bases = result_bases({"x.png": "", "y.png": ""}, tmp_path, ["_coco.json"])
+    assert [path.name for path in bases.values()] == ["x", "y"]
+    with pytest.raises(OSError, match=error.strerror):
+        write(bases["x.png"], {"_coco.json": dict}, "x.png")
