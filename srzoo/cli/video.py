@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..files import LockedError, locked
 from ..messages import one_line, visible
 from ..tasks.allocator import keep_freed_memory
 from ..tasks.saving import mark, source_in
@@ -65,7 +67,8 @@ def run(options: argparse.Namespace, videos: list[str], view: Mapping[str, Any],
         keep_freed_memory(segmenter.device.type)
         for video, clip in clips.items():
             try:
-                _draw(clip, targets[video], segmenter, options.every, saving.alpha)
+                with nullcontext() if is_file(options.out) else own_turn(targets[video], clip):
+                    _draw(clip, targets[video], segmenter, options.every, saving.alpha)
             except ValueError as error:  # of this video alone
                 print(f"srzoo: {one_line(error)}", file=sys.stderr)
                 failed += 1
@@ -97,6 +100,22 @@ def _draw(clip: Clip, target: Path, segmenter: Any, every: int, alpha: float) ->
     print(visible(f"{clip.name} -> {target} ({frames}, {drawn.seconds:.1f} s{sound})"))
 
 
+@contextmanager
+def own_turn(target: Path, clip: Clip) -> Iterator[None]:
+    """Context manager that no other process writes the same file in.
+
+    Raises:
+        VideoError: one does, or has written the video of another source since the name was chosen.
+    """
+    try:
+        with locked(target.with_name(f".{target.name}.lock"), wait=False):
+            if not _is_free(target, None if clip.is_camera else Path(clip.source).name):
+                raise VideoError(f"{target} is the video of another source by now; run the command again")
+            yield
+    except LockedError as error:
+        raise VideoError(f"another process is writing {target}; wait for it, or write to another folder") from error
+
+
 def is_file(out: Path) -> bool:
     """Whether ``--out`` names a video; a folder may have any name."""
     return out.suffix.lower() in ENDINGS and not out.is_dir()
@@ -110,18 +129,20 @@ def targets_for(out: Path, videos: list[str]) -> dict[str, Path]:
         return {videos[0]: out}
     if out.suffix and not out.is_dir():
         check_ending(out)
-    from ..video.reading import comment_of
+    cameras = {f"camera{video}": video for video in videos if is_camera(video)}
+    sources = [*cameras, *(video for video in videos if not is_camera(video))]
 
     def target(stem: str) -> Path:
         return out / f"{stem}_overlay.mp4"
 
-    def is_free(name: str, stem: str) -> bool:
-        """Whether there is no such file, or the result of a video of this name; that of a camera never comes again."""
-        path = target(stem)
-        if not os.path.lexists(path):
-            return True
-        return name not in cameras and source_in(comment_of(path)) == source_in(mark(name))
-
-    cameras = {f"camera{video}": video for video in videos if is_camera(video)}
-    stems = unique_stems([*cameras, *(video for video in videos if not is_camera(video))], is_free)
+    stems = unique_stems(sources, lambda name, stem: _is_free(target(stem), None if name in cameras else name))
     return {cameras.get(source, source): target(stem) for source, stem in stems.items()}
+
+
+def _is_free(target: Path, name: str | None) -> bool:
+    """Whether there is no such file, or the result of a video of this name; what a camera showed never comes again."""
+    from ..video.reading import comment_of
+
+    if not os.path.lexists(target):
+        return True
+    return name is not None and source_in(comment_of(target)) == source_in(mark(name))

@@ -1,10 +1,11 @@
 import pytest
 
 from srzoo.cli import main
-from srzoo.cli.video import targets_for
+from srzoo.cli.video import own_turn, targets_for
+from srzoo.files import LockedError
 from srzoo.tasks.saving import source_in
 from srzoo.video import Clip, draw
-from srzoo.video.names import ENDINGS
+from srzoo.video.names import ENDINGS, VideoError
 from srzoo.video.reading import comment_of
 from tests.video.conftest import shown, write_video  # noqa: F401
 
@@ -78,6 +79,25 @@ def test_the_video_of_another_source_stays(write_video, shown, tmp_path):  # noq
     for foreign in (write_video("foreign.mp4", frames=2).read_bytes(), b"", b"no video"):
         target.write_bytes(foreign)
         assert names(mp4) == ["clip-2_overlay.mp4"]
+
+
+def test_a_video_that_another_process_writes_meanwhile_stays(write_video, shown, tmp_path, monkeypatch):  # noqa: F811
+    mp4, mkv = Clip(write_video(frames=2)), Clip(write_video("clip.mkv", frames=2))
+    target = tmp_path / "clip_overlay.mp4"
+    with own_turn(target, mp4):
+        draw(mp4, target, shown)
+    with own_turn(target, mp4):  # the same command may run again
+        pass
+    with pytest.raises(VideoError, match=r"clip_overlay\.mp4 is .* another"), own_turn(target, mkv):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mkv", "clip.mp4", "clip_overlay.mp4"]
+
+    def refuse(path, wait):
+        raise LockedError("another process has it")
+
+    monkeypatch.setattr("srzoo.cli.video.locked", refuse)
+    with pytest.raises(VideoError, match=r"another process is writing .*clip_overlay\.mp4"), own_turn(target, mp4):
+        pass
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
