@@ -16,7 +16,8 @@ def collect(bases: Iterable[Path], target: Path) -> int:
     Only one image is in memory at a time.
 
     Args:
-        bases: what the names of the results start with; those without ``_coco.json`` are passed over.
+        bases: what the names of the results start with. Those without a ``_coco.json``, or whose cannot be read,
+            are passed over.
         target: the file, which is replaced.
 
     Returns:
@@ -30,9 +31,12 @@ def collect(bases: Iterable[Path], target: Path) -> int:
         file.write(f'{{"software": {json.dumps(mark())}, "annotations": [')
         for base in bases:
             path = base.with_name(f"{base.name}_coco.json")
-            if not path.is_file() or source_of(path) is None:
+            try:
+                if not path.is_file() or source_of(path) is None:
+                    continue
+                content = json.loads(path.read_text())
+            except OSError:  # it could not be written either, or be replaced
                 continue
-            content = json.loads(path.read_text())
             images.append(json.dumps({**content["images"][0], "id": len(images) + 1}))
             categories = json.dumps(content["categories"])
             for each in content["annotations"]:
