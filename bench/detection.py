@@ -166,11 +166,13 @@ def contexts(size: tuple[int, int], device: str):
 
 def measure(name: str, sides: dict, options: argparse.Namespace):
     """Yield one row per side."""
+    # Before the timing, whose many calls leave holes in the heap that count as memory of whichever side comes next.
+    memory = {}
+    for side, run in sides.items():
+        run()
+        memory[side] = statistics.median(extra_memory(run, options.device) for _ in range(3))
     times = paired_times(sides, options.repeats, options.device)
     baseline = next(iter(sides))
-    memory = {
-        side: statistics.median(extra_memory(run, options.device) for _ in range(3)) for side, run in sides.items()
-    }
     for side in sides:
         yield {
             "what": name,
