@@ -1,4 +1,4 @@
-"""Files that are written completely or not at all, and locks between processes."""
+"""Files that are written completely or not at all, their names, and locks between processes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 import threading
+import unicodedata
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -141,6 +142,11 @@ def _locked_file(path: Path, wait: bool) -> int:
         except FileNotFoundError:
             pass
         os.close(file)
+
+
+def composed(name: str) -> str:
+    """A name with each accented letter as one character: a Mac's file systems keep letter and accent apart."""
+    return unicodedata.normalize("NFC", name)
 
 
 def fitting(name: str) -> str:

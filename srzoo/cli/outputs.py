@@ -6,7 +6,6 @@ import errno
 import itertools
 import os
 import tempfile
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,7 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from ..evaluate.distributed import is_main_process
-from ..files import fitting, made_folder
+from ..files import composed, fitting, made_folder
 from ..messages import shortened, visible
 from ..tasks.saving import is_result_of_another
 from ..web import is_address, parts_of
@@ -71,15 +70,11 @@ def unique_stems(sources: list[str], is_free: Callable[[str, str], bool] = lambd
         own = base, name = _stem(source), name_in_result(source, "")
         for number in itertools.count(last.get(own, 0) + 1):
             stem = base if number == 1 else f"{base}-{number}"
-            if _compared(stem) not in taken and is_free(name, stem):
+            if composed(stem).lower() not in taken and is_free(name, stem):
                 break
         stems[source], last[own] = stem, number
-        taken.add(_compared(stem))
+        taken.add(composed(stem).lower())
     return stems
-
-
-def _compared(stem: str) -> str:
-    return unicodedata.normalize("NFC", stem).lower()
 
 
 def result_bases(images: Mapping[str, str], out: Path, endings: Sequence[str]) -> dict[str, Path]:

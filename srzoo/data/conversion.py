@@ -14,11 +14,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from ..files import fitting, made_folder
+from ..files import composed, fitting, made_folder
 from ..images import SUFFIXES
 from ..labels.own import numbered_labels
 from ..messages import and_more, one_line
-from .files import composed
 from .samples import ImageData, ImageFiles, InstanceData, SemanticData
 
 

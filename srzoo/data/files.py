@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Container, Iterable
 from pathlib import Path, PureWindowsPath
 
+from ..files import composed
 from ..images import SUFFIXES
 from ..messages import and_more
 
@@ -21,11 +22,6 @@ SPLIT_NAMES = {
 
 class NoSplit(FileNotFoundError):
     """The dataset has no such split; the message says what was looked for."""
-
-
-def composed(name: str) -> str:
-    """A name with each accented letter as one character: a Mac's file systems keep letter and accent apart."""
-    return unicodedata.normalize("NFC", name)
 
 
 def forms(name: str) -> tuple[str, ...]:

@@ -17,8 +17,9 @@ from functools import cached_property
 from itertools import product
 from pathlib import Path
 
+from ..files import composed
 from ..images import SUFFIXES
-from .files import composed, natural
+from .files import natural
 from .masks import ARRAYS
 from .roles import IMAGE_WORDS, MASK_WORDS, Entry, place_of, role_of, splits_among, words
 from .variants import Places, are_classes, class_name, variants_of

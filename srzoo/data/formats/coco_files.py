@@ -10,9 +10,10 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from ...files import composed
 from ...images import SUFFIXES
 from ...web import parts_of
-from ..files import SPLIT_NAMES, composed, forms
+from ..files import SPLIT_NAMES, forms
 
 _FOLDERS = ("{}2017", "images/{}2017", "{}", "images/{}", "images")
 _BESIDE = "_annotations.coco.json"  # Roboflow's, beside the images or the folder of images
