@@ -166,7 +166,7 @@ def _tried(name: str, options: dict) -> FeatureBackbone:
 
 
 def _check_channels(name: str, options: dict, channels: int) -> None:
-    """Check that a backbone that takes RGB takes images of other channels; a function of one's own may ignore them.
+    """Check that a backbone that takes RGB takes images of other channels: a user's own may ignore ``in_chans``.
 
     Raises:
         ValueError: it does not.

@@ -382,7 +382,7 @@ def _read(source: str | Path, based_on_it: tuple[Path, ...] = ()) -> dict[str, A
     found = _given(values, f"recipe {path}") | named
     if base is None:
         return found
-    beside = path.parent / base  # a file of one's own is found from any current folder
+    beside = path.parent / base  # a user's file is found whatever the current folder is
     return _overridden(_read(beside if beside.is_file() else base, (*based_on_it, path.resolve())), found)
 
 
